@@ -1,0 +1,585 @@
+package onceq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/onceq/onceq/internal/batch"
+	"github.com/onceq/onceq/internal/fingerprint"
+)
+
+// Config is what a Client does unless an enqueue says otherwise. The zero value is ready to use.
+type Config struct {
+	Defaults []Option            // for every job, e.g. Unique{TTL: 5*time.Minute}, OnConflict(Reject)
+	Kinds    map[string][]Option // for one kind, e.g. where args are JSON(...)
+	MaxArgs  int                 // bytes of args; 0 = DefaultMaxArgs; at most MaxArgsSize
+
+	Logger *slog.Logger // nil = slog.Default()
+	// DuplicateLevel is the level at which a duplicate is logged. Its zero value stands for slog.LevelDebug (to log at LevelInfo, whose
+	// number is zero, say LevelInfo+1).
+	DuplicateLevel slog.Level
+	MeterProvider  metric.MeterProvider // nil = the global one
+}
+
+// Client enqueues jobs and looks after them. It is safe for concurrent use: calls that meet share a trip to the store.
+type Client struct {
+	store  Store
+	config Config
+	ids    idSource
+	batch  *batch.Batcher[NewRow, EnqueueResult]
+	closed atomic.Bool
+	watch  duplicates
+}
+
+// InFlighter is a Store that says how many group commits it likes to have under way at once; one, unless it says.
+type InFlighter interface{ InFlight() int }
+
+// NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Options that can be judged
+// without a job are checked here.
+func NewClient(store Store, config *Config) (*Client, error) {
+	if store == nil {
+		return nil, invalid("store", "nil", "must not be nil: open one, for instance with sqlitestore.Open")
+	}
+	c := &Client{store: store}
+	if config != nil {
+		c.config = *config
+	}
+	if c.config.Logger == nil {
+		c.config.Logger = slog.Default()
+	}
+	if c.config.MaxArgs < 0 || c.config.MaxArgs > MaxArgsSize {
+		return nil, invalid("Config.MaxArgs", c.config.MaxArgs, "must be 0 (%d bytes) to %d bytes", DefaultMaxArgs, MaxArgsSize)
+	}
+	for kind := range c.config.Kinds {
+		if err := checkName("Config.Kinds", kind); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if c.watch, err = newDuplicates(c.config); err != nil {
+		return nil, err
+	}
+	inFlight := 1
+	if s, ok := store.(InFlighter); ok {
+		inFlight = s.InFlight()
+	}
+	c.batch = batch.New(batch.Config[NewRow]{
+		InFlight: inFlight, Calls: 1000, Weight: 4 << 20, Weigh: func(r NewRow) int { return len(r.Args) },
+	}, c.send)
+	return c, nil
+}
+
+func (c *Client) maxArgs() int {
+	if c.config.MaxArgs == 0 {
+		return DefaultMaxArgs
+	}
+	return c.config.MaxArgs
+}
+
+// send is one trip of the group commit. Where the store refuses the batch, one row may be at fault: each is sent again alone.
+func (c *Client) send(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
+	results, err := c.store.Enqueue(ctx, rows)
+	if err == nil {
+		return results, nil
+	}
+	errs := make([]error, len(rows))
+	if len(rows) == 1 || errors.Is(err, ErrUncertain) || errors.Is(err, ErrClosed) || ctx.Err() != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return results, errs
+	}
+	results = make([]EnqueueResult, len(rows))
+	for i := range rows {
+		var one []EnqueueResult
+		if one, errs[i] = c.store.Enqueue(ctx, rows[i:i+1]); errs[i] == nil {
+			results[i] = one[0]
+		}
+	}
+	return results, errs
+}
+
+// resends is how often a client repeats by itself an enqueue whose answer was lost.
+const resends = 3
+
+// Enqueue accepts one job, or answers with the one that is there. An error means that nothing happened, but for *UncertainError: the
+// answer was lost, and Resend finds out. Under Reject a duplicate is a *DuplicateError, and the receipt is filled too.
+func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
+	if c.closed.Load() {
+		return Receipt{}, ErrClosed
+	}
+	row, err := c.rowOf(args, opts)
+	if err != nil {
+		return Receipt{}, err
+	}
+	result, err := c.batch.Do(ctx, row)
+	for try := 0; try < resends && errors.Is(err, ErrUncertain) && row.Retention > 0 && ctx.Err() == nil; try++ {
+		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
+		result, err = c.batch.Do(ctx, row)
+	}
+	switch {
+	case errors.Is(err, batch.ErrClosed):
+		return Receipt{}, ErrClosed
+	case errors.Is(err, ErrUncertain), errors.Is(err, batch.ErrSent):
+		return Receipt{}, &UncertainError{ID: row.ID, IDs: []string{row.ID}, nonce: row.Nonce, cause: err}
+	case err != nil:
+		return Receipt{}, fmt.Errorf("onceq: enqueue %s: %w", row.Kind, err)
+	}
+	return c.receipt(ctx, &row, result)
+}
+
+// receipt turns a store's answer into the caller's, and tells the log and the counter of duplicates.
+func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Receipt, error) {
+	if r.Conflict != nil && r.Conflict.By == "id" {
+		r.Conflict.ArgsDiffer = argsDiffer(row, r.Job)
+	}
+	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict}
+	if r.Conflict != nil {
+		c.watch.note(ctx, row, receipt)
+	}
+	if r.Outcome == Rejected {
+		return receipt, &DuplicateError{Kind: row.Kind, Queue: row.Queue, Conflict: *r.Conflict}
+	}
+	return receipt, nil
+}
+
+func argsDiffer(row *NewRow, job *JobRow) bool {
+	if row.Encoding != job.Encoding {
+		return true
+	}
+	a, errA := fingerprint.Digest(row.Args, row.Encoding == EncodingJSON)
+	b, errB := fingerprint.Digest(job.Args, job.Encoding == EncodingJSON)
+	return errA != nil || errB != nil || a != b
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// Item is one enqueue of a batch.
+type Item struct {
+	Args    Args
+	Options []Option
+}
+
+// NewItem makes an Item.
+func NewItem(args Args, opts ...Option) Item { return Item{args, opts} }
+
+// EnqueueMany accepts up to 10,000 jobs in one step and answers in their order, as if they had been enqueued one after another:
+// duplicates inside the batch are found too, and rejected items say so in their receipt, not by an error. One invalid item refuses the
+// whole batch before anything is sent, naming its index.
+func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	rows, err := c.rowsOf(items)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	results, err := c.store.Enqueue(ctx, rows)
+	for try := 0; try < resends && errors.Is(err, ErrUncertain) && keepsAll(rows) && ctx.Err() == nil; try++ {
+		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
+		results, err = c.store.Enqueue(ctx, rows)
+	}
+	return c.receipts(ctx, rows, results, err)
+}
+
+func keepsAll(rows []NewRow) bool {
+	for i := range rows {
+		if rows[i].Retention == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
+	if len(items) > MaxBatch {
+		return nil, invalid("items", len(items), "must be at most %d in one batch: send several", MaxBatch)
+	}
+	rows := make([]NewRow, len(items))
+	nonce := newNonce()
+	for i, item := range items {
+		var err error
+		if rows[i], err = c.rowOf(item.Args, item.Options); err != nil {
+			var inv *InvalidError
+			if errors.As(err, &inv) {
+				return nil, &InvalidError{Field: fmt.Sprintf("item %d: %s", i, inv.Field), Value: inv.Value, Rule: inv.Rule}
+			}
+			return nil, fmt.Errorf("item %d: %w", i, err)
+		}
+		rows[i].Nonce = nonce
+	}
+	return rows, nil
+}
+
+func (c *Client) receipts(ctx context.Context, rows []NewRow, results []EnqueueResult, err error) ([]Receipt, error) {
+	receipts := make([]Receipt, len(results))
+	for i, r := range results {
+		if r.Job == nil {
+			continue // of a share that was not applied
+		}
+		receipts[i], _ = c.receipt(ctx, &rows[i], r)
+	}
+	switch {
+	case errors.Is(err, ErrUncertain):
+		ids := make([]string, len(rows))
+		for i := range rows {
+			ids[i] = rows[i].ID
+		}
+		return receipts, &UncertainError{ID: ids[0], IDs: ids, nonce: rows[0].Nonce, cause: err}
+	case err != nil:
+		return nil, fmt.Errorf("onceq: enqueue %d jobs: %w", len(rows), err)
+	}
+	return receipts, nil
+}
+
+// WithTx enqueues inside the caller's transaction: tx is what the store's Tx made of it. The jobs exist, and their keys are held, if
+// and only if it commits.
+func (c *Client) WithTx(tx Tx) *TxClient { return &TxClient{c, tx} }
+
+// TxClient enqueues inside one transaction of the caller's. Like the transaction it is not for concurrent use.
+type TxClient struct {
+	client *Client
+	tx     Tx
+}
+
+// Enqueue is Client.Enqueue inside the transaction.
+func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
+	if t.client.closed.Load() {
+		return Receipt{}, ErrClosed
+	}
+	row, err := t.client.rowOf(args, opts)
+	if err != nil {
+		return Receipt{}, err
+	}
+	results, err := t.tx.Enqueue(ctx, []NewRow{row})
+	if err != nil {
+		return Receipt{}, fmt.Errorf("onceq: enqueue %s in a transaction: %w", row.Kind, err)
+	}
+	return t.client.receipt(ctx, &row, results[0])
+}
+
+// EnqueueMany is Client.EnqueueMany inside the transaction.
+func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
+	if t.client.closed.Load() {
+		return nil, ErrClosed
+	}
+	rows, err := t.client.rowsOf(items)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	results, err := t.tx.Enqueue(ctx, rows)
+	if err != nil {
+		return nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
+	}
+	return t.client.receipts(ctx, rows, results, nil)
+}
+
+// Close sends what is waiting, and stops what the client started. It never closes the store: who opens, closes.
+func (c *Client) Close() error {
+	if c.closed.Swap(true) {
+		return ErrClosed
+	}
+	c.batch.Close()
+	return nil
+}
+
+type clientKey struct{}
+
+// ClientFrom is, inside a handler, a client of the worker's store; nil elsewhere.
+func ClientFrom(ctx context.Context) *Client {
+	c, _ := ctx.Value(clientKey{}).(*Client)
+	return c
+}
+
+// Job returns one job, or ErrNotFound.
+func (c *Client) Job(ctx context.Context, id string) (*JobRow, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	jobs, err := c.store.Get(ctx, []string{id})
+	if err != nil {
+		return nil, fmt.Errorf("onceq: get job %s: %w", id, err)
+	}
+	if jobs[0] == nil {
+		return nil, fmt.Errorf("job %q: %w", id, ErrNotFound)
+	}
+	return jobs[0], nil
+}
+
+// page is how many rows a list reads at once.
+const page = 200
+
+// Jobs lists jobs by ID, the largest (of generated IDs: the newest) first.
+func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error] {
+	return func(yield func(*JobRow, error) bool) {
+		if err := c.usable(f.validate()); err != nil {
+			yield(nil, err)
+			return
+		}
+		n, after := 0, ""
+		for {
+			p, err := c.store.List(ctx, ListRequest{Filter: f, After: after, Limit: page})
+			if err != nil {
+				yield(nil, fmt.Errorf("onceq: list jobs: %w", err))
+				return
+			}
+			for _, j := range p.Jobs {
+				if !yield(j, nil) {
+					return
+				}
+				if n++; n == f.Limit {
+					return
+				}
+			}
+			if after = p.Next; after == "" {
+				return
+			}
+		}
+	}
+}
+
+func (c *Client) usable(err error) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	return err
+}
+
+// RetryOption changes what Retry does.
+type RetryOption interface{ retry(*Change) }
+
+type retryOption uint8
+
+// WithoutKey lets a job be retried although another job holds its key by now: it then runs without the key.
+const WithoutKey retryOption = 1
+
+func (retryOption) retry(c *Change) { c.WithoutKey = true }
+
+// Cancel cancels a waiting job at once. For a running one it is a request: its context is cancelled, and when that run reports, or its
+// lease is over, the job is cancelled (completed if it returned nil). Cancelling a cancelled job changes nothing; one that is completed
+// or discarded is refused.
+func (c *Client) Cancel(ctx context.Context, id string) (*JobRow, error) {
+	return c.changeOne(ctx, Change{Op: OpCancel}, id)
+}
+
+// Retry makes a finished job due now, with at least one more attempt, and retakes its key: where another job holds that by now the
+// retry is refused with *DuplicateError (see WithoutKey). A retryable job is due now. Any other is refused.
+func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*JobRow, error) {
+	ch := Change{Op: OpRetry}
+	for _, o := range opts {
+		o.retry(&ch)
+	}
+	return c.changeOne(ctx, ch, id)
+}
+
+// RunNow makes a waiting job due now. It is refused for one that stands behind another, and for one that does not wait.
+func (c *Client) RunNow(ctx context.Context, id string) (*JobRow, error) {
+	return c.changeOne(ctx, Change{Op: OpRunNow}, id)
+}
+
+// Delete removes a job; its key goes with it but for what is left of a Window. A running job is refused: cancel it first.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	_, err := c.changeOne(ctx, Change{Op: OpDelete}, id)
+	return err
+}
+
+func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	ch.IDs = []string{id}
+	results, err := c.store.Change(ctx, ch)
+	if err != nil {
+		return nil, fmt.Errorf("onceq: change job %s: %w", id, err)
+	}
+	if err := results[0].Err; err != nil {
+		if errors.Is(err, ErrNotFound) {
+			err = fmt.Errorf("job %q: %w", id, ErrNotFound)
+		}
+		return nil, err
+	}
+	return results[0].Job, nil
+}
+
+// CancelAll cancels every job that matches and can be cancelled, and returns how many. An empty filter is refused; All says all.
+func (c *Client) CancelAll(ctx context.Context, f JobFilter) (int, error) {
+	return c.changeAll(ctx, Change{Op: OpCancel}, f)
+}
+
+// RetryAll retries every job that matches and can be retried, and returns how many. An empty filter is refused; All says all.
+func (c *Client) RetryAll(ctx context.Context, f JobFilter) (int, error) {
+	return c.changeAll(ctx, Change{Op: OpRetry}, f)
+}
+
+// RunAll makes every waiting job that matches due now, and returns how many. An empty filter is refused; All says all.
+func (c *Client) RunAll(ctx context.Context, f JobFilter) (int, error) {
+	return c.changeAll(ctx, Change{Op: OpRunNow}, f)
+}
+
+// DeleteAll deletes every job that matches and does not run, and returns how many. An empty filter is refused; All says all.
+func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
+	return c.changeAll(ctx, Change{Op: OpDelete}, f)
+}
+
+// changeAll goes through the matching jobs page by page. Each job's change is atomic; the whole is not. A job that cannot change
+// (any more) is passed over.
+func (c *Client) changeAll(ctx context.Context, ch Change, f JobFilter) (n int, err error) {
+	if err := c.usable(f.validate()); err != nil {
+		return 0, err
+	}
+	if f.empty() && !f.All {
+		return 0, invalid("filter", "", "is empty, which would mean every job: say what to match, or All")
+	}
+	if f.State != "" {
+		ch.States = []State{f.State}
+	}
+	for after := ""; ; {
+		p, err := c.store.List(ctx, ListRequest{Filter: f, After: after, Limit: page})
+		if err != nil {
+			return n, fmt.Errorf("onceq: list jobs: %w", err)
+		}
+		ch.IDs = ch.IDs[:0]
+		for _, j := range p.Jobs {
+			if applies(ch.Op, j.State) && (f.Limit == 0 || n+len(ch.IDs) < f.Limit) {
+				ch.IDs = append(ch.IDs, j.ID)
+			}
+		}
+		if len(ch.IDs) > 0 {
+			results, err := c.store.Change(ctx, ch)
+			if err != nil {
+				return n, fmt.Errorf("onceq: change %d jobs: %w", len(ch.IDs), err)
+			}
+			for _, r := range results {
+				if r.Err == nil {
+					n++
+				}
+			}
+		}
+		if after = p.Next; after == "" || (f.Limit > 0 && n >= f.Limit) {
+			return n, nil
+		}
+	}
+}
+
+// applies spares a store the jobs that an operation would change nothing of.
+func applies(op Op, s State) bool {
+	switch op {
+	case OpCancel:
+		return !s.Finished()
+	case OpRetry:
+		return s.Finished() || s == Retryable
+	case OpRunNow:
+		return s.Waiting()
+	}
+	return s != Running
+}
+
+// Keys lists held keys in the order of the keys.
+func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, error] {
+	return func(yield func(*HeldKey, error) bool) {
+		if c.closed.Load() {
+			yield(nil, ErrClosed)
+			return
+		}
+		n, after := 0, ""
+		for {
+			p, err := c.store.Keys(ctx, KeysRequest{Filter: f, After: after, Limit: page})
+			if err != nil {
+				yield(nil, fmt.Errorf("onceq: list keys: %w", err))
+				return
+			}
+			for _, k := range p.Keys {
+				if !yield(k, nil) {
+					return
+				}
+				if n++; n == f.Limit {
+					return
+				}
+			}
+			if after = p.Next; after == "" {
+				return
+			}
+		}
+	}
+}
+
+// Key returns who holds a key, or ErrNotFound when it is free.
+func (c *Client) Key(ctx context.Context, key Key) (*HeldKey, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	held, err := lookUp(ctx, c.store, key)
+	if err == nil && held == nil {
+		err = fmt.Errorf("key %s is free: %w", key, ErrNotFound)
+	}
+	return held, err
+}
+
+func lookUp(ctx context.Context, store Store, key Key) (*HeldKey, error) {
+	p, err := store.Keys(ctx, KeysRequest{Key: &key, Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("onceq: look up key %s: %w", key, err)
+	}
+	if len(p.Keys) == 0 {
+		return nil, nil
+	}
+	return p.Keys[0], nil
+}
+
+// ReleaseKey frees a key by hand: its holder goes on without it. Where a waiter stands behind the holder the key is the waiter's then.
+// ErrNotFound when it is free.
+func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	results, err := c.store.Change(ctx, Change{Op: OpRelease, Key: key})
+	if err != nil {
+		return fmt.Errorf("onceq: release key %s: %w", key, err)
+	}
+	if errors.Is(results[0].Err, ErrNotFound) {
+		return fmt.Errorf("key %s is free: %w", key, ErrNotFound)
+	}
+	return results[0].Err
+}
+
+// Queues lists every queue that has a job or is paused, by name.
+func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	return c.store.Queues(ctx)
+}
+
+// Pause lets no job of a queue start, on any worker, until Resume. Jobs that run go on; enqueues are accepted.
+func (c *Client) Pause(ctx context.Context, queue string) error {
+	return c.changeQueue(ctx, OpPause, queue)
+}
+
+// Resume undoes Pause.
+func (c *Client) Resume(ctx context.Context, queue string) error {
+	return c.changeQueue(ctx, OpResume, queue)
+}
+
+func (c *Client) changeQueue(ctx context.Context, op Op, queue string) error {
+	if err := c.usable(checkName("queue", queue)); err != nil {
+		return err
+	}
+	if _, err := c.store.Change(ctx, Change{Op: op, Queue: queue}); err != nil {
+		return fmt.Errorf("onceq: change queue %s: %w", queue, err)
+	}
+	return nil
+}

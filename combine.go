@@ -1,0 +1,141 @@
+package onceq
+
+import (
+	"fmt"
+	"time"
+)
+
+// checkUnique refuses combinations of options that cannot mean anything, after all levels are merged. Each error names both options,
+// where each was said, and what to use instead.
+func (s *settings) checkUnique() error {
+	if s.customAt != unsaid {
+		if s.customScope&(ByArgs|ByMeta) != 0 {
+			return invalid("UniqueKey", s.customScope, "scope must be of ByKind and ByQueue, or ByKey alone: the key stands in place of the args")
+		}
+		if s.customScope&ByKey != 0 && s.customScope != ByKey {
+			return invalid("UniqueKey", s.customScope, "scope ByKey is the literal alone and goes with no other: drop ByKey to scope the key")
+		}
+	} else {
+		if s.by&ByKey != 0 {
+			return invalid("Unique.By", s.by, "ByKey is a scope of UniqueKey: use UniqueKey(key, ByKey)")
+		}
+		if s.by >= ByKey<<1 {
+			return invalid("Unique.By", uint8(s.by), "must be made of ByKind, ByQueue, ByArgs and ByMeta")
+		}
+		if s.fields != nil && s.by != 0 && s.by&(ByArgs|ByMeta) == 0 {
+			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by, "name members of args or meta: add ByArgs or ByMeta")
+		}
+	}
+	if s.until > UntilWindowEnds {
+		return invalid("Unique.Until", uint8(s.until), "must be UntilDue … UntilWindowEnds")
+	}
+	if s.window != 0 {
+		if err := checkDuration("Unique.Window", s.window); err != nil {
+			return err
+		}
+	}
+	hasTTL := s.ttl != 0 && s.ttl != Forever
+	if hasTTL {
+		if err := checkDuration("Unique.TTL", s.ttl); err != nil {
+			return err
+		}
+	}
+	if s.window != 0 && hasTTL && s.window >= s.ttl {
+		return s.clash("Unique.Window", s.windowAt, "Unique.TTL", s.ttlAt, s.ttl,
+			fmt.Sprintf("(at least %v) must be shorter than TTL (at most): use one of them, or Until: UntilWindowEnds for exactly a window", s.window))
+	}
+	h := s.hold()
+	if h.Until == UntilWindowEnds && s.window == 0 {
+		return s.clash("Unique.Until", s.untilAt, "Unique.Window", s.windowAt, "0s", "= UntilWindowEnds waits for no event and needs a Window")
+	}
+	if h.Until == UntilWindowEnds && hasTTL {
+		return s.clash("Unique.Until", s.untilAt, "Unique.TTL", s.ttlAt, s.ttl, "= UntilWindowEnds is exactly Window long: leave TTL away")
+	}
+	if s.fromEnqueue && s.window == 0 && !hasTTL {
+		return invalid("Unique.FromEnqueue", true, "anchors Window or TTL, and neither is said: say one, or leave FromEnqueue away")
+	}
+	return s.checkPolicy(h, hasTTL)
+}
+
+func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
+	rewrites := s.policy != Skip && s.policy != Reject
+	if rewrites && !s.keyHasKind() {
+		part, at := "Unique.By", s.byAt
+		if s.customAt != unsaid {
+			part, at = "UniqueKey's scope", s.customAt
+		}
+		return s.clash("OnConflict", s.policyAt, part, at, s.scope(), fmt.Sprintf(
+			"(%s) writes to the job it meets, and the key leaves out the kind, so that args of one kind could land in another: add ByKind, or use Skip or Reject", s.policy))
+	}
+	switch p := s.policy.(type) {
+	case Replace:
+		if p.columns() == 0 {
+			return invalid("OnConflict", "Replace{}", "must name at least one of Args, Meta, Priority, RunAt, MaxAttempts, Tags; to write nothing use Skip")
+		}
+		for _, state := range p.Only {
+			if !state.Waiting() {
+				return invalid("Replace.Only", state, "must be of scheduled, available and retryable: nothing else is ever replaced")
+			}
+		}
+	case Debounce:
+		if p.MaxWait <= 0 {
+			return invalid("Debounce.MaxWait", p.MaxWait, "must be at least 1ms: it is how long a steady stream can put the run off")
+		}
+		if err := checkDuration("Debounce.MaxWait", p.MaxWait); err != nil {
+			return err
+		}
+		if h.Until != UntilStarted {
+			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, "Until"+title(h.Until.String()),
+				"(debounce) collects until the run starts: leave Until away, or use Coalesce")
+		}
+		if s.window != 0 {
+			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
+				"(debounce) collects until the run starts and a Window would hold beyond: leave Window away, or use Skip with Window")
+		}
+		if s.delay <= 0 && s.runAt.IsZero() {
+			return s.clash("OnConflict", s.policyAt, "Delay", s.delayAt, s.delay, "(debounce) pushes a delay back and there is none: say Delay")
+		}
+		if s.delay <= 0 {
+			return s.clash("OnConflict", s.policyAt, "RunAt", s.runAtAt, s.runAt.Format(time.RFC3339), "(debounce) pushes a delay back, and an instant is none: say Delay")
+		}
+	case policy:
+		if (p == Coalesce || p == Supersede) && h.Until != UntilFinished {
+			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, "Until"+title(h.Until.String()),
+				fmt.Sprintf("(%s) follows the run of the holder and goes with UntilFinished only: leave Until away, or use Skip, Reject or Replace", p))
+		}
+		if (p == Coalesce || p == Supersede) && s.window != 0 {
+			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
+				fmt.Sprintf("(%s) follows the run of the holder and a Window would hold beyond it: leave Window away, or use Skip, Reject or Replace", p))
+		}
+	}
+	return nil
+}
+
+func title(event string) string {
+	switch event {
+	case "window-ends":
+		return "WindowEnds"
+	case "":
+		return ""
+	}
+	return string(event[0]-'a'+'A') + event[1:]
+}
+
+func (s *settings) keyHasKind() bool {
+	if s.customAt != unsaid {
+		return s.customScope&ByKind != 0
+	}
+	return s.by == 0 || s.by&ByKind != 0
+}
+
+func (s *settings) scope() Part {
+	if s.customAt != unsaid {
+		return s.customScope
+	}
+	return s.by
+}
+
+// clash says that option a does not go with option b.
+func (s *settings) clash(a string, aAt level, b string, bAt level, bValue any, why string) error {
+	return &InvalidError{Field: a, Rule: fmt.Sprintf("(said %s) does not go with %s %v (said %s): %s %s", aAt, b, bValue, bAt, a, why)}
+}

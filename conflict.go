@@ -1,0 +1,147 @@
+package onceq
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ConflictPolicy says what an enqueue does that meets a held key: Skip, Reject, Replace, Debounce, Coalesce or Supersede.
+type ConflictPolicy interface {
+	fmt.Stringer
+	reactions() Reactions
+}
+
+type policy uint8
+
+const (
+	// Skip answers with the holder and writes nothing. The default.
+	Skip policy = iota
+	// Reject refuses with a *DuplicateError, and writes nothing.
+	Reject
+	// Coalesce makes sure that a run starts later than this enqueue, with the latest args: a waiting holder takes the args; behind a
+	// running one a single waiter stands, which starts when that run has ended.
+	Coalesce
+	// Supersede takes the key: a waiting holder is cancelled, a running one is asked to stop, and the new job starts when that run has ended.
+	Supersede
+)
+
+// Replace writes the named fields of the new enqueue to a waiting holder. It never touches a running job.
+type Replace struct {
+	Args, Meta, Priority, RunAt, MaxAttempts, Tags bool
+	// Only limits it to some waiting states; empty means any.
+	Only []State
+}
+
+// Debounce takes the latest args and pushes the run back to now + the new delay, never beyond the first enqueue + MaxWait: a steady
+// stream still runs once per MaxWait. It needs a delay.
+type Debounce struct{ MaxWait time.Duration }
+
+func (p policy) String() string {
+	return [...]string{"skip", "reject", "coalesce", "supersede"}[p]
+}
+
+func (r Replace) String() string {
+	return "replace:" + strings.Join(r.fields(), ",")
+}
+
+func (r Replace) fields() (names []string) {
+	for _, f := range []struct {
+		on   bool
+		name string
+	}{{r.Args, "args"}, {r.Meta, "meta"}, {r.Priority, "priority"}, {r.RunAt, "run_at"}, {r.MaxAttempts, "max_attempts"}, {r.Tags, "tags"}} {
+		if f.on {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+func (d Debounce) String() string { return "debounce:" + d.MaxWait.String() }
+
+func (p policy) reactions() Reactions {
+	switch p {
+	case Reject:
+		return Reactions{ActionRefuse, ActionRefuse, ActionRefuse, ActionRefuse, ActionRefuse}
+	case Coalesce:
+		return Reactions{Scheduled: ActionMerge, Available: ActionMerge, Retryable: ActionMerge, Running: ActionStand}
+	case Supersede:
+		return Reactions{Scheduled: ActionTake, Available: ActionTake, Retryable: ActionTake, Running: ActionTake}
+	}
+	return Reactions{}
+}
+
+func (r Replace) reactions() Reactions {
+	if len(r.Only) == 0 {
+		return Reactions{Scheduled: ActionWrite, Available: ActionWrite, Retryable: ActionWrite}
+	}
+	var re Reactions
+	for _, s := range r.Only {
+		switch s {
+		case Scheduled:
+			re.Scheduled = ActionWrite
+		case Available:
+			re.Available = ActionWrite
+		case Retryable:
+			re.Retryable = ActionWrite
+		}
+	}
+	return re
+}
+
+func (Debounce) reactions() Reactions {
+	return Reactions{Scheduled: ActionPushBack, Available: ActionPushBack, Retryable: ActionPushBack}
+}
+
+// Conflict says why an enqueue made no ordinary job of its own.
+type Conflict struct {
+	By         string    `json:"by"` // "key" or "id"
+	Key        Key       `json:"key,omitzero"`
+	Text       string    `json:"text,omitempty"` // the readable key; the ID where By is "id"
+	Holder     string    `json:"holder"`         // job ID, never empty
+	State      State     `json:"state"`          // of the holder
+	Since      time.Time `json:"since"`
+	FreesAt    time.Time `json:"frees_at,omitzero"`    // when a clock alone frees it; zero when none does
+	FreesWhen  string    `json:"frees_when,omitempty"` // the event that still has to come: "due", "started", "finished", "succeeded", "failed", "deleted", or ""
+	ArgsDiffer bool      `json:"args_differ"`
+}
+
+// String tells the whole story in one line; the log, the command and the errors use the same words.
+func (c Conflict) String() string {
+	var b strings.Builder
+	if c.By == "id" {
+		fmt.Fprintf(&b, "the ID %q is taken by a job (%s) since %s", c.Holder, c.State, stamp(c.Since))
+		b.WriteString("; it is free again when that job is deleted or no longer kept")
+	} else {
+		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, c.State, stamp(c.Since), freesText(c.FreesAt, c.FreesWhen))
+	}
+	if c.ArgsDiffer {
+		b.WriteString("; the args differ from that job's")
+	} else {
+		b.WriteString("; the args are the same")
+	}
+	return b.String()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// freesText says when, or on what, a key frees.
+func freesText(at time.Time, when string) string {
+	event := map[string]string{
+		"due": "becomes due", "started": "starts", "finished": "is finished", "succeeded": "has succeeded",
+		"failed": "has failed", "deleted": "is deleted",
+	}[when]
+	switch {
+	case event == "" && at.IsZero():
+		return "frees when it is released by hand"
+	case event == "":
+		return "frees at " + stamp(at)
+	case at.IsZero():
+		return "frees when it " + event
+	default:
+		return "frees when it " + event + ", at the latest at " + stamp(at)
+	}
+}
+
+// FreesText says in words when a clock frees the key, or on what event.
+func (c Conflict) FreesText() string { return freesText(c.FreesAt, c.FreesWhen) }

@@ -1,0 +1,106 @@
+package onceq
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// What callers branch on, with errors.Is.
+var (
+	// ErrDuplicate: the key or the ID is taken, and the policy was Reject. The error is a *DuplicateError.
+	ErrDuplicate = errors.New("duplicate")
+	// ErrNotFound: there is no such job, or the key is free.
+	ErrNotFound = errors.New("not found")
+	// ErrUncertain: the answer was lost; the step may or may not have happened. From an enqueue the error is an *UncertainError.
+	ErrUncertain = errors.New("uncertain")
+	// ErrLeaseLost: the worker's right to this run is over; its result changed nothing.
+	ErrLeaseLost = errors.New("lease lost")
+	// ErrClosed: the client, worker or store was closed.
+	ErrClosed = errors.New("closed")
+)
+
+// InvalidError is a refused input: nothing was sent and nothing was written.
+type InvalidError struct {
+	Field string // what was wrong, e.g. "queue"
+	Value string // what it was, at most 100 bytes of it
+	Rule  string // what it must be, and the way out
+}
+
+func (e *InvalidError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("%s %s", e.Field, e.Rule)
+	}
+	return fmt.Sprintf("%s %q %s", e.Field, bound(e.Value, 100), e.Rule)
+}
+
+func invalid(field string, value any, rule string, args ...any) *InvalidError {
+	return &InvalidError{Field: field, Value: bound(fmt.Sprint(value), 100), Rule: fmt.Sprintf(rule, args...)}
+}
+
+// bound cuts a text to at most n bytes of whole characters.
+func bound(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	n -= len("…")
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// DuplicateError is an enqueue that was refused because of a job that is there (OnConflict(Reject), or an ID under another kind), or a
+// retry whose key is held by another job by now.
+type DuplicateError struct {
+	Kind, Queue string // of what was refused
+	Conflict
+}
+
+func (e *DuplicateError) Error() string {
+	return fmt.Sprintf("duplicate %s in queue %s: %s", e.Kind, e.Queue, e.Conflict)
+}
+
+// Is makes errors.Is(err, ErrDuplicate) true.
+func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
+
+// UncertainError is an enqueue whose answer was lost: the job may be there or not. Enqueueing again with Resend(err) finds out, and
+// never makes a second job while the first is kept.
+type UncertainError struct {
+	ID  string   // of the job that may be there
+	IDs []string // of a batch, in input order; ID is the first
+
+	nonce [16]byte
+	cause error
+}
+
+func (e *UncertainError) Error() string {
+	what := "job " + e.ID
+	if len(e.IDs) > 1 {
+		what = fmt.Sprintf("%d jobs from %s on", len(e.IDs), e.ID)
+	}
+	return fmt.Sprintf("it is uncertain whether %s was enqueued (the answer was lost; enqueue again with Resend to find out): %v", what, e.cause)
+}
+
+// Is makes errors.Is(err, ErrUncertain) true.
+func (e *UncertainError) Is(target error) bool { return target == ErrUncertain }
+
+// Unwrap is the cause.
+func (e *UncertainError) Unwrap() error { return e.cause }
+
+// verdict is what a handler decided, as an error it can return.
+type verdict struct {
+	state State // Cancelled, Discarded or Scheduled
+	delay int64 // of a snooze, in nanoseconds
+	err   error
+}
+
+func (v *verdict) Error() string {
+	if v.err == nil {
+		return strings.ToLower(string(v.state))
+	}
+	return fmt.Sprintf("%s: %v", v.state, v.err)
+}
+
+func (v *verdict) Unwrap() error { return v.err }

@@ -1,0 +1,50 @@
+package onceq
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// idAlphabet is Crockford's base 32 (https://www.crockford.com/base32.html): its order is the order of its bytes.
+const idAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// idSource makes job IDs: 26 characters, 10 of the time in milliseconds and 16 random ones. IDs of one source ascend, so that jobs
+// that became due in the same millisecond run in the order in which they were enqueued.
+type idSource struct {
+	mu     sync.Mutex
+	ms     int64
+	random uint64 // the 65 bits before the last three characters, without the top one
+}
+
+func (s *idSource) next(now time.Time) string {
+	s.mu.Lock()
+	if ms := now.UnixMilli(); ms > s.ms {
+		s.ms, s.random = ms, rand.Uint64()>>1 // the top bit is room to count up
+	} else {
+		s.random += 1 + rand.Uint64N(1<<20)
+	}
+	ms, random := uint64(s.ms), s.random
+	s.mu.Unlock()
+
+	var id [26]byte
+	for i := 9; i >= 0; i-- {
+		id[i], ms = idAlphabet[ms&31], ms>>5
+	}
+	for i := 22; i >= 10; i-- {
+		id[i], random = idAlphabet[random&31], random>>5
+	}
+	tail := rand.Uint32()
+	for i := 23; i < 26; i++ {
+		id[i], tail = idAlphabet[tail&31], tail>>5
+	}
+	return string(id[:])
+}
+
+func newNonce() (n [16]byte) {
+	a, b := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		n[i], n[i+8] = byte(a>>(8*i)), byte(b>>(8*i))
+	}
+	return n
+}

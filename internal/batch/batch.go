@@ -1,0 +1,163 @@
+// Package batch is group commit: calls that arrive while one is in flight travel together in the next.
+//
+// There is no timer. A lone call is sent at once and pays nothing for the machinery; under load the batches grow by themselves, because
+// more calls arrive while one trip lasts.
+package batch
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// ErrClosed is the answer of Do after Close.
+var ErrClosed = errors.New("batch: closed")
+
+// ErrSent wraps the context's error when a caller gave up while its call was under way: what became of it is unknown.
+var ErrSent = errors.New("batch: gave up waiting for an answer")
+
+// Config bounds the batches.
+type Config[Q any] struct {
+	InFlight int         // trips at once; at least 1
+	Calls    int         // calls of one trip; at least 1
+	Weight   int         // of one trip; a single call may weigh more
+	Weigh    func(Q) int // nil = every call weighs nothing
+}
+
+// Batcher collects calls of type Q and answers them with A.
+type Batcher[Q, A any] struct {
+	config Config[Q]
+	send   func(ctx context.Context, calls []Q) ([]A, []error)
+
+	mu       sync.Mutex
+	waiting  []*call[Q, A]
+	inFlight int
+	closed   bool
+	idle     sync.Cond // inFlight went to zero
+}
+
+type call[Q, A any] struct {
+	query  Q
+	answer A
+	err    error
+	done   chan struct{}
+	trip   *trip // nil while it waits; under the batcher's lock
+}
+
+// trip is one send: it is cancelled when all of its callers have gone.
+type trip struct {
+	callers int
+	cancel  context.CancelFunc
+}
+
+// New makes a Batcher. send answers calls in their order, with an error each (nil slice = none failed); it is called from up to
+// Config.InFlight goroutines, under a context that ends when nobody waits for the answers any more.
+func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []Q) ([]A, []error)) *Batcher[Q, A] {
+	b := &Batcher[Q, A]{config: config, send: send}
+	b.idle.L = &b.mu
+	return b
+}
+
+// Do sends q with whatever else is waiting, and returns its answer. Where ctx ends before q was sent, the error is ctx's and q is
+// never sent; where it ends afterwards the error also wraps ErrSent.
+func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
+	if err := ctx.Err(); err != nil {
+		return answer, err
+	}
+	c := &call[Q, A]{query: q, done: make(chan struct{})}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return answer, ErrClosed
+	}
+	b.waiting = append(b.waiting, c)
+	b.launch()
+	b.mu.Unlock()
+
+	select {
+	case <-c.done:
+		return c.answer, c.err
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-c.done: // the answer came after all
+		return c.answer, c.err
+	default:
+	}
+	if c.trip == nil {
+		for i, w := range b.waiting {
+			if w == c {
+				b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
+				break
+			}
+		}
+		return answer, ctx.Err()
+	}
+	if c.trip.callers--; c.trip.callers == 0 {
+		c.trip.cancel()
+	}
+	return answer, errors.Join(ErrSent, ctx.Err())
+}
+
+// launch starts a trip if there is something to send and room in flight. b.mu is held.
+func (b *Batcher[Q, A]) launch() {
+	if len(b.waiting) == 0 || b.inFlight >= b.config.InFlight {
+		return
+	}
+	n, weight := 0, 0
+	for n < len(b.waiting) && n < b.config.Calls {
+		if b.config.Weigh != nil {
+			weight += b.config.Weigh(b.waiting[n].query)
+		}
+		if n > 0 && weight > b.config.Weight {
+			break
+		}
+		n++
+	}
+	calls := b.waiting[:n:n]
+	b.waiting = append([]*call[Q, A](nil), b.waiting[n:]...)
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &trip{callers: n, cancel: cancel}
+	for _, c := range calls {
+		c.trip = t
+	}
+	b.inFlight++
+	go b.run(ctx, t, calls)
+}
+
+func (b *Batcher[Q, A]) run(ctx context.Context, t *trip, calls []*call[Q, A]) {
+	queries := make([]Q, len(calls))
+	for i, c := range calls {
+		queries[i] = c.query
+	}
+	answers, errs := b.send(ctx, queries)
+	t.cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, c := range calls {
+		if i < len(answers) {
+			c.answer = answers[i]
+		}
+		if errs != nil {
+			c.err = errs[i]
+		}
+		close(c.done)
+	}
+	b.inFlight--
+	b.launch()
+	if b.inFlight == 0 {
+		b.idle.Broadcast()
+	}
+}
+
+// Close refuses further calls and waits until those under way, and those that waited, are answered.
+func (b *Batcher[Q, A]) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for b.inFlight > 0 {
+		b.idle.Wait()
+	}
+}

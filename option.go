@@ -1,0 +1,291 @@
+package onceq
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Option says something about an enqueue. Options of four levels are merged, later over earlier: Config.Defaults, the EnqueueOptions of
+// the args type, Config.Kinds, the call. Unique merges field by field; Meta and Tags replace.
+type Option interface{ apply(*settings) }
+
+// level is where an option was said; errors name it.
+type level uint8
+
+const (
+	unsaid level = iota
+	ofDefaults
+	ofType
+	ofKind
+	ofCall
+	levels
+)
+
+func (l level) String() string {
+	return [...]string{"by default", "in Config.Defaults", "by the type's EnqueueOptions", "in Config.Kinds", "at the call", ""}[l]
+}
+
+// settings is the merger of all levels. Each group remembers the level it was said at.
+type settings struct {
+	at level // being applied
+
+	queue       string
+	id          string
+	idAt        level
+	delay       time.Duration
+	delayAt     level
+	runAt       time.Time
+	runAtAt     level
+	priority    int
+	maxAttempts int
+	timeout     time.Duration
+	retention   time.Duration
+	meta        map[string]any
+	tags        []string
+
+	unique      bool
+	by          Part
+	byAt        level
+	fields      []string
+	fieldsAt    level
+	until       Until
+	untilAt     level
+	window      time.Duration
+	windowAt    level
+	ttl         time.Duration
+	ttlAt       level
+	fromEnqueue bool
+	customKey   string
+	customScope Part
+	customAt    level // unsaid = no key of the caller's own
+
+	policy   ConflictPolicy
+	policyAt level
+
+	resend *UncertainError
+	err    error
+}
+
+func newSettings() settings {
+	return settings{queue: "default", priority: 5, maxAttempts: 25, retention: 24 * time.Hour, policy: Skip}
+}
+
+func (s *settings) applyAll(at level, opts []Option) {
+	s.at = at
+	for _, o := range opts {
+		if o == nil {
+			s.fail(&InvalidError{Field: "option", Value: "nil", Rule: "must not be nil (" + at.String() + ")"})
+			continue
+		}
+		o.apply(s)
+	}
+}
+
+func (s *settings) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+type (
+	queueOption       string
+	idOption          string
+	delayOption       time.Duration
+	runAtOption       time.Time
+	priorityOption    int
+	maxAttemptsOption int
+	timeoutOption     time.Duration
+	retentionOption   time.Duration
+	metaOption        map[string]any
+	tagsOption        []string
+	uniqueKeyOption   struct {
+		key   string
+		scope Part
+	}
+	conflictOption struct{ policy ConflictPolicy }
+	resendOption   struct{ err error }
+	uniqueSwitch   uint8
+)
+
+// Queue names the queue, 1 to 128 printable bytes. Default "default".
+func Queue(name string) Option { return queueOption(name) }
+
+// ID is the job's identity in place of a generated one: at most 255 bytes, not blank. An ID exists once per store for as long as the
+// job is kept; enqueueing it again answers with that job.
+func ID(id string) Option { return idOption(id) }
+
+// Delay makes the job due this long after it is accepted, by the store's clock. It replaces an earlier level's RunAt.
+func Delay(d time.Duration) Option { return delayOption(d) }
+
+// RunAt makes the job due at an instant, by the store's clock; one that has passed means now. It replaces an earlier level's Delay.
+func RunAt(t time.Time) Option { return runAtOption(t) }
+
+// Priority is 0 (first) to 9 (last). Default 5.
+func Priority(p int) Option { return priorityOption(p) }
+
+// MaxAttempts is how many attempts a job has before it is discarded, 1 to 1,000,000. Default 25.
+func MaxAttempts(n int) Option { return maxAttemptsOption(n) }
+
+// Timeout bounds one run: its context is cancelled then. Default 0: none.
+func Timeout(d time.Duration) Option { return timeoutOption(d) }
+
+// Meta is a JSON object that travels with the job, for people and middleware. It can take part in the key (ByMeta).
+func Meta(m map[string]any) Option { return metaOption(m) }
+
+// Tags are labels for people: at most 32, each 1 to 128 printable bytes.
+func Tags(tags ...string) Option { return tagsOption(tags) }
+
+// Retention is how long the finished job is kept. Default 24 hours; 0 deletes it in the step that finishes it.
+func Retention(d time.Duration) Option { return retentionOption(d) }
+
+// UniqueKey makes the job unique by a key of the caller's own in place of the args: not blank, at most 1 KiB, used verbatim. Its scope
+// is the kind unless said: two kinds cannot take each other's key by accident. ByKind, ByQueue, or ByKey for the literal alone.
+func UniqueKey(key string, scope ...Part) Option {
+	o := uniqueKeyOption{key: key}
+	for _, p := range scope {
+		o.scope |= p
+	}
+	if len(scope) == 0 {
+		o.scope = ByKind
+	}
+	return o
+}
+
+// OnConflict says what to do when the key is held. Default Skip.
+func OnConflict(p ConflictPolicy) Option { return conflictOption{p} }
+
+// Resend repeats an enqueue whose answer was lost, with the ID and token of its *UncertainError: it never makes a second job while the
+// first is kept. Args and the other options must be those of the first call.
+func Resend(err error) Option { return resendOption{err} }
+
+const (
+	// NotUnique switches uniqueness off. A later Unique or UniqueKey switches it on again, over what was said before.
+	NotUnique uniqueSwitch = iota
+	// ResetUnique forgets what earlier levels said about uniqueness, conflict policy included.
+	ResetUnique
+)
+
+func (o queueOption) apply(s *settings) { s.queue = string(o) }
+func (o idOption) apply(s *settings)    { s.id, s.idAt = string(o), s.at }
+func (o delayOption) apply(s *settings) {
+	if s.runAtAt == s.at {
+		s.fail(invalid("Delay", time.Duration(o), "and RunAt are both said %s: keep one of them", s.at))
+	}
+	s.delay, s.delayAt, s.runAt, s.runAtAt = time.Duration(o), s.at, time.Time{}, unsaid
+}
+func (o runAtOption) apply(s *settings) {
+	if s.delayAt == s.at {
+		s.fail(invalid("RunAt", time.Time(o), "and Delay are both said %s: keep one of them", s.at))
+	}
+	s.runAt, s.runAtAt, s.delay, s.delayAt = time.Time(o), s.at, 0, unsaid
+}
+func (o priorityOption) apply(s *settings)    { s.priority = int(o) }
+func (o maxAttemptsOption) apply(s *settings) { s.maxAttempts = int(o) }
+func (o timeoutOption) apply(s *settings)     { s.timeout = time.Duration(o) }
+func (o retentionOption) apply(s *settings)   { s.retention = time.Duration(o) }
+func (o metaOption) apply(s *settings)        { s.meta = o }
+func (o tagsOption) apply(s *settings)        { s.tags = o }
+
+func (o conflictOption) apply(s *settings) {
+	if o.policy == nil {
+		s.fail(invalid("OnConflict", "nil", "must name a policy: Skip, Reject, Replace, Debounce, Coalesce or Supersede"))
+		return
+	}
+	s.policy, s.policyAt = o.policy, s.at
+}
+
+func (o resendOption) apply(s *settings) {
+	if o.err == nil {
+		return // the first try of a loop
+	}
+	if !errors.As(o.err, &s.resend) {
+		s.fail(invalid("Resend", o.err, "must get the *UncertainError of the call that is repeated"))
+	}
+}
+
+func (o uniqueSwitch) apply(s *settings) {
+	s.unique = false
+	if o == ResetUnique {
+		s.by, s.byAt, s.fields, s.fieldsAt, s.until, s.untilAt = 0, unsaid, nil, unsaid, 0, unsaid
+		s.window, s.windowAt, s.ttl, s.ttlAt, s.fromEnqueue = 0, unsaid, 0, unsaid, false
+		s.customKey, s.customScope, s.customAt = "", 0, unsaid
+		s.policy, s.policyAt = Skip, unsaid
+	}
+}
+
+func (u Unique) apply(s *settings) {
+	s.unique = true
+	if u.By != 0 || u.Fields != nil {
+		if s.customAt == s.at {
+			s.bothSaid("UniqueKey", "Unique."+u.compares())
+		}
+		s.customKey, s.customScope, s.customAt = "", 0, unsaid
+	}
+	if u.By != 0 {
+		s.by, s.byAt = u.By, s.at
+	}
+	if u.Fields != nil {
+		s.fields, s.fieldsAt = u.Fields, s.at
+	}
+	if u.Until != untilUnsaid {
+		s.until, s.untilAt = u.Until, s.at
+	}
+	if u.Window != 0 {
+		s.window, s.windowAt = u.Window, s.at
+	}
+	if u.TTL != 0 {
+		s.ttl, s.ttlAt = u.TTL, s.at
+	}
+	if u.FromEnqueue {
+		s.fromEnqueue = true
+	}
+}
+
+func (u Unique) compares() string {
+	if u.Fields != nil {
+		return "Fields"
+	}
+	return "By"
+}
+
+func (s *settings) bothSaid(a, b string) {
+	s.fail(invalid(a, "", "and %s are both said %s: a key of your own takes the place of the args, keep one of them", b, s.at))
+}
+
+func (o uniqueKeyOption) apply(s *settings) {
+	if s.fieldsAt == s.at {
+		s.bothSaid("UniqueKey", "Unique.Fields")
+	} else if s.byAt == s.at {
+		s.bothSaid("UniqueKey", "Unique.By")
+	}
+	s.unique = true
+	s.by, s.byAt, s.fields, s.fieldsAt = 0, unsaid, nil, unsaid
+	s.customKey, s.customScope, s.customAt = o.key, o.scope, s.at
+}
+
+// hold is the terms on which the job will hold its key, defaults filled in.
+func (s *settings) hold() Hold {
+	h := Hold{Until: s.until, Window: s.window, TTL: s.ttl, FromEnqueue: s.fromEnqueue}
+	if h.Until == untilUnsaid {
+		h.Until = UntilFinished
+		if _, ok := s.policy.(Debounce); ok {
+			h.Until = UntilStarted
+		}
+	}
+	if h.TTL == Forever {
+		h.TTL = 0
+	}
+	return h
+}
+
+func marshalMeta(m map[string]any) ([]byte, error) {
+	if len(m) == 0 {
+		return nil, nil
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return nil, invalid("meta", "", "must be encodable as JSON: %v", err)
+	}
+	return raw, nil
+}

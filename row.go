@@ -1,0 +1,255 @@
+package onceq
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+	"unicode/utf8"
+
+	"github.com/onceq/onceq/internal/fingerprint"
+)
+
+// rowOf decides an enqueue: options merged, everything checked, key computed. It is pure but for the ID and the nonce.
+func (c *Client) rowOf(args Args, opts []Option) (NewRow, error) {
+	kind, err := kindOf(args)
+	if err != nil {
+		return NewRow{}, err
+	}
+	s := newSettings()
+	s.applyAll(ofDefaults, c.config.Defaults)
+	if o, ok := args.(EnqueueOptioner); ok {
+		s.applyAll(ofType, o.EnqueueOptions())
+	}
+	s.applyAll(ofKind, c.config.Kinds[kind])
+	s.applyAll(ofCall, opts)
+	if s.err != nil {
+		return NewRow{}, s.err
+	}
+	if err := s.check(); err != nil {
+		return NewRow{}, err
+	}
+	row := NewRow{
+		ID: s.id, Kind: kind, Queue: s.queue, Tags: s.tags, Priority: s.priority, MaxAttempts: s.maxAttempts,
+		Timeout: ceilMilli(s.timeout), Retention: ceilMilli(s.retention), Delay: ceilMilli(s.delay), RunAt: s.runAt,
+	}
+	if row.Args, row.Encoding, err = encodeArgs(args); err != nil {
+		return NewRow{}, err
+	}
+	if len(row.Args) > c.maxArgs() {
+		return NewRow{}, invalid("args", fmt.Sprintf("%d bytes", len(row.Args)),
+			"must be at most %d bytes (Config.MaxArgs): keep large data elsewhere and pass a reference", c.maxArgs())
+	}
+	if row.Meta, err = marshalMeta(s.meta); err != nil {
+		return NewRow{}, err
+	}
+	if len(row.Meta) > MaxMetaSize {
+		return NewRow{}, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)), "must be at most %d bytes as JSON", MaxMetaSize)
+	}
+	if s.unique {
+		if err := s.claim(args, &row); err != nil {
+			return NewRow{}, err
+		}
+	} else if _, raw := args.(rawArgs); raw && row.Encoding == EncodingJSON {
+		if err := invalidFrom(fingerprint.Check(row.Args)); err != nil {
+			return NewRow{}, err
+		}
+	}
+	row.Reactions = s.policy.reactions()
+	switch p := s.policy.(type) {
+	case Replace:
+		row.Write = p.columns()
+	case Debounce:
+		row.MaxWait = ceilMilli(p.MaxWait)
+	}
+	row.Nonce = newNonce()
+	if s.resend != nil {
+		row.ID, row.Nonce = s.resend.ID, s.resend.nonce
+	}
+	if row.ID == "" {
+		row.ID = c.ids.next(time.Now())
+		if p, ok := c.store.(Placer); ok {
+			row.ID = p.Place(row.ID, row.key())
+		}
+	}
+	return row, nil
+}
+
+func (r *NewRow) key() *Key {
+	if r.Claim == nil {
+		return nil
+	}
+	return &r.Claim.Key
+}
+
+func kindOf(args Args) (string, error) {
+	if args == nil {
+		return "", invalid("args", "nil", "must not be nil")
+	}
+	if v := reflect.ValueOf(args); v.Kind() == reflect.Pointer && v.IsNil() {
+		return "", invalid("args", fmt.Sprintf("nil %T", args), "must not be a nil pointer")
+	}
+	kind := args.Kind()
+	return kind, checkName("kind", kind)
+}
+
+func encodeArgs(args Args) (raw []byte, encoding string, err error) {
+	if a, ok := args.(rawArgs); ok {
+		return a.raw, a.encoding, nil
+	}
+	raw, err = json.Marshal(args)
+	if err != nil {
+		return nil, "", invalid("args", fmt.Sprintf("%T", args), "must be encodable as JSON: %v", err)
+	}
+	// encoding/json writes this escape only for what was not valid UTF-8; different bytes would become equal.
+	if bytes.Contains(raw, []byte(`\ufffd`)) {
+		if place := badUTF8(reflect.ValueOf(args), ""); place != "" {
+			return nil, "", invalid("args", place, "must be valid UTF-8 text; use []byte for other data")
+		}
+	}
+	return raw, EncodingJSON, nil
+}
+
+// badUTF8 finds a string in v that is not valid UTF-8.
+func badUTF8(v reflect.Value, path string) string {
+	switch v.Kind() {
+	case reflect.String:
+		if !utf8.ValidString(v.String()) {
+			return max(path, "/")
+		}
+	case reflect.Pointer, reflect.Interface:
+		return badUTF8(v.Elem(), path)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if place := badUTF8(v.Field(i), path+"/"+v.Type().Field(i).Name); place != "" {
+				return place
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return ""
+		}
+		for i := range v.Len() {
+			if place := badUTF8(v.Index(i), fmt.Sprintf("%s/%d", path, i)); place != "" {
+				return place
+			}
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			if place := badUTF8(k, path); place != "" {
+				return place
+			}
+			if place := badUTF8(v.MapIndex(k), fmt.Sprintf("%s/%v", path, k)); place != "" {
+				return place
+			}
+		}
+	}
+	return ""
+}
+
+// check holds the rules for everything but the key.
+func (s *settings) check() error {
+	if err := checkName("queue", s.queue); err != nil {
+		return err
+	}
+	if s.idAt != unsaid {
+		if err := checkID(s.id); err != nil {
+			return err
+		}
+		if s.idAt < ofCall {
+			return invalid("ID", s.id, "is said %s, where every job would share it: say it at the call", s.idAt)
+		}
+		if s.resend != nil && s.resend.ID != s.id {
+			return invalid("ID", s.id, "and Resend name different jobs (Resend: %s): leave ID away, or repeat the same", s.resend.ID)
+		}
+	}
+	if s.priority < 0 || s.priority > 9 {
+		return invalid("priority", s.priority, "must be 0 (first) to 9 (last)")
+	}
+	if s.maxAttempts < 1 || s.maxAttempts > maxAttempts {
+		return invalid("max attempts", s.maxAttempts, "must be 1 to %d", maxAttempts)
+	}
+	if s.delayAt != unsaid && s.delay != 0 {
+		if s.delay < 0 {
+			return invalid("delay", s.delay, "must not be negative")
+		}
+		if err := checkDuration("delay", s.delay); err != nil {
+			return err
+		}
+	}
+	if s.runAtAt != unsaid && (s.runAt.IsZero() || s.runAt.After(time.Now().Add(maxDuration))) {
+		return invalid("run at", s.runAt, "must be an instant within 100 years")
+	}
+	if s.timeout != 0 {
+		if err := checkDuration("timeout", s.timeout); err != nil {
+			return err
+		}
+	}
+	if s.retention != 0 {
+		if err := checkDuration("retention", s.retention); err != nil {
+			return err
+		}
+	}
+	if len(s.tags) > MaxTags {
+		return invalid("tags", fmt.Sprintf("%d tags", len(s.tags)), "must be at most %d", MaxTags)
+	}
+	for _, tag := range s.tags {
+		if err := checkName("tag", tag); err != nil {
+			return err
+		}
+	}
+	if !s.unique {
+		return nil
+	}
+	return s.checkUnique()
+}
+
+// claim computes the key and the terms on which it is held.
+func (s *settings) claim(args Args, row *NewRow) error {
+	in := fingerprint.Input{
+		Kind: row.Kind, Queue: row.Queue, Args: row.Args, JSON: row.Encoding == EncodingJSON, Meta: row.Meta,
+		By: fingerprint.Part(s.by), Fields: s.fields,
+	}
+	switch {
+	case s.customAt != unsaid:
+		in.Custom, in.Key, in.By = true, s.customKey, fingerprint.Part(s.customScope&^ByKey)
+	case s.by == 0:
+		in.By = fingerprint.ByKind | fingerprint.ByQueue | fingerprint.ByArgs
+	}
+	if in.By&fingerprint.ByArgs != 0 && !in.Custom {
+		fields, err := structFields(args, s.fields)
+		if err != nil {
+			return err
+		}
+		in.Fields = fields
+	}
+	sum, err := fingerprint.Sum(in)
+	if err != nil {
+		return invalidFrom(err)
+	}
+	row.Claim = &Claim{Key: sum.Key, Text: sum.Text, Digest: sum.Digest, Hold: s.hold()}
+	row.Claim.Hold.Window, row.Claim.Hold.TTL = ceilMilli(row.Claim.Hold.Window), ceilMilli(row.Claim.Hold.TTL)
+	return nil
+}
+
+func (r Replace) columns() (f Fields) {
+	for _, c := range []struct {
+		on bool
+		f  Fields
+	}{{r.Args, FieldArgs}, {r.Meta, FieldMeta}, {r.Priority, FieldPriority}, {r.RunAt, FieldRunAt}, {r.MaxAttempts, FieldMaxAttempts}, {r.Tags, FieldTags}} {
+		if c.on {
+			f |= c.f
+		}
+	}
+	return f
+}
+
+func invalidFrom(err error) error {
+	var e *fingerprint.Error
+	if errors.As(err, &e) {
+		return &InvalidError{Field: e.Field, Value: e.Value, Rule: e.Rule}
+	}
+	return err
+}

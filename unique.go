@@ -1,0 +1,160 @@
+package onceq
+
+import (
+	"math"
+	"strings"
+	"time"
+)
+
+// Part is one of the parts of a job that can make it the same as another.
+type Part uint8
+
+// The parts. They are combined with |.
+const (
+	ByKind Part = 1 << iota
+	ByQueue
+	ByArgs
+	ByMeta
+	// ByKey is a scope for UniqueKey only: the literal alone, one key for every kind and queue.
+	ByKey
+)
+
+func (p Part) String() string {
+	var names []string
+	for i, name := range []string{"ByKind", "ByQueue", "ByArgs", "ByMeta", "ByKey"} {
+		if p&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+// Unique makes a job hold a key from the instant it is accepted: while the key is held, another enqueue of it makes no second job but
+// gets the answer of its conflict policy (see OnConflict). The zero value is "same kind, queue and args, until the job is finished".
+//
+// A level of options that says Unique overrides earlier levels field by field; a zero field says nothing.
+type Unique struct {
+	// By says which of kind, queue, args and meta take part. Zero: kind, queue and args.
+	By Part
+	// Fields narrows args (meta, where By has ByMeta and not ByArgs) to some members: a top-level name, or a JSON Pointer (RFC 6901)
+	// when it begins with "/". nil = all of them.
+	Fields []string
+	// Until is the event that releases the key. Zero means "not said" and ends as UntilFinished.
+	Until Until
+	// Window keeps the key held at least this long after the anchor, even if the holder is finished or gone.
+	Window time.Duration
+	// TTL releases the key at the latest this long after the anchor, whatever the holder does. Forever says "no TTL" where an earlier
+	// level has one.
+	TTL time.Duration
+	// FromEnqueue anchors Window and TTL at the enqueue. The default anchor is the later of enqueue and run time.
+	FromEnqueue bool
+}
+
+// Forever is a TTL that never ends: it undoes the TTL of an earlier level.
+const Forever = time.Duration(math.MaxInt64)
+
+// Until is the event on which a holder releases its key.
+type Until uint8
+
+const (
+	untilUnsaid Until = iota
+	// UntilDue holds until the holder first becomes due; it also ends when the job ends earlier.
+	UntilDue
+	// UntilStarted holds until the holder is fetched for the first time; it also ends when the job ends without having been.
+	UntilStarted
+	// UntilFinished holds until the holder is completed, discarded, cancelled or deleted. The default.
+	UntilFinished
+	// UntilSucceeded holds until the holder is completed or deleted; discarded and cancelled jobs keep it.
+	UntilSucceeded
+	// UntilFailed holds until the holder is discarded, cancelled or deleted; completed jobs keep it.
+	UntilFailed
+	// UntilDeleted holds until the holder is deleted, or pruned where there is no TTL.
+	UntilDeleted
+	// UntilWindowEnds waits for no event: only Window holds, and must be set.
+	UntilWindowEnds
+)
+
+var untilNames = [...]string{"", "due", "started", "finished", "succeeded", "failed", "deleted", "window-ends"}
+
+// String is the event in one word: due, started, finished, succeeded, failed, deleted or window-ends; "" for the zero value.
+func (u Until) String() string {
+	if int(u) < len(untilNames) {
+		return untilNames[u]
+	}
+	return "invalid"
+}
+
+// ParseUntil reads what String wrote.
+func ParseUntil(s string) (Until, error) {
+	for i, name := range untilNames {
+		if i > 0 && name == s {
+			return Until(i), nil
+		}
+	}
+	return 0, &InvalidError{Field: "until", Value: s, Rule: "must be one of " + strings.Join(untilNames[1:], ", ")}
+}
+
+// MarshalText is String.
+func (u Until) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// Hold is how long a job holds its key: uniqueness.md's
+//
+//	held(t) = ( the holder has not reached Until  OR  t < anchor + Window )  AND  ( no TTL  OR  t < anchor + TTL )
+//
+// as data and arithmetic, in whole milliseconds of a store's clock. Every store keeps these four values with the job and must give the
+// answers these methods give.
+type Hold struct {
+	Until       Until         `json:"until"`
+	Window      time.Duration `json:"window,omitempty"`
+	TTL         time.Duration `json:"ttl,omitempty"` // 0 = none
+	FromEnqueue bool          `json:"from_enqueue,omitempty"`
+}
+
+// Never is the instant, in milliseconds, of what no clock brings about.
+const Never int64 = math.MaxInt64
+
+// AnchorAt is where Window and TTL count from, for a job accepted (or moved) at the first instant and due at the second.
+func (h Hold) AnchorAt(enqueued, runAt int64) int64 {
+	if h.FromEnqueue {
+		return enqueued
+	}
+	return max(enqueued, runAt)
+}
+
+// FreesAt is when a clock frees the key while the event has not come; Never when no clock does.
+func (h Hold) FreesAt(anchor, runAt int64) int64 {
+	frees := Never
+	switch h.Until {
+	case UntilDue:
+		frees = max(runAt, anchor+h.Window.Milliseconds())
+	case UntilWindowEnds:
+		frees = anchor + h.Window.Milliseconds()
+	}
+	if h.TTL > 0 {
+		frees = min(frees, anchor+h.TTL.Milliseconds())
+	}
+	return frees
+}
+
+// RestAt is when a clock frees the key once the event has come: what is left of Window, within TTL. It is the anchor itself when there
+// is no Window.
+func (h Hold) RestAt(anchor int64) int64 {
+	rest := anchor + h.Window.Milliseconds()
+	if h.TTL > 0 {
+		rest = min(rest, anchor+h.TTL.Milliseconds())
+	}
+	return rest
+}
+
+// EndsOn reports whether a job that finishes in this state brings the event.
+func (u Until) EndsOn(s State) bool {
+	switch u {
+	case UntilDue, UntilStarted, UntilFinished:
+		return s.Finished()
+	case UntilSucceeded:
+		return s == Completed
+	case UntilFailed:
+		return s == Discarded || s == Cancelled
+	}
+	return false
+}
