@@ -105,7 +105,8 @@ type JobRow struct {
 	Hold    Hold      `json:"hold,omitzero"`   // how long the key is held
 	Anchor  time.Time `json:"anchor,omitzero"` // where Window and TTL count from
 	// Keyless says that this job gave its key up for good while it was there: released by hand, or retried with WithoutKey.
-	Keyless bool `json:"keyless,omitempty"`
+	Keyless bool     `json:"keyless,omitempty"`
+	Digest  [16]byte `json:"-"` // of the args by value; only with a key
 
 	Behind       string  `json:"behind,omitempty"`        // the job this one waits behind
 	Origin       Outcome `json:"origin,omitempty"`        // how it was accepted: Inserted, Coalesced or Superseded
