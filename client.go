@@ -115,7 +115,7 @@ func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receip
 	if c.closed.Load() {
 		return Receipt{}, ErrClosed
 	}
-	row, err := c.rowOf(args, opts)
+	row, err := c.rowOf(args, opts, newNonce(), 0)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -213,14 +213,13 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 	nonce := newNonce()
 	for i, item := range items {
 		var err error
-		if rows[i], err = c.rowOf(item.Args, item.Options); err != nil {
+		if rows[i], err = c.rowOf(item.Args, item.Options, nonce, i); err != nil {
 			var inv *InvalidError
 			if errors.As(err, &inv) {
 				return nil, &InvalidError{Field: fmt.Sprintf("item %d: %s", i, inv.Field), Value: inv.Value, Rule: inv.Rule}
 			}
 			return nil, fmt.Errorf("item %d: %w", i, err)
 		}
-		rows[i].Nonce = nonce
 	}
 	return rows, nil
 }
@@ -239,7 +238,7 @@ func (c *Client) receipts(ctx context.Context, rows []NewRow, results []EnqueueR
 		for i := range rows {
 			ids[i] = rows[i].ID
 		}
-		return receipts, &UncertainError{ID: ids[0], IDs: ids, nonce: rows[0].Nonce, cause: err}
+		return receipts, &UncertainError{ID: ids[0], IDs: ids, nonce: rows[0].Nonce, cause: err} // item 0 has the call's own
 	case err != nil:
 		return nil, fmt.Errorf("onceq: enqueue %d jobs: %w", len(rows), err)
 	}
@@ -261,7 +260,7 @@ func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Rece
 	if t.client.closed.Load() {
 		return Receipt{}, ErrClosed
 	}
-	row, err := t.client.rowOf(args, opts)
+	row, err := t.client.rowOf(args, opts, newNonce(), 0)
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -1,6 +1,7 @@
 package onceq
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -39,6 +40,12 @@ func (s *idSource) next(now time.Time) string {
 		id[i], tail = idAlphabet[tail&31], tail>>5
 	}
 	return string(id[:])
+}
+
+// nonceOf is the nonce of one item of a call: items of one batch must not be taken for each other's echo.
+func nonceOf(call [16]byte, index int) [16]byte {
+	binary.LittleEndian.PutUint32(call[:], binary.LittleEndian.Uint32(call[:])^uint32(index))
+	return call
 }
 
 func newNonce() (n [16]byte) {

@@ -104,7 +104,8 @@ type JobRow struct {
 	KeyText string    `json:"key_text,omitempty"`
 	Hold    Hold      `json:"hold,omitzero"`   // how long the key is held
 	Anchor  time.Time `json:"anchor,omitzero"` // where Window and TTL count from
-	// Keyless says that this job gave its key up for good while it was there: released by hand, or retried with WithoutKey.
+	// Keyless says that this job gave its key up for good: it was released by hand, passed to the waiter behind this job or was taken by
+	// a job that superseded it, or this job was retried with WithoutKey.
 	Keyless bool     `json:"keyless,omitempty"`
 	Digest  [16]byte `json:"-"` // of the args by value; only with a key
 

@@ -199,7 +199,7 @@ func (o resendOption) apply(s *settings) {
 	if o.err == nil {
 		return // the first try of a loop
 	}
-	if !errors.As(o.err, &s.resend) {
+	if !errors.As(o.err, &s.resend) || len(s.resend.IDs) == 0 {
 		s.fail(invalid("Resend", o.err, "must get the *UncertainError of the call that is repeated"))
 	}
 }

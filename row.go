@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/onceq/onceq/internal/fingerprint"
 )
 
-// rowOf decides an enqueue: options merged, everything checked, key computed. It is pure but for the ID and the nonce.
-func (c *Client) rowOf(args Args, opts []Option) (NewRow, error) {
+// rowOf decides an enqueue: options merged, everything checked, key computed. It is pure but for a generated ID. The nonce is the
+// call's; index is the item's place in a batch.
+func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
 	kind, err := kindOf(args)
 	if err != nil {
 		return NewRow{}, err
@@ -64,10 +66,13 @@ func (c *Client) rowOf(args Args, opts []Option) (NewRow, error) {
 	case Debounce:
 		row.MaxWait = ceilMilli(p.MaxWait)
 	}
-	row.Nonce = newNonce()
 	if s.resend != nil {
-		row.ID, row.Nonce = s.resend.ID, s.resend.nonce
+		if index >= len(s.resend.IDs) {
+			return NewRow{}, invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the batch as it was", len(s.resend.IDs), index)
+		}
+		row.ID, nonce = s.resend.IDs[index], s.resend.nonce
 	}
+	row.Nonce = nonceOf(nonce, index)
 	if row.ID == "" {
 		row.ID = c.ids.next(time.Now())
 		if p, ok := c.store.(Placer); ok {
@@ -161,7 +166,7 @@ func (s *settings) check() error {
 		if s.idAt < ofCall {
 			return invalid("ID", s.id, "is said %s, where every job would share it: say it at the call", s.idAt)
 		}
-		if s.resend != nil && s.resend.ID != s.id {
+		if s.resend != nil && !slices.Contains(s.resend.IDs, s.id) {
 			return invalid("ID", s.id, "and Resend name different jobs (Resend: %s): leave ID away, or repeat the same", s.resend.ID)
 		}
 	}
