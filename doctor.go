@@ -1,0 +1,250 @@
+package onceq
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// DoctorReport is what Client.Doctor found.
+type DoctorReport struct {
+	Jobs       int      `json:"jobs"`       // looked at
+	Keys       int      `json:"keys"`       // held
+	Inert      int      `json:"inert"`      // key rows that hold no longer and wait to be swept
+	Violations []string `json:"violations"` // a line each; empty when all is well
+}
+
+// Doctor checks the invariants of every job and every key of a store, while it is in use: that each held key has a holder whose terms
+// say so, that each job whose terms say that it holds its key does, that a key has one holder and at most one waiter, and that nobody
+// stands behind a run that has ended. What looks wrong is read again before it is reported, since jobs move on meanwhile. A store that
+// can check its own files does that too. progress, which may be nil, is told how many rows are done.
+//
+// The store's clock is not known here: a job whose hold has a TTL is only required to hold while that is an hour away by this clock.
+func (c *Client) Doctor(ctx context.Context, progress func(done int)) (DoctorReport, error) {
+	d := doctor{store: c.store, progress: progress}
+	if c.closed.Load() {
+		return d.report, ErrClosed
+	}
+	if err := d.keys(ctx); err != nil {
+		return d.report, err
+	}
+	if err := d.jobs(ctx); err != nil {
+		return d.report, err
+	}
+	if s, ok := c.store.(Checker); ok {
+		lines, err := s.Check(ctx)
+		if err != nil {
+			return d.report, err
+		}
+		d.report.Violations = append(d.report.Violations, lines...)
+	}
+	return d.report, nil
+}
+
+type doctor struct {
+	store    Store
+	progress func(int)
+	report   DoctorReport
+}
+
+// looks is how often a suspect is read before it is reported.
+const looks = 5
+
+func (d *doctor) keys(ctx context.Context) error {
+	for after := ""; ; {
+		p, err := d.store.Keys(ctx, KeysRequest{Filter: KeyFilter{Inert: true}, After: after, Limit: page})
+		if err != nil {
+			return fmt.Errorf("onceq: doctor: list keys: %w", err)
+		}
+		for _, k := range p.Keys {
+			if k.Inert {
+				d.report.Inert++
+				continue
+			}
+			d.report.Keys++
+			wrong, err := d.suspect(ctx, func() (string, error) { return d.judgeKey(ctx, k.Key) })
+			if err != nil {
+				return err
+			}
+			if wrong != "" {
+				d.report.Violations = append(d.report.Violations, fmt.Sprintf("key %s (%s): %s", k.Key, k.Text, wrong))
+			}
+		}
+		d.tell()
+		if after = p.Next; after == "" {
+			return nil
+		}
+	}
+}
+
+func (d *doctor) tell() {
+	if d.progress != nil {
+		d.progress(d.report.Jobs + d.report.Keys + d.report.Inert)
+	}
+}
+
+// suspect asks again until a judgement is good, or has been bad every time.
+func (d *doctor) suspect(ctx context.Context, judge func() (string, error)) (wrong string, err error) {
+	for look := range looks {
+		if look > 0 {
+			pause(ctx, time.Duration(look*look)*5*time.Millisecond)
+		}
+		if wrong, err = judge(); err != nil || wrong == "" {
+			return "", err
+		}
+	}
+	return wrong, nil
+}
+
+func (d *doctor) judgeKey(ctx context.Context, key Key) (string, error) {
+	k, err := lookUp(ctx, d.store, key)
+	if err != nil || k == nil {
+		return "", err
+	}
+	ids := []string{k.Holder}
+	if k.Waiter != "" {
+		ids = append(ids, k.Waiter)
+	}
+	jobs, err := d.store.Get(ctx, ids)
+	if err != nil {
+		return "", fmt.Errorf("onceq: doctor: get jobs: %w", err)
+	}
+	if wrong := judgeHolder(k, jobs[0]); wrong != "" {
+		return wrong, nil
+	}
+	if k.Waiter != "" {
+		return judgeWaiter(k, jobs[0], jobs[1]), nil
+	}
+	return "", nil
+}
+
+// judgeHolder says what is wrong with a held key and its holder. It is pure.
+func judgeHolder(k *HeldKey, j *JobRow) string {
+	switch {
+	case k.Gone:
+		if k.FreesAt.IsZero() {
+			return fmt.Sprintf("its holder %s is gone and no clock frees it", k.Holder)
+		}
+		return ""
+	case j == nil:
+		return fmt.Sprintf("its holder %s does not exist", k.Holder)
+	case j.Key == nil || *j.Key != k.Key:
+		return fmt.Sprintf("its holder %s is not a job of this key", k.Holder)
+	case j.Keyless:
+		return fmt.Sprintf("its holder %s had given it up", k.Holder)
+	case j.Behind != "":
+		return "" // its clocks do not run; judged with the job
+	}
+	pending := k.FreesWhen
+	if pending != "" && pending != j.Hold.Until.String() {
+		return fmt.Sprintf("it waits until %s, and its holder's terms say until %s", pending, j.Hold.Until)
+	}
+	if pending != "" && j.Hold.Until.EndsOn(j.State) {
+		return fmt.Sprintf("it waits until %s, and its holder is %s", pending, j.State)
+	}
+	frees := Never
+	if !k.FreesAt.IsZero() {
+		frees = k.FreesAt.UnixMilli()
+	}
+	anchor := j.Anchor.UnixMilli()
+	switch {
+	case pending == "" && frees != j.Hold.RestAt(anchor):
+		return fmt.Sprintf("it frees at %s, and by its holder's terms it should at %s", stamp(k.FreesAt), stamp(time.UnixMilli(j.Hold.RestAt(anchor))))
+	case pending != "" && j.Hold.Until != UntilDue && frees != j.Hold.FreesAt(anchor, j.RunAt.UnixMilli()):
+		return fmt.Sprintf("a clock frees it at %q, which is not what its holder's terms say", stamp(k.FreesAt))
+	}
+	return ""
+}
+
+// judgeWaiter says what is wrong with the job behind the holder. It is pure.
+func judgeWaiter(k *HeldKey, j, w *JobRow) string {
+	switch {
+	case w == nil:
+		return fmt.Sprintf("its waiter %s does not exist", k.Waiter)
+	case w.Behind != k.Holder:
+		return fmt.Sprintf("its waiter %s stands behind %q, not behind its holder %s", k.Waiter, w.Behind, k.Holder)
+	case w.Key == nil || *w.Key != k.Key:
+		return fmt.Sprintf("its waiter %s is not a job of this key", k.Waiter)
+	case j.State.Finished():
+		return fmt.Sprintf("its waiter %s stands behind %s, which is %s", k.Waiter, k.Holder, j.State)
+	}
+	return ""
+}
+
+func (d *doctor) jobs(ctx context.Context) error {
+	for after := ""; ; {
+		p, err := d.store.List(ctx, ListRequest{After: after, Limit: page})
+		if err != nil {
+			return fmt.Errorf("onceq: doctor: list jobs: %w", err)
+		}
+		for _, j := range p.Jobs {
+			d.report.Jobs++
+			if !mustHold(j) && j.Behind == "" {
+				continue
+			}
+			wrong, err := d.suspect(ctx, func() (string, error) { return d.judgeJob(ctx, j.ID) })
+			if err != nil {
+				return err
+			}
+			if wrong != "" {
+				d.report.Violations = append(d.report.Violations, fmt.Sprintf("job %s (%s): %s", j.ID, j.KeyText, wrong))
+			}
+		}
+		d.tell()
+		if after = p.Next; after == "" {
+			return nil
+		}
+	}
+}
+
+// mustHold reports whether a job's own row says that it holds its key now, whatever the store's clock shows. It is pure but for a
+// look at this host's clock, an hour wide.
+func mustHold(j *JobRow) bool {
+	if j.Key == nil || j.Keyless || j.Behind != "" {
+		return false
+	}
+	if j.Hold.TTL > 0 && j.Anchor.Add(j.Hold.TTL).Before(time.Now().Add(time.Hour)) {
+		return false
+	}
+	switch j.Hold.Until {
+	case UntilStarted:
+		return j.Run == 0 && !j.State.Finished()
+	case UntilFinished, UntilSucceeded, UntilFailed, UntilDeleted:
+		return !j.Hold.Until.EndsOn(j.State)
+	}
+	return false
+}
+
+func (d *doctor) judgeJob(ctx context.Context, id string) (string, error) {
+	jobs, err := d.store.Get(ctx, []string{id})
+	if err != nil {
+		return "", fmt.Errorf("onceq: doctor: get job %s: %w", id, err)
+	}
+	j := jobs[0]
+	if j == nil || !mustHold(j) && j.Behind == "" {
+		return "", nil
+	}
+	k, err := lookUp(ctx, d.store, *j.Key)
+	if err != nil {
+		return "", err
+	}
+	if j.Behind == "" {
+		switch {
+		case k == nil:
+			return "its terms say that it holds its key, and the key is free", nil
+		case k.Holder != j.ID || k.Gone:
+			return fmt.Sprintf("its terms say that it holds its key, and %s does", k.Holder), nil
+		}
+		return "", nil
+	}
+	if k == nil || k.Holder != j.ID && k.Waiter != j.ID {
+		return fmt.Sprintf("it stands behind %s, and its key does not know it", j.Behind), nil
+	}
+	if jobs, err = d.store.Get(ctx, []string{j.Behind}); err != nil {
+		return "", fmt.Errorf("onceq: doctor: get job %s: %w", j.Behind, err)
+	}
+	if jobs[0] == nil || jobs[0].State.Finished() {
+		return fmt.Sprintf("it stands behind %s, which has ended", j.Behind), nil
+	}
+	return "", nil
+}
