@@ -34,8 +34,10 @@ type Input struct {
 
 	// Fields narrows the args (the meta, if By has ByMeta and not ByArgs) to
 	// some members: a name at the top level, or a JSON Pointer (RFC 6901) if it
-	// begins with "/". "a" and "/a" are the same field; neither order nor
-	// repetition matters. Nil means the whole.
+	// begins with "/". "a" and "/a" are the same field, also where it leads
+	// into an array; neither order nor repetition matters. A field that is
+	// absent differs from null, and one of them at least must be present. Nil
+	// means the whole.
 	Fields []string
 
 	// Custom puts Key in place of the args. By is then the scope of Key: any of
@@ -139,7 +141,7 @@ func getScratch() *scratch { return pool.Get().(*scratch) }
 func (s *scratch) release() {
 	const keep = 1 << 20
 	s.json.src = nil
-	held := cap(s.json.out) + cap(s.json.sorted) + cap(s.json.members)*memberSize + cap(s.names) + cap(s.pre)
+	held := cap(s.json.out) + cap(s.json.sorted) + cap(s.json.members)*memberSize + cap(s.names) + cap(s.pre) + cap(s.text)
 	if held <= keep {
 		pool.Put(s)
 	}

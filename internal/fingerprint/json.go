@@ -83,6 +83,7 @@ func (r *reader) read(of string, src []byte) *Error {
 }
 
 func (r *reader) value() *Error {
+	start := r.pos
 	switch c := r.peek(); {
 	case c == '{':
 		return r.object()
@@ -103,7 +104,7 @@ func (r *reader) value() *Error {
 		r.out = append(r.out, tagFalse)
 		return nil
 	case r.word("NaN"), r.word("Infinity"):
-		return r.notFinite()
+		return r.fail(start, notFinite)
 	}
 	return r.unexpected("a JSON value")
 }

@@ -2,6 +2,8 @@ package fingerprint
 
 import "strconv"
 
+const notFinite = "NaN and infinities are not JSON; use null or a string"
+
 // number appends the number at r.pos: its tag, its length and its exact
 // decimal value as `["-"] digits "e" exponent`, or "0".
 func (r *reader) number() *Error {
@@ -10,8 +12,7 @@ func (r *reader) number() *Error {
 	if negative {
 		r.pos++
 		if r.word("Infinity") || r.word("NaN") {
-			r.pos = start
-			return r.notFinite()
+			return r.fail(start, notFinite)
 		}
 	}
 	var whole, fraction, exponent []byte
@@ -44,10 +45,6 @@ func (r *reader) number() *Error {
 	r.out = appendNumber(r.out, negative, whole, fraction, exponentNegative, exponent)
 	r.setLen(body)
 	return nil
-}
-
-func (r *reader) notFinite() *Error {
-	return r.fail(r.pos, "NaN and infinities are not JSON; use null or a string")
 }
 
 func (r *reader) digits() []byte {

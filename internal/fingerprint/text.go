@@ -1,6 +1,7 @@
 package fingerprint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strconv"
 	"unicode/utf8"
@@ -54,7 +55,7 @@ func renderBlock(b []byte, whole, narrowed string, rest []byte) (text, after []b
 		v, rest := cutStr(rest)
 		b = append(append(b, whole...), "=bytes("...)
 		b = append(strconv.AppendInt(b, int64(len(v)), 10), ')')
-		b = strconv.AppendQuoteToGraphic(b, string(v[:min(len(v), maxBytes)]))
+		b = strconv.AppendQuote(b, string(v[:min(len(v), maxBytes)]))
 		if len(v) > maxBytes {
 			b = append(b, ellipsis...)
 		}
@@ -141,21 +142,21 @@ func appendDecimal(b, number []byte) []byte {
 	if number[0] == '-' {
 		b, number = append(b, '-'), number[1:]
 	}
-	at := len(number) - 1
-	for at >= 0 && number[at] != 'e' {
-		at--
-	}
+	at := bytes.LastIndexByte(number, 'e')
 	if at < 0 {
 		return append(b, number...) // zero
 	}
 	digits := number[:at]
-	exponent, err := strconv.Atoi(string(number[at+1:]))
-	point := len(digits) + exponent // digits before the decimal point
-	switch {
-	case err != nil || exponent > zeros || -point > zeros:
+	if len(digits) > maxText || len(number)-at > 5 {
 		return append(b, number[:min(len(number), maxText)]...)
+	}
+	exponent, _ := strconv.Atoi(string(number[at+1:])) // four characters at most
+	point := len(digits) + exponent                    // digits before the decimal point
+	switch {
+	case exponent > zeros || -point > zeros:
+		return append(b, number...)
 	case exponent >= 0:
-		b = append(b, digits[:min(len(digits), maxText)]...)
+		b = append(b, digits...)
 		for range exponent {
 			b = append(b, '0')
 		}
@@ -179,6 +180,14 @@ func appendQuoted(b, s []byte, limit int) []byte {
 	for len(s) > 0 {
 		if len(b) > limit {
 			return b
+		}
+		n := 0
+		for n < len(s) && n <= limit && plain[s[n]] && s[n] != 0x7f {
+			n++
+		}
+		if n > 0 { // nearly always all of it
+			b, s = append(b, s[:n]...), s[n:]
+			continue
 		}
 		c, n := utf8.DecodeRune(s)
 		s = s[n:]
