@@ -161,3 +161,10 @@ func (b *Batcher[Q, A]) Close() {
 		b.idle.Wait()
 	}
 }
+
+// Waiting is how many calls have not been sent yet.
+func (b *Batcher[Q, A]) Waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting)
+}
