@@ -3,7 +3,6 @@ package onceq
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -88,19 +87,3 @@ func (e *UncertainError) Is(target error) bool { return target == ErrUncertain }
 
 // Unwrap is the cause.
 func (e *UncertainError) Unwrap() error { return e.cause }
-
-// verdict is what a handler decided, as an error it can return.
-type verdict struct {
-	state State // Cancelled, Discarded or Scheduled
-	delay int64 // of a snooze, in nanoseconds
-	err   error
-}
-
-func (v *verdict) Error() string {
-	if v.err == nil {
-		return strings.ToLower(string(v.state))
-	}
-	return fmt.Sprintf("%s: %v", v.state, v.err)
-}
-
-func (v *verdict) Unwrap() error { return v.err }

@@ -1,0 +1,137 @@
+package onceq
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// beatLoop renews the lease at a third of it, and sooner after a failure.
+func (s *session) beatLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait := s.w.config.Lease / 3
+		wait -= rand.N(wait/10 + 1)
+		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("onceq: heartbeat failed; trying again", "error", err)
+			wait = s.hurry()
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-s.beatNow:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// patience is how long a single call to the store may take. Several fit into a lease.
+func (s *session) patience() time.Duration { return s.w.config.Lease / 3 }
+
+// hurry is the wait after a heartbeat that failed.
+func (s *session) hurry() time.Duration {
+	d := min(s.w.config.Lease/12, time.Second)
+	return d/2 + rand.N(d)
+}
+
+// beat tells the store that we are alive and what we have in hand. What it has running for us besides is handed back by it; what it
+// does not have running for us any more is lost.
+func (s *session) beat(ctx context.Context) error {
+	s.beating.Lock()
+	defer s.beating.Unlock()
+
+	// Both under one lock: a fetch is over in the same step in which what it brought comes in hand. That this is old when it arrives
+	// does no harm: what is fetched meanwhile has a higher number, and what leaves inHand meanwhile has been acknowledged or dropped.
+	s.mu.Lock()
+	r := ExtendRequest{Worker: s.name, Lease: s.w.config.Lease, FetchesDone: s.fetched, Runs: make([]Run, 0, len(s.inHand))}
+	for run := range s.inHand {
+		r.Runs = append(r.Runs, run)
+	}
+	s.mu.Unlock()
+
+	sent := time.Now() // the store counts from later on, so that we give up first
+	call, cancel := context.WithTimeout(ctx, s.patience())
+	extended, err := s.w.store.Extend(call, r)
+	cancel()
+	if errors.Is(err, ErrClosed) {
+		s.fail(err)
+	}
+	if err != nil {
+		return err
+	}
+
+	s.mu.Lock()
+	s.leaseEnd = sent.Add(s.w.config.Lease)
+	left, was := time.Until(s.leaseEnd), s.leased
+	s.leased = left > 0
+	if s.leased && !was {
+		tell(s.hungry)
+	}
+	s.lapse.Reset(max(left, 0))
+	var lost, stop []*run
+	for _, run := range extended.Lost {
+		// A run whose handler has returned is left to the answer to its Finish: that may be what ended it.
+		if r := s.inHand[run]; r != nil && !r.ended {
+			r.lost = true
+			delete(s.inHand, run)
+			lost = append(lost, r)
+		}
+	}
+	for _, run := range extended.Stop {
+		if r := s.inHand[run]; r != nil && !r.ended && !r.stopped {
+			r.stopped = true
+			stop = append(stop, r)
+		}
+	}
+	if extended.Back > 0 {
+		s.mark("")
+	}
+	s.mu.Unlock()
+
+	if extended.Back > 0 {
+		s.log.Info("onceq: jobs that were fetched but not received are handed back", "jobs", extended.Back)
+	}
+	for _, r := range lost {
+		s.log.Warn("onceq: a run is no longer this worker's: it is cancelled and its result will be dropped", r.attrs()...)
+		r.cancel(ErrLeaseLost)
+	}
+	for _, r := range stop {
+		s.log.Info("onceq: a run is asked to stop", r.attrs()...)
+		r.cancel(ErrCancelRequested)
+	}
+	return nil
+}
+
+// fence ends what we run when our lease is over by our own clock: somebody else may run it by now. Runs that have not returned stay in
+// hand until they do, so that they are not handed back while they run.
+func (s *session) fence() {
+	s.mu.Lock()
+	if s.leased && time.Now().Before(s.leaseEnd) {
+		s.mu.Unlock()
+		return // renewed just now
+	}
+	was := s.leased
+	s.leased = false
+	for _, r := range s.results {
+		delete(s.inHand, Run{r.job.ID, r.job.Run})
+	}
+	dropped := len(s.results)
+	s.results = nil
+	var cancels []context.CancelCauseFunc
+	for _, r := range s.inHand {
+		r.lost = true
+		if !r.ended {
+			cancels = append(cancels, r.cancel)
+		}
+	}
+	s.mu.Unlock()
+	tell(s.drained)
+	if was || dropped+len(cancels) > 0 {
+		s.log.Error("onceq: the lease is over, for no heartbeat reached the store in time: runs are cancelled and results dropped",
+			"runs", len(cancels), "results", dropped)
+	}
+	for _, cancel := range cancels {
+		cancel(ErrLeaseLost)
+	}
+}

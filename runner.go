@@ -1,0 +1,133 @@
+package onceq
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// run is one run of a job by this worker.
+type run struct {
+	job    JobRow // as it was fetched; the handler has a row of its own
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	queue  *queue
+
+	// Under the session's lock:
+	ended   bool // the handler has returned
+	stopped bool // a cancel was requested
+	lost    bool // the result does not count
+	resent  bool // a Finish of it was sent before, and may have been taken
+	finish  Finish
+}
+
+func (s *session) newRun(job *JobRow) *run {
+	ctx, cancel := context.WithCancelCause(s.base)
+	return &run{job: *job, ctx: ctx, cancel: cancel}
+}
+
+func (r *run) attrs() []any {
+	return []any{"job", r.job.ID, "kind", r.job.Kind, "queue", r.job.Queue, "run", r.job.Run, "attempt", r.job.Attempt}
+}
+
+// run calls the handler and settles what it returned, however it ended: this goroutine does nothing else.
+func (s *session) run(r *run, job *JobRow) {
+	ctx := r.ctx
+	if r.job.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.job.Timeout, &timeoutError{r.job.Timeout})
+		defer cancel()
+	}
+	err := errGoexit
+	defer func() {
+		if err == errGoexit {
+			if p := recover(); p != nil { // of panic(nil) too: a *runtime.PanicNilError
+				err = &panicError{p, panicStack(debug.Stack())}
+			}
+		}
+		s.settle(r, err, context.Cause(ctx))
+	}()
+	err = s.w.handle(ctx, job)
+}
+
+// panicStack is a stack without the frames above the call of panic.
+func panicStack(stack []byte) string {
+	text := string(stack)
+	if _, rest, ok := strings.Cut(text, "\npanic("); ok {
+		if lines := strings.SplitN(rest, "\n", 3); len(lines) == 3 {
+			text = lines[2]
+		}
+	}
+	return text
+}
+
+// settle decides what becomes of a run whose handler has ended, gives its slot away and its result to the finisher. cause is why its
+// context had ended, if it had.
+func (s *session) settle(r *run, err, cause error) {
+	err = blame(err, cause)
+	f := decideSafely(&r.job, err, s.w.config.Retry)
+	f.Worker = s.name
+
+	s.mu.Lock()
+	r.ended = true
+	r.finish = f
+	s.running--
+	r.queue.busy--
+	dropped := r.lost || s.over
+	if dropped {
+		delete(s.inHand, Run{r.job.ID, r.job.Run})
+		tell(s.beatNow) // where the store still has it as ours, it is handed back
+		if s.w.config.Drain {
+			s.mark("")
+		}
+	} else {
+		s.results = append(s.results, r)
+		tell(s.finished)
+	}
+	if r.queue.more {
+		tell(s.hungry)
+	}
+	last := s.running == 0
+	s.mu.Unlock()
+	if last {
+		tell(s.drained)
+	}
+	r.cancel(nil)
+	if dropped {
+		s.log.Warn("onceq: the result of a run is dropped: it is no longer this worker's, and the job runs again or was run by another", r.attrs()...)
+	} else if err != nil {
+		s.report(r, err, f)
+	}
+}
+
+// report tells the log about a run that did not simply complete.
+func (s *session) report(r *run, err error, f Finish) {
+	level, text := slog.LevelWarn, "onceq: a run failed; the job will be retried"
+	switch {
+	case f.State == Scheduled && f.GiveBack && f.Delay == 0 && errors.Is(err, ErrShutdown):
+		level, text = slog.LevelInfo, "onceq: a run was cut short by the shutdown; the job is handed back"
+	case f.State == Scheduled:
+		level, text = slog.LevelDebug, "onceq: a job is snoozed"
+	case f.State == Cancelled:
+		level, text = slog.LevelInfo, "onceq: a job ends as cancelled"
+	case f.State == Discarded:
+		level, text = slog.LevelError, "onceq: a job is discarded"
+	}
+	if !s.log.Enabled(r.ctx, level) {
+		return
+	}
+	attrs := append(r.attrs(), "of", r.job.MaxAttempts)
+	if f.Delay > 0 {
+		attrs = append(attrs, "again_in", f.Delay.Round(time.Millisecond))
+	}
+	if f.Error != "" {
+		attrs = append(attrs, "error", f.Error)
+	}
+	if f.Stack != "" {
+		attrs = append(attrs, "stack", f.Stack)
+	}
+	s.log.Log(r.ctx, level, text, attrs...)
+}

@@ -1,0 +1,238 @@
+package onceq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// session is one Run of a worker: what it has in hand and what it owes the store. Its goroutines are the fetcher (which is Run's own),
+// the heartbeat, the finisher, the sweeper, and one for each handler that runs.
+//
+// The life of a run here: the answer of a fetch puts it into inHand; its handler runs; its result waits for the finisher; it leaves
+// inHand when the store has acknowledged the result, or when the result is dropped. The heartbeat claims all of inHand, and nothing
+// else: whatever the store has running for this worker besides is handed back by it.
+type session struct {
+	w    *Worker
+	name string          // in the store; new for each session
+	base context.Context // of the runs: the values of Run's and the client, without an end
+	stop func()          // as if Run's context had ended
+	done chan struct{}   // Run has returned
+	log  *slog.Logger
+
+	beating sync.Mutex // one Extend at a time
+
+	mu       sync.Mutex
+	queues   []*queue
+	inHand   map[Run]*run
+	running  int    // handlers that have not returned, stuck ones too
+	results  []*run // for the finisher, in the order in which they came
+	sending  int    // results under way
+	fetchNo  int64  // of the latest fetch
+	fetched  int64  // every fetch up to this one is over, and what it brought is in inHand
+	look     time.Time
+	leased   bool // as far as we can know by our own clock, the store has us as alive
+	leaseEnd time.Time
+	lapse    *time.Timer // fires at leaseEnd
+	over     bool        // nobody waits for results any more
+	fatal    error       // the store was closed
+
+	hungry   chan struct{} // the fetcher should look again
+	finished chan struct{} // the finisher should look again
+	drained  chan struct{} // the drain should look again
+	beatNow  chan struct{} // the heartbeat should not wait
+}
+
+// queue is what a session runs of a queue.
+type queue struct {
+	name  string
+	slots int
+	busy  int  // handlers that have not returned
+	more  bool // there may be due jobs that were not fetched
+}
+
+func newSession(w *Worker, ctx context.Context, stop func()) *session {
+	s := &session{
+		w: w, name: w.config.ID + "-" + randomName(6), stop: stop, done: make(chan struct{}),
+		base:   context.WithValue(context.WithoutCancel(ctx), clientKey{}, w.client),
+		inHand: map[Run]*run{}, hungry: make(chan struct{}, 1), finished: make(chan struct{}, 1),
+		drained: make(chan struct{}, 1), beatNow: make(chan struct{}, 1),
+	}
+	s.log = w.config.Logger.With("worker", s.name)
+	for _, q := range w.queues {
+		s.queues = append(s.queues, &queue{name: q.Queue, slots: q.Slots, more: true})
+	}
+	return s
+}
+
+// tell wakes whoever waits on c, now or next.
+func tell(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// sleep waits, and says whether it was for the whole time.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// parting is how long each step of the end may take: handlers that were told to stop, results, the farewell.
+const parting = 5 * time.Second
+
+// serve is Run.
+func (s *session) serve(ctx context.Context) error {
+	s.lapse = time.AfterFunc(s.w.config.Lease, s.fence)
+	defer s.lapse.Stop()
+	if !s.arrive(ctx) {
+		s.leave()
+		return s.failure(0, 0)
+	}
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { s.beatLoop(background) })
+	helpers.Go(func() { s.finishLoop(background) })
+	helpers.Go(func() { s.sweepLoop(ctx) })
+
+	s.fetchLoop(ctx)
+
+	s.stop()
+	stuck, unsent := s.drain()
+	end()
+	helpers.Wait()
+	if err := s.leave(); err != nil {
+		return errors.Join(s.failure(stuck, unsent), fmt.Errorf("onceq: worker %s: take leave of the store: %w", s.name, err))
+	}
+	return s.failure(stuck, unsent)
+}
+
+// arrive makes the worker known to the store, however long that takes.
+func (s *session) arrive(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		err := s.beat(ctx)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		s.log.Warn("onceq: the store cannot be reached; trying again", "error", err)
+		sleep(ctx, s.hurry())
+	}
+	return false
+}
+
+// drain lets the running handlers end and delivers their results. It returns how many handlers are stuck and how many results were not
+// delivered.
+func (s *session) drain() (stuck, unsent int) {
+	tell(s.beatNow) // hands back what a fetch that was cut off may have started
+	s.await(s.w.config.ShutdownTimeout, func() bool { return s.running == 0 })
+	s.interrupt(ErrShutdown)
+	s.await(parting, func() bool { return s.running == 0 })
+	s.await(parting, func() bool { return len(s.results)+s.sending == 0 })
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	stuck, unsent = s.running, len(s.results)+s.sending
+	clear(s.inHand)
+	s.results = nil
+	return stuck, unsent
+}
+
+// await waits until done, which is asked under the lock.
+func (s *session) await(limit time.Duration, done func() bool) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	for {
+		s.mu.Lock()
+		ok := done()
+		s.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-s.drained:
+		case <-t.C:
+			return
+		}
+	}
+}
+
+// interrupt ends the contexts of all handlers that still run.
+func (s *session) interrupt(cause error) {
+	s.mu.Lock()
+	var cancels []context.CancelCauseFunc
+	for _, r := range s.inHand {
+		if !r.ended {
+			cancels = append(cancels, r.cancel)
+		}
+	}
+	s.mu.Unlock()
+	for _, cancel := range cancels {
+		cancel(cause)
+	}
+}
+
+// leave takes leave of the store, which hands back all that still runs for us.
+func (s *session) leave() error {
+	ctx, cancel := context.WithTimeout(s.base, parting)
+	defer cancel()
+	s.beating.Lock()
+	defer s.beating.Unlock()
+	s.mu.Lock()
+	r := ExtendRequest{Worker: s.name, FetchesDone: s.fetchNo}
+	closed := s.fatal != nil
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	for {
+		_, err := s.w.store.Extend(ctx, r)
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep(ctx, s.hurry()) {
+			return err
+		}
+	}
+}
+
+// fail ends the session because the store was closed: nothing can be delivered any more.
+func (s *session) fail(err error) {
+	s.mu.Lock()
+	first := s.fatal == nil
+	s.fatal = err
+	s.leaseEnd = time.Time{}
+	s.mu.Unlock()
+	if first {
+		s.fence()
+		s.stop()
+	}
+}
+
+// failure is what Run returns.
+func (s *session) failure(stuck, unsent int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	if s.fatal != nil {
+		errs = append(errs, fmt.Errorf("onceq: worker %s: the store was closed while the worker ran: %w", s.name, s.fatal))
+	}
+	if stuck > 0 {
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was cancelled: their jobs were handed back, what they return is dropped", s.name, stuck))
+	}
+	if unsent > 0 {
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %d results could not be delivered: these jobs will run again", s.name, unsent))
+	}
+	return errors.Join(errs...)
+}
