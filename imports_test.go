@@ -1,0 +1,77 @@
+package onceq_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayUse says what each package may import outside the standard library. Reading it is reading the architecture: the root knows no
+// store, stores do not know each other, and only storeurl and the command know them all.
+var mayUse = map[string][]string{
+	".":                    {"onceq/internal/batch", "onceq/internal/fingerprint", "go.opentelemetry.io/otel"},
+	"internal/fingerprint": {},
+	"internal/batch":       {},
+	"internal/memstore":    {"onceq"},
+	"sqlitestore":          {"onceq", "modernc.org/sqlite"},
+	"pgstore":              {"onceq", "github.com/jackc/pgx/v5"},
+	"redisstore":           {"onceq", "github.com/redis/go-redis/v9"},
+	"storeurl":             {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore"},
+	"storetest":            {"onceq", "onceq/internal/memstore", "pgregory.net/rapid", "github.com/anishathalye/porcupine"},
+	"onceqtest":            {"onceq", "onceq/internal/memstore"},
+	"internal/pgtest":      {"github.com/jackc/pgx/v5"},
+	"internal/redistest":   {"github.com/redis/go-redis/v9"},
+	"cmd/onceq":            {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/spf13/cobra", "golang.org/x/term", "golang.org/x/sys"},
+}
+
+const module = "github.com/onceq/onceq"
+
+func TestImports(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path == "bench" || path == "test" || path == "testdata" || strings.HasPrefix(path, ".") && path != "." {
+				return fs.SkipDir // bench and test are modules of their own
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		folder := filepath.ToSlash(filepath.Dir(path))
+		allowed, known := mayUse[folder]
+		if !known {
+			t.Errorf("%s: package %s is not in the map of imports: add it, with what it may use", path, folder)
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			if first, _, _ := strings.Cut(name, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			if !slices.ContainsFunc(allowed, func(a string) bool {
+				if rest, ok := strings.CutPrefix(a, "onceq"); ok {
+					return name == module+rest
+				}
+				return name == a || strings.HasPrefix(name, a+"/")
+			}) {
+				t.Errorf("%s imports %s, which the map of imports does not allow %s", path, name, folder)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
