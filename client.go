@@ -83,8 +83,53 @@ func (c *Client) maxArgs() int {
 	return c.config.MaxArgs
 }
 
-// send is one trip of the group commit. Where the store refuses the batch, one row may be at fault: each is sent again alone.
+// send is one trip of the group commit, equal keys folded.
 func (c *Client) send(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
+	if len(rows) == 1 {
+		return c.trip(ctx, rows)
+	}
+	sent, of := fold(rows)
+	if len(sent) == len(rows) {
+		return c.trip(ctx, rows)
+	}
+	answers, failed := c.trip(ctx, sent)
+	results, errs := make([]EnqueueResult, len(rows)), make([]error, len(rows))
+	led := make([]bool, len(sent))
+	var again []int // rows that the answer to their leader does not settle
+	for i, at := range of {
+		switch {
+		case failed != nil && failed[at] != nil:
+			errs[i] = failed[at]
+		case !led[at]:
+			led[at] = true
+			results[i] = answers[at]
+		default:
+			var settled bool
+			if results[i], settled = unfold(&rows[i], &sent[at], answers[at]); !settled {
+				again = append(again, i)
+			}
+		}
+	}
+	if len(again) == 0 {
+		return results, errs
+	}
+	rest := make([]NewRow, len(again))
+	for n, i := range again {
+		rest[n] = rows[i]
+	}
+	answers, failed = c.trip(ctx, rest)
+	for n, i := range again {
+		if failed != nil && failed[n] != nil {
+			errs[i] = failed[n]
+		} else {
+			results[i] = answers[n]
+		}
+	}
+	return results, errs
+}
+
+// trip sends rows of different callers. Where the store refuses the batch, one row may be at fault: each is sent again alone.
+func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
 	results, err := c.store.Enqueue(ctx, rows)
 	if err == nil {
 		return results, nil

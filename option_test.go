@@ -221,6 +221,8 @@ func TestCombinationsThatCannotMeanAnythingAreRefused(t *testing.T) {
 		{"supersede until started", []onceq.Option{onceq.Unique{Until: onceq.UntilStarted}, onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "Unique.Until", "UntilFinished"}},
 		{"coalesce with a window", []onceq.Option{onceq.Unique{Window: minute}, onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique.Window"}},
 		{"supersede with a window", []onceq.Option{onceq.Unique{Window: minute}, onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "Unique.Window"}},
+		{"a policy with nothing to meet", []onceq.Option{onceq.OnConflict(onceq.Reject)}, []string{"OnConflict", "Unique", "ID"}},
+		{"not unique after all", []onceq.Option{unique, onceq.NotUnique, onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique"}},
 		{"no policy", []onceq.Option{unique, onceq.OnConflict(nil)}, []string{"OnConflict"}},
 		{"delay and instant", []onceq.Option{onceq.Delay(second), onceq.RunAt(time.Now())}, []string{"RunAt", "Delay"}},
 		{"resend of something else", []onceq.Option{onceq.Resend(errors.New("x"))}, []string{"Resend", "UncertainError"}},

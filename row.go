@@ -74,7 +74,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	}
 	row.Nonce = nonceOf(nonce, index)
 	if row.ID == "" {
-		row.ID = c.ids.next(time.Now())
+		row.ID, row.made = c.ids.next(time.Now()), true
 		if p, ok := c.store.(Placer); ok {
 			row.ID = p.Place(row.ID, row.key())
 		}
@@ -205,10 +205,13 @@ func (s *settings) check() error {
 			return err
 		}
 	}
-	if !s.unique {
-		return nil
+	if s.unique {
+		return s.checkUnique()
 	}
-	return s.checkUnique()
+	if s.policyAt == ofCall && s.idAt == unsaid && s.resend == nil {
+		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
+	}
+	return nil
 }
 
 // claim computes the key and the terms on which it is held.

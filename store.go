@@ -116,6 +116,8 @@ type NewRow struct {
 	Reactions Reactions
 	Write     Fields        // what ActionWrite writes
 	MaxWait   time.Duration // of ActionPushBack
+
+	made bool // the ID was made for this call, so that nobody else can have it
 }
 
 // Claim is the key that a new job wants to hold.

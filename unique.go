@@ -113,6 +113,14 @@ type Hold struct {
 // Never is the instant, in milliseconds, of what no clock brings about.
 const Never int64 = math.MaxInt64
 
+// instant is an instant of a store as it is handed out: Never and 0 are the zero time.
+func instant(ms int64) time.Time {
+	if ms == Never || ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
 // AnchorAt is where Window and TTL count from, for a job accepted (or moved) at the first instant and due at the second.
 func (h Hold) AnchorAt(enqueued, runAt int64) int64 {
 	if h.FromEnqueue {

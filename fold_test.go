@@ -1,0 +1,121 @@
+package onceq_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/memstore"
+)
+
+// slow is a store that counts the rows of each trip, and holds the first trip back until the others have gathered.
+type slow struct {
+	onceq.Store
+	mu    sync.Mutex
+	rows  []int
+	first chan struct{}
+}
+
+func (s *slow) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	s.mu.Lock()
+	s.rows = append(s.rows, len(rows))
+	n := len(s.rows)
+	s.mu.Unlock()
+	if n == 1 {
+		<-s.first
+	}
+	return s.Store.Enqueue(ctx, rows)
+}
+
+// together enqueues all items at once, so that all but the first share a trip.
+func together(t *testing.T, s *slow, client *onceq.Client, items []onceq.Item) []onceq.Receipt {
+	t.Helper()
+	receipts := make([]onceq.Receipt, len(items))
+	var all sync.WaitGroup
+	all.Go(func() {
+		if _, err := client.Enqueue(t.Context(), push{0, "first"}); err != nil {
+			t.Error(err)
+		}
+	})
+	for onceq.Waiting(client) != 0 || s.trips() == 0 {
+		time.Sleep(0)
+	}
+	for i, item := range items {
+		all.Go(func() { receipts[i], _ = client.Enqueue(t.Context(), item.Args, item.Options...) })
+		for onceq.Waiting(client) <= i {
+			time.Sleep(0)
+		}
+	}
+	close(s.first)
+	all.Wait()
+	return receipts
+}
+
+func (s *slow) trips() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.rows)
+}
+
+func newSlow(t *testing.T) (*slow, *onceq.Client) {
+	s := &slow{Store: memstore.New(nil), first: make(chan struct{})}
+	client, err := onceq.NewClient(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return s, client
+}
+
+func TestEqualKeysOfOneTripAreSentOnce(t *testing.T) {
+	s, client := newSlow(t)
+	unique := onceq.Unique{Fields: []string{"repo"}}
+	receipts := together(t, s, client, []onceq.Item{
+		onceq.NewItem(push{1, "a"}, unique), onceq.NewItem(push{1, "a"}, unique),
+		onceq.NewItem(push{1, "b"}, unique, onceq.OnConflict(onceq.Reject)), onceq.NewItem(push{2, "a"}, unique),
+	})
+	if s.rows[1] != 2 {
+		t.Errorf("%d rows were sent, want 2", s.rows[1])
+	}
+	holder := receipts[0].Job.ID
+	for i, want := range []onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Inserted} {
+		if receipts[i].Outcome != want {
+			t.Errorf("%d: %s, want %s", i, receipts[i].Outcome, want)
+		}
+	}
+	for i := 1; i <= 2; i++ {
+		c := receipts[i].Conflict
+		if c == nil || c.Holder != holder || receipts[i].Job.ID != holder || c.FreesWhen != "finished" || c.ArgsDiffer != (i == 2) {
+			t.Errorf("%d: %+v", i, c)
+		}
+		held, err := client.Key(t.Context(), c.Key)
+		if err != nil || held.Conflict([16]byte{}).Since != c.Since || !held.FreesAt.Equal(c.FreesAt) || held.Text != c.Text {
+			t.Errorf("%d: the answer %+v is not the store's %+v (%v)", i, c, held, err)
+		}
+	}
+}
+
+func TestWhatWritesOrNamesItsIDIsNeverFolded(t *testing.T) {
+	s, client := newSlow(t)
+	u := onceq.Unique{}
+	together(t, s, client, []onceq.Item{
+		onceq.NewItem(push{1, "a"}, u, onceq.OnConflict(onceq.Coalesce)), onceq.NewItem(push{1, "a"}, u, onceq.OnConflict(onceq.Coalesce)),
+		onceq.NewItem(push{1, "a"}, u, onceq.ID("x")), onceq.NewItem(push{1, "a"}, u, onceq.ID("x")), onceq.NewItem(push{1, "a"}), onceq.NewItem(push{1, "a"}),
+	})
+	if s.rows[1] != 6 {
+		t.Errorf("%d rows were sent, want all 6", s.rows[1])
+	}
+}
+
+func TestAKeyThatHoldsForNoTimeAnswersForNobodyElse(t *testing.T) {
+	s, client := newSlow(t)
+	u := onceq.Unique{Until: onceq.UntilDue}
+	receipts := together(t, s, client, []onceq.Item{onceq.NewItem(push{1, "a"}, u), onceq.NewItem(push{1, "a"}, u), onceq.NewItem(push{1, "a"}, u)})
+	for i, r := range receipts {
+		if r.Outcome != onceq.Inserted {
+			t.Errorf("%d: %s, want inserted: the key is held for no time", i, r.Outcome)
+		}
+	}
+}
