@@ -23,7 +23,7 @@ var mayUse = map[string][]string{
 	"redisstore":           {"onceq", "github.com/redis/go-redis/v9"},
 	"storeurl":             {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore"},
 	"storetest":            {"onceq", "onceq/internal/memstore", "pgregory.net/rapid", "github.com/anishathalye/porcupine"},
-	"onceqtest":            {"onceq", "onceq/internal/memstore"},
+	"onceqtest":            {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},
 	"internal/pgtest":      {"github.com/jackc/pgx/v5"},
 	"internal/redistest":   {"github.com/redis/go-redis/v9"},
 	"cmd/onceq":            {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},

@@ -1,0 +1,88 @@
+package onceqtest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/onceqtest"
+)
+
+type welcome struct {
+	User int    `json:"user"`
+	Text string `json:"text,omitempty"`
+}
+
+func (welcome) Kind() string { return "welcome" }
+
+func TestDrainRunsWhatIsDueAndWhatThatEnqueues(t *testing.T) {
+	store := onceqtest.NewStore(t)
+	client, worker := onceqtest.NewClient(t, store), onceqtest.NewWorker(t, store)
+	var users []int
+	onceq.Handle(worker, func(ctx context.Context, job *onceq.Job[welcome]) error {
+		users = append(users, job.Args.User)
+		if job.Args.User == 1 {
+			_, err := onceq.ClientFrom(ctx).Enqueue(ctx, welcome{User: 2})
+			return err
+		}
+		if job.Args.User == 3 && job.Attempt < 3 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	for _, opts := range [][]onceq.Option{nil, {onceq.Delay(time.Hour)}} {
+		if _, err := client.Enqueue(t.Context(), welcome{User: 1 + 2*len(opts)}, opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onceqtest.RequireEnqueued(t, client, welcome{User: 1})
+	onceqtest.Drain(t, worker)
+	if len(users) != 2 || users[0] != 1 || users[1] != 2 {
+		t.Fatalf("ran %v, want 1 and then 2", users)
+	}
+	onceqtest.RequireNotEnqueued(t, client, welcome{User: 1})
+	onceqtest.RequireEnqueued(t, client, onceq.JSON("welcome", []byte(` {"user": 3.0} `)))
+
+	store.Advance(time.Hour)
+	onceqtest.Drain(t, worker)
+	if len(users) != 5 {
+		t.Fatalf("ran %v, want three attempts of 3 besides", users)
+	}
+	onceqtest.RequireNotEnqueued(t, client, welcome{User: 3})
+}
+
+// failing is a test that only notes that it failed.
+type failing struct {
+	testing.TB
+	failed bool
+}
+
+func (f *failing) Helper()               {}
+func (f *failing) Fatalf(string, ...any) { f.failed = true; panic(f) }
+
+func fails(t *testing.T, check func(testing.TB)) (failed bool) {
+	f := &failing{TB: t}
+	defer func() {
+		if r := recover(); r != nil && r != f {
+			panic(r)
+		}
+		failed = f.failed
+	}()
+	check(f)
+	return
+}
+
+func TestTheChecksCanFail(t *testing.T) {
+	client := onceqtest.NewClient(t, onceqtest.NewStore(t))
+	if _, err := client.Enqueue(t.Context(), welcome{User: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if !fails(t, func(t testing.TB) { onceqtest.RequireEnqueued(t, client, welcome{User: 2}) }) {
+		t.Error("RequireEnqueued found a job that is not there")
+	}
+	if !fails(t, func(t testing.TB) { onceqtest.RequireNotEnqueued(t, client, welcome{User: 1}) }) {
+		t.Error("RequireNotEnqueued missed a job")
+	}
+}
