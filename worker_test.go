@@ -1,0 +1,703 @@
+package onceq_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/memstore"
+)
+
+type mail struct {
+	To string `json:"to"`
+}
+
+func (mail) Kind() string { return "mail" }
+
+type report struct {
+	Number int64 `json:"number"`
+}
+
+func (*report) Kind() string { return "report" }
+
+// office is a store, a client and what a test does with them, inside a synctest bubble: time passes only when all are idle.
+type office struct {
+	t      *testing.T
+	store  onceq.Store
+	client *onceq.Client
+}
+
+// inOffice runs a test in a bubble of its own.
+func inOffice(t *testing.T, store func() onceq.Store, test func(t *testing.T, o *office)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := &office{t: t}
+		if store == nil {
+			o.store = memstore.New(nil)
+		} else {
+			o.store = store()
+		}
+		client, err := onceq.NewClient(o.store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.client = client
+		test(t, o)
+	})
+}
+
+func (o *office) enqueue(args onceq.Args, opts ...onceq.Option) string {
+	o.t.Helper()
+	r, err := o.client.Enqueue(o.t.Context(), args, opts...)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return r.Job.ID
+}
+
+func (o *office) job(id string) *onceq.JobRow {
+	o.t.Helper()
+	job, err := o.client.Job(o.t.Context(), id)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return job
+}
+
+// wants checks the state of a job.
+func (o *office) wants(id string, state onceq.State) *onceq.JobRow {
+	o.t.Helper()
+	job := o.job(id)
+	if job.State != state {
+		o.t.Errorf("job is %s, not %s; errors: %v", job.State, state, job.Errors)
+	}
+	return job
+}
+
+// pass lets time pass, and what it brings about happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func (o *office) worker(config onceq.WorkerConfig) *onceq.Worker {
+	o.t.Helper()
+	if config.Logger == nil {
+		config.Logger = quiet
+	}
+	w, err := onceq.NewWorker(o.store, &config)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return w
+}
+
+// start runs a worker; stop ends it and returns what Run returned.
+func (o *office) start(w *onceq.Worker) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	synctest.Wait()
+	var once sync.Once
+	var err error
+	stop = func() error {
+		once.Do(func() { cancel(); err = <-done })
+		return err
+	}
+	o.t.Cleanup(func() { stop() })
+	return stop
+}
+
+// serve makes a worker that handles mail, and starts it.
+func (o *office) serve(config onceq.WorkerConfig, h func(ctx context.Context, job *onceq.Job[mail]) error) (stop func() error) {
+	w := o.worker(config)
+	onceq.Handle(w, h)
+	return o.start(w)
+}
+
+func fine(context.Context, *onceq.Job[mail]) error { return nil }
+
+func clean(t *testing.T, stop func() error) {
+	t.Helper()
+	if err := stop(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestAJobRunsAtOnceAndItsHandlerGetsRowArgsAndClient(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var got onceq.Job[mail]
+		var client *onceq.Client
+		stop := o.serve(onceq.WorkerConfig{ID: "w1"}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			got, client = *job, onceq.ClientFrom(ctx)
+			return nil
+		})
+		began := time.Now()
+		id := o.enqueue(mail{To: "ada"})
+		synctest.Wait()
+		job := o.wants(id, onceq.Completed)
+		if got.ID != id || got.Args.To != "ada" || got.Attempt != 1 || got.Run != 1 || client == nil || time.Since(began) != 0 {
+			t.Errorf("handler got %+v with client %v after %v", got, client, time.Since(began))
+		}
+		if !strings.HasPrefix(job.Worker, "w1-") {
+			t.Errorf("worker is %q: each Run has an identity of its own, made of the ID", job.Worker)
+		}
+		clean(t, stop)
+	})
+}
+
+func TestAHandlerOfAPointerTypeGetsNumbersExactAndNeverANilPointer(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var got []int64
+		w := o.worker(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}})
+		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[*report]) error {
+			got = append(got, job.Args.Number)
+			return nil
+		})
+		o.enqueue(&report{Number: 9007199254740993})
+		o.enqueue(onceq.JSON("report", []byte("null")))
+		clean(t, o.start(w))
+		if !slices.Equal(got, []int64{9007199254740993, 0}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestWithoutWakeUpsAJobIsFoundByPolling(t *testing.T) {
+	type deaf struct{ onceq.Store } // hides Wake
+	inOffice(t, func() onceq.Store { return deaf{memstore.New(nil)} }, func(t *testing.T, o *office) {
+		o.serve(onceq.WorkerConfig{PollInterval: 10 * time.Second}, fine)
+		pass(time.Second)
+		id := o.enqueue(mail{})
+		synctest.Wait()
+		o.wants(id, onceq.Available)
+		pass(12 * time.Second)
+		o.wants(id, onceq.Completed)
+	})
+}
+
+func TestADelayedJobStartsWhenItIsDue(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var started time.Time
+		o.serve(onceq.WorkerConfig{PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			started = time.Now()
+			return nil
+		})
+		began := time.Now()
+		o.enqueue(mail{}, onceq.Delay(90*time.Second))
+		pass(2 * time.Minute)
+		if after := started.Sub(began).Round(time.Millisecond); after != 90*time.Second {
+			t.Errorf("started after %v", after)
+		}
+	})
+}
+
+func TestJobsStartByPriorityThenByRunTime(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		for i, p := range []int{5, 9, 0, 5, 1} {
+			o.enqueue(mail{To: fmt.Sprint(p, "#", i)}, onceq.Priority(p))
+			pass(time.Millisecond)
+		}
+		var order []string
+		o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			order = append(order, job.Args.To)
+			return nil
+		})
+		if want := []string{"0#2", "1#4", "5#0", "5#3", "9#1"}; !slices.Equal(order, want) {
+			t.Errorf("order %v, want %v", order, want)
+		}
+	})
+}
+
+func TestEachQueueRunsAsManyAtOnceAsItMayAndNoMore(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var mu sync.Mutex
+		now, most := map[string]int{}, map[string]int{}
+		stop := o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 3}, "b": {Concurrency: 1}}},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				mu.Lock()
+				now[job.Queue]++
+				most[job.Queue] = max(most[job.Queue], now[job.Queue])
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				now[job.Queue]--
+				mu.Unlock()
+				return nil
+			})
+		began := time.Now()
+		var ids []string
+		for range 12 {
+			ids = append(ids, o.enqueue(mail{}, onceq.Queue("a")))
+		}
+		for range 4 {
+			ids = append(ids, o.enqueue(mail{}, onceq.Queue("b")))
+		}
+		other := o.enqueue(mail{}, onceq.Queue("c"))
+		pass(4*time.Second + time.Millisecond)
+		for _, id := range ids {
+			o.wants(id, onceq.Completed)
+		}
+		if most["a"] != 3 || most["b"] != 1 {
+			t.Errorf("at once: %v in %v", most, time.Since(began))
+		}
+		o.wants(other, onceq.Available)
+		clean(t, stop)
+	})
+}
+
+func TestAFailingJobIsRetriedWithBackoffUntilItsAttemptsAreSpent(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var at []time.Duration
+		began := time.Now()
+		o.serve(onceq.WorkerConfig{
+			PollInterval: time.Hour,
+			Retry:        func(job *onceq.JobRow, err error) time.Duration { return time.Duration(job.Attempt) * time.Minute },
+		}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			at = append(at, time.Since(began).Round(time.Millisecond))
+			return fmt.Errorf("no. %d", job.Attempt)
+		})
+		id := o.enqueue(mail{}, onceq.MaxAttempts(3))
+		synctest.Wait()
+		o.wants(id, onceq.Retryable)
+		pass(time.Hour / 2)
+		job := o.wants(id, onceq.Discarded)
+		if want := []time.Duration{0, time.Minute, 3 * time.Minute}; !slices.Equal(at, want) {
+			t.Errorf("attempts at %v, want %v", at, want)
+		}
+		if len(job.Errors) != 3 || job.Errors[2].Error != "no. 3" || job.Errors[2].Attempt != 3 {
+			t.Errorf("errors %v", job.Errors)
+		}
+	})
+}
+
+func TestVerdictsOfAHandlerDecideWrappedOrNot(t *testing.T) {
+	cause := errors.New("no such user")
+	for _, c := range []struct {
+		name    string
+		verdict error
+		state   onceq.State
+		attempt int
+		text    string
+	}{
+		{"cancel", onceq.Cancel(cause), onceq.Cancelled, 1, "no such user"},
+		{"cancel without an error", onceq.Cancel(nil), onceq.Cancelled, 1, ""},
+		{"discard", onceq.Discard(cause), onceq.Discarded, 1, "no such user"},
+		{"wrapped discard", fmt.Errorf("sync: %w", onceq.Discard(cause)), onceq.Discarded, 1, "sync: discarded: no such user"},
+		{"snooze", onceq.Snooze(time.Hour), onceq.Scheduled, 0, ""},
+		{"wrapped snooze", fmt.Errorf("later: %w", onceq.Snooze(time.Hour)), onceq.Scheduled, 0, ""},
+		{"ordinary", cause, onceq.Retryable, 1, "no such user"},
+		{"without a text", errors.New(" "), onceq.Retryable, 1, "an error of type *errors.errorString without a text"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inOffice(t, nil, func(t *testing.T, o *office) {
+				o.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }},
+					func(context.Context, *onceq.Job[mail]) error { return c.verdict })
+				id := o.enqueue(mail{})
+				synctest.Wait()
+				job := o.wants(id, c.state)
+				var text string
+				if len(job.Errors) > 0 {
+					text = job.Errors[0].Error
+				}
+				if job.Attempt != c.attempt || text != c.text {
+					t.Errorf("attempt %d, error %q", job.Attempt, text)
+				}
+			})
+		})
+	}
+}
+
+func TestASnoozedJobRunsAgainWithoutHavingSpentAnAttempt(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var attempts []int
+		o.serve(onceq.WorkerConfig{PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			attempts = append(attempts, job.Attempt)
+			if job.Run < 4 {
+				return onceq.Snooze(time.Minute)
+			}
+			return nil
+		})
+		id := o.enqueue(mail{}, onceq.MaxAttempts(1))
+		pass(3*time.Minute + time.Second)
+		o.wants(id, onceq.Completed)
+		if !slices.Equal(attempts, []int{1, 1, 1, 1}) {
+			t.Errorf("attempts %v", attempts)
+		}
+	})
+}
+
+func TestAHandlerThatPanicsOrExitsFailsItsRunAndGivesItsSlotBack(t *testing.T) {
+	var nothing *mail
+	for _, c := range []struct {
+		name  string
+		do    func()
+		error string
+		stack string
+	}{
+		{"panic", func() { panic("boom") }, "panic: boom", "worker_test.go"},
+		{"panic with nil", func() { panic(nil) }, "panic called with nil argument", "worker_test.go"},
+		{"nil dereference", func() { _ = nothing.To }, "nil pointer dereference", "worker_test.go"},
+		{"goexit", runtime.Goexit, "ended its goroutine without returning", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inOffice(t, nil, func(t *testing.T, o *office) {
+				stop := o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
+					if job.Args.To == "boom" {
+						c.do()
+					}
+					return nil
+				})
+				bad := o.enqueue(mail{To: "boom"}, onceq.MaxAttempts(1))
+				good := o.enqueue(mail{To: "ada"})
+				synctest.Wait()
+				job := o.wants(bad, onceq.Discarded)
+				o.wants(good, onceq.Completed)
+				if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, c.error) || !strings.Contains(job.Errors[0].Stack, c.stack) || (c.stack == "") != (job.Errors[0].Stack == "") {
+					t.Errorf("errors %+v", job.Errors)
+				}
+				clean(t, stop)
+			})
+		})
+	}
+}
+
+type badError struct{}
+
+func (*badError) Error() string { panic("an error that panics") }
+
+func TestAnErrorOrARetryPolicyThatPanicsIsAnOrdinaryFailure(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		stop := o.serve(onceq.WorkerConfig{Retry: func(job *onceq.JobRow, err error) time.Duration { panic("no policy") }},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				if job.Args.To == "error" {
+					return &badError{}
+				}
+				return errors.New("failed")
+			})
+		a, b := o.enqueue(mail{To: "error"}), o.enqueue(mail{To: "policy"})
+		synctest.Wait()
+		for _, id := range []string{a, b} {
+			if job := o.job(id); len(job.Errors) == 0 || !strings.Contains(job.Errors[0].Error, "panicked") {
+				t.Errorf("%s: %+v", job.State, job.Errors)
+			}
+		}
+		clean(t, stop)
+	})
+}
+
+func TestWhatCannotBeHandledIsAnOrdinaryFailureThatNamesTheReason(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args onceq.Args
+		want []string
+	}{
+		{"a kind without a handler", onceq.JSON("fax", []byte("{}")), []string{`no handler of kind "fax"`, "mail"}},
+		{"args that do not decode", onceq.JSON("mail", []byte(`{"to":7}`)), []string{`args of kind "mail" do not decode as onceq_test.mail`, "number"}},
+		{"bytes for a typed handler", onceq.Bytes("mail", []byte{1}), []string{"opaque bytes"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inOffice(t, nil, func(t *testing.T, o *office) {
+				o.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
+				id := o.enqueue(c.args, onceq.Unique{})
+				synctest.Wait()
+				job := o.wants(id, onceq.Retryable)
+				for _, part := range c.want {
+					if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, part) {
+						t.Errorf("error %+v does not say %q", job.Errors, part)
+					}
+				}
+				if held, err := o.client.Key(t.Context(), *job.Key); err != nil || held.Holder != id {
+					t.Errorf("the key does not follow the job: %v, %v", held, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAWorkerFetchesOnlyTheKindsItIsToldTo(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		o.serve(onceq.WorkerConfig{Kinds: []string{"mail"}}, fine)
+		fax, letter := o.enqueue(onceq.JSON("fax", []byte("{}"))), o.enqueue(mail{})
+		synctest.Wait()
+		o.wants(letter, onceq.Completed)
+		o.wants(fax, onceq.Available)
+	})
+}
+
+func TestHandleAnyTakesTheKindsWithoutAHandler(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var got []string
+		w := o.worker(onceq.WorkerConfig{})
+		onceq.Handle(w, fine)
+		w.HandleAny(func(ctx context.Context, job *onceq.JobRow) error { got = append(got, job.Kind); return nil })
+		id := o.enqueue(onceq.Bytes("fax", []byte{1}))
+		o.enqueue(mail{})
+		o.start(w)
+		o.wants(id, onceq.Completed)
+		if !slices.Equal(got, []string{"fax"}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestMiddlewareWrapsEveryRunFirstOutermost(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var trace []string
+		note := func(name string) onceq.Middleware {
+			return func(next onceq.Handler) onceq.Handler {
+				return func(ctx context.Context, job *onceq.JobRow) error {
+					trace = append(trace, name+" "+job.Kind)
+					err := next(ctx, job)
+					trace = append(trace, fmt.Sprint(name, " ", err != nil))
+					return err
+				}
+			}
+		}
+		o.serve(onceq.WorkerConfig{Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
+		o.enqueue(mail{})
+		synctest.Wait()
+		o.enqueue(onceq.JSON("fax", []byte("{}")), onceq.MaxAttempts(1))
+		synctest.Wait()
+		if want := []string{"a mail", "b mail", "b false", "a false", "a fax", "b fax", "b true", "a true"}; !slices.Equal(trace, want) {
+			t.Errorf("trace %q", trace)
+		}
+	})
+}
+
+func TestARunThatTakesLongerThanItsTimeoutIsAFailureThatSaysSo(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var cause error
+		o.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			<-ctx.Done()
+			if job.Args.To == "done" {
+				return nil
+			}
+			cause = context.Cause(ctx)
+			return ctx.Err()
+		})
+		late := o.enqueue(mail{To: "late"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
+		done := o.enqueue(mail{To: "done"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
+		pass(6 * time.Second)
+		job := o.wants(late, onceq.Discarded)
+		if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "timed out") || !strings.Contains(job.Errors[0].Error, "5s") {
+			t.Errorf("errors %+v", job.Errors)
+		}
+		o.wants(done, onceq.Completed)
+		if cause == nil || !strings.Contains(cause.Error(), "timed out") {
+			t.Errorf("cause %v", cause)
+		}
+	})
+}
+
+func TestCancelOfARunningJobIsARequestItsHandlerSees(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ends  error
+		state onceq.State
+	}{
+		{"it returns the context's error", context.Canceled, onceq.Cancelled},
+		{"it snoozes", onceq.Snooze(time.Minute), onceq.Cancelled},
+		{"it had completed all the same", nil, onceq.Completed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inOffice(t, nil, func(t *testing.T, o *office) {
+				var cause error
+				stop := o.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+					<-ctx.Done()
+					cause = context.Cause(ctx)
+					return c.ends
+				})
+				id := o.enqueue(mail{}, onceq.Unique{})
+				synctest.Wait()
+				if _, err := o.client.Cancel(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				o.wants(id, onceq.Running)
+				pass(10 * time.Second) // a heartbeat
+				job := o.wants(id, c.state)
+				if !errors.Is(cause, onceq.ErrCancelRequested) {
+					t.Errorf("cause %v", cause)
+				}
+				if _, err := o.client.Key(t.Context(), *job.Key); !errors.Is(err, onceq.ErrNotFound) {
+					t.Errorf("key still held: %v", err)
+				}
+				clean(t, stop)
+			})
+		})
+	}
+}
+
+func TestRunOfAWorkerThatRunsIsRefusedAndAfterCloseItIsErrClosed(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		w := o.worker(onceq.WorkerConfig{})
+		onceq.Handle(w, fine)
+		stop := o.start(w)
+		var invalid *onceq.InvalidError
+		if err := w.Run(t.Context()); !errors.As(err, &invalid) {
+			t.Errorf("second Run at once: %v", err)
+		}
+		clean(t, stop)
+		clean(t, o.start(w)) // one after another is fine
+
+		id := o.enqueue(mail{})
+		done := make(chan error, 1)
+		go func() { done <- w.Run(context.Background()) }()
+		synctest.Wait()
+		o.wants(id, onceq.Completed)
+		if err := w.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Run ended by Close: %v", err)
+		}
+		if err := w.Run(t.Context()); !errors.Is(err, onceq.ErrClosed) {
+			t.Errorf("Run after Close: %v", err)
+		}
+		if err := w.Close(); !errors.Is(err, onceq.ErrClosed) {
+			t.Errorf("second Close: %v", err)
+		}
+	})
+}
+
+func TestAStoreThatIsClosedEndsTheRunWithErrClosed(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		w := o.worker(onceq.WorkerConfig{})
+		var cause error
+		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error {
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return ctx.Err()
+		})
+		done := make(chan error, 1)
+		o.enqueue(mail{})
+		go func() { done <- w.Run(context.Background()) }()
+		synctest.Wait()
+		o.store.Close()
+		if err := <-done; !errors.Is(err, onceq.ErrClosed) {
+			t.Errorf("Run: %v", err)
+		}
+		if !errors.Is(cause, onceq.ErrLeaseLost) {
+			t.Errorf("cause %v", cause)
+		}
+	})
+}
+
+func TestDrainRunsWhatIsDueAndReturns(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var n atomic.Int64
+		w := o.worker(onceq.WorkerConfig{Drain: true, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 3}}})
+		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error {
+			time.Sleep(time.Second)
+			if n.Add(1) == 1 {
+				_, err := onceq.ClientFrom(ctx).Enqueue(ctx, mail{To: "another"})
+				return err
+			}
+			return nil
+		})
+		for range 10 {
+			o.enqueue(mail{})
+		}
+		later := o.enqueue(mail{}, onceq.Delay(time.Hour))
+		began := time.Now()
+		if err := w.Run(t.Context()); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if n.Load() != 11 || time.Since(began) > 10*time.Second {
+			t.Errorf("%d runs in %v", n.Load(), time.Since(began))
+		}
+		o.wants(later, onceq.Scheduled)
+	})
+}
+
+func TestAWorkerConfigThatCannotBeIsRefusedByFieldValueAndRule(t *testing.T) {
+	t.Parallel()
+	store := memstore.New(nil)
+	for _, c := range []struct {
+		field  string
+		config onceq.WorkerConfig
+	}{
+		{`WorkerConfig.Queues["a"].Concurrency`, onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {}}}},
+		{`WorkerConfig.Queues["a"].Concurrency`, onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 10_001}}}},
+		{"WorkerConfig.Queues", onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{" a": {Concurrency: 1}}}},
+		{"WorkerConfig.Kinds", onceq.WorkerConfig{Kinds: []string{}}},
+		{"WorkerConfig.Kinds", onceq.WorkerConfig{Kinds: []string{"a\n"}}},
+		{"WorkerConfig.Lease", onceq.WorkerConfig{Lease: time.Millisecond}},
+		{"WorkerConfig.Lease", onceq.WorkerConfig{Lease: -1}},
+		{"WorkerConfig.ShutdownTimeout", onceq.WorkerConfig{ShutdownTimeout: -time.Second}},
+		{"WorkerConfig.PollInterval", onceq.WorkerConfig{PollInterval: time.Microsecond}},
+		{"WorkerConfig.Middleware[0]", onceq.WorkerConfig{Middleware: []onceq.Middleware{nil}}},
+		{"WorkerConfig.ID", onceq.WorkerConfig{ID: strings.Repeat("x", 101)}},
+		{"WorkerConfig.ID", onceq.WorkerConfig{ID: "\x00"}},
+	} {
+		_, err := onceq.NewWorker(store, &c.config)
+		var invalid *onceq.InvalidError
+		if !errors.As(err, &invalid) || invalid.Field != c.field || invalid.Rule == "" {
+			t.Errorf("%s: %v", c.field, err)
+		}
+	}
+	if _, err := onceq.NewWorker(nil, nil); err == nil {
+		t.Error("a nil store is accepted")
+	}
+	if _, err := onceq.NewWorker(store, nil); err != nil {
+		t.Errorf("nil config: %v", err)
+	}
+}
+
+type nameless struct{}
+
+func (nameless) Kind() string { return "" }
+
+func TestSlipsInRegisteringHandlersPanic(t *testing.T) {
+	t.Parallel()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, slip := range map[string]func(w *onceq.Worker){
+		"a kind twice": func(w *onceq.Worker) { onceq.Handle(w, fine); onceq.Handle(w, fine) },
+		"a kind twice, raw": func(w *onceq.Worker) {
+			onceq.Handle(w, fine)
+			w.HandleKind("mail", func(context.Context, *onceq.JobRow) error { return nil })
+		},
+		"an empty kind": func(w *onceq.Worker) {
+			onceq.Handle(w, func(context.Context, *onceq.Job[nameless]) error { return nil })
+		},
+		"a nil handler":     func(w *onceq.Worker) { onceq.Handle[mail](w, nil) },
+		"a nil raw handler": func(w *onceq.Worker) { w.HandleKind("mail", nil) },
+		"an interface": func(w *onceq.Worker) {
+			onceq.Handle(w, func(context.Context, *onceq.Job[onceq.Args]) error { return nil })
+		},
+		"after Run":   func(w *onceq.Worker) { w.Run(ended); onceq.Handle(w, fine) },
+		"after Close": func(w *onceq.Worker) { w.Close(); onceq.Handle(w, fine) },
+		"any kind, after Run": func(w *onceq.Worker) {
+			w.Run(ended)
+			w.HandleAny(func(context.Context, *onceq.JobRow) error { return nil })
+		},
+		"a kind with white space": func(w *onceq.Worker) { w.HandleKind(" ", func(context.Context, *onceq.JobRow) error { return nil }) },
+	} {
+		w, err := onceq.NewWorker(memstore.New(nil), &onceq.WorkerConfig{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if p := recover(); p == nil || !strings.HasPrefix(fmt.Sprint(p), "onceq: ") {
+					t.Errorf("%s: panic %v", name, p)
+				}
+			}()
+			slip(w)
+		}()
+	}
+}
