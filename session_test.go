@@ -1,0 +1,243 @@
+package onceq_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// log is what a worker logged.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func newLog() *log { return &log{} }
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *log) has(text string) bool { return strings.Contains(l.String(), text) }
+
+func (l *log) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func TestShutdownWaitsForRunningHandlersAndStartsNoOther(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		stop := o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			time.Sleep(20 * time.Second)
+			return ctx.Err()
+		})
+		first, second := o.enqueue(mail{}), o.enqueue(mail{})
+		synctest.Wait()
+		began := time.Now()
+		clean(t, stop)
+		if took := time.Since(began); took != 20*time.Second {
+			t.Errorf("took %v", took)
+		}
+		o.wants(first, onceq.Completed)
+		o.wants(second, onceq.Available)
+	})
+}
+
+func TestAfterShutdownTimeoutHandlersAreCutShortAndTheirJobsHandedBackWithTheirKeys(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		var cause error
+		stop := o.serve(onceq.WorkerConfig{ShutdownTimeout: 10 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			<-ctx.Done()
+			switch job.Args.To {
+			case "done":
+				return nil
+			case "verdict":
+				return onceq.Discard(nil)
+			case "slow":
+				time.Sleep(time.Second)
+			}
+			cause = context.Cause(ctx)
+			return ctx.Err()
+		})
+		back := o.enqueue(mail{To: "slow"}, onceq.Unique{}, onceq.MaxAttempts(1))
+		done, verdict := o.enqueue(mail{To: "done"}), o.enqueue(mail{To: "verdict"})
+		synctest.Wait()
+		began := time.Now()
+		clean(t, stop)
+		if took := time.Since(began); took != 11*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if !errors.Is(cause, onceq.ErrShutdown) {
+			t.Errorf("cause %v", cause)
+		}
+		job := o.wants(back, onceq.Available)
+		if job.Attempt != 0 || len(job.Errors) != 0 {
+			t.Errorf("attempt %d, errors %v", job.Attempt, job.Errors)
+		}
+		if held, err := o.client.Key(t.Context(), *job.Key); err != nil || held.Holder != back {
+			t.Errorf("key: %+v, %v", held, err)
+		}
+		o.wants(done, onceq.Completed)
+		o.wants(verdict, onceq.Discarded)
+	})
+}
+
+func TestAHandlerThatIgnoresItsContextIsLeftBehindAndItsJobHandedBack(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		release := make(chan struct{})
+		stop := o.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			if job.Args.To == "stuck" {
+				<-release
+			}
+			return nil
+		})
+		stuck := o.enqueue(mail{To: "stuck"}, onceq.MaxAttempts(1), onceq.Unique{})
+		good := o.enqueue(mail{})
+		synctest.Wait()
+		err := stop()
+		if err == nil || !strings.Contains(err.Error(), "1 handlers did not return") {
+			t.Errorf("Run: %v", err)
+		}
+		job := o.wants(stuck, onceq.Available)
+		if job.Attempt != 0 {
+			t.Errorf("attempt %d", job.Attempt)
+		}
+		o.wants(good, onceq.Completed)
+		close(release)
+		synctest.Wait()
+		o.wants(stuck, onceq.Available) // what it returned is dropped
+	})
+}
+
+func TestShutdownWithAStoreThatIsGoneEndsAndSaysWhatWasLeft(t *testing.T) {
+	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+		stop := o.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			time.Sleep(time.Second)
+			return nil
+		})
+		id := o.enqueue(mail{})
+		synctest.Wait()
+		store.from(always(failsUnsent, "extend", "fetch", "finish", "leave", "sweep"))
+		began := time.Now()
+		err := stop()
+		if err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") || !errors.Is(err, onceq.ErrUncertain) {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(began); took > 16*time.Second {
+			t.Errorf("took %v", took)
+		}
+		o.wants(id, onceq.Running)
+		store.heal()
+		o.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return 0 }}, fine)
+		pass(2 * time.Minute)
+		o.wants(id, onceq.Completed)
+	})
+}
+
+// TestWhateverGoesWrongEveryJobIsCompletedInTheEnd lets calls fail at random, on several workers at once, one of which is shut down now
+// and then.
+func TestWhateverGoesWrongEveryJobIsCompletedInTheEnd(t *testing.T) {
+	for range 20 {
+		t.Run("", func(t *testing.T) {
+			seed := rand.Uint64()
+			inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+				defer func() {
+					if t.Failed() {
+						t.Log("seed", seed)
+					}
+				}()
+				var mu sync.Mutex
+				dice := rand.New(rand.NewPCG(seed, 0))
+				roll := func(n int) int { mu.Lock(); defer mu.Unlock(); return dice.IntN(n) }
+				store.from(func(op string) fault {
+					if n := roll(12); n < 4 {
+						return []fault{failsClean, failsUnsent, failsUnheard, failsUnheard}[n]
+					}
+					return goesWell
+				})
+				var running [200]atomic.Int64
+				var runs, overlaps atomic.Int64
+				h := func(ctx context.Context, job *onceq.Job[*report]) error {
+					n := job.Args.Number
+					if running[n].Add(1) > 1 {
+						overlaps.Add(1)
+					}
+					defer running[n].Add(-1)
+					runs.Add(1)
+					select {
+					case <-time.After(time.Duration(roll(3000)) * time.Millisecond):
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+					switch roll(10) {
+					case 0:
+						return errors.New("failed")
+					case 1:
+						return onceq.Snooze(time.Second)
+					case 2:
+						panic("boom")
+					}
+					return nil
+				}
+				config := onceq.WorkerConfig{
+					Lease: 6 * time.Second, ShutdownTimeout: time.Second,
+					Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 5}, "b": {Concurrency: 2}},
+					Retry:  func(*onceq.JobRow, error) time.Duration { return 500 * time.Millisecond },
+				}
+				for range 3 {
+					w := o.worker(config)
+					onceq.Handle(w, h)
+					o.start(w)
+				}
+				var ids []string
+				for i := range running {
+					var opts = []onceq.Option{onceq.MaxAttempts(1_000_000), onceq.Unique{}}
+					if i%4 == 0 {
+						opts = append(opts, onceq.Queue("b"))
+					}
+					if i%5 == 0 {
+						opts = append(opts, onceq.Delay(time.Duration(i)*50*time.Millisecond))
+					}
+					ids = append(ids, o.enqueue(&report{Number: int64(i)}, opts...))
+				}
+				for range 10 {
+					w := o.worker(config)
+					onceq.Handle(w, h)
+					stop := o.start(w)
+					pass(time.Duration(roll(10)) * time.Second)
+					stop()
+				}
+				pass(2 * time.Minute)
+				store.heal()
+				pass(3 * time.Minute)
+				for _, id := range ids {
+					o.wants(id, onceq.Completed)
+				}
+				if overlaps.Load() > 0 {
+					t.Errorf("%d of %d runs met another run of their job", overlaps.Load(), runs.Load())
+				}
+				d, err := o.client.Doctor(t.Context(), nil)
+				if err != nil || len(d.Violations) > 0 || d.Keys > 0 {
+					t.Errorf("doctor: %+v, %v", d, err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,112 @@
+package onceq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestDecideIsAFunctionOfTheJobAndWhatItsHandlerReturned(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("failed")
+	policy := func(job *JobRow, err error) time.Duration { return time.Duration(job.Attempt) * time.Minute }
+	for _, c := range []struct {
+		name    string
+		attempt int // of 3
+		err     error
+		want    Finish
+	}{
+		{"nil completes", 1, nil, Finish{State: Completed}},
+		{"nil completes on the last attempt", 3, nil, Finish{State: Completed}},
+		{"an error is retried after the policy's delay", 2, failed, Finish{State: Retryable, Delay: 2 * time.Minute, Error: "failed"}},
+		{"an error on the last attempt discards", 3, failed, Finish{State: Discarded, Error: "failed"}},
+		{"an error beyond the last attempt discards", 4, failed, Finish{State: Discarded, Error: "failed"}},
+		{"a snooze gives the attempt back, on the last one too", 3, Snooze(time.Hour), Finish{State: Scheduled, Delay: time.Hour, GiveBack: true}},
+		{"a negative snooze is at once", 1, Snooze(-time.Hour), Finish{State: Scheduled, GiveBack: true}},
+		{"an endless snooze is bounded", 1, Snooze(1<<63 - 1), Finish{State: Scheduled, Delay: maxDuration, GiveBack: true}},
+		{"delays are whole milliseconds", 1, Snooze(time.Microsecond), Finish{State: Scheduled, Delay: time.Millisecond, GiveBack: true}},
+		{"cancel", 1, Cancel(failed), Finish{State: Cancelled, Error: "failed"}},
+		{"discard", 1, Discard(failed), Finish{State: Discarded, Error: "failed"}},
+		{"discard without an error", 1, Discard(nil), Finish{State: Discarded}},
+		{"a wrapped verdict", 1, fmt.Errorf("a: %w", Discard(failed)), Finish{State: Discarded, Error: "a: discarded: failed"}},
+		{"a joined verdict", 1, errors.Join(failed, Snooze(time.Second)), Finish{State: Scheduled, Delay: time.Second, GiveBack: true}},
+		{"the outer of two verdicts", 1, Cancel(Snooze(time.Second)), Finish{State: Cancelled, Error: "snoozed for 1s"}},
+		{"a shutdown hands back", 3, blame(failed, ErrShutdown), Finish{State: Scheduled, GiveBack: true}},
+		{"a verdict stands through a shutdown", 1, blame(Discard(failed), ErrShutdown), Finish{State: Discarded, Error: "failed"}},
+		{"a panic during a shutdown is a failure", 1, blame(&panicError{"boom", "stack"}, ErrShutdown), Finish{State: Retryable, Delay: time.Minute, Error: "panic: boom", Stack: "stack"}},
+		{"an error that only says shutdown is a failure", 1, fmt.Errorf("peer: %w", ErrShutdown), Finish{State: Retryable, Delay: time.Minute, Error: "peer: the worker is shutting down"}},
+		{"a requested cancel", 1, blame(context.Canceled, ErrCancelRequested), Finish{State: Cancelled, Error: "cancelled by request: context canceled"}},
+		{"a timeout", 1, blame(failed, &timeoutError{time.Second}), Finish{State: Retryable, Delay: time.Minute, Error: "timed out: the run took longer than the job's timeout of 1s: failed"}},
+		{"nil after a timeout completes", 1, blame(nil, &timeoutError{time.Second}), Finish{State: Completed}},
+		{"a text that no store could keep", 1, errors.New("a\x00b\xff"), Finish{State: Retryable, Delay: time.Minute, Error: "a�b�"}},
+	} {
+		c.want.ID, c.want.Run = "j", 7
+		if got := decide(&JobRow{ID: "j", Run: 7, Attempt: c.attempt, MaxAttempts: 3}, c.err, policy); got != c.want {
+			t.Errorf("%s:\n got %+v\nwant %+v", c.name, got, c.want)
+		}
+	}
+	long := decide(&JobRow{MaxAttempts: 9}, &panicError{strings.Repeat("ä", 5000), strings.Repeat("ß", 9000)}, DefaultRetry)
+	if len(long.Error) > maxErrorText || len(long.Stack) > maxStack || !utf8.ValidString(long.Error+long.Stack) {
+		t.Errorf("%d bytes of error, %d of stack", len(long.Error), len(long.Stack))
+	}
+	if p := (&panicError{value: failed}); !errors.Is(p, failed) {
+		t.Error("a panic with an error does not wrap it")
+	}
+}
+
+func TestDefaultRetryDoublesWithFullJitterUpToADay(t *testing.T) {
+	t.Parallel()
+	for attempt := range 100 {
+		ceiling := maxRetryDelay
+		if attempt < 17 {
+			ceiling = time.Second << max(attempt, 1)
+		}
+		var most time.Duration
+		for range 200 {
+			d := DefaultRetry(&JobRow{Attempt: attempt}, nil)
+			if d < 0 || d > ceiling {
+				t.Fatalf("attempt %d: %v", attempt, d)
+			}
+			most = max(most, d)
+		}
+		if most < ceiling/2 {
+			t.Errorf("attempt %d: at most %v in 200", attempt, most)
+		}
+	}
+}
+
+func TestASuspectIsLostWhenTheSameBeatIsSeenForLongEnough(t *testing.T) {
+	t.Parallel()
+	t0 := time.Now()
+	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
+	p := suspects{self: "me", patience: 15 * time.Second, first: map[Beat]time.Time{}}
+	p.note([]Beat{{"a", 1}, {"b", 1}, {"me", 4}, {"gone", -1}}, false, at(0))
+	if wait, ok := p.next(at(10)); !ok || wait != 5*time.Second {
+		t.Errorf("next in %v, %v", wait, ok)
+	}
+	if lost := p.lost(at(14)); len(lost) > 0 {
+		t.Errorf("lost too early: %v", lost)
+	}
+	p.note([]Beat{{"a", 1}, {"b", 2}, {"gone", -1}}, false, at(14)) // b lives
+	lost := p.lost(at(15))
+	if len(lost) != 2 {
+		t.Errorf("lost %v, want a and gone", lost)
+	}
+	p.note([]Beat{{"gone", -1}}, false, at(16)) // a lives, b's lease runs again
+	p.note([]Beat{{"a", 1}, {"gone", -1}}, false, at(20))
+	if lost := p.lost(at(30)); len(lost) != 1 || lost[0].Worker != "gone" {
+		t.Errorf("lost %v: what was not expired in between is seen anew", lost)
+	}
+	p.note(nil, true, at(31))
+	if lost := p.lost(at(31)); len(lost) != 1 {
+		t.Errorf("lost %v: a report that was cut clears nobody", lost)
+	}
+	p.note(nil, false, at(32))
+	if _, ok := p.next(at(32)); ok || len(p.lost(at(99))) > 0 {
+		t.Error("somebody is still suspected")
+	}
+}
