@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/memstore"
@@ -19,6 +20,9 @@ const (
 	failsUnsent        // nothing happens, and the error is uncertain
 	failsUnheard       // it happens, but the answer is lost
 	failsUnknown       // nothing happens: ErrLeaseLost
+	goesLate           // it happens, and is answered, when the caller's context has ended
+	failsLate          // it happens when the caller's context has ended, and the answer is lost
+	goesSlowly         // it happens at once, and is answered 5 seconds later
 )
 
 var errDown = errors.New("the store is down")
@@ -37,7 +41,7 @@ func (s *flaky) from(f func(op string) fault) { s.fate.Store(&f) }
 
 func (s *flaky) heal() { s.from(func(string) fault { return goesWell }) }
 
-func tamper[A any](s *flaky, op string, call func() (A, error)) (none A, _ error) {
+func tamper[A any](ctx context.Context, s *flaky, op string, call func(ctx context.Context) (A, error)) (none A, _ error) {
 	s.calls.Add(1)
 	what := goesWell
 	if f := s.fate.Load(); f != nil {
@@ -51,14 +55,25 @@ func tamper[A any](s *flaky, op string, call func() (A, error)) (none A, _ error
 	case failsUnknown:
 		return none, onceq.ErrLeaseLost
 	case failsUnheard:
-		call()
+		call(ctx)
 		return none, fmt.Errorf("%w: answer cut", onceq.ErrUncertain)
+	case goesLate, failsLate:
+		<-ctx.Done()
+		a, err := call(context.WithoutCancel(ctx))
+		if what == failsLate {
+			return none, fmt.Errorf("%w: %w", onceq.ErrUncertain, ctx.Err())
+		}
+		return a, err
+	case goesSlowly:
+		a, err := call(ctx)
+		time.Sleep(5 * time.Second)
+		return a, err
 	}
-	return call()
+	return call(ctx)
 }
 
 func (s *flaky) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
-	return tamper(s, "fetch", func() (onceq.Fetched, error) { return s.Store.Fetch(ctx, r) })
+	return tamper(ctx, s, "fetch", func(ctx context.Context) (onceq.Fetched, error) { return s.Store.Fetch(ctx, r) })
 }
 
 func (s *flaky) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
@@ -66,13 +81,13 @@ func (s *flaky) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 	if r.Lease == 0 {
 		op = "leave"
 	}
-	return tamper(s, op, func() (onceq.Extended, error) { return s.Store.Extend(ctx, r) })
+	return tamper(ctx, s, op, func(ctx context.Context) (onceq.Extended, error) { return s.Store.Extend(ctx, r) })
 }
 
 func (s *flaky) Finish(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
-	return tamper(s, "finish", func() ([]onceq.FinishResult, error) { return s.Store.Finish(ctx, f) })
+	return tamper(ctx, s, "finish", func(ctx context.Context) ([]onceq.FinishResult, error) { return s.Store.Finish(ctx, f) })
 }
 
 func (s *flaky) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
-	return tamper(s, "sweep", func() (onceq.Swept, error) { return s.Store.Sweep(ctx, r) })
+	return tamper(ctx, s, "sweep", func(ctx context.Context) (onceq.Swept, error) { return s.Store.Sweep(ctx, r) })
 }

@@ -278,6 +278,21 @@ func TestAResultThatTheStoreDoesNotTakeWithinTheLeaseIsDroppedAndTheJobRunsAgain
 	})
 }
 
+func TestAHeartbeatBetweenAFinishAndItsAnswerDoesNotTakeTheRunForLost(t *testing.T) {
+	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+		log := newLog()
+		stop := o.serve(onceq.WorkerConfig{Lease: 6 * time.Second, Logger: log.logger()}, fine)
+		store.from(always(goesSlowly, "finish"))
+		id := o.enqueue(mail{})
+		pass(10 * time.Second)
+		o.wants(id, onceq.Completed)
+		if log.has("no longer this worker's") {
+			t.Errorf("log:\n%s", log)
+		}
+		clean(t, stop)
+	})
+}
+
 // picky refuses whole calls because of one result.
 type picky struct {
 	*memstore.Store

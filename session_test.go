@@ -102,7 +102,8 @@ func TestAfterShutdownTimeoutHandlersAreCutShortAndTheirJobsHandedBackWithTheirK
 func TestAHandlerThatIgnoresItsContextIsLeftBehindAndItsJobHandedBack(t *testing.T) {
 	inOffice(t, nil, func(t *testing.T, o *office) {
 		release := make(chan struct{})
-		stop := o.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		log := newLog()
+		stop := o.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second, Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			if job.Args.To == "stuck" {
 				<-release
 			}
@@ -122,7 +123,10 @@ func TestAHandlerThatIgnoresItsContextIsLeftBehindAndItsJobHandedBack(t *testing
 		o.wants(good, onceq.Completed)
 		close(release)
 		synctest.Wait()
-		o.wants(stuck, onceq.Available) // what it returned is dropped
+		o.wants(stuck, onceq.Available)
+		if !log.has("the result of a run is dropped") {
+			t.Errorf("log:\n%s", log)
+		}
 	})
 }
 
@@ -149,6 +153,42 @@ func TestShutdownWithAStoreThatIsGoneEndsAndSaysWhatWasLeft(t *testing.T) {
 		pass(2 * time.Minute)
 		o.wants(id, onceq.Completed)
 	})
+}
+
+func TestWhatIsFetchedWhileTheWorkerShutsDownIsHandedBackAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		fate fault
+	}{{"answered late", goesLate}, {"answer lost", failsLate}} {
+		t.Run(c.name, func(t *testing.T) {
+			inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+				var runs atomic.Int64
+				ctx, cancel := context.WithCancel(t.Context())
+				w := o.worker(onceq.WorkerConfig{Lease: 24 * time.Hour, ShutdownTimeout: time.Hour})
+				onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error {
+					runs.Add(1)
+					time.Sleep(time.Minute)
+					return nil
+				})
+				done := make(chan error)
+				go func() { done <- w.Run(ctx) }()
+				o.enqueue(mail{})
+				synctest.Wait()
+				store.from(always(c.fate, "fetch"))
+				late := o.enqueue(mail{}, onceq.Unique{})
+				synctest.Wait()
+				cancel()
+				synctest.Wait()
+				job := o.wants(late, onceq.Available)
+				if runs.Load() != 1 || job.Run != 1 || job.Attempt != 0 {
+					t.Errorf("%d runs, run %d, attempt %d", runs.Load(), job.Run, job.Attempt)
+				}
+				if err := <-done; err != nil {
+					t.Errorf("Run: %v", err)
+				}
+			})
+		})
+	}
 }
 
 // TestWhateverGoesWrongEveryJobIsCompletedInTheEnd lets calls fail at random, on several workers at once, one of which is shut down now

@@ -259,6 +259,26 @@ func TestEachQueueRunsAsManyAtOnceAsItMayAndNoMore(t *testing.T) {
 	})
 }
 
+func TestAWakeUpOfAFullQueueIsNotForgotten(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		o.serve(onceq.WorkerConfig{PollInterval: time.Hour, Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1}, "b": {Concurrency: 5}}},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				if job.Queue == "a" {
+					time.Sleep(time.Second)
+				}
+				return nil
+			})
+		first := o.enqueue(mail{}, onceq.Queue("a"))
+		synctest.Wait()
+		b := o.enqueue(mail{}, onceq.Queue("b"))
+		second := o.enqueue(mail{}, onceq.Queue("a"))
+		pass(3 * time.Second)
+		for _, id := range []string{first, b, second} {
+			o.wants(id, onceq.Completed)
+		}
+	})
+}
+
 func TestAFailingJobIsRetriedWithBackoffUntilItsAttemptsAreSpent(t *testing.T) {
 	inOffice(t, nil, func(t *testing.T, o *office) {
 		var at []time.Duration
