@@ -1,0 +1,175 @@
+package storetest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// each is the same outcome n times.
+func each(o onceq.Outcome, n int) []onceq.Outcome {
+	all := make([]onceq.Outcome, n)
+	for i := range all {
+		all[i] = o
+	}
+	return all
+}
+
+// batches: many enqueues in one step.
+var batches = []scenario{
+	{"an_empty_batch_is_nothing", func(w *world) {
+		w.many(nil)
+		equal(w, "jobs", len(w.jobs()), 0)
+	}},
+	{"receipts_come_in_the_order_of_the_items", func(w *world) {
+		var items []onceq.Item
+		for i := range 300 {
+			items = append(items, onceq.NewItem(task(i), onceq.Unique{}))
+		}
+		for i, r := range w.many(each(onceq.Inserted, 300), items...) {
+			w.has(r.Job.ID, task(i))
+		}
+		for i, r := range w.many(each(onceq.Skipped, 300), items...) {
+			w.has(r.Job.ID, task(i))
+		}
+	}},
+	{"jobs_of_a_batch_run_in_the_order_of_the_items", func(w *world) {
+		var items []onceq.Item
+		for i := range 20 {
+			items = append(items, onceq.NewItem(task(i)))
+		}
+		receipts := w.many(each(onceq.Inserted, 20), items...)
+		for _, r := range receipts {
+			w.starts(r.Job.ID)
+		}
+	}},
+	{"duplicates_inside_a_batch_are_found_and_the_first_wins", func(w *world) {
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Inserted, onceq.Skipped, onceq.Skipped},
+			onceq.NewItem(task(1), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), onceq.UniqueKey("other")),
+			onceq.NewItem(task(4), key), onceq.NewItem(task(5), onceq.UniqueKey("other")))
+		equal(w, "holders", line(r[1].Job.ID == r[0].Job.ID, r[3].Job.ID == r[0].Job.ID, r[4].Job.ID == r[2].Job.ID), "true true true")
+		equal(w, "args differ", r[1].Conflict.ArgsDiffer, true)
+		w.has(r[0].Job.ID, 1)
+		equal(w, "jobs", len(w.jobs()), 2)
+	}},
+	{"an_id_twice_in_a_batch_is_one_job_and_one_duplicate", func(w *world) {
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected}, onceq.NewItem(task(1), onceq.ID("a")),
+			onceq.NewItem(task(2), onceq.ID("a")), onceq.NewItem(task(3), onceq.ID("a"), reject))
+		equal(w, "by", r[1].Conflict.By+r[2].Conflict.By, "idid")
+		w.has("a", 1)
+	}},
+	{"rejected_items_say_so_in_their_receipt_and_fail_nothing", func(w *world) {
+		holder := w.insert(task(0), key)
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Rejected, onceq.Inserted}, onceq.NewItem(task(1)), onceq.NewItem(task(2), key, reject), onceq.NewItem(task(3)))
+		equal(w, "job", r[1].Job.ID, holder.ID)
+		equal(w, "jobs", len(w.jobs()), 3)
+	}},
+	{"one_invalid_item_refuses_the_whole_batch_naming_its_index", func(w *world) {
+		_, err := w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), onceq.Priority(10)), onceq.NewItem(task(3))})
+		if invalid := w.refused(err); !strings.HasPrefix(invalid.Field, "item 1: ") {
+			w.Fatalf("the error names %q, want item 1", invalid.Field)
+		}
+		equal(w, "jobs", len(w.jobs()), 0)
+		w.insert(task(1), key)
+	}},
+	{"a_batch_that_is_too_long_is_refused", func(w *world) {
+		_, err := w.client.EnqueueMany(w.ctx, make([]onceq.Item, onceq.MaxBatch+1))
+		w.refused(err)
+	}},
+	{"a_batch_answers_as_if_its_items_came_one_after_another", func(w *world) {
+		holder := w.insert(task(1), key)
+		w.starts(holder.ID)
+		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Coalesced, onceq.Replaced, onceq.Superseded, onceq.Replaced, onceq.Skipped, onceq.Rejected},
+			onceq.NewItem(task(2), key),
+			onceq.NewItem(task(3), key, coalesce),
+			onceq.NewItem(task(4), key, coalesce),
+			onceq.NewItem(task(5), key, supersede),
+			onceq.NewItem(task(6), key, coalesce),
+			onceq.NewItem(task(7), key, replace(onceq.Replace{Args: true})),
+			onceq.NewItem(task(8), key, reject))
+		w.is(r[1].Job.ID, onceq.Cancelled)
+		equal(w, "jobs", line(r[2].Job.ID == r[1].Job.ID, r[4].Job.ID == r[3].Job.ID, r[5].Job.ID == holder.ID), "true true true")
+		equal(w, "asked to stop", w.job(holder.ID).CancelRequested, true)
+		w.waits(w.has(r[3].Job.ID, 6), holder)
+	}},
+	{"items_replace_what_earlier_items_made", func(w *world) {
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Replaced, onceq.Replaced}, onceq.NewItem(task(1), key, onceq.Delay(time.Hour)),
+			onceq.NewItem(task(2), key, replace(onceq.Replace{Args: true, RunAt: true}), onceq.Delay(minute)), onceq.NewItem(task(3), key, coalesce))
+		j := w.has(r[0].Job.ID, 3)
+		equal(w, "state", j.State, onceq.Available)
+	}},
+	{"items_supersede_what_earlier_items_made", func(w *world) {
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Superseded, onceq.Superseded}, onceq.NewItem(task(1), key, supersede),
+			onceq.NewItem(task(2), key, supersede), onceq.NewItem(task(3), key, supersede))
+		w.is(r[0].Job.ID, onceq.Cancelled)
+		w.is(r[1].Job.ID, onceq.Cancelled)
+		w.holds(r[2].Job)
+		equal(w, "displaced", w.job(r[2].Job.ID).Displaced, r[1].Job.ID)
+		w.starts(r[2].Job.ID)
+		w.idle()
+	}},
+	{"a_debounced_batch_is_one_job_with_the_last_args", func(w *world) {
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Replaced, onceq.Replaced}, onceq.NewItem(task(1), debounce(minute, time.Hour)...),
+			onceq.NewItem(task(2), debounce(minute, time.Hour)...), onceq.NewItem(task(3), debounce(2*minute, time.Hour)...))
+		w.sameTime("run at", w.has(r[0].Job.ID, 3).RunAt, start.Add(2*minute))
+	}},
+	{"an_item_whose_id_is_met_takes_no_key_from_the_next", func(w *world) {
+		w.insert(task(0), onceq.ID("a"))
+		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.ID("a"), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), key))
+		w.holds(r[1].Job)
+	}},
+	{"a_batch_of_two_thousand_with_duplicates_is_exact", func(w *world) {
+		var items []onceq.Item
+		var want []onceq.Outcome
+		for i := range 2000 {
+			items = append(items, onceq.NewItem(task(i%700), onceq.Unique{}))
+			want = append(want, map[bool]onceq.Outcome{true: onceq.Inserted, false: onceq.Skipped}[i < 700])
+		}
+		receipts := w.many(want, items...)
+		for i, r := range receipts {
+			if r.Job.ID != receipts[i%700].Job.ID {
+				w.Fatalf("item %d stands as %s, want %s", i, r.Job.ID, receipts[i%700].Job.ID)
+			}
+		}
+		equal(w, "jobs", len(w.jobs()), 700)
+	}},
+	{"calls_that_share_a_trip_get_their_own_answers", func(w *world) {
+		type got struct {
+			i   int
+			r   onceq.Receipt
+			err error
+		}
+		answers := make(chan got)
+		for i := range 60 {
+			go func() {
+				opts := []onceq.Option{onceq.UniqueKey(fmt.Sprint(i % 20)), onceq.ID(fmt.Sprint("id", i))}
+				if i%3 == 0 {
+					opts = append(opts, reject)
+				}
+				r, err := w.client.Enqueue(w.ctx, task(i), opts...)
+				answers <- got{i, r, err}
+			}()
+		}
+		inserted := 0
+		for range 60 {
+			a := <-answers
+			switch a.r.Outcome {
+			case onceq.Inserted:
+				inserted++
+				equal(w, "job", a.r.Job.ID, fmt.Sprint("id", a.i))
+			case onceq.Skipped:
+				w.must(a.err)
+				fallthrough
+			case onceq.Rejected:
+				var holder int
+				fmt.Sscanf(a.r.Job.ID, "id%d", &holder)
+				equal(w, "key of the holder", holder%20, a.i%20)
+			default:
+				w.Errorf("enqueue %d: %s, %v", a.i, a.r.Outcome, a.err)
+			}
+		}
+		equal(w, "inserted", inserted, 20)
+	}},
+}

@@ -1,0 +1,82 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/onceq/onceq"
+)
+
+// flaky is a store whose connection fails on purpose. It says so as a store must: uncertain where the step may have happened.
+type flaky struct {
+	onceq.Store
+
+	mu    sync.Mutex
+	calls int              // of Enqueue
+	fate  func(n int) fate // of the nth call of Enqueue, counted from 1; nil = all is well
+}
+
+type fate uint8
+
+const (
+	fine       fate = iota
+	answerLost      // the step happened
+	neverSent       // the step did not happen; nobody can know
+	refused         // a definite error: nothing happened
+	hangs           // the step happened, and the answer does not come before the context ends
+)
+
+var errRefused = errors.New("refused by the store, for this test")
+
+func (f *flaky) Place(id string, k *onceq.Key) string { return placed(f.Store, id, k) }
+
+func (f *flaky) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	f.mu.Lock()
+	f.calls++
+	what := fine
+	if f.fate != nil {
+		what = f.fate(f.calls)
+	}
+	f.mu.Unlock()
+	switch what {
+	case refused:
+		return nil, errRefused
+	case neverSent:
+		return nil, fmt.Errorf("connection reset: %w", onceq.ErrUncertain)
+	}
+	results, err := f.Store.Enqueue(ctx, rows)
+	switch {
+	case err != nil:
+		return results, err
+	case what == answerLost:
+		return nil, fmt.Errorf("connection reset: %w", onceq.ErrUncertain)
+	case what == hangs:
+		<-ctx.Done()
+		return nil, errors.Join(onceq.ErrUncertain, ctx.Err())
+	}
+	return results, nil
+}
+
+// set makes a fate the one of all calls from now on.
+func (f *flaky) set(what fate) { f.setFor(1<<30, what) }
+
+// setFor makes a fate the one of the next n calls; all is well after them.
+func (f *flaky) setFor(n int, what fate) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.calls + n
+	f.fate = func(call int) fate {
+		if call <= last {
+			return what
+		}
+		return fine
+	}
+}
+
+func (f *flaky) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}

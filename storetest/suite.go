@@ -1,0 +1,56 @@
+package storetest
+
+import (
+	"testing"
+)
+
+// scenario is one case: a sentence about stores, and the steps that show it.
+type scenario struct {
+	name string
+	run  func(w *world)
+}
+
+// suite is every case, grouped by noun.
+var suite = []struct {
+	noun      string
+	scenarios []scenario
+}{
+	{"identity", identity},
+	{"holding", holding},
+	{"policies", policies},
+	{"replace", replacing},
+	{"debounce", debouncing},
+	{"coalesce", coalescing},
+	{"supersede", superseding},
+	{"batches", batches},
+	{"transactions", transactions},
+	{"fetching", fetching},
+	{"finishing", finishing},
+	{"operators", operators},
+	{"leases", leases},
+	{"sweeping", sweeping},
+	{"listing", listing},
+	{"closing", closing},
+	{"wakeups", wakeups},
+	{"clocks", clocks},
+	{"uncertain", uncertain},
+	{"races", races},
+}
+
+// Run puts a store through the suite. open makes one empty store for one case. After every case all invariants of docs/uniqueness.md
+// are checked on the whole store.
+func Run(t *testing.T, open func(*testing.T) Harness) {
+	for _, group := range suite {
+		t.Run(group.noun, func(t *testing.T) {
+			t.Parallel()
+			for _, s := range group.scenarios {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t, open(t))
+					defer w.settle()
+					s.run(w)
+				})
+			}
+		})
+	}
+}

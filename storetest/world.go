@@ -1,0 +1,494 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// start is where the store's clock stands when a case begins.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// world is what a case plays in: an empty store whose clock stands still, a client of it, and a worker's steps one at a time.
+type world struct {
+	*testing.T
+	Harness
+	ctx     context.Context
+	client  *onceq.Client
+	now     time.Time        // of the store's clock; zero while it runs
+	latest  time.Time        // that the clock has ever shown
+	fetches map[string]int64 // of each worker: the number of its last fetch
+	open    []Tx             // transactions that the case began
+	closed  bool             // the case has closed the store
+}
+
+func newWorld(t *testing.T, h Harness) *world {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	w := &world{T: t, Harness: h, ctx: ctx, fetches: map[string]int64{}}
+	w.client = w.clientOf(h.Store, nil)
+	w.at(start)
+	return w
+}
+
+// settle checks what must hold after every case.
+func (w *world) settle() {
+	w.Helper()
+	for _, tx := range w.open {
+		tx.Rollback() // where it has not ended
+	}
+	w.client.Close()
+	if w.closed {
+		return
+	}
+	if w.now.IsZero() {
+		w.at(time.Now().Truncate(time.Millisecond).Add(time.Millisecond))
+	}
+	checkInvariants(w, w.Store, w.now, w.latest)
+}
+
+func (w *world) clientOf(store onceq.Store, config *onceq.Config) *onceq.Client {
+	w.Helper()
+	client, err := onceq.NewClient(store, config)
+	w.must(err)
+	return client
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// at makes the store's clock stand still at an instant.
+func (w *world) at(t time.Time) {
+	w.now = t
+	if t.After(w.latest) {
+		w.latest = t
+	}
+	w.SetClock(t)
+}
+
+// after moves the store's clock.
+func (w *world) after(d time.Duration) { w.at(w.now.Add(d)) }
+
+// real lets the store's clock run.
+func (w *world) real() {
+	w.now = time.Time{}
+	w.SetClock(time.Time{})
+}
+
+// task is args without members: a number, so that cases can tell one enqueue from another.
+type task int
+
+func (task) Kind() string { return "task" }
+
+// mail is args with members.
+type mail struct {
+	To   string `json:"to"`
+	Body string `json:"body,omitempty"`
+}
+
+func (mail) Kind() string { return "mail" }
+
+// Options that most cases use.
+var (
+	key       = onceq.UniqueKey("k") // one key for all tasks
+	reject    = onceq.OnConflict(onceq.Reject)
+	coalesce  = onceq.OnConflict(onceq.Coalesce)
+	supersede = onceq.OnConflict(onceq.Supersede)
+)
+
+func until(u onceq.Until) onceq.Option { return onceq.Unique{Until: u} }
+
+func replace(r onceq.Replace) onceq.Option { return onceq.OnConflict(r) }
+
+// enqueue wants an outcome, and checks what every receipt must be.
+func (w *world) enqueue(want onceq.Outcome, args onceq.Args, opts ...onceq.Option) onceq.Receipt {
+	w.Helper()
+	r, err := w.client.Enqueue(w.ctx, args, opts...)
+	w.checkReceipt(want, r, err)
+	return r
+}
+
+func (w *world) checkReceipt(want onceq.Outcome, r onceq.Receipt, err error) {
+	w.Helper()
+	if want == onceq.Rejected {
+		var dup *onceq.DuplicateError
+		if !errors.As(err, &dup) || !errors.Is(err, onceq.ErrDuplicate) {
+			w.Fatalf("enqueue: got error %v (%s), want a *DuplicateError", err, r.Outcome)
+		}
+		if r.Conflict == nil || dup.Conflict != *r.Conflict {
+			w.Fatalf("the error tells of %+v, the receipt of %+v", dup.Conflict, r.Conflict)
+		}
+	} else if err != nil {
+		w.Fatalf("enqueue: %v, want %s", err, want)
+	}
+	w.checkAnswer(want, r)
+}
+
+func (w *world) checkAnswer(want onceq.Outcome, r onceq.Receipt) {
+	w.Helper()
+	if r.Outcome != want {
+		w.Fatalf("enqueue: %s (%v), want %s", r.Outcome, r.Conflict, want)
+	}
+	if r.Job == nil || r.Job.ID == "" {
+		w.Fatalf("%s without a job", want)
+	}
+	if (r.Conflict == nil) != (want == onceq.Inserted) {
+		w.Fatalf("%s with conflict %v", want, r.Conflict)
+	}
+	if made := want == onceq.Inserted || want == onceq.Coalesced || want == onceq.Superseded; r.Duplicate() == made {
+		w.Fatalf("%s: Duplicate() = %v", want, r.Duplicate())
+	}
+	if c := r.Conflict; c != nil && (c.Holder == "" || c.Text == "" || c.Since.IsZero() || (c.By != "key" && c.By != "id")) {
+		w.Fatalf("a conflict that does not say why: %+v", c)
+	}
+}
+
+// insert makes a new job.
+func (w *world) insert(args onceq.Args, opts ...onceq.Option) *onceq.JobRow {
+	w.Helper()
+	return w.enqueue(onceq.Inserted, args, opts...).Job
+}
+
+// many enqueues a batch and wants these outcomes.
+func (w *world) many(want []onceq.Outcome, items ...onceq.Item) []onceq.Receipt {
+	w.Helper()
+	receipts, err := w.client.EnqueueMany(w.ctx, items)
+	w.must(err)
+	if len(receipts) != len(want) {
+		w.Fatalf("%d receipts for %d items", len(receipts), len(want))
+	}
+	for i, r := range receipts {
+		w.checkAnswer(want[i], r)
+	}
+	return receipts
+}
+
+// known makes a worker known to the store, with a lease of a minute.
+func (w *world) known(worker string) {
+	w.Helper()
+	if _, ok := w.fetches[worker]; ok {
+		return
+	}
+	w.extend(onceq.ExtendRequest{Worker: worker, Lease: time.Minute})
+	w.fetches[worker] = 0
+}
+
+func (w *world) extend(r onceq.ExtendRequest) onceq.Extended {
+	w.Helper()
+	x, err := w.Store.Extend(w.ctx, r)
+	w.must(err)
+	return x
+}
+
+// fetch asks for up to n jobs of a queue for a worker, and only of these kinds if any are named.
+func (w *world) fetch(worker, queue string, n int, kinds ...string) []*onceq.JobRow {
+	w.Helper()
+	return w.fetched(worker, []onceq.QueueSlots{{Queue: queue, Slots: n}}, kinds...).Jobs
+}
+
+func (w *world) fetched(worker string, slots []onceq.QueueSlots, kinds ...string) onceq.Fetched {
+	w.Helper()
+	w.known(worker)
+	w.fetches[worker]++
+	f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: worker, No: w.fetches[worker], Queues: slots, Kinds: kinds})
+	w.must(err)
+	return f
+}
+
+// start fetches one job of the default queue for the worker "w". There must be one.
+func (w *world) start() *onceq.JobRow {
+	w.Helper()
+	return w.startAs("w", "default")
+}
+
+func (w *world) startAs(worker, queue string) *onceq.JobRow {
+	w.Helper()
+	jobs := w.fetch(worker, queue, 1)
+	if len(jobs) != 1 {
+		w.Fatalf("worker %q fetched %d jobs of %q, want 1", worker, len(jobs), queue)
+	}
+	if j := jobs[0]; j.State != onceq.Running || j.Worker != worker {
+		w.Fatalf("fetched a job that is %s at worker %q", j.State, j.Worker)
+	}
+	return jobs[0]
+}
+
+// starts fetches one job, which must be this one.
+func (w *world) starts(id string) *onceq.JobRow {
+	w.Helper()
+	j := w.start()
+	if j.ID != id {
+		w.Fatalf("fetched %s (args %s), want %s", j.ID, j.Args, id)
+	}
+	return j
+}
+
+// idle wants nothing to be there to fetch in the default queue.
+func (w *world) idle() {
+	w.Helper()
+	if jobs := w.fetch("w", "default", 10); len(jobs) > 0 {
+		w.Fatalf("fetched %d jobs, want none: the first is %s (args %s, behind %q)", len(jobs), jobs[0].ID, jobs[0].Args, jobs[0].Behind)
+	}
+}
+
+// finish sends one Finish of the run that j was fetched for, by the worker that fetched it.
+func (w *world) finish(j *onceq.JobRow, f onceq.Finish) onceq.FinishResult {
+	w.Helper()
+	f.ID, f.Run = j.ID, j.Run
+	if f.Worker == "" {
+		f.Worker = j.Worker
+	}
+	results, err := w.Store.Finish(w.ctx, []onceq.Finish{f})
+	w.must(err)
+	if len(results) != 1 {
+		w.Fatalf("%d results for one Finish", len(results))
+	}
+	return results[0]
+}
+
+// ends finishes a run and wants it to count, and to be recorded as this state.
+func (w *world) ends(j *onceq.JobRow, f onceq.Finish, recorded onceq.State) onceq.FinishResult {
+	w.Helper()
+	r := w.finish(j, f)
+	if r.Status != onceq.FinishDone || r.State != recorded {
+		w.Fatalf("finish of %s as %s: status %d, recorded as %q, want %q", j.ID, f.State, r.Status, r.State, recorded)
+	}
+	return r
+}
+
+func (w *world) complete(j *onceq.JobRow) onceq.FinishResult {
+	w.Helper()
+	return w.ends(j, onceq.Finish{State: onceq.Completed}, onceq.Completed)
+}
+
+func (w *world) discard(j *onceq.JobRow) onceq.FinishResult {
+	w.Helper()
+	return w.ends(j, onceq.Finish{State: onceq.Discarded, Error: "hopeless"}, onceq.Discarded)
+}
+
+func (w *world) cancelled(j *onceq.JobRow) onceq.FinishResult {
+	w.Helper()
+	return w.ends(j, onceq.Finish{State: onceq.Cancelled, Error: "not wanted"}, onceq.Cancelled)
+}
+
+func (w *world) fail(j *onceq.JobRow, backoff time.Duration) onceq.FinishResult {
+	w.Helper()
+	return w.ends(j, onceq.Finish{State: onceq.Retryable, Delay: backoff, Error: "no luck"}, onceq.Retryable)
+}
+
+func (w *world) snooze(j *onceq.JobRow, d time.Duration) onceq.FinishResult {
+	w.Helper()
+	return w.ends(j, onceq.Finish{State: onceq.Scheduled, Delay: d, GiveBack: true}, onceq.Scheduled)
+}
+
+func (w *world) handBack(j *onceq.JobRow) onceq.FinishResult {
+	w.Helper()
+	return w.snooze(j, 0)
+}
+
+// job reads a job that must be there.
+func (w *world) job(id string) *onceq.JobRow {
+	w.Helper()
+	j := w.look(id)
+	if j == nil {
+		w.Fatalf("job %s is not there", id)
+	}
+	return j
+}
+
+// look reads a job; nil when it is not there.
+func (w *world) look(id string) *onceq.JobRow {
+	w.Helper()
+	jobs, err := w.Store.Get(w.ctx, []string{id})
+	w.must(err)
+	return jobs[0]
+}
+
+func (w *world) gone(id string) {
+	w.Helper()
+	if j := w.look(id); j != nil {
+		w.Fatalf("job %s is there (%s), want it gone", id, j.State)
+	}
+}
+
+// is wants a job to be in a state, and returns it.
+func (w *world) is(id string, s onceq.State) *onceq.JobRow {
+	w.Helper()
+	j := w.job(id)
+	if j.State != s {
+		w.Fatalf("job %s (args %s) is %s, want %s", id, j.Args, j.State, s)
+	}
+	return j
+}
+
+// has wants a job's args to be these.
+func (w *world) has(id string, args task) *onceq.JobRow {
+	w.Helper()
+	j := w.job(id)
+	if string(j.Args) != fmt.Sprint(int(args)) {
+		w.Fatalf("job %s has args %s, want %d", id, j.Args, args)
+	}
+	return j
+}
+
+// keyOf is the key that an enqueue would have.
+func (w *world) keyOf(args onceq.Args, opts ...onceq.Option) onceq.Key {
+	w.Helper()
+	return *w.row(args, opts...).key()
+}
+
+// look up the holder of a key; nil when it is free.
+func (w *world) holder(k onceq.Key) *onceq.HeldKey {
+	w.Helper()
+	page, err := w.Store.Keys(w.ctx, onceq.KeysRequest{Key: &k, Limit: 1})
+	w.must(err)
+	if len(page.Keys) == 0 {
+		return nil
+	}
+	return page.Keys[0]
+}
+
+// holds wants a job to hold its key now.
+func (w *world) holds(j *onceq.JobRow) *onceq.HeldKey {
+	w.Helper()
+	held := w.holder(*j.Key)
+	if held == nil {
+		w.Fatalf("the key of %s (args %s) is free, want it held", j.ID, j.Args)
+	}
+	if held.Holder != j.ID {
+		w.Fatalf("the key is held by %s, want %s (args %s)", held.Holder, j.ID, j.Args)
+	}
+	return held
+}
+
+// free wants nobody to hold the key of a job.
+func (w *world) free(j *onceq.JobRow) {
+	w.Helper()
+	if held := w.holder(*j.Key); held != nil {
+		w.Fatalf("the key is held by %s (%s; %s), want it free", held.Holder, held.State, held.FreesText())
+	}
+}
+
+// waits wants this job (nil = none) to stand behind the holder of its key.
+func (w *world) waits(j, holder *onceq.JobRow) {
+	w.Helper()
+	held := w.holds(holder)
+	want := ""
+	if j != nil {
+		want = j.ID
+	}
+	if held.Waiter != want {
+		w.Fatalf("behind holder %s stands %q, want %q", holder.ID, held.Waiter, want)
+	}
+	if j != nil {
+		if row := w.is(j.ID, onceq.Scheduled); row.Behind != holder.ID {
+			w.Fatalf("waiter %s stands behind %q, want %s", j.ID, row.Behind, holder.ID)
+		}
+	}
+}
+
+// unchanged wants a job to be as it was.
+func (w *world) unchanged(before *onceq.JobRow) {
+	w.Helper()
+	if was, is := show(before), show(w.job(before.ID)); was != is {
+		w.Fatalf("the job was changed:\n was %s\n is  %s", was, is)
+	}
+}
+
+// cancel, retry, runNow, remove and release are an operator's steps that must succeed.
+func (w *world) cancel(id string) *onceq.JobRow {
+	w.Helper()
+	j, err := w.client.Cancel(w.ctx, id)
+	w.must(err)
+	return j
+}
+
+func (w *world) retry(id string, opts ...onceq.RetryOption) *onceq.JobRow {
+	w.Helper()
+	j, err := w.client.Retry(w.ctx, id, opts...)
+	w.must(err)
+	return j
+}
+
+func (w *world) runNow(id string) *onceq.JobRow {
+	w.Helper()
+	j, err := w.client.RunNow(w.ctx, id)
+	w.must(err)
+	return j
+}
+
+func (w *world) remove(id string) {
+	w.Helper()
+	w.must(w.client.Delete(w.ctx, id))
+	w.gone(id)
+}
+
+func (w *world) release(j *onceq.JobRow) {
+	w.Helper()
+	w.must(w.client.ReleaseKey(w.ctx, *j.Key))
+}
+
+// refused wants an *InvalidError, and returns it.
+func (w *world) refused(err error) *onceq.InvalidError {
+	w.Helper()
+	var invalid *onceq.InvalidError
+	if !errors.As(err, &invalid) {
+		w.Fatalf("got error %v, want an *InvalidError", err)
+	}
+	return invalid
+}
+
+func (w *world) wantErr(err, want error) {
+	w.Helper()
+	if !errors.Is(err, want) {
+		w.Fatalf("got error %v, want %v", err, want)
+	}
+}
+
+func (w *world) sweep(lost ...onceq.Beat) onceq.Swept {
+	w.Helper()
+	s, err := w.Store.Sweep(w.ctx, onceq.SweepRequest{Limit: 1000, Lost: lost})
+	w.must(err)
+	return s
+}
+
+// jobs lists the whole store, oldest ID first.
+func (w *world) jobs() []*onceq.JobRow {
+	w.Helper()
+	jobs, err := allJobs(w.ctx, w.Store, onceq.JobFilter{}, 1000)
+	w.must(err)
+	slices.Reverse(jobs)
+	return jobs
+}
+
+// equal compares two values by how they print.
+func equal[T comparable](w *world, what string, got, want T) {
+	w.Helper()
+	if got != want {
+		w.Fatalf("%s is %v, want %v", what, got, want)
+	}
+}
+
+// sameTime compares instants.
+func (w *world) sameTime(what string, got, want time.Time) {
+	w.Helper()
+	if !got.Equal(want) {
+		w.Fatalf("%s is %s, want %s", what, clock(got), clock(want))
+	}
+}
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
+}
