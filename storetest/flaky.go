@@ -16,6 +16,7 @@ type flaky struct {
 	mu    sync.Mutex
 	calls int              // of Enqueue
 	fate  func(n int) fate // of the nth call of Enqueue, counted from 1; nil = all is well
+	lost  func()           // called when an answer is lost, after the step; or nil
 }
 
 type fate uint8
@@ -39,7 +40,11 @@ func (f *flaky) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	if f.fate != nil {
 		what = f.fate(f.calls)
 	}
+	lost := f.lost
 	f.mu.Unlock()
+	if what != fine && lost != nil {
+		defer lost()
+	}
 	switch what {
 	case refused:
 		return nil, errRefused
