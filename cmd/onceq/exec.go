@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// What exit codes of a job's process mean, besides 0.
+const (
+	codeDiscard = 100
+	codeSnooze  = 75
+)
+
+// grace is how long a process that is told to stop may go on.
+const grace = 5 * time.Second
+
+// runner runs jobs as processes.
+type runner struct {
+	a       *app
+	work    *work
+	prefix  bool
+	out     *output
+	errOut  *output
+	running atomic.Int64
+	stopped chan struct{} // closed: stop what runs, and hand it back
+	killed  chan struct{} // closed: without grace
+
+	mu    sync.Mutex
+	runs  int
+	ended map[string]int
+}
+
+func newRunner(a *app, w *work, prefix bool) *runner {
+	var mu sync.Mutex
+	r := &runner{a: a, work: w, prefix: prefix, out: &output{mu: &mu, w: a.out}, errOut: &output{mu: &mu, w: a.errOut},
+		stopped: make(chan struct{}), killed: make(chan struct{}), ended: map[string]int{}}
+	return r
+}
+
+// The ways in which a run ends, as the summary says them.
+var endings = []string{"completed", "failed", "discarded", "snoozed", "stopped"}
+
+func (r *runner) handle(ctx context.Context, job *onceq.JobRow) error {
+	r.running.Add(1)
+	defer r.running.Add(-1)
+	began := time.Now()
+	ending, err := r.run(ctx, job)
+	r.mu.Lock()
+	r.runs++
+	r.ended[ending]++
+	r.mu.Unlock()
+	if r.a.json {
+		line := struct {
+			ID      string `json:"id"`
+			Kind    string `json:"kind"`
+			Queue   string `json:"queue"`
+			Attempt int    `json:"attempt"`
+			Run     int64  `json:"run"`
+			Ended   string `json:"ended"`
+			Seconds json64 `json:"seconds"`
+			Error   string `json:"error,omitempty"`
+		}{job.ID, job.Kind, job.Queue, job.Attempt, job.Run, ending, json64(time.Since(began).Seconds()), ""}
+		if err != nil {
+			line.Error = err.Error()
+		}
+		r.out.mu.Lock()
+		defer r.out.mu.Unlock()
+		_ = r.a.printJSON(line)
+	}
+	return err
+}
+
+// json64 is a number with three decimals.
+type json64 float64
+
+func (f json64) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, float64(f), 'f', 3, 64), nil
+}
+
+func (r *runner) summary() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var parts []string
+	for _, e := range endings {
+		if n := r.ended[e]; n > 0 {
+			parts = append(parts, thousands(n)+" "+e)
+		}
+	}
+	if len(parts) == 0 {
+		return "no job was run,"
+	}
+	return count(r.runs, "run") + ": " + strings.Join(parts, ", ")
+}
+
+// run runs the process of one job, and says how that ended.
+func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err error) {
+	if r.work.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.work.timeout, fmt.Errorf("timed out: the run took longer than --timeout %s", short(r.work.timeout)))
+		defer cancel()
+	}
+	cmd := exec.Command("sh", "-c", r.work.exec)
+	cmd.Stdin = bytes.NewReader(job.Args)
+	cmd.Env = append(os.Environ(), "ONCEQ_STORE="+r.a.store, "ONCEQ_ID="+job.ID, "ONCEQ_KIND="+job.Kind, "ONCEQ_QUEUE="+job.Queue,
+		"ONCEQ_ATTEMPT="+strconv.Itoa(job.Attempt), "ONCEQ_RUN="+strconv.FormatInt(job.Run, 10))
+	last := &tail{most: 2 << 10}
+	out, errOut := r.channel(r.out, job), r.channel(r.errOut, job)
+	if r.a.json { // standard output is for JSON
+		out = errOut
+	}
+	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(errOut, last)
+	cmd.WaitDelay = time.Second // for a process that it left behind, and that holds its output open
+	ownGroup(cmd)
+	if err := cmd.Start(); err != nil {
+		return "failed", fmt.Errorf("start %q: %w", r.work.exec, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	handBack := false
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		err = r.end(cmd, ended)
+	case <-r.stopped:
+		handBack = true
+		err = r.end(cmd, ended)
+	}
+	out.flush()
+	errOut.flush()
+
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return "completed", nil
+	}
+	err = fmt.Errorf("%w%s", err, last)
+	switch code := cmd.ProcessState.ExitCode(); {
+	case code == codeDiscard:
+		return "discarded", onceq.Discard(err)
+	case code == codeSnooze:
+		return "snoozed", onceq.Snooze(r.work.snooze)
+	case handBack:
+		return "stopped", onceq.Snooze(0) // which spends no attempt
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "stopped", err // the worker knows why
+	case ctx.Err() != nil:
+		return "failed", fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return "failed", err
+}
+
+// end stops a process and all that it started, gently and then not.
+func (r *runner) end(cmd *exec.Cmd, ended <-chan error) error {
+	signalGroup(cmd, false)
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(grace):
+	case <-r.killed:
+	}
+	signalGroup(cmd, true)
+	return <-ended
+}
+
+func (r *runner) channel(o *output, job *onceq.JobRow) *channel {
+	c := &channel{to: o}
+	if r.prefix {
+		c.prefix = clean(job.ID) + ": "
+	}
+	return c
+}
+
+// output is where the lines of many jobs meet.
+type output struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(b)
+}
+
+// channel is the output of one job: whole lines, with a prefix if it has one, so that those of several jobs stay apart.
+type channel struct {
+	to     *output
+	prefix string
+	mu     sync.Mutex
+	rest   []byte // the line that has not ended
+}
+
+// longLine is how much of a line is kept back for its end.
+const longLine = 64 << 10
+
+func (c *channel) Write(b []byte) (int, error) {
+	if c.prefix == "" {
+		return c.to.Write(b)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rest = append(c.rest, b...)
+	var all []byte
+	for {
+		n := bytes.IndexByte(c.rest, '\n') + 1
+		if n == 0 && len(c.rest) < longLine {
+			break
+		}
+		if n == 0 {
+			n = len(c.rest)
+		}
+		all = append(append(all, c.prefix...), c.rest[:n]...)
+		if all[len(all)-1] != '\n' {
+			all = append(all, '\n')
+		}
+		c.rest = c.rest[n:]
+	}
+	if len(all) > 0 {
+		if _, err := c.to.Write(all); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
+
+// flush ends the last line.
+func (c *channel) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.rest) > 0 {
+		_, _ = c.to.Write(append(append([]byte(c.prefix), c.rest...), '\n'))
+		c.rest = nil
+	}
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	most int
+	mu   sync.Mutex
+	kept []byte
+	cut  bool
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, b...)
+	if over := len(t.kept) - t.most; over > 0 {
+		t.kept, t.cut = append(t.kept[:0], t.kept[over:]...), true
+	}
+	return len(b), nil
+}
+
+// String is ": " and the end, or nothing when there is none.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := strings.TrimSpace(strings.ToValidUTF8(string(t.kept), "�"))
+	switch {
+	case s == "":
+		return ""
+	case t.cut:
+		return ": …" + s
+	}
+	return ": " + s
+}

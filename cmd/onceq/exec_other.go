@@ -1,0 +1,10 @@
+//go:build !unix
+
+package main
+
+import "os/exec"
+
+func ownGroup(*exec.Cmd) {}
+
+// signalGroup ends the process: there are no groups here, and no gentler way.
+func signalGroup(cmd *exec.Cmd, _ bool) { _ = cmd.Process.Kill() }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceq/onceq"
+)
+
+func newExplain(a *app) *cobra.Command {
+	var e enqueue
+	c := &cobra.Command{
+		Use:   "explain KIND [ARGS|-]",
+		Short: "Say what enqueue would do, and why, without doing it",
+		Long: `Say what onceq enqueue with the same arguments and flags would do now: the key and its readable parts, who holds it, since when,
+and when or on what it frees. Nothing is written.`,
+		Example: `  onceq explain reindex '{"repo":42}' --fields repo`,
+		Args:    nArgs(1, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			opts, err := e.options()
+			if err != nil {
+				return usage(err)
+			}
+			job, err := e.args(a, args)
+			if err != nil {
+				return err
+			}
+			return a.with(c.Context(), func(client *onceq.Client) error {
+				x, err := client.Explain(c.Context(), job, opts...)
+				if err != nil {
+					return usage(err)
+				}
+				if a.json {
+					return a.printJSON(x)
+				}
+				a.printExplanation(x)
+				return nil
+			})
+		},
+	}
+	e.register(c.Flags())
+	return c
+}
+
+func (a *app) printExplanation(x onceq.Explanation) {
+	var facts [][2]string
+	fact := func(name, value string) { facts = append(facts, [2]string{name, value}) }
+	if x.Key == nil {
+		fact("key", "none: the job would not be unique (--unique makes it so)")
+	} else {
+		fact("key", x.Key.String())
+		fact("parts", clean(x.Text))
+	}
+	fact("outcome", a.paint(outcomeStyle(x.Outcome), string(x.Outcome))+": "+wouldBe(x))
+	if x.Conflict != nil {
+		fact("conflict", clean(x.Conflict.String()))
+	}
+	if x.Hint != "" {
+		fact("hint", clean(x.Hint))
+	}
+	a.facts(facts)
+}
+
+// wouldBe says in words what enqueue would do.
+func wouldBe(x onceq.Explanation) string {
+	holder := ""
+	if x.Conflict != nil {
+		holder = clean(x.Conflict.Holder)
+	}
+	switch x.Outcome {
+	case onceq.Skipped:
+		return fmt.Sprintf("nothing would be written, and the answer would be job %s", holder)
+	case onceq.Rejected:
+		return "it would be refused as a duplicate (exit code 3)"
+	case onceq.Replaced:
+		return "no new job: the one that waits would take values of this enqueue"
+	case onceq.Coalesced:
+		return fmt.Sprintf("a new job would stand behind the run of %s and start when that has ended", holder)
+	case onceq.Superseded:
+		if x.Conflict != nil && x.Conflict.State == onceq.Running {
+			return fmt.Sprintf("%s would be asked to stop, and a new job start when it has ended", holder)
+		}
+		return fmt.Sprintf("%s would be cancelled, and a new job take its place", holder)
+	}
+	if x.Key == nil {
+		return "a new job would be made"
+	}
+	return "a new job would be made, and hold the key"
+}

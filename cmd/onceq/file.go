@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/onceq/onceq"
+)
+
+const (
+	batchLines  = 500
+	batchBytes  = 4 << 20
+	lineMargin  = 128 << 10 // of a line, beside its args
+	shownRefuse = 10        // refused lines that are told one by one
+)
+
+// feed enqueues the lines of a file.
+type feed struct {
+	a        *app
+	e        *enqueue
+	client   *onceq.Client
+	judge    *onceq.Client // tells what is wrong with one line, without sending it
+	tally    *tally
+	progress *progress
+	last     int // line
+}
+
+// entry is a line on its way.
+type entry struct {
+	no      int
+	item    onceq.Item
+	refused error
+	receipt onceq.Receipt
+}
+
+func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
+	if e.id != nil {
+		return usagef("--id is one job's: in a file each line has its own \"id\"")
+	}
+	if e.bytes && e.kind == "" {
+		return usagef("--bytes with --file needs --kind: each line is then the args, as they are")
+	}
+	opts, err := e.options()
+	if err != nil {
+		return usage(err)
+	}
+	in, size := a.in, int64(0)
+	if e.file != "-" {
+		f, err := os.Open(e.file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
+	// What the command line says stands below what a line says.
+	config := &onceq.Config{Defaults: opts, MaxArgs: e.maxArgs}
+	judge, err := onceq.NewClient(nowhere{}, config)
+	if err != nil {
+		return usage(err)
+	}
+	s, err := a.open(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := s.close(); err == nil {
+			err = closed
+		}
+	}()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	meter := &meter{r: in}
+	f := &feed{a: a, e: e, client: s.client, judge: judge, tally: newTally()}
+	f.progress = newProgress(a, func() string {
+		text := fmt.Sprintf("%s lines: %s", thousands(f.tally.lines), f.tally)
+		if size > 0 {
+			text = fmt.Sprintf("%3d%%  ", min(100, meter.n.Load()*100/size)) + text
+		}
+		return text
+	})
+	broken := f.run(ctx, readLines(ctx, meter, batchLines, batchBytes, e.maxArgs+lineMargin))
+	f.progress.end()
+	return f.summary(broken)
+}
+
+func (f *feed) run(ctx context.Context, in *lines) error {
+	for {
+		batch, err := in.take()
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		entries := make([]entry, len(batch))
+		for i, l := range batch {
+			entries[i].no = l.no
+			entries[i].item, entries[i].refused = f.e.item(l)
+		}
+		// A batch that is under way is brought to its end, so that the summary tells the truth.
+		err = f.send(context.WithoutCancel(ctx), entries)
+		for i := range entries {
+			if said := f.account(&entries[i]); said != nil {
+				return said
+			}
+		}
+		f.progress.show()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// send enqueues those that are not refused yet, in order: together when all are in order, and one by one where the store will not
+// have them together. Its error ends the feed; entries it did not come to have neither a receipt nor a refusal.
+func (f *feed) send(ctx context.Context, entries []entry) error {
+	var going []*entry
+	for i := range entries {
+		if entries[i].refused == nil {
+			going = append(going, &entries[i])
+		}
+	}
+	receipts, err := f.many(ctx, f.client, going)
+	var invalid *onceq.InvalidError
+	if errors.As(err, &invalid) {
+		going = slices.DeleteFunc(going, func(en *entry) bool {
+			_, en.refused = f.many(ctx, f.judge, []*entry{en})
+			return en.refused != nil
+		})
+		receipts, err = f.many(ctx, f.client, going)
+	}
+	for i, r := range receipts {
+		going[i].receipt = r
+	}
+	if err == nil || errors.Is(err, onceq.ErrUncertain) || len(going) == 0 {
+		return err
+	}
+	for i, en := range going {
+		one, oneErr := f.many(ctx, f.client, []*entry{en})
+		switch {
+		case oneErr == nil:
+			en.receipt = one[0]
+		case errors.Is(oneErr, onceq.ErrUncertain):
+			return oneErr
+		default:
+			en.refused = oneErr
+		}
+		if all := going[:i+1]; (i == len(going)-1 || i == 2) && !slices.ContainsFunc(all, func(en *entry) bool { return en.refused == nil }) {
+			for _, en := range all { // the store's fault, not theirs
+				en.refused = nil
+			}
+			return oneErr
+		}
+	}
+	return nil
+}
+
+func (f *feed) many(ctx context.Context, c *onceq.Client, entries []*entry) ([]onceq.Receipt, error) {
+	items := make([]onceq.Item, len(entries))
+	for i, en := range entries {
+		items[i] = en.item
+	}
+	return c.EnqueueMany(ctx, items)
+}
+
+// account counts what became of a line, and prints it where that was asked for.
+func (f *feed) account(en *entry) error {
+	switch {
+	case en.refused != nil:
+		f.tally.lines, f.tally.refused, f.last = f.tally.lines+1, f.tally.refused+1, en.no
+		reason := strings.TrimPrefix(errorLine(en.refused), "item 0: ")
+		if f.a.json {
+			return f.a.printJSON(struct {
+				Line    int    `json:"line"`
+				Refused string `json:"refused"`
+			}{en.no, reason})
+		}
+		if f.tally.refused <= shownRefuse {
+			f.progress.clear()
+			fmt.Fprintf(f.a.errOut, "onceq: line %d refused: %s\n", en.no, reason)
+		}
+	case en.receipt.Job != nil:
+		f.tally.lines, f.last = f.tally.lines+1, en.no
+		f.tally.outcomes[en.receipt.Outcome]++
+		if f.a.json {
+			return f.a.printJSON(en.receipt)
+		}
+	}
+	return nil
+}
+
+// summary says what became of all lines, and gives the exit code.
+func (f *feed) summary(broken error) error {
+	out := f.a.out
+	if f.a.json {
+		out = f.a.errOut
+	} else if more := f.tally.refused - shownRefuse; more > 0 {
+		fmt.Fprintf(f.a.errOut, "onceq: %s refused\n", count(more, "more line"))
+	}
+	fmt.Fprintf(out, "%s: %s\n", count(f.tally.lines, "job line"), f.tally)
+	switch {
+	case errors.Is(broken, context.Canceled):
+		return fmt.Errorf("interrupted after line %d: feed the rest, or all of it again if the jobs are unique", f.last)
+	case errors.Is(broken, onceq.ErrUncertain):
+		return fmt.Errorf("stopped after line %d: %w (feed it again from there; unique jobs and those with an id are not doubled)", f.last, broken)
+	case broken != nil:
+		return fmt.Errorf("stopped after line %d: %w", f.last, broken)
+	case f.tally.refused > 0:
+		return exit{exitFailed}
+	case f.tally.outcomes[onceq.Rejected] > 0:
+		return exit{exitDuplicate}
+	}
+	return nil
+}
+
+// item is the job that a line stands for.
+func (e *enqueue) item(l line) (onceq.Item, error) {
+	if l.long {
+		return onceq.Item{}, &onceq.InvalidError{Field: "the line", Rule: fmt.Sprintf("is longer than %d bytes: keep large data elsewhere and pass a reference, or raise --max-args", len(l.text))}
+	}
+	switch {
+	case e.bytes:
+		return onceq.NewItem(onceq.Bytes(e.kind, l.text)), nil
+	case e.kind != "":
+		return onceq.NewItem(onceq.JSON(e.kind, bytes.TrimSpace(l.text))), nil
+	}
+	return parseEnvelope(l.text)
+}
+
+// parseEnvelope reads {"kind","args","queue","id",…}.
+func parseEnvelope(text []byte) (onceq.Item, error) {
+	var t terms
+	var kind string
+	args := json.RawMessage("{}")
+	err := members(text, func(name string, raw json.RawMessage) error {
+		switch name {
+		case "kind":
+			if json.Unmarshal(raw, &kind) != nil || raw[0] != '"' {
+				return errors.New("must be a string")
+			}
+			return nil
+		case "args":
+			args = raw
+			return nil
+		}
+		known, err := t.setMember(name, raw)
+		if !known {
+			return errors.New("is not known: " + meant(name, &t))
+		}
+		return err
+	})
+	if err != nil {
+		return onceq.Item{}, err
+	}
+	if kind == "" {
+		return onceq.Item{}, &onceq.InvalidError{Field: "kind", Rule: `is missing: a line is {"kind":…,"args":…}, or say --kind when lines are bare args`}
+	}
+	opts, err := t.options()
+	return onceq.NewItem(onceq.JSON(kind, args), opts...), err
+}
+
+func meant(name string, t *terms) string {
+	names := []string{"kind", "args"}
+	for _, f := range t.all() {
+		names = append(names, strings.ReplaceAll(f.name, "-", "_"))
+	}
+	if near := nearest(name, names); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "say --kind when lines are bare args"
+}
+
+// members calls do for each member of a JSON object, its value byte for byte. A name that comes twice is an error.
+func members(text []byte, do func(name string, raw json.RawMessage) error) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return errors.New(`the line is not a JSON object: it must be {"kind":…,"args":…}, or say --kind when lines are bare args`)
+	}
+	var seen []string
+	for dec.More() {
+		t, err := dec.Token()
+		if err != nil {
+			return notJSON(err)
+		}
+		name, _ := t.(string)
+		if slices.Contains(seen, name) {
+			return fmt.Errorf("%q is there twice", name)
+		}
+		seen = append(seen, name)
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return notJSON(err)
+		}
+		if err := do(name, raw); err != nil {
+			return fmt.Errorf("%q %w", name, err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return notJSON(err)
+	}
+	if rest := bytes.TrimSpace(text[dec.InputOffset():]); len(rest) > 0 {
+		return fmt.Errorf("the line goes on after the object: one object a line")
+	}
+	return nil
+}
+
+func notJSON(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("it ends in the middle")
+	}
+	return fmt.Errorf("the line is not valid JSON: %w", err)
+}
+
+// nowhere is a store that takes everything and keeps nothing: a client of it tells whether a job could be sent.
+type nowhere struct{ onceq.Store }
+
+func (nowhere) Enqueue(_ context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	results := make([]onceq.EnqueueResult, len(rows))
+	for i := range rows {
+		results[i] = onceq.EnqueueResult{Outcome: onceq.Inserted, Job: &onceq.JobRow{ID: rows[i].ID}}
+	}
+	return results, nil
+}

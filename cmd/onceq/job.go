@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceq/onceq"
+)
+
+func newJob(a *app) *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "job",
+		Short: "Show, cancel, retry, run or delete one job",
+	}, "show|cancel|retry|run|delete", "ID")
+	c.AddCommand(&cobra.Command{
+		Use:   "show ID",
+		Short: "Show everything about a job, and the story of its key",
+		Args:  nArgs(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c.Context(), func(client *onceq.Client) error { return a.showJob(c.Context(), client, args[0]) })
+		},
+	})
+	var withoutKey bool
+	for _, s := range []struct {
+		verb, short string
+		change      func(ctx context.Context, client *onceq.Client, id string) (*onceq.JobRow, error)
+		done        func(*onceq.JobRow) string
+	}{
+		{"cancel", "Cancel a job; a running one is asked to stop",
+			func(ctx context.Context, c *onceq.Client, id string) (*onceq.JobRow, error) { return c.Cancel(ctx, id) },
+			func(j *onceq.JobRow) string {
+				if j.State == onceq.Running {
+					return "is asked to stop"
+				}
+				return "is cancelled"
+			}},
+		{"retry", "Make a job that has ended, or waits to be retried, due now, with its key",
+			func(ctx context.Context, c *onceq.Client, id string) (*onceq.JobRow, error) {
+				if withoutKey {
+					return c.Retry(ctx, id, onceq.WithoutKey)
+				}
+				return c.Retry(ctx, id)
+			},
+			func(*onceq.JobRow) string { return "is due now" }},
+		{"run", "Make a job that waits due now",
+			func(ctx context.Context, c *onceq.Client, id string) (*onceq.JobRow, error) { return c.RunNow(ctx, id) },
+			func(*onceq.JobRow) string { return "is due now" }},
+		{"delete", "Delete a job that does not run",
+			func(ctx context.Context, c *onceq.Client, id string) (*onceq.JobRow, error) {
+				return nil, c.Delete(ctx, id)
+			}, nil},
+	} {
+		sub := &cobra.Command{
+			Use:   s.verb + " ID",
+			Short: s.short,
+			Args:  nArgs(1, 1),
+			RunE: func(c *cobra.Command, args []string) error {
+				return a.with(c.Context(), func(client *onceq.Client) error {
+					j, err := s.change(c.Context(), client, args[0])
+					switch {
+					case errors.Is(err, onceq.ErrDuplicate):
+						return fmt.Errorf("%w (onceq job retry --without-key runs it all the same, without the key)", err)
+					case err != nil:
+						return err
+					case a.json && j == nil:
+						return a.printJSON(map[string]string{"deleted": args[0]})
+					case a.json:
+						return a.printJSON(j)
+					case j == nil:
+						a.printf("job %s is deleted\n", clean(args[0]))
+					default:
+						a.printf("job %s %s\n", clean(j.ID), s.done(j))
+					}
+					return nil
+				})
+			},
+		}
+		if s.verb == "retry" {
+			sub.Flags().BoolVar(&withoutKey, "without-key", false, "where another job holds the key by now, run without it")
+		}
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+func (a *app) showJob(ctx context.Context, client *onceq.Client, id string) error {
+	j, err := client.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(j)
+	}
+	var held *onceq.HeldKey
+	if j.Key != nil {
+		if held, err = client.Key(ctx, *j.Key); err != nil && !errors.Is(err, onceq.ErrNotFound) {
+			return err
+		}
+	}
+	a.facts(a.jobFacts(j, held, time.Now()))
+	return nil
+}
+
+// jobFacts is a job in words. held is who holds its key; nil when it is free.
+func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2]string {
+	var facts [][2]string
+	fact := func(name, format string, args ...any) {
+		facts = append(facts, [2]string{name, fmt.Sprintf(format, args...)})
+	}
+	at := func(name string, t time.Time) {
+		if !t.IsZero() {
+			fact(name, "%s", moment(t, now))
+		}
+	}
+	fact("job", "%s", a.paint(bold, clean(j.ID)))
+	fact("kind", "%s", clean(j.Kind))
+	fact("queue", "%s, priority %d", clean(j.Queue), j.Priority)
+	fact("state", "%s%s", a.paint(stateStyle(j.State), string(j.State)), clean(circumstances(j)))
+	fact("attempts", "%d of %d%s", j.Attempt, j.MaxAttempts, runs(j))
+	at("enqueued", j.EnqueuedAt)
+	if j.State.Waiting() {
+		at("due", j.RunAt)
+	}
+	at("started", j.StartedAt)
+	at("finished", j.FinishedAt)
+	if j.Timeout > 0 {
+		fact("timeout", "%s a run", short(j.Timeout))
+	}
+	if j.Encoding == onceq.EncodingBytes {
+		fact("args", "%q (%s)", j.Args, count(len(j.Args), "byte"))
+	} else {
+		fact("args", "%s", clean(string(j.Args)))
+	}
+	if len(j.Meta) > 0 {
+		meta, _ := json.Marshal(j.Meta)
+		fact("meta", "%s", clean(string(meta)))
+	}
+	if len(j.Tags) > 0 {
+		fact("tags", "%s", clean(strings.Join(j.Tags, ", ")))
+	}
+	fact("kept", "%s", kept(j, now))
+	if j.Displaced != "" {
+		fact("origin", "%s", clean(origin(j)))
+	}
+	if j.Key == nil {
+		fact("key", "none: it is not unique")
+	} else {
+		fact("key", "%s\n%s\n%s", j.Key, clean(j.KeyText), terms1(j.Hold))
+		fact("", "%s", clean(keyStory(j, held, now)))
+	}
+	for _, e := range j.Errors {
+		lines := strings.Split(strings.TrimSpace(e.Error), "\n")
+		if e.Stack != "" {
+			lines = append(lines, strings.Split(strings.TrimSpace(e.Stack), "\n")...)
+		}
+		for i := range lines {
+			lines[i] = clean(strings.ReplaceAll(lines[i], "\t", "  "))
+		}
+		fact("error", "attempt %d, run %d, %s: %s", e.Attempt, e.Run, moment(e.At, now), strings.Join(lines, "\n"))
+	}
+	return facts
+}
+
+// circumstances is what the state alone does not say.
+func circumstances(j *onceq.JobRow) string {
+	switch {
+	case j.State == onceq.Running && j.CancelRequested && j.SupersededBy != "":
+		return ": superseded by job " + j.SupersededBy + ", and asked to stop; worker " + j.Worker
+	case j.State == onceq.Running && j.CancelRequested:
+		return ": asked to stop; worker " + j.Worker
+	case j.State == onceq.Running:
+		return " by worker " + j.Worker
+	case j.SupersededBy != "":
+		return ": superseded by job " + j.SupersededBy
+	case j.Behind != "":
+		return ": stands behind job " + j.Behind + " and starts when that run has ended"
+	}
+	return ""
+}
+
+func runs(j *onceq.JobRow) string {
+	switch {
+	case j.Run == int64(j.Attempt):
+		return ""
+	default:
+		return fmt.Sprintf(" (%s: snoozes and hand-backs spend no attempt)", count(j.Run, "run"))
+	}
+}
+
+func kept(j *onceq.JobRow, now time.Time) string {
+	switch {
+	case j.Retention == 0:
+		return "not at all once it is finished"
+	case j.State.Finished():
+		return "until " + moment(j.FinishedAt.Add(j.Retention), now)
+	}
+	return short(j.Retention) + " once it is finished"
+}
+
+func origin(j *onceq.JobRow) string {
+	if j.Origin == onceq.Superseded {
+		return "superseded job " + j.Displaced
+	}
+	return "coalesced: accepted behind job " + j.Displaced
+}
+
+// terms1 says how long a job holds its key.
+func terms1(h onceq.Hold) string {
+	text := "held until " + h.Until.String()
+	if h.Until == onceq.UntilWindowEnds {
+		text = "held for a window of " + short(h.Window)
+	} else if h.Window > 0 {
+		text += ", at least " + short(h.Window)
+	}
+	if h.TTL > 0 {
+		text += ", at most " + short(h.TTL)
+	}
+	if h.FromEnqueue {
+		text += ", from the enqueue on"
+	}
+	return text
+}
+
+// keyStory says who holds a job's key, who waits behind, and when it frees.
+func keyStory(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) string {
+	switch {
+	case held == nil && j.Keyless:
+		return "it is free: this job gave it up (released by hand, or retried without it)"
+	case held == nil:
+		return "it is free"
+	case held.Waiter == j.ID:
+		return "it is held by job " + held.Holder + " (" + string(held.State) + "), and this job is the waiter: the key passes to it"
+	case held.Holder != j.ID:
+		return "it is held by job " + held.Holder + " (" + string(held.State) + ") since " + moment(held.Since, now) + "; " + held.FreesText()
+	}
+	story := "this job holds it since " + moment(held.Since, now) + "; "
+	if held.Waiter != "" {
+		return story + "job " + held.Waiter + " stands behind it, and the key passes to that when this run has ended"
+	}
+	return story + held.FreesText()
+}

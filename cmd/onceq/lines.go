@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// line is one line of input, without its end.
+type line struct {
+	no   int // from 1
+	text []byte
+	long bool // longer than allowed: text is cut
+}
+
+// lines reads ahead of who takes them, as far as one batch: a take gets all that is there, so that a slow pipe is not kept waiting for
+// a batch to fill, and memory does not depend on the length of the input.
+type lines struct {
+	most  int // lines of a batch
+	bytes int // bytes of a batch, but for its last line
+
+	mu    sync.Mutex
+	moved sync.Cond
+	ready []line
+	size  int
+	done  bool
+	err   error
+}
+
+// readLines starts to read. It ends with the input, or with ctx.
+func readLines(ctx context.Context, r io.Reader, most, bytes, longest int) *lines {
+	l := &lines{most: most, bytes: bytes}
+	l.moved.L = &l.mu
+	context.AfterFunc(ctx, func() { l.end(ctx.Err()) })
+	go func() { l.end(l.read(r, longest)) }()
+	return l
+}
+
+func (l *lines) read(r io.Reader, longest int) error {
+	in := bufio.NewReaderSize(r, 64<<10)
+	if bom, _ := in.Peek(3); string(bom) == "\ufeff" {
+		_, _ = in.Discard(3)
+	}
+	for no := 1; ; no++ {
+		text, long, err := readLine(in, longest)
+		if len(bytes.TrimSpace(text)) > 0 && !l.put(line{no, text, long}) {
+			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read line %d: %w", no, err)
+		}
+	}
+}
+
+// readLine reads up to the end of a line, and keeps at most longest bytes of it.
+func readLine(in *bufio.Reader, longest int) (text []byte, long bool, err error) {
+	for {
+		var part []byte
+		part, err = in.ReadSlice('\n')
+		full := errors.Is(err, bufio.ErrBufferFull)
+		if !full {
+			part = bytes.TrimSuffix(bytes.TrimSuffix(part, []byte("\n")), []byte("\r"))
+		}
+		if room := longest - len(text); len(part) > room {
+			part, long = part[:room], true
+		}
+		text = append(text, part...)
+		if !full {
+			return text, long, err
+		}
+	}
+}
+
+func (l *lines) put(n line) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.done && (len(l.ready) >= l.most || l.size >= l.bytes) {
+		l.moved.Wait()
+	}
+	if l.done {
+		return false
+	}
+	l.ready, l.size = append(l.ready, n), l.size+len(n.text)
+	l.moved.Broadcast()
+	return true
+}
+
+func (l *lines) end(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.done {
+		l.done, l.err = true, err
+	}
+	l.moved.Broadcast()
+}
+
+// take waits for lines and returns those that are there; none when the input is over, with the error that ended it.
+func (l *lines) take() ([]line, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.ready) == 0 && !l.done {
+		l.moved.Wait()
+	}
+	if errors.Is(l.err, context.Canceled) {
+		return nil, l.err // what was read ahead was not asked for
+	}
+	ready := l.ready
+	l.ready, l.size = nil, 0
+	l.moved.Broadcast()
+	if len(ready) > 0 {
+		return ready, nil
+	}
+	return nil, l.err
+}

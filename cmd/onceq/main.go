@@ -1,0 +1,138 @@
+// Command onceq enqueues, runs and looks after unique jobs: see onceq --help, and onceq demo for the whole of it in ten seconds.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceq/onceq"
+)
+
+// The exit codes.
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitDuplicate = 3
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is the command as a function: it prints its error and returns the exit code.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	a := newApp(in, out, errOut)
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(context.Background())
+	code := exitCode(err)
+	if line := errorLine(err); line != "" {
+		fmt.Fprintf(errOut, "onceq: %s\n", line)
+	}
+	return code
+}
+
+// usageError is a command line that cannot be meant: exit code 2.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// exit ends the command with a code after all has been said.
+type exit struct{ code int }
+
+func (e exit) Error() string { return fmt.Sprintf("exit %d", e.code) }
+
+func exitCode(err error) int {
+	var usage *usageError
+	var done exit
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &done):
+		return done.code
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, onceq.ErrDuplicate):
+		return exitDuplicate
+	}
+	return exitFailed
+}
+
+// errorLine is the error in one line, as the command's user knows its words; "" when there is nothing to say.
+func errorLine(err error) string {
+	var done exit
+	if err == nil || errors.As(err, &done) {
+		return ""
+	}
+	text := err.Error()
+	var inv *onceq.InvalidError
+	if errors.As(err, &inv) {
+		inCommandWords := &onceq.InvalidError{Field: flagWords.Replace(inv.Field), Value: inv.Value, Rule: flagWords.Replace(inv.Rule)}
+		text = strings.Replace(text, inv.Error(), inCommandWords.Error(), 1)
+	}
+	text = strings.TrimPrefix(text, "onceq: ")
+	return clean(strings.Join(strings.Fields(text), " "))
+}
+
+// flagWords turns the names of the library's options into those of the flags.
+var flagWords = strings.NewReplacer(
+	"(said at the call) ", "", "(said in Config.Defaults) ", "", " (said at the call)", "", " (said in Config.Defaults)", "", " said in Config.Defaults", " given", " said at the call", " given", " (said by default)", "",
+	"WorkerConfig.Queues", "--queues", "WorkerConfig.Kinds", "--kinds", "WorkerConfig.Lease", "--lease", "WorkerConfig.ShutdownTimeout", "--shutdown-timeout",
+	"(Config.MaxArgs)", "(--max-args)", "Debounce.MaxWait", "--on-conflict debounce:", "Replace.Only", "--on-conflict replace:",
+	"Unique.By", "--by", "Unique.Fields", "--fields", "Unique.Until", "--until", "Unique.Window", "--window", "Unique.TTL", "--ttl",
+	"Unique.FromEnqueue", "--from-enqueue", "UniqueKey's scope", "--key-scope", "UniqueKey", "--key", "OnConflict", "--on-conflict",
+	"Until: UntilWindowEnds", "--until window-ends", "UntilWindowEnds", "window-ends", "UntilDue", "due", "UntilStarted", "started",
+	"UntilFinished", "finished", "UntilSucceeded", "succeeded", "UntilFailed", "failed", "UntilDeleted", "deleted",
+	"FromEnqueue", "--from-enqueue", "Until", "--until", "Window", "--window", "TTL", "--ttl", "Fields", "--fields", "RunAt", "--at", "Delay", "--delay",
+	"ByKind", "kind", "ByQueue", "queue", "ByArgs", "args", "ByMeta", "meta", "ByKey", "key",
+	"Skip", "skip", "Reject", "reject", "Replace", "replace", "Coalesce", "coalesce",
+)
+
+// usage makes an input that was refused a wrong use of the command line.
+func usage(err error) error {
+	var inv *onceq.InvalidError
+	if errors.As(err, &inv) {
+		return &usageError{errorLine(err)}
+	}
+	return err
+}
+
+// noArgs refuses arguments with a line that says what was meant.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, and got %q (%s --help)", c.CommandPath(), args[0], c.CommandPath())
+	}
+	return nil
+}
+
+// nArgs wants between least and most arguments; most < 0 is any number.
+func nArgs(least, most int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usagef("%s is missing: %s", missing(c, len(args)), c.UseLine())
+		case most >= 0 && len(args) > most:
+			return usagef("%q is one argument too many: %s (quote an argument that has spaces)", args[most], c.UseLine())
+		}
+		return nil
+	}
+}
+
+// missing is the name of the n-th argument in the command's use line.
+func missing(c *cobra.Command, n int) string {
+	fields := strings.Fields(c.Use)
+	if n+1 < len(fields) {
+		return strings.Trim(fields[n+1], "[]…")
+	}
+	return "an argument"
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/onceq/onceq"
+)
+
+// printJSON prints one object on one line.
+func (a *app) printJSON(v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := a.out.Write(b.Bytes())
+	return err
+}
+
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
+
+// clean makes a text of somebody else's safe for a terminal: what is not printable is shown escaped.
+func clean(s string) string {
+	if !strings.ContainsFunc(s, unprintable) && utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// A style is the number of a terminal colour.
+type style string
+
+const (
+	plain  style = ""
+	bold   style = "1"
+	dim    style = "2"
+	red    style = "31"
+	green  style = "32"
+	yellow style = "33"
+	cyan   style = "36"
+)
+
+func (a *app) paint(st style, s string) string {
+	if !a.colours || st == plain {
+		return s
+	}
+	return "\x1b[" + string(st) + "m" + s + "\x1b[0m"
+}
+
+func stateStyle(s onceq.State) style {
+	switch s {
+	case onceq.Completed:
+		return green
+	case onceq.Running:
+		return cyan
+	case onceq.Retryable:
+		return yellow
+	case onceq.Discarded:
+		return red
+	case onceq.Cancelled:
+		return dim
+	}
+	return plain
+}
+
+// cell is a text in a table.
+type cell struct {
+	text  string
+	style style
+	right bool // aligned
+}
+
+func text(s string) cell       { return cell{text: clean(s)} }
+func number(n int64) cell      { return cell{text: thousands(n), right: true} }
+func state(s onceq.State) cell { return cell{text: string(s), style: stateStyle(s)} }
+
+// table prints rows under a header, in columns. On a terminal the last column is cut to fit.
+func (a *app) table(header []string, rows [][]cell) {
+	width := make([]int, len(header))
+	for i, h := range header {
+		width[i] = len(h)
+	}
+	for _, row := range rows {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	room := a.width()
+	var b strings.Builder
+	line := func(row []cell) {
+		at := 0
+		for i, c := range row {
+			last := i == len(row)-1
+			if last && room > 0 {
+				c.text = cut(c.text, max(room-at, 10))
+			}
+			pad := strings.Repeat(" ", width[i]-min(width[i], utf8.RuneCountInString(c.text)))
+			shown := a.paint(c.style, c.text)
+			switch {
+			case c.right:
+				b.WriteString(pad + shown)
+			case last:
+				b.WriteString(shown)
+			default:
+				b.WriteString(shown + pad)
+			}
+			if !last {
+				b.WriteString("  ")
+			}
+			at += width[i] + 2
+		}
+		b.WriteString("\n")
+	}
+	head := make([]cell, len(header))
+	for i, h := range header {
+		head[i] = cell{text: h, style: dim, right: len(rows) > 0 && rows[0][i].right}
+	}
+	line(head)
+	for _, row := range rows {
+		line(row)
+	}
+	_, _ = io.WriteString(a.out, b.String())
+}
+
+// width is that of the terminal; 0 when there is none.
+func (a *app) width() int {
+	if f, ok := a.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return w
+		}
+	}
+	return 0
+}
+
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// facts prints names and values, one a line; a value of several lines is indented.
+func (a *app) facts(facts [][2]string) {
+	width := 0
+	for _, f := range facts {
+		width = max(width, len(f[0]))
+	}
+	for _, f := range facts {
+		lines := strings.Split(f[1], "\n")
+		a.printf("%s  %s\n", a.paint(dim, fmt.Sprintf("%-*s", width, f[0])), lines[0])
+		for _, l := range lines[1:] {
+			a.printf("%*s  %s\n", width, "", l)
+		}
+	}
+}
+
+// moment is an instant as local time and how far away it is.
+func moment(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Local().Format("2006-01-02 15:04:05") + " (" + away(t, now) + ")"
+}
+
+// away is how far an instant is from now: "3s ago", "in 2h".
+func away(t, now time.Time) string {
+	d := t.Sub(now)
+	switch {
+	case d <= -time.Millisecond:
+		return short(-d) + " ago"
+	case d >= time.Millisecond:
+		return "in " + short(d)
+	}
+	return "now"
+}
+
+// short is a length of time in one or two units.
+func short(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return strconv.Itoa(int(d/time.Second)) + "s"
+	case d < time.Hour:
+		return two(d, time.Minute, "m", time.Second, "s")
+	case d < day:
+		return two(d, time.Hour, "h", time.Minute, "m")
+	}
+	return two(d, day, "d", time.Hour, "h")
+}
+
+func two(d, big time.Duration, bigName string, small time.Duration, smallName string) string {
+	s := strconv.FormatInt(int64(d/big), 10) + bigName
+	if rest := d % big / small; rest > 0 && d/big < 10 {
+		s += strconv.FormatInt(int64(rest), 10) + smallName
+	}
+	return s
+}
+
+// thousands writes 12345 as 12,345.
+func thousands[T ~int | ~int64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	start := 0
+	if n < 0 {
+		start = 1
+	}
+	for i := len(s) - 3; i > start; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// count writes "1 job", "12 jobs".
+func count[T ~int | ~int64](n T, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return thousands(n) + " " + what
+}

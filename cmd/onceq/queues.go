@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceq/onceq"
+)
+
+func newQueues(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "queues",
+		Short: "List queues: jobs by state, paused or not, and how far behind they are",
+		Long:  "List queues. Counts are exact up to 10,000 and mean \"at least\" beyond.",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.with(c.Context(), func(client *onceq.Client) error {
+				queues, err := client.Queues(c.Context())
+				if err != nil {
+					return err
+				}
+				if !a.json && len(queues) == 0 {
+					a.printf("no queues: there are no jobs\n")
+					return nil
+				}
+				now := time.Now()
+				header := []string{"QUEUE"}
+				for _, s := range onceq.States() {
+					header = append(header, strings.ToUpper(string(s)))
+				}
+				header = append(header, "OLDEST DUE")
+				var rows [][]cell
+				for _, q := range queues {
+					if a.json {
+						if err := a.printJSON(q); err != nil {
+							return err
+						}
+						continue
+					}
+					row := []cell{text(q.Name)}
+					for _, s := range onceq.States() {
+						n := number(int64(q.Counts[s]))
+						if q.Counts[s] >= 10_000 {
+							n.text = "≥" + n.text
+						}
+						if q.Counts[s] > 0 {
+							n.style = stateStyle(s)
+						}
+						row = append(row, n)
+					}
+					last := ""
+					if !q.OldestDue.IsZero() {
+						last = away(q.OldestDue, now)
+					}
+					if q.Paused {
+						last = "paused " + last
+					}
+					rows = append(rows, append(row, text(last)))
+				}
+				if !a.json {
+					a.table(header, rows)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func newQueue(a *app) *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "queue",
+		Short: "Pause or resume a queue",
+	}, "pause|resume", "NAME")
+	for _, s := range []struct {
+		verb, short, done string
+		change            func(*onceq.Client, context.Context, string) error
+	}{
+		{"pause", "Start no more jobs of a queue, on any worker; jobs that run go on", "is paused: jobs that run go on, no other starts until onceq queue resume", (*onceq.Client).Pause},
+		{"resume", "Start jobs of a paused queue again", "is resumed", (*onceq.Client).Resume},
+	} {
+		c.AddCommand(&cobra.Command{
+			Use:   s.verb + " NAME",
+			Short: s.short,
+			Args:  nArgs(1, 1),
+			RunE: func(c *cobra.Command, args []string) error {
+				return a.with(c.Context(), func(client *onceq.Client) error {
+					if err := s.change(client, c.Context(), args[0]); err != nil {
+						return usage(err)
+					}
+					if a.json {
+						return a.printJSON(map[string]any{"queue": args[0], "paused": s.verb == "pause"})
+					}
+					a.printf("queue %s %s\n", clean(args[0]), s.done)
+					return nil
+				})
+			},
+		})
+	}
+	return c
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/storeurl"
+)
+
+// app is what every subcommand shares.
+type app struct {
+	in      io.Reader
+	out     io.Writer
+	errOut  io.Writer
+	store   string
+	json    bool
+	colours bool // of standard output
+}
+
+func newApp(in io.Reader, out, errOut io.Writer) *app {
+	return &app{in: in, out: out, errOut: errOut, colours: isTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+const defaultStore = "sqlite:onceq.db"
+
+const welcome = `onceq: background jobs that are there once.
+
+Three commands to begin with:
+
+  onceq demo                                    see it work, in ten seconds
+  onceq enqueue mail '{"to":"ann"}' --unique    make a job, unless it is there already
+  onceq work --exec 'cat; echo' --drain         run what is waiting, a process each
+
+All commands: onceq --help. One command: onceq enqueue --help.
+`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "onceq",
+		Short:         "Background jobs that are there once",
+		Long:          "onceq keeps background jobs in a store (a SQLite file, to begin with) and makes sure that a job which is enqueued twice is there once.",
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(c, args[0])
+			}
+			fmt.Fprint(a.out, welcome)
+			return nil
+		},
+	}
+	store := os.Getenv("ONCEQ_STORE")
+	if store == "" {
+		store = defaultStore
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.store, "store", store, "the store: sqlite:PATH or sqlite::memory: (or set ONCEQ_STORE)")
+	flags.BoolVar(&a.json, "json", false, "print JSON; one object a line for lists")
+	flags.SortFlags = false
+	root.SetFlagErrorFunc(flagError)
+	root.AddGroup(
+		&cobra.Group{ID: "jobs", Title: "Jobs:"},
+		&cobra.Group{ID: "look", Title: "Looking in and stepping in:"},
+		&cobra.Group{ID: "else", Title: "The command itself:"},
+	)
+	root.SetHelpCommandGroupID("else")
+	root.SetCompletionCommandGroupID("else")
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("jobs", newEnqueue(a), newExplain(a), newWork(a))
+	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newDoctor(a))
+	add("else", newDemo(a), newBench(a), newVersion(a))
+	root.AddCommand(newDemoPart(a), newBenchPart(a))
+	completions(root, a)
+	return root
+}
+
+// group makes a command that only has subcommands say so.
+func group(c *cobra.Command, what, arg string) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("say what to do: %s %s %s", c.CommandPath(), what, arg)
+		}
+		err := unknownCommand(c, args[0])
+		if !strings.Contains(err.Error(), "did you mean") {
+			err = usagef("say what to do with it: %s %s %s", c.CommandPath(), what, clean(args[0]))
+		}
+		return err
+	}
+	return c
+}
+
+func unknownCommand(c *cobra.Command, name string) error {
+	var names []string
+	for _, s := range c.Commands() {
+		if s.IsAvailableCommand() {
+			names = append(names, s.Name())
+		}
+	}
+	if near := nearest(name, names); near != "" {
+		return usagef("unknown command %q: did you mean %s %s? (%s --help lists all)", name, c.CommandPath(), near, c.CommandPath())
+	}
+	return usagef("unknown command %q: %s --help lists all", name, c.CommandPath())
+}
+
+func flagError(c *cobra.Command, err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	if c.HasAvailableSubCommands() && c.Flags().NArg() > 0 {
+		return unknownCommand(c, c.Flags().Arg(0))
+	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		name := unknown.GetSpecifiedName()
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		if near := nearest(name, names); near != "" {
+			return usagef("unknown flag --%s: did you mean --%s? (%s --help lists all)", name, near, c.CommandPath())
+		}
+		dashes := "--"
+		if len(name) == 1 {
+			dashes = "-"
+		}
+		return usagef("unknown flag %s%s: %s --help lists all", dashes, name, c.CommandPath())
+	}
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		return usagef("--%s %q: %v", value.GetFlag().Name, value.GetValue(), value.Unwrap())
+	}
+	return usagef("%v (%s --help)", err, c.CommandPath())
+}
+
+// nearest is the name that was probably meant; "" when none is near.
+func nearest(word string, names []string) string {
+	type near struct {
+		name string
+		far  int
+	}
+	var all []near
+	for _, n := range names {
+		d := distance(strings.ToLower(word), n)
+		if strings.HasPrefix(n, word) && len(word) > 1 {
+			d = 0
+		}
+		if d <= 1+len(n)/4 {
+			all = append(all, near{n, d})
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return slices.MinFunc(all, func(x, y near) int { return cmp.Compare(x.far, y.far) }).name
+}
+
+// distance counts the letters to put in, take out, change or swap to get from a to b.
+func distance(a, b string) int {
+	row := make([][]int, len(a)+1)
+	for i := range row {
+		row[i] = make([]int, len(b)+1)
+		row[i][0] = i
+	}
+	for j := range row[0] {
+		row[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[i][j] = min(row[i-1][j]+1, row[i][j-1]+1, row[i-1][j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[i][j] = min(row[i][j], row[i-2][j-2]+1)
+			}
+		}
+	}
+	return row[len(a)][len(b)]
+}
+
+// session is an open store and a client of it.
+type session struct {
+	store  onceq.Store
+	client *onceq.Client
+}
+
+func (s *session) close() error { return errors.Join(s.client.Close(), s.store.Close()) }
+
+// open opens the store, making the file if need be.
+func (a *app) open(ctx context.Context, config *onceq.Config) (*session, error) {
+	store, err := storeurl.Open(ctx, a.store)
+	if err != nil {
+		return nil, err
+	}
+	client, err := onceq.NewClient(store, config)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &session{store, client}, nil
+}
+
+// with opens a store that is there already, and closes it after do.
+func (a *app) with(ctx context.Context, do func(*onceq.Client) error) (err error) {
+	path, err := storeurl.Creates(a.store)
+	if err != nil {
+		return err
+	}
+	if path != "" {
+		return fmt.Errorf("there is no store at %s yet: onceq enqueue makes it, or name another with --store or ONCEQ_STORE", path)
+	}
+	s, err := a.open(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := s.close(); err == nil {
+			err = closed
+		}
+	}()
+	return do(s.client)
+}

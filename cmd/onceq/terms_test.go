@@ -1,0 +1,126 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/onceq/onceq"
+)
+
+func TestADurationMayHaveDaysAndWeeks(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"0": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour, "2w": 14 * day, "1w2d3ms": 9*day + 3*time.Millisecond, "1.5h": 90 * time.Minute,
+	} {
+		if got, err := parseDuration(text); got != want || err != nil {
+			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "5", "5x", "-5s", "d", "1.5d", "-1d", "1d-2h", "99999999999d", "1d1w", "106751d23h59m", "999999w", "5 s"} {
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestATimeWithoutAZoneIsLocal(t *testing.T) {
+	for text, want := range map[string]time.Time{
+		"2026-12-24T18:00:00+01:00": time.Date(2026, 12, 24, 17, 0, 0, 0, time.UTC),
+		"2026-12-24 18:00":          time.Date(2026, 12, 24, 18, 0, 0, 0, time.Local),
+		"2026-12-24T18:00:05":       time.Date(2026, 12, 24, 18, 0, 5, 0, time.Local),
+		"2026-12-24":                time.Date(2026, 12, 24, 0, 0, 0, 0, time.Local),
+	} {
+		if got, err := parseTime(text); !got.Equal(want) || err != nil {
+			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
+		}
+	}
+}
+
+func TestAPolicyIsReadAsItIsWritten(t *testing.T) {
+	for text, want := range map[string]onceq.ConflictPolicy{
+		"skip": onceq.Skip, "reject": onceq.Reject, "coalesce": onceq.Coalesce, "supersede": onceq.Supersede,
+		"replace:args,run_at":              onceq.Replace{Args: true, RunAt: true},
+		"replace:max-attempts, tags":       onceq.Replace{MaxAttempts: true, Tags: true},
+		"replace:args:scheduled,retryable": onceq.Replace{Args: true, Only: []onceq.State{onceq.Scheduled, onceq.Retryable}},
+		"debounce:10s":                     onceq.Debounce{MaxWait: 10 * time.Second},
+	} {
+		if got, err := parsePolicy(text); !reflect.DeepEqual(got, want) || err != nil {
+			t.Errorf("%q: %#v, %v; want %#v", text, got, err, want)
+		}
+	}
+	for _, p := range []onceq.ConflictPolicy{onceq.Skip, onceq.Supersede, onceq.Replace{Args: true, Meta: true, Priority: true, RunAt: true, MaxAttempts: true, Tags: true},
+		onceq.Debounce{MaxWait: 90 * time.Second}} {
+		if got, err := parsePolicy(p.String()); !reflect.DeepEqual(got, p) || err != nil {
+			t.Errorf("%s: %#v, %v", p, got, err)
+		}
+	}
+	for _, text := range []string{"", "Skip", "skip:1", "replace", "replace:", "replace:kind", "replace:args,", "debounce", "debounce:x", "debounce:-1s"} {
+		if got, err := parsePolicy(text); err == nil {
+			t.Errorf("%q: %#v", text, got)
+		}
+	}
+}
+
+// Whatever a flag says, a member of a line says too, with the same effect.
+func TestEachFlagIsAMemberOfALine(t *testing.T) {
+	for _, c := range []struct{ flag, value, json string }{
+		{"queue", "mail", `"mail"`}, {"id", "a,b", `"a,b"`}, {"unique", "true", `true`}, {"by", "kind,args", `["kind","args"]`}, {"fields", `a,b\,c`, `["a","b,c"]`},
+		{"key", "k", `"k"`}, {"key-scope", "kind,queue", `"kind,queue"`}, {"until", "deleted", `"deleted"`}, {"window", "1d", `"1d"`}, {"ttl", "forever", `"forever"`},
+		{"from-enqueue", "true", `true`}, {"on-conflict", "replace:args,run_at", `"replace:args,run_at"`}, {"delay", "5s", `"5s"`},
+		{"at", "2026-12-24T18:00:00Z", `"2026-12-24T18:00:00Z"`}, {"priority", "3", `3`}, {"max-attempts", "7", `7`}, {"timeout", "1m", `"1m"`},
+		{"meta", `{"a":{"b":[1]}}`, `{"a":{"b":[1]}}`}, {"tags", "x,y", `["x","y"]`}, {"retention", "0", `"0"`},
+	} {
+		var flags, line terms
+		fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		flags.flags(fs)
+		if err := fs.Set(c.flag, c.value); err != nil {
+			t.Errorf("--%s %s: %v", c.flag, c.value, err)
+		}
+		if known, err := line.setMember(strings.ReplaceAll(c.flag, "-", "_"), []byte(c.json)); !known || err != nil {
+			t.Errorf("%s: %s: %v, %v", c.flag, c.json, known, err)
+		}
+		if !reflect.DeepEqual(flags, line) || reflect.DeepEqual(flags, terms{}) {
+			t.Errorf("%s: %+v as a flag, %+v in a line", c.flag, flags, line)
+		}
+	}
+	var all terms
+	if n := len(all.all()); n != 20 {
+		t.Errorf("%d settings, and 20 are tested", n)
+	}
+}
+
+func TestWhatIsSaidWronglyInALineIsRefused(t *testing.T) {
+	for name, raw := range map[string]string{
+		"queue": `5`, "unique": `"true"`, "priority": `"3"`, "meta": `[]`, "tags": `[1]`, "fields": `{}`, "delay": `5`, "until": `"done"`, "by": `[]`, "at": `null`, "max_attempts": `1.5`, "from_enqueue": `null`,
+	} {
+		var line terms
+		if known, err := line.setMember(name, []byte(raw)); !known || err == nil {
+			t.Errorf("%s: %s: %v, %v", name, raw, known, err)
+		}
+	}
+	var line terms
+	if known, _ := line.setMember("frobnicate", []byte(`1`)); known {
+		t.Error("frobnicate is known")
+	}
+}
+
+func TestListsAreSplitAtCommas(t *testing.T) {
+	for text, want := range map[string][]string{"": {}, "a": {"a"}, "a,b": {"a", "b"}, `a\,b,c`: {"a,b", "c"}, ",": {"", ""}, `a\b`: {`a\b`}} {
+		if got := split(text); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestTheNearestNameIsWhatWasMeant(t *testing.T) {
+	names := []string{"enqueue", "explain", "work", "jobs", "job", "keys", "key", "queues", "queue", "doctor"}
+	for word, want := range map[string]string{"enque": "enqueue", "enqeue": "enqueue", "dcotor": "doctor", "wrok": "work", "jbos": "jobs", "frobnicate": "", "docter": "doctor"} {
+		if got := nearest(word, names); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+// Package storeurl opens a store from a URL, for commands and configuration files. It links every store; a program that knows which
+// one it runs on is smaller when it imports that store's package alone.
+package storeurl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/sqlitestore"
+)
+
+// scheme is one kind of store.
+type scheme struct {
+	forms []string // how its URLs look, for messages
+	open  func(ctx context.Context, url string) (onceq.Store, error)
+	file  func(url string) (path string, ok bool) // the file a URL stands for; nil = no store of this scheme is a file
+}
+
+// schemes is all that Open knows, by what stands before the colon.
+var schemes = map[string]scheme{
+	"sqlite": {
+		forms: []string{"sqlite:PATH", "sqlite::memory:"},
+		open:  openSQLite,
+		file:  sqliteFile,
+	},
+}
+
+// order is the order of schemes in messages.
+var order = []string{"sqlite"}
+
+// Open opens the store that url names: sqlite:PATH, sqlite:///absolute/path or sqlite::memory:. The caller closes it.
+func Open(ctx context.Context, url string) (onceq.Store, error) {
+	s, err := parse(url)
+	if err != nil {
+		return nil, err
+	}
+	return s.open(ctx, url)
+}
+
+// Creates returns the file that Open would make because there is none yet; "" when there is one, or the store is not a file. A command
+// that only reads asks first, so that a mistyped path is an error and not an empty store.
+func Creates(url string) (path string, err error) {
+	s, err := parse(url)
+	if err != nil || s.file == nil {
+		return "", err
+	}
+	path, ok := s.file(url)
+	if !ok {
+		return "", nil
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	return "", nil // what else is wrong with it, Open says
+}
+
+// File returns the path of the file that holds the store; "" where the store is not a file.
+func File(url string) string {
+	if s, err := parse(url); err == nil && s.file != nil {
+		if path, ok := s.file(url); ok {
+			return path
+		}
+	}
+	return ""
+}
+
+func parse(url string) (scheme, error) {
+	name, _, found := strings.Cut(url, ":")
+	if s, ok := schemes[name]; found && ok {
+		return s, nil
+	}
+	switch {
+	case url == "":
+		return scheme{}, fmt.Errorf("the store URL is empty: say one of %s", accepted())
+	case !found || strings.ContainsAny(name, `/\.`):
+		return scheme{}, fmt.Errorf("store %q has no scheme: for a SQLite file say sqlite:%s (accepted: %s)", url, url, accepted())
+	}
+	return scheme{}, fmt.Errorf("store scheme %q is not supported: say one of %s", name, accepted())
+}
+
+func accepted() string {
+	var forms []string
+	for _, name := range order {
+		forms = append(forms, schemes[name].forms...)
+	}
+	return strings.Join(forms, ", ")
+}
+
+func openSQLite(_ context.Context, url string) (onceq.Store, error) {
+	path, err := sqlitePath(url)
+	if err != nil {
+		return nil, err
+	}
+	store, err := sqlitestore.Open(path, nil)
+	if err != nil {
+		return nil, err // not the typed nil inside
+	}
+	return store, nil
+}
+
+func sqliteFile(url string) (string, bool) {
+	path, err := sqlitePath(url)
+	return path, err == nil && path != ":memory:"
+}
+
+// sqlitePath reads sqlite:PATH, and sqlite:///abs/path as other tools write it. Nothing in the path is unescaped or split off, so any
+// file name can be said.
+func sqlitePath(url string) (string, error) {
+	path := strings.TrimPrefix(url, "sqlite:")
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		if !strings.HasPrefix(rest, "/") {
+			return "", fmt.Errorf("store %q names a host, and a SQLite store is a file: say sqlite:%s or sqlite:///absolute/path", url, rest)
+		}
+		path = rest
+	}
+	if path == "" {
+		return "", fmt.Errorf("store %q names no file: say sqlite:PATH, or sqlite::memory:", url)
+	}
+	return path, nil
+}

@@ -1,0 +1,77 @@
+package storeurl
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestASQLiteURLNamesAFile(t *testing.T) {
+	for url, want := range map[string]string{
+		"sqlite:onceq.db":           "onceq.db",
+		"sqlite:./a b?c#d.db":       "./a b?c#d.db",
+		"sqlite:/abs/x.db":          "/abs/x.db",
+		"sqlite:///abs/x.db":        "/abs/x.db",
+		"sqlite::memory:":           "",
+		"sqlite:":                   "",
+		"sqlite://host/x.db":        "",
+		"postgres://localhost/jobs": "",
+	} {
+		if got := File(url); got != want {
+			t.Errorf("File(%q) = %q, want %q", url, got, want)
+		}
+	}
+}
+
+func TestARefusedURLSaysWhatIsAccepted(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                      "the store URL is empty: say one of sqlite:PATH, sqlite::memory:",
+		"jobs.db":               `store "jobs.db" has no scheme: for a SQLite file say sqlite:jobs.db (accepted: sqlite:PATH, sqlite::memory:)`,
+		"./a:b.db":              `store "./a:b.db" has no scheme: for a SQLite file say sqlite:./a:b.db`,
+		"postgres://localhost/": `store scheme "postgres" is not supported: say one of sqlite:PATH, sqlite::memory:`,
+		"sqlite:":               `store "sqlite:" names no file: say sqlite:PATH, or sqlite::memory:`,
+		"sqlite://jobs.db":      `store "sqlite://jobs.db" names a host, and a SQLite store is a file: say sqlite:jobs.db or sqlite:///absolute/path`,
+	} {
+		store, err := Open(t.Context(), url)
+		if err == nil {
+			_ = store.Close()
+			t.Errorf("Open(%q) did not fail", url)
+		} else if !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("Open(%q): %v\nwant %s", url, err, want)
+		}
+	}
+}
+
+func TestOpenMakesTheFileAndCreatesForetellsIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	if got, err := Creates("sqlite:" + path); got != path || err != nil {
+		t.Errorf("before: Creates = %q, %v", got, err)
+	}
+	store, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	if got, err := Creates("sqlite:" + path); got != "" || err != nil {
+		t.Errorf("after: Creates = %q, %v", got, err)
+	}
+}
+
+func TestOpenKeepsAStoreInMemory(t *testing.T) {
+	store, err := Open(t.Context(), "sqlite::memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if queues, err := store.Queues(t.Context()); len(queues) != 0 || err != nil {
+		t.Errorf("queues: %v, %v", queues, err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+}
