@@ -16,29 +16,29 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// log is what a worker logged.
-type log struct {
+// logbook is what a worker logged.
+type logbook struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func newLog() *log { return &log{} }
+func newLog() *logbook { return &logbook{} }
 
-func (l *log) Write(p []byte) (int, error) {
+func (l *logbook) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *log) String() string {
+func (l *logbook) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-func (l *log) has(text string) bool { return strings.Contains(l.String(), text) }
+func (l *logbook) has(text string) bool { return strings.Contains(l.String(), text) }
 
-func (l *log) logger() *slog.Logger {
+func (l *logbook) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
