@@ -1,0 +1,449 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/onceq/onceq"
+)
+
+var (
+	sqlAnswer = load("answer")
+	sqlAddJob = load("add_job")
+	sqlAddKey = load("add_key")
+)
+
+// Enqueue accepts rows one after another, all or none. What can be answered without writing (duplicates under Skip and Reject) is
+// answered from a snapshot, without waiting for anybody.
+func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	what := "enqueue"
+	if len(rows) == 1 {
+		what = "enqueue " + rows[0].Kind
+	} else if len(rows) > 1 {
+		what = fmt.Sprintf("enqueue %d jobs", len(rows))
+	}
+	results := make([]onceq.EnqueueResult, 0, len(rows))
+	if len(rows) > 0 && !slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return r.Reactions.Writes() }) {
+		var answered bool
+		err := s.read(ctx, what, func(st *step) (err error) {
+			results = results[:0]
+			answered, err = st.answers(&results, rows, s.clock)
+			return err
+		})
+		if err != nil || answered {
+			return results, err
+		}
+	}
+	err := s.write(ctx, what, func(st *step) error {
+		results = results[:0]
+		return st.enqueue(&results, rows)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// answers answers rows from a snapshot. It stops, and reports false, at the first that is to be inserted: on a stream of new jobs that
+// costs one look-up a batch.
+func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *clock) (bool, error) {
+	for i := range rows {
+		r := &rows[i]
+		var known bool
+		var k *heldKey
+		var holder *job
+		if r.Claim == nil {
+			known = true // or it is to be inserted
+		} else {
+			err := st.each(sqlAnswer, 1+keyWidth+jobWidth, func(v []any) (err error) {
+				known = integer(v[0]) != 0
+				if k, err = scanKey(v[1 : 1+keyWidth]); err != nil || k.holder == 0 {
+					return err
+				}
+				if v[1+keyWidth] == nil {
+					return errOrphan(k)
+				}
+				holder, err = scanJob(v[1+keyWidth:])
+				return err
+			}, r.ID, r.Claim.Key[:])
+			if err != nil {
+				return false, err
+			}
+		}
+		// Read after the snapshot: what holds at this instant by what the snapshot says did hold when it was taken.
+		st.now = c.now()
+		clear(st.byID)
+		clear(st.bySeq)
+		clear(st.keys)
+		st.jobs = st.jobs[:0]
+		if known {
+			j, err := st.job(r.ID)
+			if err != nil || j == nil {
+				return false, err
+			}
+			result, err := st.met(j, r)
+			if err != nil {
+				return false, err
+			}
+			*results = append(*results, result)
+			continue
+		}
+		if !k.held(st.now) || k.next != 0 { // free, or with a waiter: more rows have a say
+			return false, nil
+		}
+		if holder != nil {
+			st.know(holder)
+		}
+		result, err := st.meet(k, r)
+		if err != nil {
+			return false, err
+		}
+		*results = append(*results, result)
+	}
+	return true, nil
+}
+
+// enqueue judges rows one after another, and writes.
+func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) error {
+	careful := 0 // of so many rows to come it is better asked first whom they meet
+	for i := range rows {
+		r := &rows[i]
+		if careful == 0 {
+			result, ok, err := st.insertFree(r)
+			if err != nil {
+				return err
+			}
+			if ok {
+				*results = append(*results, result)
+				continue
+			}
+			careful = 16
+		}
+		careful--
+		result, err := st.judge(r)
+		if err != nil {
+			return err
+		}
+		*results = append(*results, result)
+	}
+	return nil
+}
+
+// insertFree inserts a row that meets nobody, without asking first: the unique indexes say whether it does. ok is false, and nothing is
+// written, when it may.
+func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool, err error) {
+	if _, seen := st.byID[r.ID]; seen {
+		return result, false, nil
+	}
+	j := st.newJob(r, onceq.Inserted, "", "")
+	var k *heldKey
+	if r.Claim != nil {
+		if _, seen := st.keys[*j.Key]; seen {
+			return result, false, nil
+		}
+		k = &heldKey{freesAt: j.Hold.FreesAt(j.anchor, j.runAt)}
+		if !k.held(st.now) { // it holds for no time, and may meet somebody all the same
+			return result, false, nil
+		}
+	}
+	if err := st.nextSeq(&j.seq); err != nil {
+		return result, false, err
+	}
+	if k != nil {
+		n, err := st.affect(sqlAddKey, j.Key[:], j.seq, int64(pending(j)), k.freesAt, st.now)
+		if err != nil || n == 0 {
+			return result, false, err
+		}
+	}
+	m, err := j.packMore()
+	if err != nil {
+		return result, false, err
+	}
+	n, err := st.affect(sqlAddJob, j.seq, j.ID, j.Kind, j.Queue, j.argsValue(), int64(j.Priority), j.runAt, j.keyValue(), j.KeyText,
+		st.now, j.anchor, j.packTerms(), m)
+	if err != nil {
+		return result, false, err
+	}
+	if n == 0 { // the ID is there
+		if k != nil {
+			err = st.exec(sqlDeleteKey, j.Key[:])
+		}
+		return result, false, err
+	}
+	st.counts[place{j.Queue, j.State}]++
+	st.wake(j)
+	result = onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(st.now)}
+	if k != nil {
+		result.FreesAt = k.freesAt
+	}
+	return result, true, nil
+}
+
+// judge says whom a row meets, and does what is to be done about it.
+func (st *step) judge(r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
+	j, err := st.job(r.ID)
+	if err != nil {
+		return result, err
+	}
+	if j != nil {
+		return st.met(j, r)
+	}
+	if r.Claim != nil {
+		k, err := st.key(r.Claim.Key)
+		if err != nil {
+			return result, err
+		}
+		if k.held(st.now) {
+			return st.meet(k, r)
+		}
+	}
+	if j, err = st.insert(r, onceq.Inserted, "", ""); err != nil {
+		return result, err
+	}
+	if j.Key != nil {
+		if err := st.take(j); err != nil {
+			return result, err
+		}
+	}
+	return st.inserted(j)
+}
+
+// meet answers for a row whose key is held.
+func (st *step) meet(k *heldKey, r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
+	held, holder, err := st.look(k)
+	if err != nil {
+		return result, err
+	}
+	conflict := held.Conflict(r.Claim.Digest)
+	action := r.Reactions.Ended
+	if holder != nil {
+		action = r.Reactions.On(conflict.State)
+	}
+	if action > onceq.ActionRefuse {
+		if st.readOnly {
+			return result, errReadOnly
+		}
+		if err := st.settle(k); err != nil {
+			return result, err
+		}
+	}
+	result = onceq.EnqueueResult{Outcome: onceq.Replaced, Conflict: conflict}
+	stands := holder
+	switch action {
+	case onceq.ActionAnswer:
+		result.Outcome = onceq.Skipped
+	case onceq.ActionRefuse:
+		result.Outcome = onceq.Rejected
+	case onceq.ActionWrite:
+		st.writeFields(holder, r, r.Write)
+		if r.Write&onceq.FieldRunAt != 0 {
+			err = st.moveRun(holder, st.runAt(r))
+		}
+	case onceq.ActionPushBack:
+		st.writeFields(holder, r, onceq.FieldArgs)
+		err = st.moveRun(holder, max(st.now, min(st.runAt(r), millis(holder.EnqueuedAt)+r.MaxWait.Milliseconds())))
+	case onceq.ActionMerge, onceq.ActionStand:
+		stands, err = st.coalesce(holder, k, r, action, &result)
+	case onceq.ActionTake:
+		result.Outcome = onceq.Superseded
+		stands, err = st.supersede(holder, k, r)
+	}
+	if err != nil {
+		return result, err
+	}
+	if stands == nil {
+		key := k.name
+		result.Job = &onceq.JobRow{ID: conflict.Holder, Kind: held.Kind, Queue: held.Queue, Key: &key, KeyText: held.Text, State: held.State}
+	} else {
+		result.Job = stands.view(st.now)
+	}
+	return result, nil
+}
+
+// coalesce makes sure that a run starts later with the latest args: the waiter's, the holder's, or that of a new waiter.
+func (st *step) coalesce(holder *job, k *heldKey, r *onceq.NewRow, action onceq.Action, result *onceq.EnqueueResult) (stands *job, err error) {
+	switch {
+	case k.next != 0:
+		w, err := st.at(k.next)
+		if err != nil {
+			return nil, err
+		}
+		st.renew(w, r)
+		return w, nil
+	case holder.Behind != "": // the key has passed to the waiter already
+		st.renew(holder, r)
+	case action == onceq.ActionStand:
+		w, err := st.insert(r, onceq.Coalesced, holder.ID, holder.ID)
+		if err != nil {
+			return nil, err
+		}
+		k.next = w.seq
+		st.put(k)
+		result.Outcome = onceq.Coalesced
+		return w, nil
+	default:
+		st.writeFields(holder, r, onceq.FieldArgs)
+		if at := st.runAt(r); at < holder.runAt && holder.State != onceq.Retryable {
+			return holder, st.moveRun(holder, at)
+		}
+	}
+	return holder, nil
+}
+
+// met answers for an ID that exists.
+func (st *step) met(j *job, r *onceq.NewRow) (onceq.EnqueueResult, error) {
+	result := onceq.EnqueueResult{Outcome: onceq.Skipped, Job: j.view(st.now)}
+	if j.nonce == r.Nonce { // the call's own echo
+		result.Outcome = j.Origin
+		if j.Origin == onceq.Inserted {
+			return st.inserted(j)
+		}
+		result.Conflict = &onceq.Conflict{By: "key", Key: *j.Key, Text: j.KeyText, Holder: j.Displaced, Since: j.EnqueuedAt}
+		old, err := st.job(j.Displaced)
+		if err != nil {
+			return result, err
+		}
+		if old != nil {
+			result.Conflict.State, result.Conflict.Since, result.Conflict.ArgsDiffer = old.shown(st.now), old.EnqueuedAt, old.Digest != j.Digest
+		}
+		return result, nil
+	}
+	if r.Reactions.Refuses() || j.Kind != r.Kind {
+		result.Outcome = onceq.Rejected
+	}
+	result.Conflict = &onceq.Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.shown(st.now), Since: j.EnqueuedAt}
+	return result, nil
+}
+
+func (st *step) inserted(j *job) (onceq.EnqueueResult, error) {
+	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(st.now)}
+	if j.Key != nil {
+		k, err := st.key(*j.Key)
+		if err != nil {
+			return result, err
+		}
+		if k.heldBy(j) {
+			result.FreesAt = k.freesAt
+		}
+	}
+	return result, nil
+}
+
+func (st *step) runAt(r *onceq.NewRow) int64 {
+	if !r.RunAt.IsZero() {
+		return max(st.now, r.RunAt.UnixMilli())
+	}
+	return st.now + r.Delay.Milliseconds()
+}
+
+// insert adds the row. Its key is the caller's business.
+func (st *step) insert(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string) (*job, error) {
+	if st.readOnly {
+		return nil, errReadOnly
+	}
+	j := st.newJob(r, origin, behind, displaced)
+	st.wake(j)
+	return j, st.add(j)
+}
+
+func (st *step) newJob(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string) *job {
+	j := &job{nonce: r.Nonce, runAt: st.runAt(r)}
+	j.ID, j.State, j.Origin, j.Behind, j.Displaced, j.EnqueuedAt = r.ID, onceq.Scheduled, origin, behind, displaced, instant(st.now)
+	j.options(r)
+	if j.Key != nil {
+		j.anchor = j.Hold.AnchorAt(st.now, j.runAt)
+	}
+	return j
+}
+
+// options gives a job everything the caller of an enqueue chose, but for ID and run time.
+func (j *job) options(r *onceq.NewRow) {
+	j.Kind, j.Queue, j.Args, j.Encoding = r.Kind, r.Queue, bytes.Clone(r.Args), r.Encoding
+	j.meta, j.Tags = bytes.Clone(r.Meta), slices.Clone(r.Tags)
+	j.Priority, j.MaxAttempts, j.Timeout, j.Retention = r.Priority, r.MaxAttempts, r.Timeout, r.Retention
+	if r.Claim != nil {
+		name := r.Claim.Key
+		j.Key, j.KeyText, j.Hold, j.Digest = &name, r.Claim.Text, r.Claim.Hold, r.Claim.Digest
+	}
+}
+
+// writeFields gives a waiting job new values of some fields.
+func (st *step) writeFields(j *job, r *onceq.NewRow, f onceq.Fields) {
+	st.change(j)
+	if f&onceq.FieldArgs != 0 {
+		j.Args, j.Encoding, j.Digest, j.newArgs = bytes.Clone(r.Args), r.Encoding, r.Claim.Digest, true
+	}
+	if f&onceq.FieldMeta != 0 {
+		j.meta = bytes.Clone(r.Meta)
+	}
+	if f&onceq.FieldPriority != 0 {
+		j.Priority = r.Priority
+	}
+	if f&onceq.FieldMaxAttempts != 0 {
+		j.MaxAttempts = r.MaxAttempts
+	}
+	if f&onceq.FieldTags != 0 {
+		j.Tags = slices.Clone(r.Tags)
+	}
+	st.wake(j)
+}
+
+// renew gives a waiter the args and options of the latest enqueue, and the earlier of the two run times.
+func (st *step) renew(w *job, r *onceq.NewRow) {
+	st.change(w)
+	w.options(r)
+	w.newArgs = true
+	w.runAt = min(w.runAt, st.runAt(r))
+	w.anchor = w.Hold.AnchorAt(millis(w.EnqueuedAt), w.runAt)
+}
+
+// supersede puts the new job in the holder's place.
+func (st *step) supersede(holder *job, k *heldKey, r *onceq.NewRow) (*job, error) {
+	if k.next != 0 {
+		w, err := st.at(k.next)
+		if err != nil {
+			return nil, err
+		}
+		st.stop(w, r.ID)
+		k.next = 0
+		st.put(k)
+	}
+	if holder.State == onceq.Running {
+		st.change(holder)
+		holder.CancelRequested, holder.SupersededBy = true, r.ID
+		j, err := st.insert(r, onceq.Superseded, holder.ID, holder.ID)
+		if err != nil {
+			return nil, err
+		}
+		k.next = j.seq
+		st.put(k)
+		return j, nil
+	}
+	behind := holder.Behind
+	st.stop(holder, r.ID)
+	j, err := st.insert(r, onceq.Superseded, behind, holder.ID)
+	if err != nil {
+		return nil, err
+	}
+	return j, st.take(j)
+}
+
+// stop cancels a waiting job whose key is another's from now on.
+func (st *step) stop(j *job, by string) {
+	st.change(j)
+	j.Behind, j.SupersededBy, j.Keyless = "", by, true
+	st.finish(j, onceq.Cancelled)
+	j.anchor = min(j.anchor, st.now)
+	if j.Retention == 0 {
+		st.drop(j)
+	}
+}
+
+// finish sets a final state.
+func (st *step) finish(j *job, state onceq.State) {
+	st.change(j)
+	j.State, j.CancelRequested, j.FinishedAt = state, false, instant(st.now)
+	j.pruneAt = st.now + j.Retention.Milliseconds()
+}

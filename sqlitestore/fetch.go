@@ -1,0 +1,261 @@
+package sqlitestore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+var (
+	sqlWorker       = load("worker")
+	sqlPaused       = load("paused")
+	sqlFetchHeads   = load("fetch_heads")
+	sqlFetch        = load("fetch")
+	sqlFetchKinds   = load("fetch_kinds")
+	sqlStart        = load("start")
+	sqlPutWorker    = load("put_worker")
+	sqlDeleteWorker = load("delete_worker")
+	sqlRunsFetched  = load("runs_fetched")
+)
+
+// Fetch starts due jobs. A fetch that finds nothing writes nothing.
+func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetched, err error) {
+	names := make([]string, len(r.Queues))
+	for i, q := range r.Queues {
+		names[i] = q.Queue
+	}
+	what := "fetch from " + strings.Join(names, ", ")
+	due := true
+	if err = s.read(ctx, what, func(st *step) (err error) {
+		f, due, err = st.idle(r)
+		return err
+	}); err != nil || !due {
+		return f, err
+	}
+	err = s.write(ctx, what, func(st *step) (err error) {
+		f, err = st.fetch(r)
+		return err
+	})
+	return f, err
+}
+
+// idle finds out on a snapshot whether there is anything to fetch.
+func (st *step) idle(r onceq.FetchRequest) (f onceq.Fetched, due bool, err error) {
+	f.NextDue = -1
+	if err := st.known(r.Worker); err != nil {
+		return f, false, err
+	}
+	for _, q := range r.Queues {
+		heads, err := st.heads(q.Queue)
+		if err != nil {
+			return f, false, err
+		}
+		for _, h := range heads {
+			if h.first <= st.now {
+				return f, true, nil
+			}
+			nextDue(&f, h.next-st.now)
+		}
+	}
+	return f, false, nil
+}
+
+// known answers ErrLeaseLost for a worker that was taken for lost.
+func (st *step) known(worker string) error {
+	known := false
+	err := st.each(sqlWorker, 2, func([]any) error { known = true; return nil }, worker)
+	if err == nil && !known {
+		err = fmt.Errorf("worker %s is not known: %w", worker, onceq.ErrLeaseLost)
+	}
+	return err
+}
+
+// head is the first waiting job of a queue and priority.
+type head struct {
+	priority    int64
+	first, next int64 // the earliest run time, and the earliest that has not come
+}
+
+// heads is empty for a queue that is paused.
+func (st *step) heads(queue string) (heads []head, err error) {
+	paused, err := st.number(sqlPaused, queue)
+	if err != nil || paused != 0 {
+		return nil, err
+	}
+	err = st.each(sqlFetchHeads, 3, func(v []any) error {
+		h := head{integer(v[0]), integer(v[1]), onceq.Never}
+		if v[2] != nil {
+			h.next = integer(v[2])
+		}
+		heads = append(heads, h)
+		return nil
+	}, queue, st.now)
+	return heads, err
+}
+
+// nextDue notes that something is due in so many milliseconds.
+func nextDue(f *onceq.Fetched, in int64) {
+	if d := time.Duration(in) * time.Millisecond; in < onceq.Never/2 && (f.NextDue < 0 || d < f.NextDue) {
+		f.NextDue = max(d, 0)
+	}
+}
+
+func (st *step) fetch(r onceq.FetchRequest) (f onceq.Fetched, err error) {
+	f.NextDue = -1
+	if err := st.known(r.Worker); err != nil {
+		return f, err
+	}
+	var kinds []byte
+	if r.Kinds != nil {
+		if kinds, err = json.Marshal(r.Kinds); err != nil {
+			return f, err
+		}
+	}
+	for _, q := range r.Queues {
+		heads, err := st.heads(q.Queue)
+		if err != nil {
+			return f, err
+		}
+		slots := max(q.Slots, 0)
+		for _, h := range heads {
+			nextDue(&f, h.next-st.now)
+			if h.first > st.now {
+				continue
+			}
+			// One more than there is room for tells whether there is more.
+			jobs, err := st.dueJobs(q.Queue, h.priority, kinds, slots+1)
+			if err != nil {
+				return f, err
+			}
+			if len(jobs) > slots {
+				jobs = jobs[:slots]
+				f.NextDue = 0
+			}
+			if err := st.start(jobs, r); err != nil {
+				return f, err
+			}
+			for _, j := range jobs {
+				f.Jobs = append(f.Jobs, j.view(st.now))
+			}
+			slots -= len(jobs)
+		}
+	}
+	return f, nil
+}
+
+// dueJobs reads the first due jobs of a queue and priority.
+func (st *step) dueJobs(queue string, priority int64, kinds []byte, most int) (jobs []*job, err error) {
+	q, args := sqlFetch, []any{queue, priority, st.now, int64(most)}
+	if kinds != nil {
+		q, args = sqlFetchKinds, append(args, string(kinds))
+	}
+	err = st.each(q, jobWidth, func(v []any) error {
+		j, err := scanJob(v)
+		jobs = append(jobs, j)
+		return err
+	}, args...)
+	return jobs, err
+}
+
+// start writes the start of many jobs in one statement.
+func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	list := []byte{'['}
+	for i, j := range jobs {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, j.seq, 10)
+		st.counts[j.was]--
+		j.State, j.StartedAt, j.Worker, j.fetchNo = onceq.Running, instant(st.now), r.Worker, r.No
+		j.Attempt++
+		j.Run++
+		j.was.state = onceq.Running
+		st.counts[j.was]++
+	}
+	if err := st.exec(sqlStart, st.now, r.Worker, r.No, string(append(list, ']'))); err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.Key == nil || j.Hold.Until != onceq.UntilStarted {
+			continue
+		}
+		k, err := st.key(*j.Key)
+		if err != nil {
+			return err
+		}
+		if k.heldBy(j) && k.pending == onceq.UntilStarted {
+			st.come(k, j)
+		}
+	}
+	return nil
+}
+
+// Extend is a worker's heartbeat.
+func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (e onceq.Extended, err error) {
+	err = s.write(ctx, "extend the lease of "+r.Worker, func(st *step) (err error) {
+		e, err = st.extend(r)
+		return err
+	})
+	return e, err
+}
+
+func (st *step) extend(r onceq.ExtendRequest) (e onceq.Extended, err error) {
+	ids := make([]string, len(r.Runs))
+	for i, run := range r.Runs {
+		ids[i] = run.ID
+	}
+	if err := st.readJobs(ids); err != nil {
+		return e, err
+	}
+	inHand := map[onceq.Run]bool{}
+	for _, run := range r.Runs {
+		j, err := st.job(run.ID)
+		if err != nil {
+			return e, err
+		}
+		switch {
+		case j == nil || j.State != onceq.Running || j.Run != run.Run || j.Worker != r.Worker:
+			e.Lost = append(e.Lost, run)
+			continue
+		case j.CancelRequested:
+			e.Stop = append(e.Stop, run)
+		}
+		inHand[run] = true
+	}
+	fetched := r.FetchesDone
+	if r.Lease == 0 {
+		fetched = onceq.Never // takes leave: everything
+	}
+	var back []*job
+	if err := st.each(sqlRunsFetched, jobWidth, func(v []any) error {
+		j, err := scanJob(v)
+		if err != nil {
+			return err
+		}
+		j = st.know(j)
+		if r.Lease == 0 || !inHand[onceq.Run{ID: j.ID, Run: j.Run}] {
+			back = append(back, j)
+		}
+		return nil
+	}, r.Worker, fetched); err != nil {
+		return e, err
+	}
+	for _, j := range back {
+		if _, err := st.end(j, onceq.Finish{ID: j.ID, Run: j.Run, State: onceq.Scheduled, GiveBack: true}); err != nil {
+			return e, err
+		}
+		e.Back++
+	}
+	if r.Lease == 0 {
+		return e, st.exec(sqlDeleteWorker, r.Worker)
+	}
+	return e, st.exec(sqlPutWorker, r.Worker, st.now+r.Lease.Milliseconds())
+}

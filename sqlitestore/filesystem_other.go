@@ -1,0 +1,5 @@
+//go:build !linux
+
+package sqlitestore
+
+func networkOf(string) string { return "" }

@@ -1,0 +1,277 @@
+package sqlitestore
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/onceq/onceq"
+)
+
+var (
+	sqlList        = load("list")
+	sqlListState   = load("list_state")
+	sqlListRunning = load("list_running")
+	sqlListBound   = load("list_bound")
+	sqlKeys        = load("keys")
+	sqlQueues      = load("queues")
+	sqlOldestDue   = load("oldest_due")
+	sqlCountDue    = load("count_due")
+	sqlQuickCheck  = load("quick_check")
+)
+
+// Get returns jobs by ID.
+func (s *Store) Get(ctx context.Context, ids []string) (rows []*onceq.JobRow, err error) {
+	what := fmt.Sprintf("get %d jobs", len(ids))
+	if len(ids) == 1 {
+		what = "get " + ids[0]
+	}
+	err = s.readAll(ctx, what, func(st *step) error {
+		if err := st.readJobs(ids); err != nil {
+			return err
+		}
+		rows = make([]*onceq.JobRow, len(ids))
+		for i, id := range ids {
+			j, err := st.job(id)
+			if err != nil {
+				return err
+			}
+			if j != nil {
+				rows[i] = j.view(st.now)
+			}
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// look-ahead of a page: so many rows are looked at before it says "go on from here".
+const (
+	lookAtJobs = 5000
+	lookAtKeys = 2000
+)
+
+// List returns a page of jobs, the largest ID first.
+func (s *Store) List(ctx context.Context, r onceq.ListRequest) (page onceq.JobPage, err error) {
+	err = s.readAll(ctx, "list jobs", func(st *step) (err error) {
+		page, err = st.list(r)
+		return err
+	})
+	return page, err
+}
+
+func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
+	f := r.Filter
+	var below any = r.After
+	if r.After == "" {
+		below = []byte{} // in SQLite every text is less than any blob
+	}
+	q, above := sqlList, ""
+	state, due := int64(-1), any(nil)
+	switch f.State {
+	case "":
+	case onceq.Available:
+		due = int64(1)
+	case onceq.Scheduled, onceq.Retryable:
+		state, due = stateNo(f.State), int64(0)
+	default:
+		state = stateNo(f.State)
+	}
+	switch f.State {
+	case onceq.Retryable, onceq.Discarded, onceq.Cancelled:
+		q = sqlListState
+	case onceq.Running:
+		q = sqlListRunning
+	default:
+		if f != (onceq.JobFilter{All: f.All, Limit: f.Limit}) { // some rows may not match
+			if err := st.each(sqlListBound, 1, func(v []any) error { above = text(v[0]); return nil }, below, int64(max(lookAtJobs, r.Limit)-1)); err != nil {
+				return page, err
+			}
+		}
+	}
+	key := []byte{}
+	if f.Key != nil {
+		key = f.Key[:]
+	}
+	more := false
+	err = st.each(q, jobWidth, func(v []any) error {
+		if len(page.Jobs) == r.Limit {
+			more = true
+			return nil
+		}
+		j, err := scanJob(v)
+		if err == nil {
+			page.Jobs = append(page.Jobs, j.view(st.now))
+		}
+		return err
+	}, below, above, state, due, st.now, f.Queue, f.Kind, key, int64(r.Limit+1))
+	switch {
+	case more:
+		page.Next = page.Jobs[r.Limit-1].ID
+	case above != "":
+		page.Next = above // looked through down to here, inclusive
+	}
+	return page, err
+}
+
+// Keys returns a page of keys, in their order.
+func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPage, err error) {
+	what := "list keys"
+	if r.Key != nil {
+		what = "look up key " + r.Key.String()
+	}
+	after, err := hex.DecodeString(r.After)
+	if err != nil {
+		return page, wrap(what, &onceq.InvalidError{Field: "after", Value: r.After, Rule: "must be the cursor of the page before"})
+	}
+	err = s.readAll(ctx, what, func(st *step) error {
+		page = onceq.KeyPage{}
+		if r.Key != nil {
+			k, err := st.key(*r.Key)
+			if err != nil || k == nil {
+				return err
+			}
+			return st.show(&page, k, r.Filter)
+		}
+		var rows []*heldKey
+		if err := st.each(sqlKeys, keyWidth, func(v []any) error {
+			k, err := scanKey(v)
+			rows = append(rows, k)
+			return err
+		}, after, int64(max(lookAtKeys, r.Limit)+1)); err != nil {
+			return err
+		}
+		for i, k := range rows {
+			if len(page.Keys) == r.Limit || i == max(lookAtKeys, r.Limit) {
+				page.Next = rows[i-1].name.String()
+				break
+			}
+			if err := st.show(&page, k, r.Filter); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return page, err
+}
+
+// show adds a key to a page if it matches.
+func (st *step) show(page *onceq.KeyPage, k *heldKey, f onceq.KeyFilter) error {
+	h, _, err := st.look(k)
+	if err != nil {
+		return err
+	}
+	if h.Inert && !f.Inert || f.Queue != "" && f.Queue != h.Queue || f.Kind != "" && f.Kind != h.Kind {
+		return nil
+	}
+	page.Keys = append(page.Keys, h)
+	return nil
+}
+
+// maxCounted is up to what number jobs that are due are counted.
+const maxCounted = 10_000
+
+// Queues returns the queues that have a job or are paused, by name. What waits and is due is counted up to 10,000 of each priority; all
+// other counts are exact.
+func (s *Store) Queues(ctx context.Context) (infos []onceq.QueueInfo, err error) {
+	err = s.readAll(ctx, "list queues", func(st *step) error {
+		infos = nil
+		var stored [][len(states)]int
+		if err := st.each(sqlQueues, 2+len(states), func(v []any) error {
+			var counts [len(states)]int
+			total := 0
+			for i := range counts {
+				counts[i] = int(integer(v[2+i]))
+				total += counts[i]
+			}
+			if paused := integer(v[1]) != 0; paused || total != 0 {
+				infos, stored = append(infos, onceq.QueueInfo{Name: text(v[0]), Paused: paused}), append(stored, counts)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for i := range infos {
+			if err := st.countDue(&infos[i], stored[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return infos, err
+}
+
+// countDue finds out how many of the waiting jobs of a queue are due.
+func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
+	info.Counts = map[onceq.State]int{}
+	type first struct{ priority, runAt int64 }
+	var firsts []first
+	if err := st.each(sqlOldestDue, 2, func(v []any) error {
+		if f := (first{integer(v[0]), integer(v[1])}); f.runAt <= st.now {
+			firsts = append(firsts, f)
+		}
+		return nil
+	}, info.Name); err != nil {
+		return err
+	}
+	for _, f := range firsts {
+		if due := instant(f.runAt); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
+			info.OldestDue = due
+		}
+		if err := st.each(sqlCountDue, 2, func(v []any) error {
+			state, n := integer(v[0]), int(integer(v[1]))
+			stored[state] -= n
+			info.Counts[onceq.Available] += n
+			return nil
+		}, info.Name, f.priority, st.now, int64(maxCounted)); err != nil {
+			return err
+		}
+	}
+	for i, n := range stored {
+		if n != 0 {
+			info.Counts[states[i]] = n
+		}
+	}
+	return nil
+}
+
+// Check reads the whole file through: what SQLite finds wrong with it, and what of onceq's own rows does not agree with the rest.
+func (s *Store) Check(ctx context.Context) (findings []string, err error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, wrap("check", err)
+	}
+	defer leave()
+	findings, err = s.quickCheck(ctx)
+	if err != nil {
+		return nil, wrap("check", err)
+	}
+	err = s.readAll(ctx, "check", func(st *step) error {
+		for _, q := range checks {
+			if err := st.each(q, 1, func(v []any) error {
+				findings = append(findings, text(v[0]))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return findings, err
+}
+
+var checks = []*statement{load("check_keys"), load("check_waiters"), load("check_behind"), load("check_counts")}
+
+// quickCheck is SQLite's own.
+func (s *Store) quickCheck(ctx context.Context) (findings []string, err error) {
+	err = s.readAll(ctx, "quick_check", func(st *step) error {
+		findings = nil
+		return st.each(sqlQuickCheck, 1, func(v []any) error {
+			if line := text(v[0]); line != "ok" {
+				findings = append(findings, line)
+			}
+			return nil
+		})
+	})
+	return findings, err
+}

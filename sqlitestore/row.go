@@ -1,0 +1,369 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// job is a row of onceq_jobs, read or about to be written. Its State is the stored one: see shown.
+type job struct {
+	onceq.JobRow
+	seq     int64
+	nonce   [16]byte
+	meta    []byte
+	runAt   int64
+	anchor  int64
+	fetchNo int64
+	pruneAt int64 // when finished
+
+	was     place // where the row stands in the database's counts
+	status  status
+	newArgs bool // args are to be written too
+}
+
+// place is what a row counts as.
+type place struct {
+	queue string
+	state onceq.State
+}
+
+// status is what a step still has to write of a row.
+type status uint8
+
+const (
+	clean   status = iota
+	changed        // to be updated
+	added          // to be inserted
+	removed        // to be deleted
+	never          // was added and removed in the same step, or is deleted already
+)
+
+// states are the stored ones, by their numbers.
+var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded, onceq.Cancelled}
+
+func stateNo(s onceq.State) int64 {
+	for i, state := range states {
+		if state == s {
+			return int64(i)
+		}
+	}
+	panic("sqlitestore: a job cannot be stored as " + string(s))
+}
+
+// shown is the state as people see it: what waits and is due is available.
+func (j *job) shown(now int64) onceq.State {
+	if j.State.Waiting() && j.Behind == "" && j.runAt <= now {
+		return onceq.Available
+	}
+	return j.State
+}
+
+// view is the row as it is handed out.
+func (j *job) view(now int64) *onceq.JobRow {
+	row := j.JobRow
+	row.State = j.shown(now)
+	row.RunAt = instant(j.runAt)
+	if j.Key != nil {
+		row.Anchor = instant(j.anchor)
+	}
+	if len(j.meta) > 0 {
+		d := json.NewDecoder(bytes.NewReader(j.meta))
+		d.UseNumber()
+		row.Meta = nil
+		_ = d.Decode(&row.Meta) // the client encoded it
+	}
+	return &row
+}
+
+// instant is a time as it is handed out; Never and 0 are the zero time.
+func instant(ms int64) time.Time {
+	if ms == onceq.Never || ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// millis is the other way round.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// jobColumns is what {job} stands for in sql/*.sql, in the order that scan reads.
+const jobColumns = `j.seq, j.id, j.kind, j.queue, j.args, j.state, j.priority, j.run_at, j.behind, j.attempt, j.run, j.worker, j.fetch_no,
+	j.key, j.key_text, j.enqueued_at, j.anchor, j.started_at, j.finished_at, j.prune_at, j.terms, j.more`
+
+const jobWidth = 22
+
+// scanJob reads a row of jobColumns.
+func scanJob(v []any) (*job, error) {
+	j := &job{seq: integer(v[0]), runAt: integer(v[7]), fetchNo: integer(v[12]), anchor: integer(v[16]), pruneAt: integer(v[19])}
+	j.ID, j.Kind, j.Queue, j.Args = text(v[1]), text(v[2]), text(v[3]), blob(v[4])
+	state := integer(v[5])
+	if state < 0 || state >= int64(len(states)) {
+		return nil, fmt.Errorf("job %s: unknown state %d", j.ID, state)
+	}
+	j.State, j.Priority, j.Behind = states[state], int(integer(v[6])), text(v[8])
+	j.Attempt, j.Run, j.Worker = int(integer(v[9])), integer(v[10]), text(v[11])
+	if k := blob(v[13]); len(k) == len(onceq.Key{}) {
+		key := onceq.Key(k)
+		j.Key = &key
+	}
+	j.KeyText = text(v[14])
+	j.EnqueuedAt, j.StartedAt, j.FinishedAt = instant(integer(v[15])), instant(integer(v[17])), instant(integer(v[18]))
+	if err := j.unpackTerms(blob(v[20])); err != nil {
+		return nil, fmt.Errorf("job %s: %w", j.ID, err)
+	}
+	if m := blob(v[21]); len(m) > 0 {
+		if err := j.unpackMore(m); err != nil {
+			return nil, fmt.Errorf("job %s: %w", j.ID, err)
+		}
+	}
+	j.was = place{j.Queue, j.State}
+	return j, nil
+}
+
+// The flags of terms.
+const (
+	flagBytes = 1 << iota
+	flagFromEnqueue
+	flagKeyless
+	flagCancelRequested
+	flagKey
+)
+
+var origins = [...]onceq.Outcome{onceq.Inserted, onceq.Coalesced, onceq.Superseded}
+
+// packTerms is what an enqueue chose and what is never searched for: version, flags, origin, max attempts, timeout, retention, nonce;
+// and, with a key, until, window, TTL and the digest of the args. Lengths of time are milliseconds, numbers are varints.
+func (j *job) packTerms() []byte {
+	b := make([]byte, 0, 64)
+	flags := byte(0)
+	for _, f := range []struct {
+		on   bool
+		flag byte
+	}{{j.Encoding == onceq.EncodingBytes, flagBytes}, {j.Hold.FromEnqueue, flagFromEnqueue}, {j.Keyless, flagKeyless},
+		{j.CancelRequested, flagCancelRequested}, {j.Key != nil, flagKey}} {
+		if f.on {
+			flags |= f.flag
+		}
+	}
+	origin := byte(0)
+	for i, o := range origins {
+		if o == j.Origin {
+			origin = byte(i)
+		}
+	}
+	b = append(b, 1, flags, origin)
+	b = binary.AppendUvarint(b, uint64(j.MaxAttempts))
+	b = binary.AppendUvarint(b, uint64(j.Timeout.Milliseconds()))
+	b = binary.AppendUvarint(b, uint64(j.Retention.Milliseconds()))
+	b = append(b, j.nonce[:]...)
+	if j.Key != nil {
+		b = append(b, byte(j.Hold.Until))
+		b = binary.AppendUvarint(b, uint64(j.Hold.Window.Milliseconds()))
+		b = binary.AppendUvarint(b, uint64(j.Hold.TTL.Milliseconds()))
+		b = append(b, j.Digest[:]...)
+	}
+	return b
+}
+
+var errTerms = errors.New("its terms cannot be read")
+
+func (j *job) unpackTerms(b []byte) error {
+	if len(b) < 3 || b[0] != 1 || int(b[2]) >= len(origins) {
+		return errTerms
+	}
+	flags := b[1]
+	j.Origin, b = origins[b[2]], b[3:]
+	ok := true
+	number := func() int64 {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			ok = false
+			return 0
+		}
+		b = b[size:]
+		return int64(n)
+	}
+	raw := func() (r [16]byte) {
+		ok = ok && len(b) >= len(r)
+		b = b[copy(r[:], b):]
+		return r
+	}
+	j.Encoding = onceq.EncodingJSON
+	if flags&flagBytes != 0 {
+		j.Encoding = onceq.EncodingBytes
+	}
+	j.Keyless, j.CancelRequested = flags&flagKeyless != 0, flags&flagCancelRequested != 0
+	j.MaxAttempts, j.Timeout, j.Retention = int(number()), length(number()), length(number())
+	j.nonce = raw()
+	if flags&flagKey != 0 {
+		if len(b) == 0 {
+			return errTerms
+		}
+		j.Hold.Until, j.Hold.FromEnqueue, b = onceq.Until(b[0]), flags&flagFromEnqueue != 0, b[1:]
+		j.Hold.Window, j.Hold.TTL = length(number()), length(number())
+		j.Digest = raw()
+	}
+	if !ok {
+		return errTerms
+	}
+	return nil
+}
+
+func length(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// more is what most jobs do not have.
+type more struct {
+	Meta         json.RawMessage      `json:"meta,omitempty"`
+	Tags         []string             `json:"tags,omitempty"`
+	Displaced    string               `json:"displaced,omitempty"`
+	SupersededBy string               `json:"superseded_by,omitempty"`
+	Errors       []onceq.AttemptError `json:"errors,omitempty"`
+}
+
+func (j *job) packMore() (string, error) {
+	if len(j.meta) == 0 && len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 {
+		return "", nil
+	}
+	b, err := json.Marshal(more{j.meta, j.Tags, j.Displaced, j.SupersededBy, j.Errors})
+	return string(b), err
+}
+
+func (j *job) unpackMore(b []byte) error {
+	var m more
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	j.meta, j.Tags, j.Displaced, j.SupersededBy, j.Errors = m.Meta, m.Tags, m.Displaced, m.SupersededBy, m.Errors
+	return nil
+}
+
+// argsValue is the args as the database keeps them: JSON is text, so that people and SQL can read it.
+func (j *job) argsValue() any {
+	if j.Encoding == onceq.EncodingJSON {
+		return string(j.Args)
+	}
+	if j.Args == nil {
+		return []byte{}
+	}
+	return j.Args
+}
+
+func (j *job) keyValue() []byte {
+	if j.Key == nil {
+		return []byte{}
+	}
+	return j.Key[:]
+}
+
+// insertValues are the arguments of insert_job.sql.
+func (j *job) insertValues() ([]any, error) {
+	m, err := j.packMore()
+	return []any{j.seq, j.ID, j.Kind, j.Queue, j.argsValue(), stateNo(j.State), int64(j.Priority), j.runAt, j.Behind, j.keyValue(), j.KeyText,
+		millis(j.EnqueuedAt), j.anchor, millis(j.FinishedAt), j.pruneAt, j.packTerms(), m}, err
+}
+
+// updateValues are the arguments of update_job.sql; those of update_job_args.sql have the args after them.
+func (j *job) updateValues() ([]any, error) {
+	m, err := j.packMore()
+	return []any{j.seq, j.Queue, stateNo(j.State), int64(j.Priority), j.runAt, j.Behind, int64(j.Attempt), j.Run, j.Worker, j.fetchNo,
+		j.KeyText, j.anchor, millis(j.StartedAt), millis(j.FinishedAt), j.pruneAt, j.packTerms(), m, j.Kind}, err
+}
+
+// heldKey is a row of onceq_keys.
+type heldKey struct {
+	name    onceq.Key
+	holder  int64 // seq of the job; 0 when gone
+	pending onceq.Until
+	freesAt int64
+	since   int64
+	next    int64 // seq of the waiter; 0 = none
+	gone    *gone
+
+	stored bool // the database has a row
+	status status
+}
+
+// gone is what is known of a holder whose row is gone.
+type gone struct {
+	ID     string      `json:"id"`
+	Kind   string      `json:"kind"`
+	Queue  string      `json:"queue"`
+	Text   string      `json:"text"`
+	State  onceq.State `json:"state"`
+	Digest string      `json:"digest"` // hex
+}
+
+// keyColumns is what {key} stands for in sql/*.sql, in the order that scanKey reads.
+const keyColumns = `k.key, k.holder, k.pending, k.frees_at, k.since, k.next, k.gone`
+
+const keyWidth = 7
+
+// scanKey reads a row of keyColumns.
+func scanKey(v []any) (*heldKey, error) {
+	name := blob(v[0])
+	if len(name) != len(onceq.Key{}) {
+		return nil, fmt.Errorf("key %x is not 32 bytes long", name)
+	}
+	k := &heldKey{name: onceq.Key(name), holder: integer(v[1]), pending: onceq.Until(integer(v[2])), freesAt: integer(v[3]), since: integer(v[4]),
+		next: integer(v[5]), stored: true}
+	if g := blob(v[6]); len(g) > 0 {
+		k.gone = &gone{}
+		if err := json.Unmarshal(g, k.gone); err != nil {
+			return nil, fmt.Errorf("key %s: %w", k.name, err)
+		}
+	}
+	return k, nil
+}
+
+func (k *heldKey) values() ([]any, error) {
+	var g []byte
+	var err error
+	if k.gone != nil {
+		g, err = json.Marshal(k.gone)
+	}
+	return []any{k.name[:], k.holder, int64(k.pending), k.freesAt, k.since, k.next, string(g)}, err
+}
+
+func (g *gone) digest() (d [16]byte) {
+	_, _ = hex.Decode(d[:], []byte(g.Digest))
+	return d
+}
+
+// Drivers differ in the Go types of what they return; these read any of them.
+
+func integer(v any) int64 {
+	n, _ := v.(int64)
+	return n
+}
+
+func text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case []byte:
+		return string(v)
+	}
+	return ""
+}
+
+func blob(v any) []byte {
+	switch v := v.(type) {
+	case []byte:
+		return v
+	case string:
+		return []byte(v)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"strings"
+)
+
+//go:embed sql/*.sql
+var sqlFiles embed.FS
+
+// statement is one file of sql/.
+type statement struct {
+	no   int
+	text string
+}
+
+var statements int
+
+// load reads sql/<name>.sql; {job} and {key} stand for the columns that scanJob and scanKey read.
+func load(name string) *statement {
+	b, err := sqlFiles.ReadFile("sql/" + name + ".sql")
+	if err != nil {
+		panic(err)
+	}
+	s := &statement{no: statements, text: strings.NewReplacer("{job}", jobColumns, "{key}", keyColumns).Replace(string(b))}
+	statements++
+	return s
+}
+
+// preparer is a *sql.Conn or a *sql.Tx.
+type preparer interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+// session is a connection (or a caller's transaction) and the statements prepared on it. It is not for concurrent use.
+//
+// Statements run under a background context: they are short, their callers' contexts are heeded before they begin, and database/sql
+// starts a goroutine for every statement whose context can end.
+type session struct {
+	on       preparer
+	conn     *sql.Conn // nil on a caller's transaction
+	prepared []*sql.Stmt
+	row      []any // scanned into
+	into     []any // pointers to row
+}
+
+func newSession(on preparer) *session {
+	s := &session{on: on, prepared: make([]*sql.Stmt, statements), row: make([]any, 48), into: make([]any, 48)}
+	for i := range s.row {
+		s.into[i] = &s.row[i]
+	}
+	s.conn, _ = on.(*sql.Conn)
+	return s
+}
+
+// close gives the connection back.
+func (s *session) close() {
+	for _, p := range s.prepared {
+		if p != nil {
+			p.Close()
+		}
+	}
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
+
+func (s *session) prepare(q *statement) (*sql.Stmt, error) {
+	if p := s.prepared[q.no]; p != nil {
+		return p, nil
+	}
+	p, err := s.on.PrepareContext(context.Background(), q.text)
+	s.prepared[q.no] = p
+	return p, err
+}
+
+// exec runs a statement that returns nothing.
+func (s *session) exec(q *statement, args ...any) error {
+	p, err := s.prepare(q)
+	if err == nil {
+		_, err = p.ExecContext(context.Background(), args...)
+	}
+	return err
+}
+
+// affect runs a statement and says how many rows it wrote.
+func (s *session) affect(q *statement, args ...any) (int64, error) {
+	p, err := s.prepare(q)
+	if err != nil {
+		return 0, err
+	}
+	r, err := p.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// each runs a query of so many columns. The slice that row gets is used again for the next row; its values are not.
+func (s *session) each(q *statement, width int, row func(v []any) error, args ...any) error {
+	p, err := s.prepare(q)
+	if err != nil {
+		return err
+	}
+	rows, err := p.QueryContext(context.Background(), args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(s.into[:width]...); err != nil {
+			return err
+		}
+		if err := row(s.row[:width]); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// number runs a query of one integer; 0 when there is no row.
+func (s *session) number(q *statement, args ...any) (n int64, err error) {
+	err = s.each(q, 1, func(v []any) error { n = integer(v[0]); return nil }, args...)
+	return n, err
+}

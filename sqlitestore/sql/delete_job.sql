@@ -1,0 +1,1 @@
+DELETE FROM onceq_jobs WHERE seq = ?1

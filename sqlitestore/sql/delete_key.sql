@@ -1,0 +1,1 @@
+DELETE FROM onceq_keys WHERE key = ?1

@@ -1,0 +1,1 @@
+DELETE FROM onceq_workers WHERE worker = ?1

@@ -1,0 +1,1 @@
+SELECT queue, due FROM onceq_queues

@@ -1,0 +1,1 @@
+SELECT {job} FROM onceq_jobs j WHERE j.seq = ?1

@@ -1,0 +1,1 @@
+SELECT {key} FROM onceq_keys k WHERE k.key = ?1

@@ -1,0 +1,1 @@
+SELECT value FROM onceq_meta WHERE name = 'schema'

@@ -1,0 +1,1 @@
+SELECT paused FROM onceq_queues WHERE queue = ?1

@@ -1,0 +1,1 @@
+SELECT queue, paused, scheduled, retryable, running, completed, discarded, cancelled FROM onceq_queues ORDER BY queue

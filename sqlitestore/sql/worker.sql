@@ -1,0 +1,1 @@
+SELECT lease_ends, beat FROM onceq_workers WHERE worker = ?1

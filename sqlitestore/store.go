@@ -1,0 +1,421 @@
+// Package sqlitestore keeps onceq's jobs in one SQLite file: nothing to install, safe for many goroutines and many processes on one
+// machine. Most people want Open:
+//
+//	store, err := sqlitestore.Open("jobs.db", nil)
+//
+// An acknowledged enqueue is on the disk (WAL, synchronous = FULL). Writers of all processes take turns, in one fair queue, and
+// SQLITE_BUSY never reaches a caller: who cannot write waits, as long as its context allows. The file must lie on a local disk.
+//
+// Jobs can be enqueued in a transaction of the caller's on the same file: see Store.Begin and Store.Tx. New keeps jobs in a database
+// that the caller has opened, beside the caller's own tables; onceq's have names that begin with "onceq_".
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// Config is how a store keeps its file. The zero value is ready to use.
+type Config struct {
+	// Namespace is not used: a file is a namespace of its own. It is here because every store's Config has it.
+	Namespace string
+	// Synchronous is how hard an acknowledged step is written. With Normal a power loss (not a crash of a process) may take back the
+	// last steps that were acknowledged; the file stays sound. New does not use it: there, the caller's connections decide.
+	Synchronous Synchronous
+
+	clock *clock // nil = the host's
+}
+
+// Synchronous is SQLite's PRAGMA synchronous.
+type Synchronous uint8
+
+const (
+	// Full waits until every acknowledged step is on the disk. The default.
+	Full Synchronous = iota
+	// Normal leaves that to the next checkpoint.
+	Normal
+)
+
+func (s Synchronous) String() string {
+	if s == Normal {
+		return "normal"
+	}
+	return "full"
+}
+
+// clock is the store's. Tests make it stand still.
+type clock struct{ still atomic.Int64 }
+
+func (c *clock) now() int64 {
+	if ms := c.still.Load(); ms != 0 {
+		return ms
+	}
+	return time.Now().UnixMilli()
+}
+
+// Store is a onceq.Store on one SQLite file. It is safe for concurrent use.
+type Store struct {
+	db     *sql.DB
+	owned  bool // db was opened here
+	memory bool // all data is in this process
+	keeps  bool // connections are kept between calls; else db has few, and they are the caller's
+	clock  *clock
+	lock   *lock
+
+	writer  *session      // under lock; nil until it is needed, and after a failure
+	readers chan *session // nil for one that is to be opened
+
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup  // under way
+	open   context.Context // ends with Close
+	shut   context.CancelFunc
+	begun  map[*sql.Tx]*ending
+	waker  waker
+}
+
+// maxReaders is how many connections read at once.
+const maxReaders = 4
+
+func newStore(db *sql.DB, config Config) *Store {
+	s := &Store{db: db, clock: config.clock, readers: make(chan *session, maxReaders), begun: map[*sql.Tx]*ending{}}
+	s.open, s.shut = context.WithCancel(context.Background())
+	if s.clock == nil {
+		s.clock = &clock{}
+	}
+	for range maxReaders {
+		s.readers <- nil
+	}
+	s.waker.store = s
+	return s
+}
+
+// Close waits for the calls that are under way, ends all wake-ups and gives the file up; a database that was handed to New stays open.
+// Calls afterwards answer onceq.ErrClosed, and so does a second Close. Transactions of Begin can still be ended.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return onceq.ErrClosed
+	}
+	s.closed = true
+	s.shut()
+	s.mu.Unlock()
+
+	s.waker.close()
+	s.calls.Wait()
+	if s.writer != nil {
+		s.writer.close()
+	}
+	for range maxReaders {
+		if r := <-s.readers; r != nil {
+			r.close()
+		}
+	}
+	var err error
+	if s.owned {
+		err = s.db.Close()
+	}
+	s.mu.Lock()
+	open := len(s.begun)
+	s.mu.Unlock()
+	if open == 0 { // else the end of the last transaction does it
+		s.lock.close()
+	}
+	if err != nil {
+		return fmt.Errorf("sqlitestore: close: %w", err)
+	}
+	return nil
+}
+
+// enter begins a call; leave ends it.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, onceq.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.calls.Add(1)
+	return s.calls.Done, nil
+}
+
+// turn waits for the write lock, as long as ctx allows and the store is open.
+func (s *Store) turn(ctx context.Context) error {
+	if s.lock.tryAcquire() {
+		return nil
+	}
+	waiting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(s.open, func() { stop(onceq.ErrClosed) })()
+	if err := s.lock.acquire(waiting); err != nil {
+		return context.Cause(waiting)
+	}
+	return nil
+}
+
+// write runs fn as one atomic step, under the write lock, and then tells the listeners what became due. fn may run more than once.
+// ctx bounds the waiting; once the step has begun it is brought to its end.
+func (s *Store) write(ctx context.Context, what string, fn func(st *step) error) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return wrap(what, err)
+	}
+	defer leave()
+	if err := s.turn(ctx); err != nil {
+		return wrap(what, err)
+	}
+	defer s.lock.release()
+	for wait := time.Duration(0); ; {
+		due, err := s.writeOnce(ctx, fn)
+		if !busy(err) {
+			s.waker.tell(due)
+			return wrap(what, err)
+		}
+		// Somebody writes without asking for the side lock: another program, or a transaction begun elsewhere.
+		if err := pause(ctx, s.open.Done(), &wait); err != nil {
+			return wrap(what, err)
+		}
+	}
+}
+
+// pause waits a little, and longer each time.
+func pause(ctx context.Context, done <-chan struct{}, wait *time.Duration) error {
+	*wait = min(20*time.Millisecond, *wait*2+time.Millisecond)
+	t := time.NewTimer(*wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-done:
+		return onceq.ErrClosed
+	}
+}
+
+var (
+	sqlBegin     = load("begin")
+	sqlBeginRead = load("begin_read")
+	sqlCommit    = load("commit")
+	sqlRollback  = load("rollback")
+)
+
+func (s *Store) writeOnce(ctx context.Context, fn func(st *step) error) (due map[string]bool, err error) {
+	w, err := s.takeWriter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.exec(sqlBegin); err != nil {
+		s.giveWriter(w, err)
+		return nil, err
+	}
+	open := true
+	defer func() {
+		if open { // fn failed, or panicked
+			if rollbackErr := w.exec(sqlRollback); rollbackErr != nil && err == nil {
+				err = rollbackErr
+			}
+		}
+		s.giveWriter(w, err)
+	}()
+	st := newStep(w, s.clock.now())
+	if err := fn(st); err != nil {
+		return nil, err
+	}
+	if err := st.flush(); err != nil {
+		return nil, err
+	}
+	if err := w.exec(sqlCommit); err != nil {
+		return nil, uncertain(err)
+	}
+	open = false
+	return st.due, nil
+}
+
+// takeWriter is the connection that writes. The caller has the lock.
+func (s *Store) takeWriter(ctx context.Context) (*session, error) {
+	if s.writer != nil {
+		return s.writer, nil
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := newSession(conn)
+	if s.keeps {
+		s.writer = w
+	}
+	return w, nil
+}
+
+// giveWriter ends a use of it. After a failure of the connection itself another is opened next time.
+func (s *Store) giveWriter(w *session, err error) {
+	if s.keeps && !broken(err) {
+		return
+	}
+	s.writer = nil
+	w.close()
+}
+
+// readAll runs fn on one snapshot.
+func (s *Store) readAll(ctx context.Context, what string, fn func(st *step) error) error {
+	return s.read(ctx, what, func(st *step) (err error) {
+		if err := st.exec(sqlBeginRead); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, st.exec(sqlRollback)) }()
+		return fn(st)
+	})
+}
+
+// read runs fn without the write lock: its statements see what is committed, each by itself.
+func (s *Store) read(ctx context.Context, what string, fn func(st *step) error) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return wrap(what, err)
+	}
+	defer leave()
+	if s.memory { // there is one connection
+		if err := s.turn(ctx); err != nil {
+			return wrap(what, err)
+		}
+		defer s.lock.release()
+	}
+	for wait := time.Duration(0); ; {
+		err := s.readOnce(ctx, fn)
+		if !busy(err) {
+			return wrap(what, err)
+		}
+		if err := pause(ctx, s.open.Done(), &wait); err != nil {
+			return wrap(what, err)
+		}
+	}
+}
+
+func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err error) {
+	if s.memory {
+		w, err := s.takeWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { s.giveWriter(w, err) }()
+		return fn(s.snapshot(w))
+	}
+	var r *session
+	select {
+	case r = <-s.readers:
+	default:
+		select {
+		case r = <-s.readers:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer func() {
+		if r != nil && (!s.keeps || broken(err)) {
+			r.close()
+			r = nil
+		}
+		s.readers <- r
+	}()
+	if r == nil {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		r = newSession(conn)
+	}
+	return fn(s.snapshot(r))
+}
+
+func (s *Store) snapshot(on *session) *step {
+	st := newStep(on, s.clock.now())
+	st.readOnly = true
+	return st
+}
+
+// wrap says what was tried.
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sqlitestore: %s: %w", what, err)
+}
+
+// The primary result codes of SQLite that make a difference here: https://sqlite.org/rescode.html
+const (
+	codeBusy     = 5
+	codeLocked   = 6
+	codeIO       = 10
+	codeCorrupt  = 11
+	codeFull     = 13
+	codeCantOpen = 14
+	codeReadOnly = 8
+	codeNotADB   = 26
+)
+
+// code is the primary result code of an error of SQLite; 0 for any other. Drivers agree on the texts more than on the types.
+func code(err error) int {
+	if err == nil {
+		return 0
+	}
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		return coded.Code() & 0xff
+	}
+	msg := err.Error()
+	for _, m := range []struct {
+		text string
+		code int
+	}{
+		{"database is locked", codeBusy}, {"table is locked", codeLocked}, {"disk is full", codeFull}, {"disk I/O error", codeIO},
+		{"malformed", codeCorrupt}, {"file is not a database", codeNotADB}, {"readonly database", codeReadOnly},
+		{"unable to open database", codeCantOpen},
+	} {
+		if strings.Contains(msg, m.text) {
+			return m.code
+		}
+	}
+	return 0
+}
+
+func busy(err error) bool {
+	c := code(err)
+	return (c == codeBusy || c == codeLocked) && !errors.Is(err, onceq.ErrUncertain)
+}
+
+// broken reports whether a connection is better given up.
+func broken(err error) bool {
+	return err != nil && (errors.Is(err, sql.ErrConnDone) || errors.Is(err, onceq.ErrUncertain) || code(err) == codeIO)
+}
+
+// uncertain says what a COMMIT that failed means. Without room for the whole transaction, or without the lock, nothing was committed. But
+// where the disk failed, the transaction may be complete in the log and come back when the file is next recovered.
+func uncertain(err error) error {
+	switch code(err) {
+	case codeBusy, codeLocked, codeFull:
+		return err
+	}
+	return errors.Join(fmt.Errorf("commit: %w", onceq.ErrUncertain), err)
+}
+
+func errOrphan(k *heldKey) error {
+	return fmt.Errorf("key %s is held by a job that is not there (see Check)", k.name)
+}
+
+var _ interface {
+	onceq.Store
+	onceq.Waker
+	onceq.Checker
+} = (*Store)(nil)
