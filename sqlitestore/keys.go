@@ -211,6 +211,9 @@ func (st *step) look(k *heldKey) (h *onceq.HeldKey, holder *job, err error) {
 	if holderNo == k.next {
 		h.Since, h.FreesAt, h.FreesWhen = instant(k.freesAt), instant(onceq.Never), pending(j).String()
 	}
+	if h.FreesWhen == onceq.UntilDue.String() && (j.Run > 0 || j.runAt <= st.now) { // by the clock, and not set down yet
+		h.FreesWhen = ""
+	}
 	h.Holder, h.Kind, h.Queue, h.Text, h.State, h.Digest = j.ID, j.Kind, j.Queue, j.KeyText, j.shown(st.now), j.Digest
 	return h, j, nil
 }

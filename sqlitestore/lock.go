@@ -23,6 +23,7 @@ type lock struct {
 	pending  chan struct{} // closed when the goroutine that waits for the files has got them; nil when there is none
 	orphaned bool          // nobody waits for that goroutine any more
 	closed   bool
+	held     *lockFiles // of a store in memory: locked for good
 }
 
 // slice is how long a process keeps the lock for goroutines of its own while others may be waiting.
@@ -199,5 +200,8 @@ func (l *lock) close() {
 	l.closed = true
 	if l.files != nil && l.pending == nil {
 		l.files.close()
+	}
+	if l.held != nil {
+		l.held.close()
 	}
 }

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"embed"
 	"errors"
@@ -73,13 +72,7 @@ func open(path string, config Config) (*Store, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	if path == ":memory:" {
-		db, err := sql.Open("sqlite", "file:/onceq-"+rand.Text()+"?vfs=memdb")
-		if err != nil {
-			return nil, err
-		}
-		s := newStore(db, config)
-		s.memory, s.owned, s.keeps, s.lock = true, true, true, newLock(nil)
-		return s.ready(ctx, "")
+		return openPrivate(ctx, config)
 	}
 	path, err := prepareFile(path)
 	if err != nil {
@@ -97,6 +90,52 @@ func open(path string, config Config) (*Store, error) {
 	s := newStore(db, config)
 	s.owned, s.keeps, s.lock = true, true, newLock(files)
 	return s.ready(ctx, path)
+}
+
+// openPrivate makes a store that nobody else can open. SQLite's own databases in memory let nobody read while a transaction writes, so
+// this is a file like any other, in a folder of its own among the temporary files: never synced, and removed when the store is closed.
+func openPrivate(ctx context.Context, config Config) (*Store, error) {
+	removeAbandoned()
+	folder, err := os.MkdirTemp("", privatePrefix)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, "jobs.db")
+	files, err := openLockFiles(path)
+	if err == nil {
+		err = flock(files.lock) // held as long as the store is open: see removeAbandoned
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	config.Synchronous = off
+	db, err := sql.Open("sqlite", dsn(path, config))
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	s := newStore(db, config)
+	s.owned, s.keeps, s.private, s.lock = true, true, folder, newLock(nil)
+	s.lock.held = files
+	return s.ready(ctx, path)
+}
+
+const privatePrefix = "onceq-memory-"
+
+// removeAbandoned removes the files of stores in memory whose process was killed.
+func removeAbandoned() {
+	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), privatePrefix+"*"))
+	for _, folder := range folders {
+		info, err := os.Stat(folder)
+		if err != nil || time.Since(info.ModTime()) < time.Minute { // it may be just being made
+			continue
+		}
+		if f, err := os.OpenFile(filepath.Join(folder, "jobs.db-onceq-lock"), os.O_RDWR, 0); err == nil {
+			if tryFlock(f) {
+				_ = os.RemoveAll(folder)
+			}
+			f.Close()
+		}
+	}
 }
 
 // ready checks and migrates the database, and closes the store where that fails.

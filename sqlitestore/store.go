@@ -15,6 +15,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,11 +43,16 @@ const (
 	Full Synchronous = iota
 	// Normal leaves that to the next checkpoint.
 	Normal
+
+	off Synchronous = 255 // for data that ends with the process
 )
 
 func (s Synchronous) String() string {
-	if s == Normal {
+	switch s {
+	case Normal:
 		return "normal"
+	case off:
+		return "off"
 	}
 	return "full"
 }
@@ -63,12 +69,12 @@ func (c *clock) now() int64 {
 
 // Store is a onceq.Store on one SQLite file. It is safe for concurrent use.
 type Store struct {
-	db     *sql.DB
-	owned  bool // db was opened here
-	memory bool // all data is in this process
-	keeps  bool // connections are kept between calls; else db has few, and they are the caller's
-	clock  *clock
-	lock   *lock
+	db      *sql.DB
+	owned   bool   // db was opened here
+	private string // of a store in memory: the folder of its files, which nobody else opens
+	keeps   bool   // connections are kept between calls; else db has few, and they are the caller's
+	clock   *clock
+	lock    *lock
 
 	writer  *session      // under lock; nil until it is needed, and after a failure
 	readers chan *session // nil for one that is to be opened
@@ -128,10 +134,21 @@ func (s *Store) Close() error {
 	open := len(s.begun)
 	s.mu.Unlock()
 	if open == 0 { // else the end of the last transaction does it
-		s.lock.close()
+		err = errors.Join(err, s.giveUpFiles())
 	}
 	if err != nil {
 		return fmt.Errorf("sqlitestore: close: %w", err)
+	}
+	return nil
+}
+
+// giveUpFiles is the end of the files that are not the database's.
+func (s *Store) giveUpFiles() error {
+	if s.lock != nil {
+		s.lock.close()
+	}
+	if s.private != "" {
+		return os.RemoveAll(s.private)
 	}
 	return nil
 }
@@ -286,12 +303,6 @@ func (s *Store) read(ctx context.Context, what string, fn func(st *step) error) 
 		return wrap(what, err)
 	}
 	defer leave()
-	if s.memory { // there is one connection
-		if err := s.turn(ctx); err != nil {
-			return wrap(what, err)
-		}
-		defer s.lock.release()
-	}
 	for wait := time.Duration(0); ; {
 		err := s.readOnce(ctx, fn)
 		if !busy(err) {
@@ -304,14 +315,6 @@ func (s *Store) read(ctx context.Context, what string, fn func(st *step) error) 
 }
 
 func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err error) {
-	if s.memory {
-		w, err := s.takeWriter(ctx)
-		if err != nil {
-			return err
-		}
-		defer func() { s.giveWriter(w, err) }()
-		return fn(s.snapshot(w))
-	}
 	var r *session
 	select {
 	case r = <-s.readers:

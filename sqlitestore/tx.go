@@ -84,7 +84,7 @@ func (s *Store) watch(conn *sql.Conn, tx *sql.Tx) {
 		s.lock.release()
 		s.waker.tell(due)
 		if last {
-			s.lock.close()
+			_ = s.giveUpFiles()
 		}
 	}()
 }

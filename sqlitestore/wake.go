@@ -62,7 +62,7 @@ func (w *waker) add(ctx context.Context, l *listener) error {
 	if w.closed {
 		return onceq.ErrClosed
 	}
-	if w.stop == nil && !w.store.memory {
+	if w.stop == nil && w.store.private == "" {
 		p := &poller{waker: w, seen: map[string]int64{}}
 		if err := p.begin(ctx); err != nil {
 			return err
