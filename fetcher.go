@@ -25,7 +25,7 @@ func (s *session) fetchLoop(ctx context.Context) {
 			wakes, subscribed = s.subscribe(ctx), time.Now()
 		}
 		if s.roomForMore() {
-			runtime.Gosched() // let handlers that are about to end make the fetch larger
+			s.gather()
 			for more := true; more; {
 				select { // what was announced by now, this fetch will see
 				case _, ok := <-wakes:
@@ -65,6 +65,24 @@ func (s *session) fetchLoop(ctx context.Context) {
 			s.lookIn(s.pollInterval())
 		case <-s.hungry:
 		}
+	}
+}
+
+// gather gives way to handlers that are about to end, as long as some do: it makes fetches and batches of results larger, and costs next
+// to nothing where there is nothing to run.
+func (s *session) gather() {
+	s.mu.Lock()
+	before := s.running
+	s.mu.Unlock()
+	for range 10 {
+		runtime.Gosched()
+		s.mu.Lock()
+		now := s.running
+		s.mu.Unlock()
+		if now == before {
+			return
+		}
+		before = now
 	}
 }
 

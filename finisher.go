@@ -3,7 +3,6 @@ package onceq
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -24,7 +23,7 @@ func (s *session) finishLoop(ctx context.Context) {
 		case <-s.finished:
 		}
 		for {
-			runtime.Gosched() // let handlers that are about to end make the batch larger
+			s.gather()
 			n, err := s.finish(ctx)
 			if ctx.Err() != nil {
 				return
@@ -111,8 +110,9 @@ func (s *session) acknowledge(batch []*run, answers []FinishResult, err error) {
 		case err == nil:
 			delete(s.inHand, Run{r.job.ID, r.job.Run})
 			a := answers[i]
-			// Gone after a repeat: the first one was taken, its answer was lost, and the finished job is not kept.
-			if a.Status == FinishLost || a.Status == FinishGone && !r.resent {
+			// A job that runs cannot be deleted. Where it is gone this result was taken before: its answer was lost, here or inside
+			// the store, and the finished job is not kept (any more).
+			if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
 				refused = append(refused, r)
 				continue
 			}

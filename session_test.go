@@ -13,7 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/memstore"
 )
 
 // logbook is what a worker logged.
@@ -280,4 +285,95 @@ func TestWhateverGoesWrongEveryJobIsCompletedInTheEnd(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestThousandsOfJobsOnSeveralWorkersRunOnceEach is for the race detector: real time, real threads.
+func TestThousandsOfJobsOnSeveralWorkersRunOnceEach(t *testing.T) {
+	t.Parallel()
+	store := memstore.New(nil)
+	client, err := onceq.NewClient(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const jobs = 2000
+	var runs [jobs]atomic.Int64
+	var left atomic.Int64
+	left.Store(jobs)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := newLog()
+	var all sync.WaitGroup
+	for range 3 {
+		w, err := onceq.NewWorker(store, &onceq.WorkerConfig{Lease: 3 * time.Second, Logger: log.logger(), ShutdownTimeout: time.Minute,
+			Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 40}, "b": {Concurrency: 10}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[*report]) error {
+			if runs[job.Args.Number].Add(1) == 1 && left.Add(-1) == 0 {
+				cancel()
+			}
+			return nil
+		})
+		all.Go(func() {
+			if err := w.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i := range jobs {
+		queue := "default"
+		if i%3 == 0 {
+			queue = "b"
+		}
+		if _, err := client.Enqueue(t.Context(), &report{Number: int64(i)}, onceq.Queue(queue), onceq.Unique{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all.Wait()
+	if log.has("lease is over") || log.has("is rescued") {
+		t.Skip("this machine stood still for a whole lease: some jobs ran again, as they must")
+	}
+	for i := range runs {
+		if n := runs[i].Load(); n != 1 {
+			t.Errorf("job %d ran %d times", i, n)
+		}
+	}
+	for job, err := range client.Jobs(t.Context(), onceq.JobFilter{}) {
+		if err != nil || job.State != onceq.Completed {
+			t.Errorf("%s: %s, %v", job.ID, job.State, err)
+		}
+	}
+}
+
+func TestRunsAreCountedByWhatBecameOfTheJob(t *testing.T) {
+	inOffice(t, nil, func(t *testing.T, o *office) {
+		reader := metric.NewManualReader()
+		o.serve(onceq.WorkerConfig{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			if job.Args.To == "" {
+				return onceq.Discard(nil)
+			}
+			return nil
+		})
+		o.enqueue(mail{})
+		for range 3 {
+			o.enqueue(mail{To: "ada"})
+		}
+		synctest.Wait()
+		var got metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &got); err != nil {
+			t.Fatal(err)
+		}
+		counts := map[string]int64{}
+		for _, m := range got.ScopeMetrics[0].Metrics {
+			if m.Name == "onceq.runs" {
+				for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
+					counts[p.Attributes.Encoded(attribute.DefaultEncoder())] = p.Value
+				}
+			}
+		}
+		if counts["kind=mail,queue=default,state=completed"] != 3 || counts["kind=mail,queue=default,state=discarded"] != 1 || len(counts) != 2 {
+			t.Errorf("counts %v", counts)
+		}
+	})
 }
