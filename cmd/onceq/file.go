@@ -68,9 +68,13 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 	// What the command line says stands below what a line says.
 	config := &onceq.Config{Defaults: opts, MaxArgs: e.maxArgs}
 	judge, err := onceq.NewClient(nowhere{}, config)
+	if err == nil { // what is wrong for every line is wrong use
+		_, err = judge.Enqueue(ctx, onceq.JSON("any", []byte("{}")), onceq.NotUnique)
+	}
 	if err != nil {
 		return usage(err)
 	}
+	defer judge.Close()
 	s, err := a.open(ctx, config)
 	if err != nil {
 		return err

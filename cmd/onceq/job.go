@@ -135,7 +135,7 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2
 	if j.Encoding == onceq.EncodingBytes {
 		fact("args", "%q (%s)", j.Args, count(len(j.Args), "byte"))
 	} else {
-		fact("args", "%s", clean(string(j.Args)))
+		fact("args", "%s", clean(strings.TrimSpace(string(j.Args))))
 	}
 	if len(j.Meta) > 0 {
 		meta, _ := json.Marshal(j.Meta)

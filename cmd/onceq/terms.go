@@ -231,13 +231,16 @@ func (o *opt[T]) fromJSON(raw json.RawMessage) error {
 		return o.Set(strings.Join(words, ","))
 	case text:
 		return errors.New("must be a string")
-	case raw[0] == '"' || raw[0] == '[' || string(raw) == "null":
-		return fmt.Errorf("must be %s", map[bool]string{true: "an object", false: "a bare number, true or false"}[isMap(zero)])
+	case raw[0] == '"' || string(raw) == "null": // what a flag says in words is not meant here
+		switch any(zero).(type) {
+		case int:
+			return errors.New("must be a number")
+		case bool:
+			return errors.New("must be true or false")
+		}
 	}
 	return o.Set(string(raw))
 }
-
-func isMap(v any) bool { _, ok := v.(map[string]any); return ok }
 
 // words is a list: flags add to it, separated by commas.
 type words struct {

@@ -101,7 +101,11 @@ func (v *verdict) print(a *app) {
 	row("inserted", v.Inserted, "one job an event")
 	row("duplicates", v.Duplicates, "each answered with the job that was there")
 	row("runs", v.Runs, "%s jobs completed", thousands(v.Completed))
-	row("rescued", v.Rescued, "run again elsewhere, after kill -9 of a worker with %s in hand", count(v.Caught, "job"))
+	unrecorded := ""
+	if v.Rescued > v.Caught {
+		unrecorded = fmt.Sprintf(", and at the end of %d that it had not reported", v.Rescued-v.Caught)
+	}
+	row("rescued", v.Rescued, "run again elsewhere: kill -9 caught a worker in the middle of %s%s", count(v.Caught, "job"), unrecorded)
 	row("keys left held", v.KeysHeld, "each by its finished job, for as long as that is kept (24h): %d by anybody else", v.KeysStray)
 	row("checked by doctor", v.Checked, "jobs and keys: %s", count(len(v.Violations), "violation"))
 	a.printf("\n")

@@ -255,7 +255,9 @@ func attr(at slog.Attr) string {
 func (l *logLines) WithAttrs(attrs []slog.Attr) slog.Handler {
 	more := l.attrs
 	for _, at := range attrs {
-		more += attr(at)
+		if at.Key != "worker" { // there is one
+			more += attr(at)
+		}
 	}
 	return &logLines{out: l.out, attrs: more}
 }
