@@ -129,6 +129,9 @@ func (s *Store) remove(j *job, pruned bool, now int64) {
 func (s *Store) moveRun(j *job, runAt, now int64) {
 	wasDue := j.runAt <= now
 	j.runAt = runAt
+	if j.Behind == "" {
+		s.notify(j.Queue)
+	}
 	if j.Run > 0 || j.Key == nil {
 		return
 	}
@@ -174,5 +177,8 @@ func (k *key) describe(s *Store, name onceq.Key, now int64) *onceq.HeldKey {
 	}
 	h.Key, h.Holder, h.Waiter = name, k.holder, k.next
 	h.Since, h.FreesAt, h.FreesWhen = instant(k.since), instant(k.freesAt), k.pending.String()
+	if j := s.jobs[k.holder]; k.pending == onceq.UntilDue && k.gone == nil && j.Behind == "" && (j.Run > 0 || j.runAt <= now) {
+		h.FreesWhen = "" // due is a question: it has come, and only Window holds
+	}
 	return h
 }
