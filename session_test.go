@@ -199,7 +199,7 @@ func TestWhatIsFetchedWhileTheWorkerShutsDownIsHandedBackAtOnce(t *testing.T) {
 // TestWhateverGoesWrongEveryJobIsCompletedInTheEnd lets calls fail at random, on several workers at once, one of which is shut down now
 // and then.
 func TestWhateverGoesWrongEveryJobIsCompletedInTheEnd(t *testing.T) {
-	for range 20 {
+	for range 8 {
 		t.Run("", func(t *testing.T) {
 			seed := rand.Uint64()
 			inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
