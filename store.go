@@ -70,8 +70,8 @@ type Store interface {
 
 // Waker is a Store that can say when something may be due. It is optional: a worker polls besides.
 type Waker interface {
-	// Wake sends the name of a queue ("" = any of them) soon after something became due there: in this process at once, from
-	// others as fast as the store can. It may send too often and it may miss; it never blocks the store. It ends, and closes the
+	// Wake sends the name of a queue ("" = any of them) soon after something became due there, or was given an earlier run time (the
+	// worker then learns when to look from Fetched.NextDue): in this process at once, from others as fast as the store can. It may send too often and it may miss; it never blocks the store. It ends, and closes the
 	// channel, with ctx.
 	Wake(ctx context.Context, queues []string) (<-chan string, error)
 }
