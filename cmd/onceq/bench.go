@@ -322,8 +322,8 @@ func (b *bench) args(serial int64) onceq.Args {
 
 func (b *bench) enqueue(ctx context.Context, d time.Duration, n int, duplicates bool) (sample, error) {
 	queue := onceq.Queue(b.queue())
-	const held = 1000
-	if duplicates { // of a thousand jobs that are there
+	const held = 200
+	if duplicates { // of two hundred jobs that are there
 		items := make([]onceq.Item, held)
 		for i := range items {
 			items[i] = onceq.NewItem(b.args(int64(i)), queue, onceq.Unique{})
@@ -366,7 +366,7 @@ func (b *bench) batches(ctx context.Context, d time.Duration) (sample, error) {
 // runs enqueues about as many jobs as can be run in d, and times how long it takes until the store has them all completed.
 func (b *bench) runs(ctx context.Context, d time.Duration) (sample, error) {
 	queue := b.queue()
-	n := max(2000, int(d.Seconds()*10_000))
+	n := max(500, int(d.Seconds()*10_000))
 	for done := 0; done < n; {
 		items := make([]onceq.Item, min(benchBatch, n-done))
 		for i := range items {
@@ -414,7 +414,7 @@ func (b *bench) latency(ctx context.Context, d time.Duration) (sample, error) {
 	go func() { ended <- worker.Run(running) }()
 	var took []float64
 	err = func() error {
-		for began := time.Now(); time.Since(began) < d || len(took) < 20; {
+		for began := time.Now(); time.Since(began) < d || len(took) < 10; {
 			at := time.Now()
 			if _, err := b.session.client.Enqueue(ctx, b.args(b.serial.Add(1)), onceq.Queue(queue), onceq.Unique{}); err != nil {
 				return err

@@ -24,16 +24,16 @@ import (
 
 // The story that the demo tells.
 const (
-	demoEvents    = 400
 	demoProducers = 4
 	demoRounds    = 3 // times that each producer delivers the whole stream
 	demoWorkers   = 3
 	demoLease     = 1500 * time.Millisecond
-	demoPatience  = 18 * time.Second
+	demoPatience  = time.Minute // on a slow machine
 )
 
 func newDemo(a *app) *cobra.Command {
-	return &cobra.Command{
+	events := 400
+	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: processes, duplicates, a worker killed in the middle of a job",
 		Long: `On a fresh temporary SQLite file, producer processes deliver the same stream of events again and again, each in an order of its own;
@@ -44,15 +44,18 @@ event is one job, each job is completed, and every invariant holds. Exit code 1 
 			if c.Flags().Changed("store") {
 				return usagef("demo makes a fresh store of its own: leave --store away")
 			}
-			return a.demo(c.Context())
+			return a.demo(c.Context(), events)
 		},
 	}
+	c.Flags().IntVar(&events, "events", events, "")
+	_ = c.Flags().MarkHidden("events") // the story is told with the number it has
+	return c
 }
 
 // demo is one performance.
 type demo struct {
 	a       *app
-	dir     string
+	events  int
 	self    string
 	store   *session
 	began   time.Time
@@ -83,7 +86,7 @@ type demoWorker struct {
 	killed  bool
 }
 
-func (a *app) demo(ctx context.Context) (err error) {
+func (a *app) demo(ctx context.Context, events int) (err error) {
 	ctx, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	ctx, cancelLate := context.WithTimeout(ctx, demoPatience)
@@ -92,7 +95,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d := &demo{a: a, dir: dir, began: time.Now()}
+	d := &demo{a: a, events: events, began: time.Now()}
 	if d.self, err = os.Executable(); err != nil {
 		return err
 	}
@@ -107,7 +110,7 @@ func (a *app) demo(ctx context.Context) (err error) {
 	}()
 	if !a.json {
 		a.printf("%d producer processes deliver the same %d events %d times each, every time in another order;\n%d worker processes run them; one of these will be killed.\n\n",
-			demoProducers, demoEvents, demoRounds, demoWorkers)
+			demoProducers, events, demoRounds, demoWorkers)
 	}
 	if err := d.perform(ctx); err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -230,7 +233,7 @@ func follow(cmd *exec.Cmd, do func(line string)) (wait func() error, err error) 
 }
 
 func (d *demo) startProducer(ctx context.Context, i int, all *sync.WaitGroup) error {
-	wait, err := follow(d.command(ctx, "produce", fmt.Sprint(i)), func(line string) {
+	wait, err := follow(d.command(ctx, "produce", fmt.Sprint(i), fmt.Sprint(d.events)), func(line string) {
 		var p produced
 		if _, err := fmt.Sscan(line, &p.Offered, &p.Inserted, &p.Duplicates); err == nil {
 			d.mu.Lock()
@@ -295,7 +298,7 @@ func (d *demo) maybeKill(i int) {
 	for j := range d.workers {
 		ended += d.workers[j].ended
 	}
-	if w := &d.workers[i]; i == 1 && !w.killed && ended >= demoEvents/4 {
+	if w := &d.workers[i]; i == 1 && !w.killed && ended >= d.events/4 {
 		w.killed = w.cmd.Process.Kill() == nil // SIGKILL
 	}
 }
@@ -329,10 +332,10 @@ func (d *demo) page() {
 		}
 		return
 	}
-	const total = demoEvents * demoRounds * demoProducers
+	total := d.events * demoRounds * demoProducers
 	lines := []string{
 		fmt.Sprintf("  offered     %6s  %s of %s", thousands(p.Offered), d.bar(p.Offered, total), thousands(total)),
-		fmt.Sprintf("  inserted    %6s  %s of %s events", thousands(p.Inserted), d.bar(p.Inserted, demoEvents), thousands(demoEvents)),
+		fmt.Sprintf("  inserted    %6s  %s of %s events", thousands(p.Inserted), d.bar(p.Inserted, d.events), thousands(d.events)),
 		fmt.Sprintf("  duplicates  %6s  answered with the job that was there", thousands(p.Duplicates)),
 		fmt.Sprintf("  runs        %6s  %s ended", thousands(started), thousands(ended)),
 		"  " + strings.Join(workers, " · "),

@@ -20,14 +20,18 @@ import (
 func newDemoPart(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "demo-part", Hidden: true}
 	c.AddCommand(&cobra.Command{
-		Use:  "produce N",
-		Args: nArgs(1, 1),
+		Use:  "produce SEED EVENTS",
+		Args: nArgs(2, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			n, err := strconv.Atoi(args[0])
+			seed, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
 				return usagef("%v", err)
 			}
-			return a.demoProduce(c.Context(), uint64(n))
+			events, err := strconv.Atoi(args[1])
+			if err != nil {
+				return usagef("%v", err)
+			}
+			return a.demoProduce(c.Context(), seed, events)
 		},
 	}, &cobra.Command{
 		Use:  "work",
@@ -38,7 +42,7 @@ func newDemoPart(a *app) *cobra.Command {
 }
 
 // demoProduce delivers every event, in another order each round.
-func (a *app) demoProduce(ctx context.Context, seed uint64) (err error) {
+func (a *app) demoProduce(ctx context.Context, seed uint64, events int) (err error) {
 	s, err := a.open(ctx, nil)
 	if err != nil {
 		return err
@@ -51,7 +55,7 @@ func (a *app) demoProduce(ctx context.Context, seed uint64) (err error) {
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	var p produced
 	for range demoRounds {
-		for _, n := range rnd.Perm(demoEvents) {
+		for _, n := range rnd.Perm(events) {
 			// The same event, with its members in another order and other white space: JSON is compared by value.
 			raw := fmt.Sprintf(`{"delivery":"evt-%04d","n":%d}`, n+1, n+1)
 			if rnd.IntN(2) == 0 {

@@ -32,7 +32,8 @@ type verdict struct {
 
 // judge counts in the store what the processes reported.
 func (d *demo) judge(ctx context.Context) (*verdict, error) {
-	v := &verdict{Events: demoEvents, Store: d.a.store, Caught: d.caught, Victim: d.victim, Violations: []string{}, Wrong: []string{}}
+	total := d.events * demoRounds * demoProducers
+	v := &verdict{Events: d.events, Store: d.a.store, Caught: d.caught, Victim: d.victim, Violations: []string{}, Wrong: []string{}}
 	for _, p := range d.producers {
 		v.Offered, v.Inserted, v.Duplicates = v.Offered+p.Offered, v.Inserted+p.Inserted, v.Duplicates+p.Duplicates
 	}
@@ -72,14 +73,14 @@ func (d *demo) judge(ctx context.Context) (*verdict, error) {
 			v.Wrong = append(v.Wrong, fmt.Sprintf(format, args...))
 		}
 	}
-	must(v.Offered == demoEvents*demoRounds*demoProducers, "%d events were offered, not %d", v.Offered, demoEvents*demoRounds*demoProducers)
-	must(v.Inserted == demoEvents, "%d jobs were inserted for %d events", v.Inserted, demoEvents)
-	must(jobs == demoEvents, "the store has %d jobs for %d events", jobs, demoEvents)
+	must(v.Offered == total, "%d events were offered, not %d", v.Offered, total)
+	must(v.Inserted == d.events, "%d jobs were inserted for %d events", v.Inserted, d.events)
+	must(jobs == d.events, "the store has %d jobs for %d events", jobs, d.events)
 	must(v.Duplicates == v.Offered-v.Inserted, "%d of %d repetitions were answered as duplicates", v.Duplicates, v.Offered-v.Inserted)
 	must(v.Completed == jobs, "%d of %d jobs are completed", v.Completed, jobs)
 	must(d.victim != "", "no worker was killed")
 	must(d.victim == "" || victimRan, "job %s, in whose middle the worker was killed, was not run again", d.victim)
-	must(v.KeysHeld == demoEvents && v.KeysStray == 0, "%d keys are held, %d of them by a job that is gone or has not ended", v.KeysHeld, v.KeysStray)
+	must(v.KeysHeld == d.events && v.KeysStray == 0, "%d keys are held, %d of them by a job that is gone or has not ended", v.KeysHeld, v.KeysStray)
 	must(len(v.Violations) == 0, "doctor found %s, the first: %s", count(len(v.Violations), "violation"), first(v.Violations))
 	v.OK, v.Seconds = len(v.Wrong) == 0, time.Since(d.began).Round(time.Millisecond).Seconds()
 	return v, nil
