@@ -199,6 +199,9 @@ func away(t, now time.Time) string {
 // short is a length of time in one or two units.
 func short(d time.Duration) string {
 	const day = 24 * time.Hour
+	if d >= time.Second {
+		d = d.Round(time.Second)
+	}
 	switch {
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()

@@ -10,8 +10,8 @@ import (
 
 func TestLengthsOfTimeAreShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", 250 * time.Millisecond: "250ms", 3900 * time.Millisecond: "3s", 90 * time.Second: "1m30s", 20*time.Minute + 5*time.Second: "20m",
-		time.Hour: "1h", 90 * time.Minute: "1h30m", 24 * time.Hour: "1d", 36 * time.Hour: "1d12h", 400 * 24 * time.Hour: "400d",
+		0: "0s", 250 * time.Millisecond: "250ms", 3900 * time.Millisecond: "4s", 90 * time.Second: "1m30s", 20*time.Minute + 5*time.Second: "20m",
+		time.Hour: "1h", time.Hour - time.Millisecond: "1h", 90 * time.Minute: "1h30m", 24 * time.Hour: "1d", 36 * time.Hour: "1d12h", 400 * 24 * time.Hour: "400d",
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)

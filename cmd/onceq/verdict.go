@@ -102,11 +102,11 @@ func (v *verdict) print(a *app) {
 	row("inserted", v.Inserted, "one job an event")
 	row("duplicates", v.Duplicates, "each answered with the job that was there")
 	row("runs", v.Runs, "%s jobs completed", thousands(v.Completed))
-	unrecorded := ""
-	if v.Rescued > v.Caught {
-		unrecorded = fmt.Sprintf(", and at the end of %d that it had not reported", v.Rescued-v.Caught)
+	caught := fmt.Sprintf("run again elsewhere: kill -9 hit a worker in the middle of %s", count(v.Caught, "job"))
+	if more := v.Rescued - v.Caught; more > 0 {
+		caught = fmt.Sprintf("run again elsewhere after kill -9: %d in the middle, %d done but not yet on record", v.Caught, more)
 	}
-	row("rescued", v.Rescued, "run again elsewhere: kill -9 caught a worker in the middle of %s%s", count(v.Caught, "job"), unrecorded)
+	row("rescued", v.Rescued, "%s", caught)
 	row("keys left held", v.KeysHeld, "each by its finished job, for as long as that is kept (24h): %d by anybody else", v.KeysStray)
 	row("checked by doctor", v.Checked, "jobs and keys: %s", count(len(v.Violations), "violation"))
 	a.printf("\n")

@@ -152,7 +152,11 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	}
 	began := time.Now()
 	err = worker.Run(ctx)
-	fmt.Fprintf(r.errOut, "onceq: %s in %s\n", r.summary(), short(time.Since(began)))
+	later := ""
+	if w.drain && err == nil {
+		later = left(context.WithoutCancel(ctx), s.client, queues)
+	}
+	fmt.Fprintf(r.errOut, "onceq: %s in %s%s\n", r.summary(), short(time.Since(began)), later)
 	return errors.Join(err, worker.Close())
 }
 
@@ -223,6 +227,36 @@ func anyDue(ctx context.Context, client *onceq.Client, queues, kinds []string) (
 		}
 	}
 	return false, nil
+}
+
+// left says what a drain did not wait for.
+func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.QueueConfig) string {
+	all, err := client.Queues(ctx)
+	if err != nil {
+		return ""
+	}
+	retried, later, paused := 0, 0, 0
+	for _, q := range all {
+		if _, served := queues[q.Name]; served {
+			retried, later = retried+q.Counts[onceq.Retryable], later+q.Counts[onceq.Scheduled]
+			if q.Paused {
+				paused += q.Counts[onceq.Available]
+			}
+		}
+	}
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{retried, "to be retried"}, {later, "due later"}, {paused, "in a paused queue"}} {
+		if p.n > 0 {
+			parts = append(parts, thousands(p.n)+" "+p.what)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; left: " + strings.Join(parts, ", ")
 }
 
 // logLines is a slog.Handler for people: a line for each record from warnings up.
