@@ -62,7 +62,7 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 				if k, err = scanKey(v[1 : 1+keyWidth]); err != nil || k.holder == 0 {
 					return err
 				}
-				if v[1+keyWidth] == nil {
+				if v[2+keyWidth] == nil {
 					return errOrphan(k)
 				}
 				holder, err = scanJob(v[1+keyWidth:])

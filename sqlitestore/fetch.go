@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,46 +16,60 @@ var (
 	sqlFetchHeads   = load("fetch_heads")
 	sqlFetch        = load("fetch")
 	sqlFetchKinds   = load("fetch_kinds")
+	sqlDueKinds     = load("due_kinds")
+	sqlNextKinds    = load("next_kinds")
 	sqlStart        = load("start")
 	sqlPutWorker    = load("put_worker")
 	sqlDeleteWorker = load("delete_worker")
 	sqlRunsFetched  = load("runs_fetched")
 )
 
-// Fetch starts due jobs. A fetch that finds nothing writes nothing.
+// Fetch starts due jobs. A fetch that finds nothing writes nothing, and waits for nobody.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetched, err error) {
 	names := make([]string, len(r.Queues))
 	for i, q := range r.Queues {
 		names[i] = q.Queue
 	}
 	what := "fetch from " + strings.Join(names, ", ")
+	var kinds []byte
+	if r.Kinds != nil {
+		if kinds, err = json.Marshal(r.Kinds); err != nil {
+			return f, wrap(what, err)
+		}
+	}
 	due := true
 	if err = s.read(ctx, what, func(st *step) (err error) {
-		f, due, err = st.idle(r)
+		f, due, err = st.idle(r, kinds)
 		return err
 	}); err != nil || !due {
+		if err != nil {
+			f = onceq.Fetched{}
+		}
 		return f, err
 	}
 	err = s.write(ctx, what, func(st *step) (err error) {
-		f, err = st.fetch(r)
+		f, err = st.fetch(r, kinds)
 		return err
 	})
-	return f, err
+	if err != nil {
+		return onceq.Fetched{}, err
+	}
+	return f, nil
 }
 
 // idle finds out on a snapshot whether there is anything to fetch.
-func (st *step) idle(r onceq.FetchRequest) (f onceq.Fetched, due bool, err error) {
+func (st *step) idle(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, due bool, err error) {
 	f.NextDue = -1
 	if err := st.known(r.Worker); err != nil {
 		return f, false, err
 	}
 	for _, q := range r.Queues {
-		heads, err := st.heads(q.Queue)
+		heads, err := st.heads(q.Queue, kinds)
 		if err != nil {
 			return f, false, err
 		}
 		for _, h := range heads {
-			if h.first <= st.now {
+			if h.due {
 				return f, true, nil
 			}
 			nextDue(&f, h.next-st.now)
@@ -75,28 +88,51 @@ func (st *step) known(worker string) error {
 	return err
 }
 
-// head is the first waiting job of a queue and priority.
+// head is what waits in a queue at one priority.
 type head struct {
-	priority    int64
-	first, next int64 // the earliest run time, and the earliest that has not come
+	priority int64
+	due      bool  // something is
+	next     int64 // when the next is that is not due yet; Never = none
 }
 
 // heads is empty for a queue that is paused.
-func (st *step) heads(queue string) (heads []head, err error) {
+func (st *step) heads(queue string, kinds []byte) (heads []head, err error) {
 	paused, err := st.number(sqlPaused, queue)
 	if err != nil || paused != 0 {
 		return nil, err
 	}
 	err = st.each(sqlFetchHeads, 3, func(v []any) error {
-		h := head{integer(v[0]), integer(v[1]), onceq.Never}
+		h := head{integer(v[0]), integer(v[1]) <= st.now, onceq.Never}
 		if v[2] != nil {
 			h.next = integer(v[2])
 		}
 		heads = append(heads, h)
 		return nil
 	}, queue, st.now)
-	return heads, err
+	if err != nil || kinds == nil {
+		return heads, err
+	}
+	for i := range heads {
+		h := &heads[i]
+		if h.due {
+			n, err := st.number(sqlDueKinds, queue, h.priority, st.now, string(kinds))
+			if err != nil {
+				return nil, err
+			}
+			h.due = n != 0
+		}
+		if h.next, err = st.number(sqlNextKinds, queue, h.priority, st.now, string(kinds), int64(lookAtKinds)); err != nil {
+			return nil, err
+		}
+		if h.next == 0 {
+			h.next = onceq.Never
+		}
+	}
+	return heads, nil
 }
+
+// lookAtKinds is how many jobs that run later are searched for one of the kinds that a worker wants.
+const lookAtKinds = 1000
 
 // nextDue notes that something is due in so many milliseconds.
 func nextDue(f *onceq.Fetched, in int64) {
@@ -105,26 +141,20 @@ func nextDue(f *onceq.Fetched, in int64) {
 	}
 }
 
-func (st *step) fetch(r onceq.FetchRequest) (f onceq.Fetched, err error) {
+func (st *step) fetch(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, err error) {
 	f.NextDue = -1
 	if err := st.known(r.Worker); err != nil {
 		return f, err
 	}
-	var kinds []byte
-	if r.Kinds != nil {
-		if kinds, err = json.Marshal(r.Kinds); err != nil {
-			return f, err
-		}
-	}
 	for _, q := range r.Queues {
-		heads, err := st.heads(q.Queue)
+		heads, err := st.heads(q.Queue, kinds)
 		if err != nil {
 			return f, err
 		}
 		slots := max(q.Slots, 0)
 		for _, h := range heads {
 			nextDue(&f, h.next-st.now)
-			if h.first > st.now {
+			if !h.due {
 				continue
 			}
 			// One more than there is room for tells whether there is more.
@@ -167,12 +197,7 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	list := []byte{'['}
-	for i, j := range jobs {
-		if i > 0 {
-			list = append(list, ',')
-		}
-		list = strconv.AppendInt(list, j.seq, 10)
+	for _, j := range jobs {
 		st.counts[j.was]--
 		j.State, j.StartedAt, j.Worker, j.fetchNo = onceq.Running, instant(st.now), r.Worker, r.No
 		j.Attempt++
@@ -180,7 +205,7 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 		j.was.state = onceq.Running
 		st.counts[j.was]++
 	}
-	if err := st.exec(sqlStart, st.now, r.Worker, r.No, string(append(list, ']'))); err != nil {
+	if err := st.exec(sqlStart, st.now, r.Worker, r.No, seqs(jobs)); err != nil {
 		return err
 	}
 	for _, j := range jobs {

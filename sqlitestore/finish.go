@@ -65,6 +65,7 @@ func (st *step) end(j *job, f onceq.Finish) (onceq.FinishResult, error) {
 	if j.CancelRequested && state != onceq.Completed {
 		state = onceq.Cancelled
 	}
+	first := j.status == clean
 	st.change(j)
 	j.Worker = f.Worker
 	if f.Error != "" {
@@ -83,6 +84,7 @@ func (st *step) end(j *job, f onceq.Finish) (onceq.FinishResult, error) {
 		}
 		return result, nil
 	}
+	before := *j
 	st.finish(j, state)
 	wake, err := st.ended(j, false)
 	if err != nil {
@@ -91,6 +93,13 @@ func (st *step) end(j *job, f onceq.Finish) (onceq.FinishResult, error) {
 	result.Wake = wake
 	if j.Retention == 0 {
 		err = st.remove(j, true)
+	} else if first && f.Error == "" && !f.GiveBack && j.onlyEnded(&before) {
+		j.status = ended
 	}
 	return result, err
+}
+
+// onlyEnded reports whether the end of a job changed nothing of its row but what sql/end.sql writes.
+func (j *job) onlyEnded(before *job) bool {
+	return j.anchor == before.anchor && j.Behind == before.Behind && j.Keyless == before.Keyless && !before.CancelRequested
 }

@@ -73,6 +73,10 @@ func (st *step) ended(j *job, deleted bool) (wake string, err error) {
 	if err := st.settle(k); err != nil {
 		return "", err
 	}
+	early := j.anchor > st.now
+	if early {
+		j.anchor = st.now
+	}
 	if j.Behind != "" { // a waiter goes
 		j.Behind = ""
 		if k != nil && k.next == j.seq {
@@ -80,10 +84,6 @@ func (st *step) ended(j *job, deleted bool) (wake string, err error) {
 			st.put(k)
 			return "", nil
 		}
-	}
-	early := j.anchor > st.now
-	if early {
-		j.anchor = st.now
 	}
 	if k == nil {
 		return "", nil
@@ -211,7 +211,7 @@ func (st *step) look(k *heldKey) (h *onceq.HeldKey, holder *job, err error) {
 	if holderNo == k.next {
 		h.Since, h.FreesAt, h.FreesWhen = instant(k.freesAt), instant(onceq.Never), pending(j).String()
 	}
-	if h.FreesWhen == onceq.UntilDue.String() && (j.Run > 0 || j.runAt <= st.now) { // by the clock, and not set down yet
+	if h.FreesWhen == onceq.UntilDue.String() && j.Behind == "" && (j.Run > 0 || j.runAt <= st.now) { // by the clock, and not set down yet
 		h.FreesWhen = ""
 	}
 	h.Holder, h.Kind, h.Queue, h.Text, h.State, h.Digest = j.ID, j.Kind, j.Queue, j.KeyText, j.shown(st.now), j.Digest

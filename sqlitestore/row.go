@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -39,6 +41,7 @@ type status uint8
 
 const (
 	clean   status = iota
+	ended          // to be updated in state, worker, finished_at and prune_at only, as many are
 	changed        // to be updated
 	added          // to be inserted
 	removed        // to be deleted
@@ -98,38 +101,54 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// jobColumns is what {job} stands for in sql/*.sql, in the order that scan reads.
-const jobColumns = `j.seq, j.id, j.kind, j.queue, j.args, j.state, j.priority, j.run_at, j.behind, j.attempt, j.run, j.worker, j.fetch_no,
-	j.key, j.key_text, j.enqueued_at, j.anchor, j.started_at, j.finished_at, j.prune_at, j.terms, j.more`
+// jobColumns is what {job} stands for in sql/*.sql, in the order that scanJob reads. A column costs a driver more than a number in a text
+// costs us, so the numbers come as one.
+const jobColumns = `concat_ws(' ', j.seq, j.state, j.priority, j.run_at, j.attempt, j.run, j.fetch_no, j.enqueued_at, j.anchor, j.started_at, j.finished_at,
+	j.prune_at), j.id, j.kind, j.queue, j.args, j.behind, j.worker, j.key, j.key_text, j.terms, j.more`
 
-const jobWidth = 22
+const jobWidth = 11
 
 // scanJob reads a row of jobColumns.
 func scanJob(v []any) (*job, error) {
-	j := &job{seq: integer(v[0]), runAt: integer(v[7]), fetchNo: integer(v[12]), anchor: integer(v[16]), pruneAt: integer(v[19])}
-	j.ID, j.Kind, j.Queue, j.Args = text(v[1]), text(v[2]), text(v[3]), blob(v[4])
-	state := integer(v[5])
-	if state < 0 || state >= int64(len(states)) {
-		return nil, fmt.Errorf("job %s: unknown state %d", j.ID, state)
+	var n [12]int64
+	if err := numbers(text(v[0]), n[:]); err != nil {
+		return nil, err
 	}
-	j.State, j.Priority, j.Behind = states[state], int(integer(v[6])), text(v[8])
-	j.Attempt, j.Run, j.Worker = int(integer(v[9])), integer(v[10]), text(v[11])
-	if k := blob(v[13]); len(k) == len(onceq.Key{}) {
+	j := &job{seq: n[0], runAt: n[3], fetchNo: n[6], anchor: n[8], pruneAt: n[11]}
+	j.ID, j.Kind, j.Queue, j.Args, j.Behind, j.Worker = text(v[1]), text(v[2]), text(v[3]), blob(v[4]), text(v[5]), text(v[6])
+	if n[1] < 0 || n[1] >= int64(len(states)) {
+		return nil, fmt.Errorf("job %s: unknown state %d", j.ID, n[1])
+	}
+	j.State, j.Priority, j.Attempt, j.Run = states[n[1]], int(n[2]), int(n[4]), n[5]
+	j.EnqueuedAt, j.StartedAt, j.FinishedAt = instant(n[7]), instant(n[9]), instant(n[10])
+	if k := blob(v[7]); len(k) == len(onceq.Key{}) {
 		key := onceq.Key(k)
 		j.Key = &key
 	}
-	j.KeyText = text(v[14])
-	j.EnqueuedAt, j.StartedAt, j.FinishedAt = instant(integer(v[15])), instant(integer(v[17])), instant(integer(v[18]))
-	if err := j.unpackTerms(blob(v[20])); err != nil {
+	j.KeyText = text(v[8])
+	if err := j.unpackTerms(blob(v[9])); err != nil {
 		return nil, fmt.Errorf("job %s: %w", j.ID, err)
 	}
-	if m := blob(v[21]); len(m) > 0 {
+	if m := blob(v[10]); len(m) > 0 {
 		if err := j.unpackMore(m); err != nil {
 			return nil, fmt.Errorf("job %s: %w", j.ID, err)
 		}
 	}
 	j.was = place{j.Queue, j.State}
 	return j, nil
+}
+
+// numbers reads integers that stand apart by single spaces.
+func numbers(s string, into []int64) error {
+	for i := range into {
+		word, rest, _ := strings.Cut(s, " ")
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			return fmt.Errorf("a row cannot be read: %w", err)
+		}
+		into[i], s = n, rest
+	}
+	return nil
 }
 
 // The flags of terms.
@@ -306,9 +325,9 @@ type gone struct {
 }
 
 // keyColumns is what {key} stands for in sql/*.sql, in the order that scanKey reads.
-const keyColumns = `k.key, k.holder, k.pending, k.frees_at, k.since, k.next, k.gone`
+const keyColumns = `k.key, concat_ws(' ', k.holder, k.pending, k.frees_at, k.since, k.next), k.gone`
 
-const keyWidth = 7
+const keyWidth = 3
 
 // scanKey reads a row of keyColumns.
 func scanKey(v []any) (*heldKey, error) {
@@ -316,9 +335,12 @@ func scanKey(v []any) (*heldKey, error) {
 	if len(name) != len(onceq.Key{}) {
 		return nil, fmt.Errorf("key %x is not 32 bytes long", name)
 	}
-	k := &heldKey{name: onceq.Key(name), holder: integer(v[1]), pending: onceq.Until(integer(v[2])), freesAt: integer(v[3]), since: integer(v[4]),
-		next: integer(v[5]), stored: true}
-	if g := blob(v[6]); len(g) > 0 {
+	var n [5]int64
+	if err := numbers(text(v[1]), n[:]); err != nil {
+		return nil, err
+	}
+	k := &heldKey{name: onceq.Key(name), holder: n[0], pending: onceq.Until(n[1]), freesAt: n[2], since: n[3], next: n[4], stored: true}
+	if g := blob(v[2]); len(g) > 0 {
 		k.gone = &gone{}
 		if err := json.Unmarshal(g, k.gone); err != nil {
 			return nil, fmt.Errorf("key %s: %w", k.name, err)

@@ -47,7 +47,7 @@ type session struct {
 }
 
 func newSession(on preparer) *session {
-	s := &session{on: on, prepared: make([]*sql.Stmt, statements), row: make([]any, 48), into: make([]any, 48)}
+	s := &session{on: on, prepared: make([]*sql.Stmt, statements), row: make([]any, 16), into: make([]any, 16)}
 	for i := range s.row {
 		s.into[i] = &s.row[i]
 	}

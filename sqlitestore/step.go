@@ -3,6 +3,8 @@ package sqlitestore
 import (
 	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 
 	"github.com/onceq/onceq"
 )
@@ -20,6 +22,8 @@ var (
 	sqlDeleteJob     = load("delete_job")
 	sqlPutKey        = load("put_key")
 	sqlDeleteKey     = load("delete_key")
+	sqlDeleteKeys    = load("delete_keys")
+	sqlEnd           = load("end")
 	sqlCount         = load("count")
 )
 
@@ -167,7 +171,7 @@ func (st *step) readKeys() error {
 
 // change marks a job as one to be written.
 func (st *step) change(j *job) {
-	if j.status == clean {
+	if j.status == clean || j.status == ended {
 		j.status = changed
 	}
 }
@@ -233,17 +237,57 @@ func (st *step) flush() error {
 			j.status = never
 		}
 	}
+	if err := st.writeEnded(); err != nil {
+		return err
+	}
 	for _, j := range st.jobs {
 		if err := st.write(j); err != nil {
 			return err
 		}
 	}
-	for _, k := range st.keys {
-		if err := st.writeKey(k); err != nil {
+	if err := st.writeKeys(); err != nil {
+		return err
+	}
+	return st.count()
+}
+
+// writeEnded writes the jobs that have only ended, those that ended alike in one statement.
+func (st *step) writeEnded() error {
+	type end struct {
+		state   onceq.State
+		worker  string
+		pruneAt int64
+	}
+	alike := map[end][]*job{}
+	for _, j := range st.jobs {
+		if j.status == ended {
+			e := end{j.State, j.Worker, j.pruneAt}
+			alike[e] = append(alike[e], j)
+		}
+	}
+	for e, jobs := range alike {
+		for _, j := range jobs {
+			st.counts[j.was]--
+			j.was, j.status = place{j.Queue, j.State}, clean
+			st.counts[j.was]++
+		}
+		if err := st.exec(sqlEnd, stateNo(e.state), e.worker, millis(jobs[0].FinishedAt), e.pruneAt, seqs(jobs)); err != nil {
 			return err
 		}
 	}
-	return st.count()
+	return nil
+}
+
+// seqs is a JSON array of the numbers of jobs.
+func seqs(jobs []*job) string {
+	list := []byte{'['}
+	for i, j := range jobs {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, j.seq, 10)
+	}
+	return string(append(list, ']'))
 }
 
 func (st *step) write(j *job) error {
@@ -271,25 +315,39 @@ func (st *step) write(j *job) error {
 	return st.exec(q, values...)
 }
 
-func (st *step) writeKey(k *heldKey) error {
-	if k == nil || k.status == clean {
+// writeKeys writes the rows of keys; those that are given up go in one statement.
+func (st *step) writeKeys() error {
+	var gone []string
+	for name, k := range st.keys {
+		if k == nil || k.status == clean {
+			continue
+		}
+		drop := k.status == removed
+		k.status = clean
+		if drop {
+			if delete(st.keys, name); k.stored {
+				gone = append(gone, name.String())
+			}
+			continue
+		}
+		k.stored = true
+		values, err := k.values()
+		if err == nil {
+			err = st.exec(sqlPutKey, values...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(gone) == 0 {
 		return nil
 	}
-	gone := k.status == removed
-	k.status = clean
-	if gone {
-		delete(st.keys, k.name)
-		if !k.stored {
-			return nil
-		}
-		return st.exec(sqlDeleteKey, k.name[:])
-	}
-	k.stored = true
-	values, err := k.values()
+	slices.Sort(gone) // neighbours in the index one after another
+	names, err := json.Marshal(gone)
 	if err != nil {
 		return err
 	}
-	return st.exec(sqlPutKey, values...)
+	return st.exec(sqlDeleteKeys, string(names))
 }
 
 // count brings the counts of the queues up to date.
