@@ -287,6 +287,14 @@ var coalescing = []scenario{
 		w.free(holder)
 		w.idle()
 	}},
+	{"a_waiter_that_ends_before_its_anchor_brings_the_anchor_to_that_instant", func(w *world) {
+		w.insert(task(1), key, coalesce)
+		w.start()
+		waiter := w.enqueue(onceq.Coalesced, task(2), key, coalesce, onceq.Delay(10*minute)).Job
+		w.after(minute)
+		w.cancel(waiter.ID)
+		w.sameTime("anchor", w.job(waiter.ID).Anchor, w.now)
+	}},
 	{"a_waiter_that_is_deleted_leaves_the_key_with_the_holder", func(w *world) {
 		holder, waiter := standing(w)
 		w.remove(waiter.ID)

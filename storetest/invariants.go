@@ -28,29 +28,43 @@ func checkInvariants(t testing.TB, store onceq.Store, now, latest time.Time) {
 
 // audit returns a line for everything that is wrong in a store at rest.
 func audit(ctx context.Context, store onceq.Store, now, latest time.Time) (findings []string, err error) {
+	d, err := dumpOf(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	return d.audit(now, latest), nil
+}
+
+// dump is everything that a store shows.
+type dump struct {
+	jobs   []*onceq.JobRow
+	keys   []*onceq.HeldKey // inert ones too
+	queues []onceq.QueueInfo
+}
+
+func dumpOf(ctx context.Context, store onceq.Store) (d dump, err error) {
+	if d.jobs, err = allJobs(ctx, store, onceq.JobFilter{}, 1000); err != nil {
+		return d, err
+	}
+	if d.keys, err = allKeys(ctx, store, onceq.KeyFilter{Inert: true}, 1000); err != nil {
+		return d, err
+	}
+	d.queues, err = store.Queues(ctx)
+	return d, err
+}
+
+func (d dump) audit(now, latest time.Time) []string {
 	a := &auditor{now: now.UnixMilli(), latest: latest.UnixMilli(), jobs: map[string]*onceq.JobRow{}}
-	jobs, err := allJobs(ctx, store, onceq.JobFilter{}, 1000)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := allKeys(ctx, store, onceq.KeyFilter{Inert: true}, 1000)
-	if err != nil {
-		return nil, err
-	}
-	queues, err := store.Queues(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, j := range jobs {
+	for _, j := range d.jobs {
 		if a.jobs[j.ID] != nil {
 			a.report("job %s is listed twice", j.ID)
 		}
 		a.jobs[j.ID] = j
 	}
-	a.checkJobs(jobs)
-	a.checkKeys(jobs, keys)
-	a.checkQueues(jobs, queues)
-	return a.findings, nil
+	a.checkJobs(d.jobs)
+	a.checkKeys(d.jobs, d.keys)
+	a.checkQueues(d.jobs, d.queues)
+	return a.findings
 }
 
 type auditor struct {
@@ -87,6 +101,8 @@ func (a *auditor) checkJobs(jobs []*onceq.JobRow) {
 			a.report("job %s has no enqueue time or no run time", j.ID)
 		case j.Attempt < 0 || int64(j.Attempt) > j.Run:
 			a.report("job %s has spent %d attempts in %d runs", j.ID, j.Attempt, j.Run)
+		case j.State.Finished() && j.Anchor.After(j.FinishedAt):
+			a.report("job %s ended at %s, before its anchor at %s", j.ID, clock(j.FinishedAt), clock(j.Anchor))
 		case len(j.Errors) > 5:
 			a.report("job %s has %d errors", j.ID, len(j.Errors))
 		}
@@ -170,7 +186,7 @@ func (a *auditor) checkHolder(k onceq.Key, row *onceq.HeldKey) {
 	if says.held == no {
 		a.report("key %s (%s) is held by %s (%s), whose terms %+v say it is free", k, row.Text, holder.ID, holder.State, holder.Hold)
 	}
-	if says.held == yes && (freesAt(row) != says.freesAt || row.FreesWhen != says.freesWhen) {
+	if says.held == yes && !says.vague && (freesAt(row) != says.freesAt || row.FreesWhen != says.freesWhen) {
 		a.report("key %s (%s) of %s frees at %s on %q; its terms %+v say at %s on %q", k, row.Text, holder.ID, clock(row.FreesAt), row.FreesWhen,
 			holder.Hold, time.UnixMilli(says.freesAt), says.freesWhen)
 	}
@@ -227,6 +243,7 @@ const (
 
 type terms struct {
 	held      answer
+	vague     bool // whether the event has come is not told
 	freesAt   int64
 	freesWhen string
 }
@@ -245,7 +262,10 @@ func (a *auditor) says(j *onceq.JobRow, t int64) terms {
 	}
 	reached := a.reached(j, t)
 	if reached == unsaid {
-		if t < min(windowEnds, ttlEnds) || t < ttlEnds {
+		switch {
+		case t < min(windowEnds, ttlEnds):
+			return terms{held: yes, vague: true}
+		case t < ttlEnds:
 			return terms{held: unsaid}
 		}
 		return terms{}
@@ -275,7 +295,7 @@ func (a *auditor) reached(j *onceq.JobRow, t int64) answer {
 	switch j.Hold.Until {
 	case onceq.UntilDue:
 		if !j.State.Finished() && j.Run == 0 && j.RunAt.UnixMilli() > t {
-			if j.Hold.FromEnqueue && j.Hold.Window > 0 {
+			if j.Hold.Window > 0 {
 				return unsaid // it may have been put off after it was due
 			}
 			return no
@@ -289,10 +309,10 @@ func (a *auditor) reached(j *onceq.JobRow, t int64) answer {
 			return no
 		}
 		// It waits for another run: since a failure or a snooze, or since an operator's retry, which anchors it anew.
-		if !j.Anchor.Equal(j.RunAt) || j.Anchor.Before(j.StartedAt) {
+		switch j.Anchor.Compare(j.StartedAt) {
+		case -1:
 			return yes
-		}
-		if j.Anchor.After(j.StartedAt) {
+		case 1:
 			return no
 		}
 		return unsaid

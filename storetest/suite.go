@@ -53,4 +53,5 @@ func Run(t *testing.T, open func(*testing.T) Harness) {
 			}
 		})
 	}
+	t.Run("model", func(t *testing.T) { modelled(t, open) })
 }

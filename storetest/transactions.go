@@ -53,10 +53,18 @@ var transactions = []scenario{
 	})},
 	{"nobody_sees_a_job_before_its_transaction_commits", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
 		j := w.within(in, onceq.Inserted, task(1), key)
-		w.gone(j.ID)
-		w.free(j)
+		// A store may let a reader wait for the transaction; it may not show what is not committed.
+		ctx, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
+		defer cancel()
+		if jobs, err := w.Store.Get(ctx, []string{j.ID}); err == nil && jobs[0] != nil {
+			w.Fatalf("job %s is there (%s)", j.ID, jobs[0].State)
+		}
+		if page, err := w.Store.Keys(ctx, onceq.KeysRequest{Key: j.Key, Limit: 1}); err == nil && len(page.Keys) > 0 {
+			w.Fatalf("the key is held by %s", page.Keys[0].Holder)
+		}
 		w.must(tx.Commit())
 		w.job(j.ID)
+		w.holds(j)
 	})},
 	{"a_duplicate_leaves_the_transaction_usable", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
 		w.must(tx.Rollback())
