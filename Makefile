@@ -17,6 +17,7 @@ demo:
 
 test: servers
 	ONCEQ_TEST_REQUIRE=1 go test -race -timeout 9m $(TESTFLAGS) ./...
+	cd test && ONCEQ_TEST_REQUIRE=1 go test -race -timeout 5m $(TESTFLAGS) ./...
 
 servers:
 	@scripts/servers
@@ -27,7 +28,7 @@ check:
 	@scripts/vulnerabilities "$(VULN)"
 
 soak:
-	ONCEQ_SOAK=$(SOAK) go test -race -timeout 0 -run TestSoak -v ./cmd/onceq
+	cd test && ONCEQ_SOAK=$(SOAK) go test -race -timeout 0 -run TestSoak -v ./...
 
 bench:
 	go run ./cmd/onceq bench

@@ -196,7 +196,7 @@ func add(items *[]onceq.Item, lines *[]line) {
 		policy = []onceq.ConflictPolicy{onceq.Skip, onceq.Reject, onceq.Coalesce, onceq.Coalesce, onceq.Supersede,
 			onceq.Replace{Args: true, RunAt: true, Priority: true}, onceq.Replace{Args: true, Only: []onceq.State{onceq.Scheduled}}}[rand.IntN(7)]
 		if rand.IntN(3) == 0 {
-			opts = append(opts, onceq.Delay(rand.N(100*time.Millisecond)))
+			opts = append(opts, onceq.Delay(time.Millisecond+rand.N(100*time.Millisecond)))
 		}
 	}
 	*items = append(*items, onceq.NewItem(j, append(opts, onceq.OnConflict(policy))...))
