@@ -56,6 +56,10 @@ func (s *Store) ended(j *job, deleted bool, now int64) (wake string) {
 	if k != nil {
 		s.settle(k, now)
 	}
+	early := j.anchor > now
+	if early {
+		j.anchor = now
+	}
 	if j.Behind != "" { // a waiter goes
 		j.Behind = ""
 		if k != nil && k.next == j.ID {
@@ -63,10 +67,6 @@ func (s *Store) ended(j *job, deleted bool, now int64) (wake string) {
 			s.put(name, k, now)
 			return ""
 		}
-	}
-	early := j.anchor > now
-	if early {
-		j.anchor = now
 	}
 	if k == nil {
 		return ""
