@@ -1,0 +1,247 @@
+// Package redistest starts redis-server processes for tests: a single one, a cluster, a master with Sentinels. They listen on free ports of
+// the loopback interface, keep their files in a temporary directory, and end with the test, by their process ID.
+//
+// ONCEQ_TEST_REDIS=redis://… names a server to use in place of a private single one. Where no redis-server is installed a test is skipped;
+// with ONCEQ_TEST_REQUIRE=1 it fails, and says how to install one.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// binaries are the names of the server, in the order of preference.
+var binaries = []string{"redis-server", "valkey-server"}
+
+// Binary is the path of the server's program. Without one the test is skipped, or fails with ONCEQ_TEST_REQUIRE=1.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, why := find()
+	if path == "" {
+		if os.Getenv("ONCEQ_TEST_REQUIRE") == "1" {
+			t.Fatal(why)
+		}
+		fmt.Fprintf(os.Stderr, "\n*** %s is SKIPPED: %s\n\n", t.Name(), why)
+		t.Skip(why)
+	}
+	return path
+}
+
+var find = sync.OnceValues(func() (path, why string) {
+	for _, name := range append([]string{os.Getenv("ONCEQ_REDIS_SERVER")}, binaries...) {
+		if name == "" {
+			continue
+		}
+		if path, err := exec.LookPath(name); err == nil {
+			return path, ""
+		}
+	}
+	return "", "no redis-server (6.2 or later) was found in PATH. Install one (Debian, Ubuntu: `apt-get install redis-server`; Fedora: " +
+		"`dnf install redis`; macOS: `brew install redis`), name its program in ONCEQ_REDIS_SERVER, or name a running server in " +
+		"ONCEQ_TEST_REDIS=redis://localhost:6379"
+})
+
+// Server is one process.
+type Server struct {
+	Addr string // host:port
+	Dir  string // of its files
+
+	t    testing.TB
+	args []string
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+	done chan struct{} // closed when the process has ended
+}
+
+// Start starts a server with these options of redis-server, as in "--appendonly", "yes". It keeps nothing on disk unless told to.
+func Start(t testing.TB, options ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Dir: t.TempDir(), Addr: FreeAddr(t)}
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no", "--save", "", "--appendonly", "no",
+		"--loglevel", "notice", "--logfile", ""}, options...)
+	t.Cleanup(s.end)
+	s.Restart()
+	return s
+}
+
+// URL names the server.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+// Restart starts the process again, with the same options and files, and waits until it answers.
+func (s *Server) Restart() {
+	s.t.Helper()
+	binary := Binary(s.t)
+	for try := 0; ; try++ {
+		s.mu.Lock()
+		s.log.Reset()
+		s.cmd = exec.Command(binary, s.args...)
+		s.cmd.Stdout, s.cmd.Stderr = &locked{s: s}, &locked{s: s}
+		s.cmd.SysProcAttr = dieWithParent()
+		err := s.cmd.Start()
+		s.mu.Unlock()
+		if err != nil {
+			s.t.Fatalf("redistest: start %s: %v", binary, err)
+		}
+		s.done = make(chan struct{})
+		go func(cmd *exec.Cmd, done chan struct{}) {
+			_ = cmd.Wait()
+			close(done)
+		}(s.cmd, s.done)
+		if s.answers() {
+			return
+		}
+		s.end()
+		if try == 4 {
+			s.t.Fatalf("redistest: %s does not answer:\n%s", s.Addr, s.Log())
+		}
+	}
+}
+
+// Log is what the process has said since it was started.
+func (s *Server) Log() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.String()
+}
+
+type locked struct{ s *Server }
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.s.log.Write(p)
+}
+
+func (s *Server) answers() bool {
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialTimeout: 200 * time.Millisecond})
+	defer func() { _ = c.Close() }()
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		err := c.Ping(context.Background()).Err()
+		if err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
+			return true
+		}
+		select {
+		case <-s.done:
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+// Kill ends the process at once, as a crash would.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.done
+}
+
+// Signal sends a signal to the process, for instance syscall.SIGSTOP.
+func (s *Server) Signal(sig syscall.Signal) { _ = s.cmd.Process.Signal(sig) }
+
+func (s *Server) end() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	_ = s.cmd.Process.Signal(syscall.SIGCONT)
+	_ = s.cmd.Process.Kill()
+	<-s.done
+}
+
+// Client is a plain client of the server, closed with the test.
+func (s *Server) Client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	s.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Do runs a command on the server, which must succeed.
+func (s *Server) Do(args ...any) any {
+	s.t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer func() { _ = c.Close() }()
+	v, err := c.Do(context.Background(), args...).Result()
+	if err != nil && err != redis.Nil {
+		s.t.Fatalf("redistest: %v on %s: %v", args, s.Addr, err)
+	}
+	return v
+}
+
+var shared struct {
+	sync.Mutex
+	server *Server
+	uses   int
+}
+
+// URL names a server that many tests share, each under a namespace of its own: the one in ONCEQ_TEST_REDIS, or a private one that
+// ends with the last test that uses it.
+func URL(t testing.TB) string {
+	t.Helper()
+	if url := os.Getenv("ONCEQ_TEST_REDIS"); url != "" {
+		return url
+	}
+	Binary(t)
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil {
+		dir, err := os.MkdirTemp("", "onceq-redis")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Server{t: t, Dir: dir, Addr: FreeAddr(t)}
+		_, port, _ := net.SplitHostPort(s.Addr)
+		s.args = []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no"}
+		s.Restart()
+		shared.server = s
+	}
+	shared.uses++
+	t.Cleanup(func() {
+		shared.Lock()
+		defer shared.Unlock()
+		if shared.uses--; shared.uses == 0 {
+			shared.server.end()
+			_ = os.RemoveAll(shared.server.Dir)
+			shared.server = nil
+		}
+	})
+	return shared.server.URL()
+}
+
+// FreeAddr is a loopback address on which nobody listens, also not on the port 10,000 above (where a cluster's nodes talk).
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		var bus net.Listener
+		if port < 55000 {
+			bus, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+10000))
+		}
+		_ = l.Close()
+		if bus != nil {
+			_ = bus.Close()
+		}
+		if err == nil && port < 55000 {
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("redistest: no free port")
+	return ""
+}

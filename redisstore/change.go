@@ -1,0 +1,133 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/onceq/onceq"
+)
+
+var ops = map[onceq.Op]string{
+	onceq.OpCancel: "cancel", onceq.OpRetry: "retry", onceq.OpRunNow: "run", onceq.OpDelete: "delete",
+	onceq.OpPause: "pause", onceq.OpResume: "resume", onceq.OpRelease: "release",
+}
+
+// Codes of change.lua.
+const (
+	changed = iota
+	missing
+	refused
+	behind
+	held
+)
+
+// Change is an operator's step. Each job's is atomic; a pause is in force on all partitions when it returns without an error, and may be repeated.
+func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
+	if s.closed.Load() {
+		return nil, onceq.ErrClosed
+	}
+	op := ops[c.Op]
+	filter := ""
+	for _, state := range c.States {
+		if code, ok := stateCode(state); ok {
+			filter += string([]byte{code})
+		}
+	}
+	if c.States != nil && filter == "" {
+		filter = "\xff" // none
+	}
+	key := ""
+	if c.Op == onceq.OpRelease {
+		key = string(c.Key[:])
+	}
+	head := []any{op, flag(c.WithoutKey), c.Queue, key, filter}
+	switch c.Op {
+	case onceq.OpPause, onceq.OpResume:
+		var trips []*trip
+		for p := range s.parts {
+			trips = append(trips, &trip{script: luaChange, part: p, args: append(head[:5:5], 0)})
+		}
+		if err := s.do(ctx, trips...); err != nil {
+			if len(trips) > 1 {
+				err = uncertain(err)
+			}
+			return nil, err
+		}
+		return make([]onceq.ChangeResult, 1), nil
+	case onceq.OpRelease:
+		t := &trip{script: luaChange, part: s.ofKey(&c.Key), args: append(head, 0)}
+		if err := s.do(ctx, t); err != nil {
+			return nil, err
+		}
+		v := list(t.reply[0])
+		switch number(v[0]) {
+		case missing:
+			return []onceq.ChangeResult{{Err: onceq.ErrNotFound}}, nil
+		case behind:
+			j, err := s.readTriple(ctx, t.part, "", v[1], t.now)
+			if err != nil {
+				return nil, err
+			}
+			return []onceq.ChangeResult{{Err: refuse(j.ID, "holds the key and stands behind the run of "+j.Behind+": cancel or delete that waiting job instead")}}, nil
+		}
+		return make([]onceq.ChangeResult, 1), nil
+	}
+	shares := s.byID(luaChange, len(c.IDs), func(i int) string { return c.IDs[i] })
+	for _, sh := range shares {
+		sh.args = append(head[:5:5], len(sh.rows))
+		for _, i := range sh.rows {
+			sh.args = append(sh.args, packID(c.IDs[i]))
+		}
+	}
+	results := make([]onceq.ChangeResult, len(c.IDs))
+	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
+		v := list(sh.reply[k])
+		if len(v) != 4 {
+			return errors.New("redisstore: change: the answer is too short")
+		}
+		code := number(v[0])
+		if code == missing {
+			results[i].Err = onceq.ErrNotFound
+			return nil
+		}
+		j, err := s.readTriple(ctx, sh.part, packID(c.IDs[i]), v[1], sh.now)
+		if err != nil {
+			return err
+		}
+		results[i].Job = &j.JobRow
+		switch code {
+		case refused:
+			results[i].Err = refuse(string(j.State), rules[c.Op])
+		case behind:
+			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+" and is due when that has ended")
+		case held:
+			id, _ := holds(text(v[2]))
+			holder, err := s.readTriple(ctx, sh.part, packID(id), v[3], sh.now)
+			if err != nil {
+				return err
+			}
+			h, err := heldKey(*j.Key, text(v[2]), holder)
+			if err != nil {
+				return err
+			}
+			results[i].Err = &onceq.DuplicateError{Kind: j.Kind, Queue: j.Queue, Conflict: *h.Conflict(j.Digest)}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+var rules = map[onceq.Op]string{
+	onceq.OpCancel: "cannot be cancelled: the job has ended",
+	onceq.OpRetry:  "cannot be retried: only a finished or a retryable job can",
+	onceq.OpRunNow: "cannot be run now: only a waiting job can; a finished one can be retried",
+	onceq.OpDelete: "cannot be deleted: cancel the job first, and delete it when its run has ended",
+}
+
+// refuse is the answer to an operator's step that a job's state does not allow.
+func refuse(value, rule string) error {
+	return &onceq.InvalidError{Field: "state", Value: value, Rule: rule}
+}

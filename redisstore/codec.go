@@ -1,0 +1,471 @@
+package redisstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// The layouts of what is kept, big-endian throughout. lua/lib.lua is the other reader and writer of them.
+//
+//	row      head, body. The head of a job that was ever fetched stands in a field of its own (what a fetch and a finish touch), and the
+//	         one in the row is then out of date.
+//	head     1 byte  state (3 bits), origin (2), has a key, keyless, cancel requested
+//	         1 byte  priority (4 bits), long form, due when enqueued, profile told inline
+//	         6       enqueued at
+//	         6       run at, unless due when enqueued
+//	         4       the profile: what many jobs have in common, in meta; or 2 bytes of length and the profile
+//	         8       nonce
+//	         32      key, if any
+//	         long    attempt (3), max attempts (3), run (5), anchor (6), started (6), finished (6), fetch (6), encoding (1), and with a
+//	                 byte of length each: worker, behind, displaced, superseded by
+//	body     16      digest of the args, with a key
+//	         1       flags: meta, tags, -, args are nil
+//	         2 + n   text of the key, with a key; 3 + n meta, 2 + n tags (with a byte of length each), the args
+//	profile  kind and queue (with a byte of length each), encoding (1), max attempts (3), timeout (6), retention (6), until (1),
+//	         window (6), TTL (6; 0 = none), from enqueue (1)
+//	key row  0, holder: held by an event's coming only, on the terms and since the enqueue of its holder
+//	         1 or 2 (the holder's row is gone), pending event (1), frees at (6), since (6), holder and next (with a byte of length each);
+//	         gone: kind and queue (with a byte of length each), state (1), digest (16), text
+//	errors   for each, with 4 bytes of length: attempt (3), run (5), at (6), error and stack (with 4 bytes of length each)
+//
+// An instant is milliseconds in 6 bytes, all ones for never. An ID that a client made is kept in 19 bytes, see packID.
+
+// never is onceq.Never in six bytes.
+const never = 1<<48 - 1
+
+const (
+	stScheduled = iota
+	stRetryable
+	stRunning
+	stCompleted
+	stDiscarded
+	stCancelled
+	stAvailable // shown, never stored
+)
+
+var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Available}
+
+func stateCode(s onceq.State) (byte, bool) {
+	for i, is := range states {
+		if is == s {
+			return byte(i), true
+		}
+	}
+	return 0, false
+}
+
+var origins = [...]onceq.Outcome{onceq.Inserted, onceq.Coalesced, onceq.Superseded}
+
+const (
+	headKey     = 1 << 5
+	headKeyless = 1 << 6
+	headCancel  = 1 << 7
+
+	headLong   = 1 << 4
+	headNow    = 1 << 5
+	headInline = 1 << 6
+
+	bodyMeta    = 1
+	bodyTags    = 2
+	bodyNilArgs = 8
+)
+
+var encodings = [...]string{onceq.EncodingJSON, onceq.EncodingBytes}
+
+func encodingCode(s string) byte {
+	if s == onceq.EncodingBytes {
+		return 1
+	}
+	return 0
+}
+
+func put48(b []byte, v int64) []byte {
+	return append(b, byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
+func putName(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
+
+// putMilli adds a length of time, in milliseconds; what is longer than six bytes is as long as they can say.
+func putMilli(b []byte, d time.Duration) []byte {
+	return put48(b, min(max(d.Milliseconds(), 0), never-1))
+}
+
+// alphabet is that of the IDs that clients make; its order is that of its bytes.
+const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+var digit = func() (d [256]byte) {
+	for i := range d {
+		d[i] = 255
+	}
+	for i := range alphabet {
+		d[alphabet[i]] = byte(i)
+	}
+	return d
+}()
+
+// made reports whether an ID looks like one that a client made.
+func made(id string) bool {
+	if len(id) != 26 {
+		return false
+	}
+	for i := range len(id) {
+		if digit[id[i]] == 255 {
+			return false
+		}
+	}
+	return true
+}
+
+// packedSize is the size of a packed ID.
+const packedSize = 19
+
+// packID is how an ID is kept. One of the form that clients make takes 19 bytes: three characters as they are, a NUL that no other ID
+// contains, and 23 characters at five bits. The order of packed IDs is that of the IDs; only one that a caller chose and that begins with
+// the same three characters (a year of them begins alike) sorts behind those.
+func packID(id string) string {
+	if !made(id) {
+		return id
+	}
+	var b [packedSize]byte
+	copy(b[:], id[:3])
+	acc, bits, at := uint32(0), 0, 4
+	for i := 3; i < len(id); i++ {
+		acc, bits = acc<<5|uint32(digit[id[i]]), bits+5
+		if bits >= 8 {
+			bits -= 8
+			b[at] = byte(acc >> bits)
+			at++
+		}
+	}
+	b[at] = byte(acc << (8 - bits))
+	return string(b[:])
+}
+
+// unpackID is packID undone.
+func unpackID(s string) string {
+	if len(s) != packedSize || s[3] != 0 {
+		return s
+	}
+	var id [26]byte
+	copy(id[:], s[:3])
+	acc, bits, at := uint32(0), 0, 4
+	for i := 3; i < len(id); i++ {
+		if bits < 5 {
+			acc, bits = acc<<8|uint32(s[at]), bits+8
+			at++
+		}
+		bits -= 5
+		id[i] = alphabet[acc>>bits&31]
+	}
+	return string(id[:])
+}
+
+// profile is what many jobs have in common.
+type profile struct {
+	kind, queue, encoding string
+	maxAttempts           int
+	timeout, retention    time.Duration
+	hold                  onceq.Hold
+}
+
+func appendProfile(b []byte, r *onceq.NewRow) []byte {
+	b = putName(putName(b, r.Kind), r.Queue)
+	b = append(b, encodingCode(r.Encoding), byte(r.MaxAttempts>>16), byte(r.MaxAttempts>>8), byte(r.MaxAttempts))
+	b = putMilli(putMilli(b, r.Timeout), r.Retention)
+	var h onceq.Hold
+	if r.Claim != nil {
+		h = r.Claim.Hold
+	}
+	b = append(b, byte(h.Until))
+	b = putMilli(putMilli(b, h.Window), h.TTL)
+	if h.FromEnqueue {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func readProfile(s string) (*profile, error) {
+	r := reader{s: s}
+	p := &profile{kind: r.name(), queue: r.name()}
+	p.encoding = encodings[r.num(1)&1]
+	p.maxAttempts = int(r.num(3))
+	p.timeout, p.retention = r.length(), r.length()
+	p.hold.Until = onceq.Until(r.num(1))
+	p.hold.Window, p.hold.TTL = r.length(), r.length()
+	p.hold.FromEnqueue = r.num(1) == 1
+	return p, r.err("profile")
+}
+
+// reader cuts values off a string; what is not there reads as zero and is told by err.
+type reader struct {
+	s   string
+	bad bool
+}
+
+func (r *reader) take(n int) string {
+	if n > len(r.s) {
+		r.bad, r.s = true, ""
+		return ""
+	}
+	v := r.s[:n]
+	r.s = r.s[n:]
+	return v
+}
+
+func (r *reader) num(n int) (v int64) {
+	for _, c := range []byte(r.take(n)) {
+		v = v<<8 | int64(c)
+	}
+	return v
+}
+
+func (r *reader) instant() int64 {
+	if v := r.num(6); v != never {
+		return v
+	}
+	return onceq.Never
+}
+
+func (r *reader) length() time.Duration { return time.Duration(r.num(6)) * time.Millisecond }
+func (r *reader) name() string          { return r.take(int(r.num(1))) }
+
+func (r *reader) err(what string) error {
+	if r.bad {
+		return fmt.Errorf("redisstore: a %s is cut short: was it written by another program, or by a later version of this one?", what)
+	}
+	return nil
+}
+
+// job is a row as it was read.
+type job struct {
+	onceq.JobRow
+	nonce  string
+	anchor int64
+	runAt  int64
+	due    bool // it stands behind nobody and its run time has passed, or it was fetched
+}
+
+// instant is a time as it is handed out; Never and 0 are the zero time.
+func instant(ms int64) time.Time {
+	if ms == onceq.Never || ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// readJob reads the fields of a job. head is "" unless it stands apart.
+func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*profile, error)) (*job, error) {
+	j := &job{}
+	j.ID = unpackID(id)
+	r := reader{s: row}
+	if err := j.readHead(&r, profiles); err != nil {
+		return nil, err
+	}
+	if head != "" {
+		was := j.Key != nil
+		h := reader{s: head}
+		*j = job{JobRow: onceq.JobRow{ID: j.ID}}
+		if err := j.readHead(&h, profiles); err != nil {
+			return nil, err
+		}
+		if was != (j.Key != nil) {
+			return nil, errors.New("redisstore: the head and the row of job " + j.ID + " do not go together")
+		}
+	}
+	j.readBody(&r)
+	if err := r.err("job"); err != nil {
+		return nil, err
+	}
+	if waiting := j.State == onceq.Scheduled || j.State == onceq.Retryable; waiting && j.Behind == "" && j.runAt <= now {
+		j.State = onceq.Available
+	}
+	j.due = j.Behind == "" && (j.Run > 0 || j.runAt <= now)
+	e := reader{s: errs}
+	for e.s != "" && !e.bad {
+		one := reader{s: e.take(int(e.num(4)))}
+		a := onceq.AttemptError{Attempt: int(one.num(3)), Run: one.num(5), At: instant(one.instant())}
+		a.Error = one.take(int(one.num(4)))
+		a.Stack = one.take(int(one.num(4)))
+		e.bad = e.bad || one.bad
+		j.Errors = append(j.Errors, a)
+	}
+	return j, e.err("list of errors")
+}
+
+func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error {
+	a, b := r.num(1), r.num(1)
+	enqueued := r.instant()
+	j.runAt = enqueued
+	if b&headNow == 0 {
+		j.runAt = r.instant()
+	}
+	ref := ""
+	if b&headInline != 0 {
+		ref = r.take(int(r.num(2)))
+	} else {
+		ref = r.take(4)
+	}
+	j.nonce = r.take(8)
+	if r.bad || a&7 > stCancelled || a>>3&3 >= int64(len(origins)) {
+		return r.err("job")
+	}
+	p, err := profiles(ref)
+	if err != nil {
+		return err
+	}
+	j.Kind, j.Queue, j.Encoding, j.MaxAttempts, j.Timeout, j.Retention = p.kind, p.queue, p.encoding, p.maxAttempts, p.timeout, p.retention
+	j.State, j.Origin, j.Priority = states[a&7], origins[a>>3&3], int(b&15)
+	j.Keyless, j.CancelRequested = a&headKeyless != 0, a&headCancel != 0
+	j.EnqueuedAt, j.RunAt = instant(enqueued), instant(j.runAt)
+	if a&headKey != 0 {
+		j.Key = new(onceq.Key)
+		copy(j.Key[:], r.take(len(j.Key)))
+		j.Hold = p.hold
+		j.anchor = p.hold.AnchorAt(enqueued, j.runAt)
+	}
+	if b&headLong != 0 {
+		j.Attempt, j.MaxAttempts, j.Run = int(r.num(3)), int(r.num(3)), r.num(5)
+		j.anchor = r.instant()
+		j.StartedAt, j.FinishedAt = instant(r.instant()), instant(r.instant())
+		r.num(6)
+		j.Encoding = encodings[r.num(1)&1]
+		j.Worker = r.name()
+		j.Behind, j.Displaced, j.SupersededBy = unpackID(r.name()), unpackID(r.name()), unpackID(r.name())
+	}
+	if j.Key != nil {
+		j.Anchor = instant(j.anchor)
+	}
+	return r.err("job")
+}
+
+func (j *job) readBody(r *reader) {
+	if j.Key != nil {
+		copy(j.Digest[:], r.take(16))
+	}
+	flags := r.num(1)
+	if j.Key != nil {
+		j.KeyText = r.take(int(r.num(2)))
+	}
+	if flags&bodyMeta != 0 {
+		d := json.NewDecoder(strings.NewReader(r.take(int(r.num(3)))))
+		d.UseNumber()
+		if d.Decode(&j.Meta) != nil {
+			r.bad = true
+		}
+	}
+	if flags&bodyTags != 0 {
+		tags := reader{s: r.take(int(r.num(2)))}
+		for tags.s != "" {
+			j.Tags = append(j.Tags, tags.name())
+		}
+	}
+	if flags&bodyNilArgs == 0 {
+		j.Args = []byte(r.s)
+	}
+}
+
+// appendRest adds what follows the instants in the row of a new job.
+func appendRest(b []byte, r *onceq.NewRow, ref uint32) []byte {
+	b = binary.BigEndian.AppendUint32(b, ref)
+	b = append(b, nonce(r.Nonce)...)
+	if r.Claim != nil {
+		b = append(append(b, r.Claim.Key[:]...), r.Claim.Digest[:]...)
+	}
+	flags := byte(0)
+	if len(r.Meta) > 0 {
+		flags |= bodyMeta
+	}
+	if len(r.Tags) > 0 {
+		flags |= bodyTags
+	}
+	if r.Args == nil {
+		flags |= bodyNilArgs
+	}
+	b = append(b, flags)
+	if r.Claim != nil {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(r.Claim.Text)))
+		b = append(b, r.Claim.Text...)
+	}
+	if len(r.Meta) > 0 {
+		n := len(r.Meta)
+		b = append(append(b, byte(n>>16), byte(n>>8), byte(n)), r.Meta...)
+	}
+	if len(r.Tags) > 0 {
+		var tags []byte
+		for _, t := range r.Tags {
+			tags = putName(tags, t)
+		}
+		b = binary.BigEndian.AppendUint16(b, uint16(len(tags)))
+		b = append(b, tags...)
+	}
+	return append(b, r.Args...)
+}
+
+// nonce is what is kept of a nonce: it is compared with those of the same ID only.
+func nonce(n [16]byte) []byte {
+	a, b := binary.LittleEndian.Uint64(n[:8]), binary.LittleEndian.Uint64(n[8:])
+	return binary.LittleEndian.AppendUint64(nil, mix(a)^b)
+}
+
+// mix scrambles a number so that each bit of it tells on each of the result (MurmurHash3's finalizer).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
+}
+
+// heldKey reads a key's row; holder is its job, nil where that is gone.
+func heldKey(key onceq.Key, row string, holder *job) (*onceq.HeldKey, error) {
+	r := reader{s: row}
+	h := &onceq.HeldKey{Key: key}
+	form := r.num(1)
+	if form == 0 {
+		h.Holder = unpackID(r.s)
+	} else {
+		pending := onceq.Until(r.num(1))
+		h.FreesAt, h.Since = instant(r.instant()), instant(r.instant())
+		h.Holder, h.Waiter = unpackID(r.name()), unpackID(r.name())
+		h.FreesWhen = pending.String()
+	}
+	if form == 2 {
+		h.Gone = true
+		h.Kind, h.Queue = r.name(), r.name()
+		if s := r.num(1); s < stAvailable {
+			h.State = states[s]
+		}
+		copy(h.Digest[:], r.take(16))
+		h.Text = r.s
+		return h, r.err("key")
+	}
+	if holder == nil {
+		return nil, fmt.Errorf("redisstore: the holder %q of key %s is not there", h.Holder, key)
+	}
+	if form == 0 {
+		h.Since, h.FreesWhen = holder.EnqueuedAt, holder.Hold.Until.String()
+	}
+	if h.FreesWhen == onceq.UntilDue.String() && holder.due {
+		h.FreesWhen = "" // due is a question: it has come, and only Window holds
+	}
+	h.Kind, h.Queue, h.Text, h.State, h.Digest = holder.Kind, holder.Queue, holder.KeyText, holder.State, holder.Digest
+	return h, r.err("key")
+}
+
+// packError is how the error of a run is sent.
+func packError(f *onceq.Finish) []byte {
+	if f.Error == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	for _, s := range []string{f.Error, f.Stack} {
+		_ = binary.Write(&b, binary.BigEndian, uint32(len(s)))
+		b.WriteString(s)
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,443 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/onceq/onceq"
+)
+
+// Modes of a row, see enqueue.lua.
+const (
+	modeMeek     = 0 // due now, held until an event, and it writes to nobody
+	modePlain    = 1 // the same, but it may write to whom it meets
+	modeGeneral  = 2
+	modeFollower = 3
+)
+
+// share is what one script call takes of a batch.
+type share struct {
+	trip
+	rows []int // their places in the batch
+}
+
+// Enqueue accepts rows, in shares of at most 200 of one partition. Each share is atomic. Where some were done and some were not, the results have
+// those that were, and the error is uncertain and names the others.
+func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	if s.closed.Load() {
+		return nil, onceq.ErrClosed
+	}
+	if len(rows) == 0 {
+		return nil, ctx.Err()
+	}
+	byPart, err := s.spread(rows)
+	if err != nil {
+		return nil, err
+	}
+	var shares []*share
+	for p, places := range byPart {
+		for len(places) > 0 {
+			n := min(len(places), perScript)
+			shares = append(shares, s.share(p, rows, places[:n], false))
+			places = places[n:]
+		}
+	}
+	results := make([]onceq.EnqueueResult, len(rows))
+	first, again := s.enqueueShares(ctx, rows, shares, results)
+	if len(again) > 0 { // followers whose ID, or whose leader's, was taken: they are judged by themselves
+		shares = shares[:0]
+		for _, i := range again {
+			p, _ := s.where(&rows[i])
+			shares = append(shares, s.share(p, rows, []int{i}, true))
+		}
+		err, _ := s.enqueueShares(ctx, rows, shares, results)
+		first = errors.Join(first, err)
+	}
+	if first == nil {
+		return results, nil
+	}
+	var open []int
+	for i := range results {
+		if results[i].Job == nil {
+			open = append(open, i)
+		}
+	}
+	if len(open) == len(rows) && !errors.Is(first, onceq.ErrUncertain) {
+		return nil, first
+	}
+	return results, fmt.Errorf("rows %s of %d: %w", ranges(open), len(rows), uncertain(first))
+}
+
+// ranges writes indexes as "0-199, 400".
+func ranges(indexes []int) string {
+	text := ""
+	for i := 0; i < len(indexes); {
+		k := i
+		for k+1 < len(indexes) && indexes[k+1] == indexes[k]+1 {
+			k++
+		}
+		if text != "" {
+			text += ", "
+		}
+		if len(text) > 200 {
+			return text + "…"
+		}
+		if text += fmt.Sprint(indexes[i]); k > i {
+			text += fmt.Sprintf("-%d", indexes[k])
+		}
+		i = k + 1
+	}
+	return text
+}
+
+// spread finds the partition of each row.
+func (s *Store) spread(rows []onceq.NewRow) ([][]int, error) {
+	byPart := make([][]int, len(s.parts))
+	if len(s.parts) == 1 {
+		all := make([]int, len(rows))
+		for i := range all {
+			all[i] = i
+		}
+		byPart[0] = all
+		return byPart, nil
+	}
+	for i := range rows {
+		p, err := s.where(&rows[i])
+		if err != nil {
+			return nil, err
+		}
+		byPart[p] = append(byPart[p], i)
+	}
+	return byPart, nil
+}
+
+// plain reports whether a row is due now and holds until an event.
+func plain(r *onceq.NewRow) bool {
+	if r.Delay != 0 || !r.RunAt.IsZero() {
+		return false
+	}
+	if r.Claim == nil {
+		return true
+	}
+	h := &r.Claim.Hold
+	return h.Until != onceq.UntilDue && h.Until != onceq.UntilWindowEnds && h.TTL == 0
+}
+
+// share makes the arguments of a script call. alone says that no row follows another.
+func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *share {
+	sh := &share{trip: trip{script: luaEnqueue, part: part}, rows: places}
+	mode := make([]byte, len(places))
+	leader := make([]int, len(places))
+	modes(rows, places, mode, leader, alone)
+
+	queues, queueNo := []any(nil), map[string]byte{}
+	contents, profileNo := []any(nil), map[string]byte{}
+	size := 0
+	for _, i := range places {
+		r := &rows[i]
+		size += 150 + len(r.Args) + len(r.Meta) + len(r.ID)
+		if r.Claim != nil {
+			size += len(r.Claim.Text)
+		}
+	}
+	buf := make([]byte, 0, size) // all the arguments, one after another
+	args := make([]any, 3, 3+4*len(places)+8)
+	content := make([]byte, 0, 128)
+	for k, i := range places {
+		r := &rows[i]
+		if mode[k] == modeFollower {
+			at := len(buf)
+			buf = append(buf, 0, 0, modeFollower, 0, 0, byte((leader[k]+1)>>8), byte(leader[k]+1))
+			args = append(args, packID(r.ID), "", buf[at:len(buf):len(buf)], "")
+			continue
+		}
+		q, ok := queueNo[r.Queue]
+		if !ok {
+			q = byte(len(queues) + 1)
+			queueNo[r.Queue], queues = q, append(queues, r.Queue)
+		}
+		content = appendProfile(content[:0], r)
+		p, ok := profileNo[string(content)]
+		if !ok {
+			p = byte(len(contents)/2 + 1)
+			name := string(content)
+			profileNo[name], contents = p, append(contents, string(binary.BigEndian.AppendUint32(nil, refOf(content))), name)
+		}
+		var key any = ""
+		a := byte(stScheduled)
+		if r.Claim != nil {
+			key = r.Claim.Key[:]
+			a |= headKey
+		}
+		at := len(buf)
+		buf = append(buf, a, byte(r.Priority)|headNow, mode[k], q, p, 0, 0)
+		if r.RunAt.IsZero() {
+			buf = putMilli(append(buf, 0), r.Delay)
+		} else {
+			buf = put48(append(buf, 1), min(max(r.RunAt.UnixMilli(), 0), never-1))
+		}
+		re := &r.Reactions
+		buf = append(buf, byte(re.Scheduled), byte(re.Available), byte(re.Retryable), byte(re.Running), byte(re.Ended), byte(r.Write))
+		buf = putMilli(buf, r.MaxWait)
+		rest := len(buf)
+		buf = appendRest(buf, r, binary.BigEndian.Uint32([]byte(contents[2*p-2].(string))))
+		args = append(args, packID(r.ID), key, buf[at:rest:rest], buf[rest:len(buf):len(buf)])
+	}
+	args[0], args[1], args[2] = len(queues), len(contents)/2, len(places)
+	sh.args = make([]any, 0, len(args)+len(queues)+len(contents))
+	sh.args = append(append(append(append(sh.args, args[:3]...), queues...), contents...), args[3:]...)
+	return sh
+}
+
+// modes says for each row of a share how simple it is. Rows that share an ID, and rows that share a key with one that writes, are judged
+// one after another; the others that share a key follow the first of them.
+func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) {
+	for k, i := range places {
+		r := &rows[i]
+		switch {
+		case !plain(r):
+			mode[k] = modeGeneral
+		case r.Reactions.Writes():
+			mode[k] = modePlain
+		}
+	}
+	if len(places) == 1 {
+		return
+	}
+	byKey := make(map[onceq.Key]int, len(places))
+	byID := make(map[string]int, len(places))
+	var hard map[onceq.Key]bool
+	harden := func(k int) {
+		r := &rows[places[k]]
+		mode[k] = modeGeneral
+		if r.Claim != nil {
+			if hard == nil {
+				hard = map[onceq.Key]bool{}
+			}
+			hard[r.Claim.Key] = true
+		}
+	}
+	for k, i := range places {
+		r := &rows[i]
+		if first, ok := byID[r.ID]; ok {
+			harden(k)
+			harden(first)
+		} else {
+			byID[r.ID] = k
+		}
+		if r.Claim == nil {
+			continue
+		}
+		first, ok := byKey[r.Claim.Key]
+		switch {
+		case !ok:
+			byKey[r.Claim.Key] = k
+		case mode[first] == modeMeek && !r.Reactions.Writes() && !alone:
+			mode[k], leader[k] = modeFollower, first
+		default:
+			harden(k)
+			harden(first)
+		}
+	}
+	if hard == nil {
+		return
+	}
+	for k, i := range places {
+		if c := rows[i].Claim; c != nil && hard[c.Key] {
+			mode[k] = modeGeneral
+		}
+	}
+}
+
+// enqueueShares sends shares and fills in their results. It returns the first error, and the followers that have to go by themselves.
+func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares []*share, results []onceq.EnqueueResult) (first error, again []int) {
+	trips := make([]*trip, len(shares))
+	for i := range shares {
+		trips[i] = &shares[i].trip
+	}
+	first = s.do(ctx, trips...)
+	for _, sh := range shares {
+		if sh.err != nil {
+			continue
+		}
+		for k, i := range sh.rows {
+			follower, err := s.enqueued(ctx, rows, sh, k, results)
+			if err != nil {
+				first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err, onceq.ErrUncertain))
+			}
+			if follower {
+				again = append(again, i)
+			}
+		}
+	}
+	return first, again
+}
+
+var outcomes = [...]onceq.Outcome{onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded}
+
+// enqueued reads the answer for the k-th row of a share. again says that it has to be sent by itself.
+func (s *Store) enqueued(ctx context.Context, rows []onceq.NewRow, sh *share, k int, results []onceq.EnqueueResult) (again bool, err error) {
+	r, result := &rows[sh.rows[k]], &results[sh.rows[k]]
+	if k >= len(sh.reply) {
+		return false, errors.New("the answer is too short")
+	}
+	switch v := sh.reply[k].(type) {
+	case int64:
+		switch v {
+		case 1:
+			*result = inserted(r, sh.now)
+			return false, nil
+		case 5:
+			leader := binary.BigEndian.Uint16(sh.args[len(sh.args)-4*(len(sh.rows)-k)+2].([]byte)[5:]) - 1
+			*result = followed(r, results[sh.rows[leader]])
+			return false, nil
+		}
+		return true, nil
+	case []any:
+		return false, s.met(ctx, r, sh, v, result)
+	}
+	return false, fmt.Errorf("the answer is %T", sh.reply[k])
+}
+
+// inserted is the answer for a new job: all of it is known here but the clock.
+func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
+	runAt := now + r.Delay.Milliseconds()
+	if !r.RunAt.IsZero() {
+		runAt = max(now, r.RunAt.UnixMilli())
+	}
+	j := &onceq.JobRow{ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: append([]byte{}, r.Args...), Encoding: r.Encoding, Tags: append([]string(nil), r.Tags...),
+		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention,
+		Origin: onceq.Inserted, EnqueuedAt: instant(now), RunAt: instant(runAt)}
+	if r.Args == nil {
+		j.Args = nil
+	}
+	if runAt <= now {
+		j.State = onceq.Available
+	}
+	if len(r.Meta) > 0 {
+		j.Meta = readMeta(string(r.Meta))
+	}
+	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j}
+	if c := r.Claim; c != nil {
+		key := c.Key
+		anchor := c.Hold.AnchorAt(now, runAt)
+		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &key, c.Text, c.Hold, c.Digest, instant(anchor)
+		if frees := c.Hold.FreesAt(anchor, runAt); frees > now {
+			result.FreesAt = frees
+		}
+	}
+	return result
+}
+
+// followed is the answer for a row that met the same key as its leader in the same instant.
+func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
+	result := onceq.EnqueueResult{Outcome: onceq.Skipped}
+	if r.Reactions.Refuses() {
+		result.Outcome = onceq.Rejected
+	}
+	if leader.Job == nil {
+		return result // its answer could not be read
+	}
+	job := *leader.Job
+	result.Job = &job
+	var c onceq.Conflict
+	if leader.Conflict != nil {
+		c = *leader.Conflict
+	} else {
+		c = onceq.Conflict{By: "key", Key: r.Claim.Key, Text: job.KeyText, Holder: job.ID, State: job.State, Since: job.EnqueuedAt,
+			FreesAt: instant(leader.FreesAt), FreesWhen: job.Hold.Until.String()}
+	}
+	c.ArgsDiffer = job.Digest != r.Claim.Digest
+	result.Conflict = &c
+	return result
+}
+
+// met reads the answer for a row that met a job.
+func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, result *onceq.EnqueueResult) error {
+	now := sh.now
+	read := func(id string, v any) (*job, error) { return s.readTriple(ctx, sh.part, id, v, now) }
+	switch code := number(v[0]); {
+	case code == 2 && len(v) == 5: // its own echo
+		j, err := read(r.ID, v[2])
+		if err != nil {
+			return err
+		}
+		*result = onceq.EnqueueResult{Outcome: j.Origin, Job: &j.JobRow}
+		if j.Origin == onceq.Inserted {
+			if row := text(v[3]); row != "" {
+				if holder, frees := holds(row); holder == r.ID {
+					result.FreesAt = frees
+				}
+			}
+			return nil
+		}
+		c := &onceq.Conflict{By: "key", Key: *j.Key, Text: j.KeyText, Holder: j.Displaced, Since: j.EnqueuedAt}
+		old, err := read(j.Displaced, v[4])
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			c.State, c.Since, c.ArgsDiffer = old.State, old.EnqueuedAt, old.Digest != j.Digest
+		}
+		result.Conflict = c
+		return nil
+	case code == 3 && len(v) == 2:
+		j, err := read(r.ID, v[1])
+		if err != nil {
+			return err
+		}
+		*result = onceq.EnqueueResult{Outcome: onceq.Skipped, Job: &j.JobRow}
+		if r.Reactions.Refuses() || j.Kind != r.Kind {
+			result.Outcome = onceq.Rejected
+		}
+		result.Conflict = &onceq.Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.State, Since: j.EnqueuedAt}
+		return nil
+	case code == 4 && len(v) == 5:
+		row := text(v[2])
+		id, _ := holds(row)
+		holder, err := read(id, v[3])
+		if err != nil {
+			return err
+		}
+		held, err := heldKey(r.Claim.Key, row, holder)
+		if err != nil {
+			return err
+		}
+		outcome := number(v[1])
+		if outcome < 0 || int(outcome) >= len(outcomes) {
+			return fmt.Errorf("outcome %d", outcome)
+		}
+		*result = onceq.EnqueueResult{Outcome: outcomes[outcome], Conflict: held.Conflict(r.Claim.Digest)}
+		stands := v[4]
+		if list(stands) == nil {
+			if holder != nil {
+				result.Job = &holder.JobRow
+				return nil
+			}
+			key := r.Claim.Key
+			result.Job = &onceq.JobRow{ID: held.Holder, Kind: held.Kind, Queue: held.Queue, Key: &key, KeyText: held.Text, State: held.State}
+			return nil
+		}
+		j, err := read("", stands)
+		if err != nil {
+			return err
+		}
+		result.Job = &j.JobRow
+		return nil
+	}
+	return fmt.Errorf("the answer is %v", v[0])
+}
+
+// holds reads who holds a key by its row, and when a clock frees it.
+func holds(row string) (id string, frees int64) {
+	if row != "" && row[0] == 0 {
+		return unpackID(row[1:]), onceq.Never
+	}
+	r := reader{s: row}
+	r.num(2)
+	frees = r.instant()
+	r.num(6)
+	return unpackID(r.name()), frees
+}

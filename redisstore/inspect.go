@@ -1,0 +1,356 @@
+package redisstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/onceq/onceq"
+)
+
+// Get returns the jobs of these IDs.
+func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
+	if s.closed.Load() {
+		return nil, onceq.ErrClosed
+	}
+	shares := s.byID(luaGet, len(ids), func(i int) string { return ids[i] })
+	for _, sh := range shares {
+		sh.args = []any{len(sh.rows)}
+		for _, i := range sh.rows {
+			sh.args = append(sh.args, packID(ids[i]))
+		}
+	}
+	rows := make([]*onceq.JobRow, len(ids))
+	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
+		j, err := s.readTriple(ctx, sh.part, ids[i], sh.reply[k], sh.now)
+		if j != nil {
+			rows[i] = &j.JobRow
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// List goes through the jobs by ID, on all partitions at once. With a filter it looks at a bounded number of jobs for a page, so that
+// a page may be short, or empty, with a cursor.
+func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
+	if s.closed.Load() {
+		return onceq.JobPage{}, onceq.ErrClosed
+	}
+	after, filtered := packID(r.After), r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" || r.Filter.Key != nil
+	chunk := min(r.Limit, perScript)
+	if n := len(s.parts); n > 1 {
+		chunk = min(chunk, 2*r.Limit/n+10)
+	}
+	if filtered {
+		chunk = perScript
+	}
+	var page onceq.JobPage
+	for range 10 {
+		var trips []*trip
+		for p := range s.parts {
+			trips = append(trips, &trip{script: luaList, part: p, args: []any{after, chunk}})
+		}
+		if err := s.do(ctx, trips...); err != nil {
+			return onceq.JobPage{}, err
+		}
+		var all []*job
+		frontier := "" // below it not all partitions were looked through
+		for _, t := range trips {
+			for _, v := range t.reply[1:] {
+				j, err := s.readTriple(ctx, t.part, "", v, t.now)
+				if err != nil {
+					return onceq.JobPage{}, err
+				}
+				all = append(all, j)
+			}
+			if number(t.reply[0]) == 1 {
+				frontier = max(frontier, packID(all[len(all)-1].ID))
+			}
+		}
+		slices.SortFunc(all, func(a, b *job) int { return strings.Compare(packID(b.ID), packID(a.ID)) })
+		for i, j := range all {
+			id := packID(j.ID)
+			if id < frontier {
+				break
+			}
+			after = id
+			if !matches(&r.Filter, j) {
+				continue
+			}
+			page.Jobs = append(page.Jobs, &j.JobRow)
+			if len(page.Jobs) == r.Limit {
+				if i < len(all)-1 || frontier != "" {
+					page.Next = j.ID
+				}
+				return page, nil
+			}
+		}
+		if frontier == "" {
+			return page, nil
+		}
+	}
+	page.Next = unpackID(after)
+	return page, nil
+}
+
+func matches(f *onceq.JobFilter, j *job) bool {
+	return (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) && (f.Kind == "" || f.Kind == j.Kind) &&
+		(f.Key == nil || j.Key != nil && *f.Key == *j.Key)
+}
+
+// keyListing is a stretch of all keys, in order. Keys are kept in no order (an index of them would cost every job 120 bytes); a listing reads
+// them all, in small steps, and remembers the next keysAhead of them for the pages that follow.
+type keyListing struct {
+	mu       sync.Mutex
+	after    string // the stretch begins behind this key
+	keys     []string
+	complete bool // there is nothing behind it
+	at       time.Time
+}
+
+const (
+	keysAhead = 20_000
+	keysStale = time.Minute
+)
+
+// Keys returns held keys in their order. A key that was taken while a listing is under way may be missed.
+func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, error) {
+	if s.closed.Load() {
+		return onceq.KeyPage{}, onceq.ErrClosed
+	}
+	var page onceq.KeyPage
+	if r.Key != nil {
+		held, err := s.readKeys(ctx, []string{string(r.Key[:])})
+		if err == nil && (r.After == "" || r.Key.String() > r.After) && held[0] != nil && visible(&r.Filter, held[0]) {
+			page.Keys = held
+		}
+		return page, err
+	}
+	after := ""
+	if r.After != "" {
+		k, err := onceq.ParseKey(r.After)
+		if err != nil {
+			return page, err
+		}
+		after = string(k[:])
+	}
+	for range 20 {
+		names, more, err := s.keysAfter(ctx, after, perScript)
+		if err != nil {
+			return onceq.KeyPage{}, err
+		}
+		held, err := s.readKeys(ctx, names)
+		if err != nil {
+			return onceq.KeyPage{}, err
+		}
+		for i, h := range held {
+			after = names[i]
+			if h == nil || !visible(&r.Filter, h) {
+				continue
+			}
+			page.Keys = append(page.Keys, h)
+			if len(page.Keys) == r.Limit {
+				if more || i < len(names)-1 {
+					page.Next = h.Key.String()
+				}
+				return page, nil
+			}
+		}
+		if !more {
+			return page, nil
+		}
+	}
+	page.Next = onceq.Key([]byte(after)).String()
+	return page, nil
+}
+
+func visible(f *onceq.KeyFilter, h *onceq.HeldKey) bool {
+	return (!h.Inert || f.Inert) && (f.Queue == "" || f.Queue == h.Queue) && (f.Kind == "" || f.Kind == h.Kind)
+}
+
+// readKeys reads key rows; nil where there is none.
+func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey, error) {
+	byPart := make([][]int, len(s.parts))
+	for i, name := range names {
+		k := onceq.Key([]byte(name))
+		p := s.ofKey(&k)
+		byPart[p] = append(byPart[p], i)
+	}
+	var shares []*share
+	for p, places := range byPart {
+		if len(places) == 0 {
+			continue
+		}
+		sh := &share{trip: trip{script: luaKeys, part: p, args: []any{len(places)}}, rows: places}
+		for _, i := range places {
+			sh.args = append(sh.args, names[i])
+		}
+		shares = append(shares, sh)
+	}
+	held := make([]*onceq.HeldKey, len(names))
+	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
+		v := list(sh.reply[k])
+		if v == nil {
+			return nil
+		}
+		if len(v) != 3 {
+			return errors.New("redisstore: keys: the answer is too short")
+		}
+		id, _ := holds(text(v[1]))
+		holder, err := s.readTriple(ctx, sh.part, id, v[2], sh.now)
+		if err != nil {
+			return err
+		}
+		if held[i], err = heldKey(onceq.Key([]byte(names[i])), text(v[1]), holder); err != nil {
+			return err
+		}
+		held[i].Inert = number(v[0]) == 0
+		return nil
+	})
+	return held, err
+}
+
+// keysAfter returns up to n keys behind one, in order, and whether there are more.
+func (s *Store) keysAfter(ctx context.Context, after string, n int) (names []string, more bool, err error) {
+	l := &s.listing
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after == "" || after < l.after || time.Since(l.at) > keysStale || !l.complete && (len(l.keys) == 0 || after >= l.keys[len(l.keys)-1]) {
+		keys, complete, err := s.scanKeys(ctx, after)
+		if err != nil {
+			return nil, false, err
+		}
+		l.after, l.keys, l.complete, l.at = after, keys, complete, time.Now()
+	}
+	i, found := slices.BinarySearch(l.keys, after)
+	if found {
+		i++
+	}
+	names = l.keys[i:min(i+n, len(l.keys))]
+	return names, i+n < len(l.keys) || !l.complete, nil
+}
+
+// scanKeys reads all keys of all partitions, a thousand at a time, and keeps the first keysAhead behind one.
+func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, complete bool, err error) {
+	complete = true
+	trim := func(n int) {
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
+		if len(keys) > n {
+			keys, complete = keys[:n], false
+		}
+	}
+	for _, p := range s.parts {
+		cursor := uint64(0)
+		for {
+			fields, next, err := s.scan(ctx, p, cursor)
+			if err != nil {
+				return nil, false, fmt.Errorf("redisstore: list keys: %w", err)
+			}
+			for i := 0; i+1 < len(fields); i += 2 {
+				if len(fields[i]) == len(onceq.Key{}) && fields[i] > after {
+					keys = append(keys, fields[i])
+				}
+			}
+			if len(keys) > 3*keysAhead {
+				trim(keysAhead)
+			}
+			if cursor = next; cursor == 0 {
+				break
+			}
+		}
+	}
+	trim(keysAhead)
+	return keys, complete, nil
+}
+
+func (s *Store) scan(ctx context.Context, p *partition, cursor uint64) (fields []string, next uint64, err error) {
+	deadline := time.Now().Add(s.config.Patience)
+	for {
+		fields, next, err = s.client.HScan(ctx, p.hash(), cursor, "", 1000).Result()
+		if err == nil || errors.Is(err, redis.ErrClosed) || time.Now().After(deadline) || !sleep(ctx, 20*time.Millisecond) {
+			return fields, next, err
+		}
+	}
+}
+
+// Queues counts: every partition keeps the number of jobs of each queue in each state, and what is due is a count of an index's range.
+func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
+	if s.closed.Load() {
+		return nil, onceq.ErrClosed
+	}
+	infos := map[string]*onceq.QueueInfo{}
+	var todo []*trip
+	for p := range s.parts {
+		todo = append(todo, &trip{script: luaQueues, part: p, args: []any{"", 100}})
+	}
+	for len(todo) > 0 {
+		if err := s.do(ctx, todo...); err != nil {
+			return nil, err
+		}
+		var more []*trip
+		for _, t := range todo {
+			last := ""
+			for _, v := range t.reply[1:] {
+				q := list(v)
+				if len(q) != 10 {
+					return nil, errors.New("redisstore: queues: the answer is too short")
+				}
+				last = text(q[0])
+				info := infos[last]
+				if info == nil {
+					info = &onceq.QueueInfo{Name: last, Counts: map[onceq.State]int{}}
+					infos[last] = info
+				}
+				info.Paused = info.Paused || number(q[1]) == 1
+				for i, state := range onceq.States() {
+					if n := int(number(q[2+i])); n > 0 {
+						info.Counts[state] += n
+					}
+				}
+				if text(q[9]) != "" {
+					r := reader{s: text(q[9])}
+					if due := instant(r.instant()); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
+						info.OldestDue = due
+					}
+				}
+			}
+			if number(t.reply[0]) == 1 {
+				more = append(more, &trip{script: luaQueues, part: t.part, args: []any{last, 100}})
+			}
+		}
+		todo = more
+	}
+	var all []onceq.QueueInfo
+	for _, info := range infos {
+		if info.Paused || len(info.Counts) > 0 {
+			all = append(all, *info)
+		}
+	}
+	slices.SortFunc(all, func(a, b onceq.QueueInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// readMeta reads meta that a client encoded; nil where it is not a JSON object.
+func readMeta(s string) map[string]any {
+	var meta map[string]any
+	d := json.NewDecoder(bytes.NewReader([]byte(s)))
+	d.UseNumber()
+	if d.Decode(&meta) != nil {
+		return nil
+	}
+	return meta
+}

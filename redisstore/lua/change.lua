@@ -1,0 +1,138 @@
+-- change.lua is an operator's step.
+--
+-- ARGV  4 op (cancel, retry, run, delete, pause, resume, release), 5 '1' = without the key, 6 queue, 7 key
+--       8 states: one byte for each that is meant, as stored and 6 = available; '' = any
+--       9 IDs: how many follow
+-- reply after the three, for a queue: nothing; for a key: {code, job}; for each ID {code, job, key row, holder}
+--       code 0 = done, 1 = not found, 2 = refused, 3 = refused because it stands behind another, 4 = the key is held
+local op, withoutkey, queue, key, states, n = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+if not start({}) then return {ARGV[1], false} end
+local DONE, MISSING, REFUSED, BEHIND, HELD = 0, 1, 2, 3, 4
+local reply = {ARGV[1], now6, wokenlist}
+
+if op == 'pause' or op == 'resume' then
+  local q = qrow(queue)
+  if op == 'pause' then
+    qmade(queue).paused = 1
+  elseif q.no then
+    q.paused = 0
+    wake(queue)
+  end
+  qsave()
+  return reply
+end
+
+local m = model()
+local function triple(j) return {m.triple(j)} end
+
+if op == 'release' then
+  m.loadkeys({key})
+  local k = m.keyrow(key)
+  if not m.held(k) then
+    reply[4] = {MISSING, false}
+    return reply
+  end
+  m.settle(k)
+  local j = not k.gone and m.job(k.holder)
+  if j and j.behind ~= '' then
+    reply[4] = {BEHIND, {j.id, m.triple(j)}}
+  else
+    reply[4] = {DONE, false}
+    if j then
+      m.dirty(j)
+      j.keyless = true
+    end
+    m.release(k)
+  end
+  m.flush()
+  qsave()
+  return reply
+end
+
+local function shown(j)
+  if due(j) then return 6 end
+  return j.state
+end
+
+local function runnow(j)
+  if j.state > RETRYABLE then return REFUSED end
+  if j.behind ~= '' then return BEHIND end
+  if j.runat > now then m.moverun(j, now) end
+  return DONE
+end
+
+local ops = {run = runnow}
+
+function ops.cancel(j)
+  if j.state == RUNNING then
+    m.dirty(j)
+    j.cancel = true
+  elseif j.state == CANCELLED then
+    return DONE
+  elseif j.state > RUNNING then
+    return REFUSED
+  else
+    m.dirty(j)
+    m.finish(j, CANCELLED)
+    local woke = m.ended(j, false)
+    if woke then wake(woke) end
+    if j.prof.retention == 0 then m.remove(j, true) end
+  end
+  return DONE
+end
+
+function ops.retry(j)
+  if j.state == RETRYABLE then return runnow(j) end
+  if j.state <= RUNNING then return REFUSED end
+  m.dirty(j)
+  if j.key then
+    local k = m.keyrow(j.key)
+    local held = m.held(k)
+    local own = held and k.holder == j.id and not k.gone and k.next == ''
+    if held and not own and not withoutkey then
+      local shownkey, holder = m.kview(k)
+      return HELD, m.krow(shownkey), holder and triple(holder) or false
+    elseif held and not own then
+      j.keyless = true
+    else
+      local since = own and k.since or now
+      j.keyless, j.anchor, j.runat = false, now, now
+      m.take(j)
+      m.keyof[j.key].since = since
+    end
+  end
+  j.state, j.runat, j.max = SCHEDULED, now, max(j.max, j.attempt + 1)
+  j.finished, j.worker, j.superseded, j.cancel = 0, '', '', false
+  wake(j.prof.queue)
+  return DONE
+end
+
+function ops.delete(j)
+  if j.state == RUNNING then return REFUSED end
+  local before = triple(j)
+  m.dirty(j)
+  local woke = m.ended(j, true)
+  if woke then wake(woke) end
+  m.remove(j, false)
+  return DONE, before
+end
+
+local ids = {}
+for i = 1, n do ids[i] = ARGV[9 + i] end
+m.loadwith(ids)
+for i, id in ipairs(ids) do
+  local j = m.job(id)
+  if not j or states ~= '' and not states:find(char(shown(j)), 1, true) then
+    reply[3 + i] = {MISSING, false, false, false}
+  else
+    local code, a, b = ops[op](j)
+    if code == HELD then
+      reply[3 + i] = {code, triple(j), a, b}
+    else
+      reply[3 + i] = {code, a or triple(j), false, false}
+    end
+  end
+end
+m.flush()
+qsave()
+return reply

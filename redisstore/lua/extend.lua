@@ -1,0 +1,67 @@
+-- extend.lua is a worker's heartbeat.
+--
+-- ARGV  4 worker, 5 lease in milliseconds (0 = it takes leave), 6 fetches done, 7 '1' = go on with a heartbeat that had more to hand back
+--       8 runs: how many follow: for each the run (5 bytes) and the ID
+-- reply after the three: for each run '' or 'l' (lost) or 's' (to stop); then how many were handed back; then 1 where there is more to do
+local worker, lease, done, again, n = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local got = start({'k' .. worker})
+if not got then return {ARGV[1], false} end
+local m = model()
+local reply, inhand, ids = {ARGV[1], now6, wokenlist}, {}, {}
+for i = 1, n do ids[i] = sub(ARGV[8 + i], 6) end
+m.load(ids)
+for i = 1, n do
+  local run, j = unpk('>I5', ARGV[8 + i]), m.job(ids[i])
+  local answer = ''
+  if not j or j.state ~= RUNNING or j.run ~= run or j.worker ~= worker then
+    answer = 'l'
+  else
+    if j.cancel then answer = 's' end
+    inhand[ids[i]] = true
+  end
+  reply[3 + i] = answer
+end
+
+-- What runs for this worker and is not in its hands goes back.
+local LIMIT = 200
+local range = 'r' .. pack('>Bc0', #worker, worker)
+local from, stop = '[' .. range, '(' .. range .. pack('>I6', done + 1)
+if lease == 0 then stop = '[' .. range .. string.rep('\255', 7) end
+local back, more = {}, 0
+while more == 0 do
+  local chunk = call('ZRANGEBYLEX', ix, from, stop, 'LIMIT', 0, 1000)
+  for _, member in ipairs(chunk) do
+    local id = sub(member, #range + 7)
+    if lease == 0 or not inhand[id] then
+      if #back == LIMIT then
+        more = 1
+        break
+      end
+      back[#back + 1] = id
+    end
+  end
+  if #chunk < 1000 then break end
+  from = '(' .. chunk[1000]
+end
+m.loadwith(back)
+for _, id in ipairs(back) do
+  m.finishrun(m.job(id), '', SCHEDULED, 0, true, '')
+end
+m.flush()
+
+local leaseends, beat, token, last = 0, 0, string.rep('\0', 8), 0
+if got[1] then leaseends, beat, token, last = unpk('>I6I6c8I6', got[1]) end
+local member = 'l' .. pack('>I6', leaseends) .. worker
+if lease == 0 then
+  if got[1] then
+    call('ZREM', ix, member)
+    call('HDEL', meta, 'k' .. worker)
+  end
+elseif again ~= '1' then
+  metaset[1], metaset[2] = 'k' .. worker, pack('>I6I6c8I6', now + lease, beat + 1, token, last)
+  if got[1] then call('ZREM', ix, member) end
+  call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
+end
+qsave()
+reply[4 + n], reply[5 + n] = #back, more
+return reply

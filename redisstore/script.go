@@ -1,0 +1,312 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/onceq/onceq"
+)
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// script is one of the files in lua/, behind lib.lua. Each says in its header what it takes and answers.
+type script struct {
+	name, source, sha string
+	writes            bool
+}
+
+func load(name string, writes bool) *script {
+	var source string
+	for _, file := range []string{"lib", name} {
+		b, err := luaFiles.ReadFile("lua/" + file + ".lua")
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		source += string(b)
+	}
+	sum := sha1.Sum([]byte(source))
+	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:]), writes: writes}
+}
+
+var (
+	luaInit    = load("init", true)
+	luaEnqueue = load("enqueue", true)
+	luaFetch   = load("fetch", true)
+	luaFinish  = load("finish", true)
+	luaExtend  = load("extend", true)
+	luaChange  = load("change", true)
+	luaSweep   = load("sweep", true)
+	luaLost    = load("lost", true)
+	luaAwait   = load("await", true)
+	luaGet     = load("get", false)
+	luaList    = load("list", false)
+	luaKeys    = load("keys", false)
+	luaQueues  = load("queues", false)
+)
+
+// perScript is how many jobs of a partition one script call takes: the server does nothing else meanwhile.
+const perScript = 200
+
+// call is a command that the client library never sends a second time by itself: what may have been done is for the store to judge.
+type call struct{ *redis.Cmd }
+
+// NoRetry is true.
+func (call) NoRetry() bool { return true }
+
+// trip is one script call on one partition.
+type trip struct {
+	script *script
+	part   int
+	args   []any // behind token, sender and channel
+
+	token string
+	reply []any // behind token, now and the queues that were woken
+	now   int64
+	err   error
+}
+
+func newToken() string {
+	return string(binary.LittleEndian.AppendUint64(nil, rand.Uint64()))
+}
+
+// head is how many arguments stand before those of a script: command, script, keys and what lib.lua lists.
+const head = 2 + 1 + 4 + 3
+
+// errSetUp says that a partition is not set up (any more).
+var errSetUp = errors.New("redisstore: the partition is not set up")
+
+// do makes script calls, in one trip of the network where it can, and fills in their replies. What is definite and passes by itself (a
+// server that loads, is busy, fails over, moves the slot) is tried again for as long as ctx and Config.Patience allow.
+// It returns the first error.
+func (s *Store) do(ctx context.Context, trips ...*trip) error {
+	var over error
+	if over = ctx.Err(); s.closed.Load() {
+		over = onceq.ErrClosed
+	}
+	for _, t := range trips {
+		t.token, t.err = newToken(), over
+	}
+	if over != nil {
+		return over
+	}
+	deadline := time.Now().Add(s.config.Patience)
+	todo := trips
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+		s.send(ctx, todo)
+		var again []*trip
+		for _, t := range todo {
+			if transient(t.err) || t.err != nil && !t.script.writes && !definite(t.err) && ctx.Err() == nil {
+				again = append(again, t)
+			}
+		}
+		if len(again) == 0 || time.Now().Add(wait).After(deadline) || !sleep(ctx, wait) {
+			break
+		}
+		todo = again
+	}
+	var first error
+	for _, t := range trips {
+		if t.err == nil {
+			continue
+		}
+		if !definite(t.err) && t.script.writes {
+			t.err = fmt.Errorf("redisstore: %s: %w (%w)", t.script.name, t.err, onceq.ErrUncertain)
+		} else {
+			t.err = fmt.Errorf("redisstore: %s: %w", t.script.name, t.err)
+		}
+		if first == nil || errors.Is(t.err, onceq.ErrUncertain) && !errors.Is(first, onceq.ErrUncertain) {
+			first = t.err
+		}
+	}
+	return first
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// send makes each call once; twice where the script or the partition has to be brought there first, which is definite.
+func (s *Store) send(ctx context.Context, trips []*trip) {
+	s.exchange(ctx, trips, false)
+	var unset, unknown []*trip
+	for _, t := range trips {
+		switch {
+		case t.err == errSetUp:
+			unset = append(unset, t)
+		case t.err != nil && redis.HasErrorPrefix(t.err, "NOSCRIPT"):
+			unknown = append(unknown, t)
+		}
+	}
+	if len(unknown) > 0 {
+		s.exchange(ctx, unknown, true)
+		for _, t := range unknown {
+			if t.err == errSetUp {
+				unset = append(unset, t)
+			}
+		}
+	}
+	if len(unset) > 0 {
+		var inits []*trip
+		done := map[int]bool{}
+		for _, t := range unset {
+			if !done[t.part] {
+				done[t.part] = true
+				inits = append(inits, s.initTrip(t.part))
+			}
+		}
+		s.exchange(ctx, inits, true)
+		for _, i := range inits {
+			if err := s.checkInit(i); err != nil {
+				for _, t := range unset {
+					if t.part == i.part {
+						t.err = err
+					}
+				}
+				return
+			}
+		}
+		s.config.Logger.Warn("redisstore: the data of this namespace was gone and it begins anew: was the server flushed, or did it start without its files?",
+			"namespace", s.config.Namespace, "partitions", len(inits))
+		s.exchange(ctx, unset, true)
+	}
+}
+
+// exchange sends the calls and reads the replies, once.
+func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
+	calls := make([]call, len(trips))
+	for i, t := range trips {
+		t.err = nil
+		args := make([]any, head, head+len(t.args))
+		args[0], args[1] = "evalsha", t.script.sha
+		if whole {
+			args[0], args[1] = "eval", t.script.source
+		}
+		args[2] = 4
+		for k, key := range s.parts[t.part].keys {
+			args[3+k] = key
+		}
+		args[7], args[8], args[9] = t.token, s.sender, s.channel
+		calls[i] = call{redis.NewCmd(ctx, append(args, t.args...)...)}
+	}
+	if s.acks() && trips[0].script.writes {
+		s.acked(ctx, trips, calls)
+	} else if len(calls) == 1 {
+		_ = s.client.Process(ctx, calls[0]) // its error stands in the call
+	} else {
+		pipe := s.client.Pipeline()
+		for _, c := range calls {
+			_ = pipe.Process(ctx, c)
+		}
+		_, _ = pipe.Exec(ctx)
+	}
+	for i, t := range trips {
+		if t.err == nil || !errors.Is(t.err, errUnacknowledged) {
+			t.err = t.read(calls[i])
+		}
+	}
+	for _, t := range trips {
+		if t.err == nil && t.script != luaInit {
+			s.woke(t)
+		}
+	}
+}
+
+// read takes a reply apart. One that does not begin with the token of its request is somebody else's.
+func (t *trip) read(c call) error {
+	reply, err := c.Slice()
+	if err != nil {
+		return err
+	}
+	if len(reply) < 2 || reply[0] != any(t.token) {
+		return fmt.Errorf("the answer is not that of the request")
+	}
+	now, ok := reply[1].(string)
+	if !ok {
+		return errSetUp
+	}
+	if t.script == luaInit {
+		t.reply = reply[1:]
+		return nil
+	}
+	r := reader{s: now}
+	t.now, t.reply = r.num(6), reply[2:]
+	return nil
+}
+
+// woke passes on which queues got something due, to those of this process who wait for it.
+func (s *Store) woke(t *trip) {
+	queues, _ := t.reply[0].([]any)
+	for _, q := range queues {
+		name, _ := q.(string)
+		s.wakes.notify(name)
+	}
+	t.reply = t.reply[1:]
+}
+
+// definite reports whether the server, or the way to it, said that nothing happened.
+func definite(err error) bool {
+	var said redis.Error
+	var op *net.OpError
+	switch {
+	case err == nil, err == errSetUp, errors.Is(err, errDefinite):
+		return true
+	case errors.Is(err, errUnacknowledged):
+		return false
+	case errors.As(err, &said):
+		return true // a script checks first and writes last: no error comes after its first write
+	case errors.As(err, &op) && op.Op == "dial":
+		return true
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed):
+		return true
+	}
+	return false
+}
+
+var errDefinite = errors.New("nothing was sent")
+
+// passing are the answers of a server that will do it later.
+var passing = []string{"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED", "ASK", "ERR max number of clients"}
+
+// transient reports whether nothing happened and trying again may help.
+func transient(err error) bool {
+	if err == nil || !definite(err) || errors.Is(err, redis.ErrClosed) || errors.Is(err, errDefinite) {
+		return false
+	}
+	var said redis.Error
+	if !errors.As(err, &said) {
+		return err != errSetUp
+	}
+	for _, prefix := range passing {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "-READONLY ") // as 6.2 says it from inside a script
+}
+
+// text and list read a value of a reply.
+func text(v any) string { s, _ := v.(string); return s }
+func list(v any) []any  { l, _ := v.([]any); return l }
+func number(v any) int64 {
+	n, _ := v.(int64)
+	return n
+}

@@ -1,0 +1,105 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// examine looks at the server, or at each master of a cluster, and refuses what would break a promise.
+func (s *Store) examine(ctx context.Context) error {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		server, err := s.examineNode(ctx, s.client, "the server")
+		s.server = server
+		return err
+	}
+	var mu sync.Mutex
+	var errs []error
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		server, err := s.examineNode(ctx, node, "node "+node.Options().Addr)
+		mu.Lock()
+		defer mu.Unlock()
+		s.server = server + " (cluster)"
+		if err != nil {
+			errs = append(errs, err)
+		}
+		return nil
+	})
+	if len(errs) > 0 {
+		return errs[0]
+	}
+	if err != nil {
+		return fmt.Errorf("redisstore: look at the cluster: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which string) (server string, err error) {
+	info, err := node.Info(ctx).Result()
+	if err != nil {
+		return "", fmt.Errorf("redisstore: look at %s: %w", which, err)
+	}
+	about := readInfo(info)
+	version := about["redis_version"]
+	server = "Redis " + version
+	if v := about["valkey_version"]; v != "" {
+		server = "Valkey " + v
+	}
+	if !atLeast(version, 6, 2) {
+		return server, fmt.Errorf("redisstore: %s is %s: Redis 6.2 (or any Valkey) is the oldest that will do", which, server)
+	}
+	if s.config.AckAOF && !atLeast(version, 7, 2) {
+		return server, fmt.Errorf("redisstore: %s is %s: Config.AckAOF needs WAITAOF, which came with Redis 7.2", which, server)
+	}
+	if about["role"] == "slave" {
+		return server, fmt.Errorf("redisstore: %s is a replica (of %s:%s): name the master, or its Sentinels", which, about["master_host"], about["master_port"])
+	}
+	if _, single := s.client.(*redis.Client); single && about["cluster_enabled"] == "1" {
+		return server, fmt.Errorf("redisstore: %s is a node of a cluster: open it as redis+cluster://, or with a *redis.ClusterClient", which)
+	}
+	if policy := about["maxmemory_policy"]; policy != "" && policy != "noeviction" && !s.config.AllowEviction {
+		return server, fmt.Errorf("redisstore: %s has maxmemory-policy %s and would throw away jobs and keys when its memory is full: "+
+			"set `maxmemory-policy noeviction` there (or accept the loss with Config.AllowEviction)", which, policy)
+	}
+	if about["aof_enabled"] == "0" {
+		save, err := node.ConfigGet(ctx, "save").Result()
+		switch {
+		case err == nil && save["save"] == "":
+			s.config.Logger.Warn("redisstore: persistence is off: when the server stops, all jobs and keys are gone; set `appendonly yes`", "server", which)
+		case err == nil:
+			s.config.Logger.Info("redisstore: the append-only file is off: when the server is killed, what came after its last snapshot is gone", "server", which)
+		}
+	}
+	if s.config.AckAOF && about["aof_enabled"] == "0" {
+		return server, errors.New("redisstore: Config.AckAOF needs `appendonly yes` on " + which)
+	}
+	return server, nil
+}
+
+// readInfo reads the answer of INFO.
+func readInfo(info string) map[string]string {
+	about := map[string]string{}
+	for line := range strings.Lines(info) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			about[name] = value
+		}
+	}
+	return about
+}
+
+// atLeast compares a version; one that does not read as a version is taken for good.
+func atLeast(version string, major, minor int) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return true
+	}
+	a, errA := strconv.Atoi(parts[0])
+	b, errB := strconv.Atoi(parts[1])
+	return errA != nil || errB != nil || a > major || a == major && b >= minor
+}

@@ -1,0 +1,216 @@
+// Package redisstore is onceq's store on Redis 6.2 or later, or Valkey: a single server, one watched by Sentinels, or a cluster.
+//
+// A namespace lies in partitions, each of four keys under one hash tag; a job lies in the partition of its key, so every step on it is one
+// script on one slot: it happens as a whole or not at all, on a cluster too. What a partitioned store cannot do is to give a job of
+// a caller's own ID a key that lies elsewhere; it says so (see Place). A single server has one partition unless told otherwise.
+//
+// What is acknowledged is as durable as the server makes it: say `appendfsync always` and a killed server loses nothing; with `everysec` it
+// may lose the last two seconds or so; a failover to a replica may lose the tail that the replica did not have (see Config.AckReplicas).
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/onceq/onceq"
+)
+
+// Config is how a store is opened. The zero value is ready to use.
+type Config struct {
+	// Namespace is the prefix of all keys; "" = "onceq". Stores of one namespace on one server are one store.
+	Namespace string
+	// Partitions is into how many parts the jobs are spread; it is fixed at the first use of a namespace. 0 = as it is there, and for a new
+	// namespace 1 on a single server and DefaultClusterPartitions on a cluster.
+	Partitions int
+	// RetentionMax is how many finished jobs a partition keeps, whatever their retention says: beyond it the oldest that hold no key are
+	// pruned early, with a warning. 0 = DefaultRetentionMax.
+	RetentionMax int
+	// AllowEviction accepts a server that evicts keys when its memory is full. It may then lose all jobs and keys at once.
+	AllowEviction bool
+	// AckReplicas makes a step that writes wait (WAIT, or WAITAOF with AckAOF) until so many replicas have it. Where fewer do within
+	// AckTimeout the step has happened, and its error wraps onceq.ErrUncertain. It narrows what a failover can lose; it cannot exclude it.
+	AckReplicas int
+	// AckAOF makes a step that writes wait until it is in the server's append-only file on disk (WAITAOF; Redis 7.2 or later).
+	AckAOF bool
+	// AckTimeout is how long that may take; 0 = one second.
+	AckTimeout time.Duration
+	// Patience is how long a call goes on trying where the server says that nothing happened and that it may later: it starts, fails
+	// over, moves the partition, or cannot be reached. The caller's context ends it earlier. 0 = 10 seconds.
+	Patience time.Duration
+	Logger   *slog.Logger // nil = slog.Default()
+}
+
+// Defaults of a Config.
+const (
+	DefaultClusterPartitions = 24
+	DefaultRetentionMax      = 250_000
+	maxPartitions            = 1024
+)
+
+// Store is an onceq.Store on Redis. It is safe for concurrent use.
+type Store struct {
+	client  redis.UniversalClient
+	owned   bool // Close closes the client
+	config  Config
+	parts   []*partition
+	server  string // which and what version
+	sender  string // this process, eight bytes
+	channel string
+	closed  atomic.Bool
+	known   profiles
+	wakes   wakes
+	cursor  atomic.Uint32 // where the next fetch begins
+	listing keyListing
+}
+
+var _ interface {
+	onceq.Store
+	onceq.Waker
+	onceq.Placer
+	onceq.InFlighter
+	onceq.Checker
+} = (*Store)(nil)
+
+// New makes a store of the caller's own client: a *redis.Client (also a failover client) or a *redis.ClusterClient. Close leaves it open.
+func New(client redis.UniversalClient, config *Config) (*Store, error) {
+	return NewContext(context.Background(), client, config)
+}
+
+// NewContext is New with a context for the first look at the server.
+func NewContext(ctx context.Context, client redis.UniversalClient, config *Config) (*Store, error) {
+	s := &Store{client: client, sender: newToken()}
+	if config != nil {
+		s.config = *config
+	}
+	c := &s.config
+	if c.Namespace == "" {
+		c.Namespace = "onceq"
+	}
+	if strings.ContainsAny(c.Namespace, "{}") || len(c.Namespace) > 100 {
+		return nil, &onceq.InvalidError{Field: "Config.Namespace", Value: bound(c.Namespace), Rule: "must be at most 100 bytes, without { and }"}
+	}
+	if c.Partitions < 0 || c.Partitions > maxPartitions {
+		return nil, &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(c.Partitions), Rule: "must be 0 (as it is there) to " + strconv.Itoa(maxPartitions)}
+	}
+	if c.RetentionMax < 0 || c.AckReplicas < 0 {
+		return nil, &onceq.InvalidError{Field: "Config", Value: "", Rule: "must have no negative RetentionMax or AckReplicas"}
+	}
+	if c.RetentionMax == 0 {
+		c.RetentionMax = DefaultRetentionMax
+	}
+	if c.AckTimeout == 0 {
+		c.AckTimeout = time.Second
+	}
+	if c.Patience == 0 {
+		c.Patience = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if _, ring := client.(*redis.Ring); ring {
+		return nil, &onceq.InvalidError{Field: "client", Value: "*redis.Ring", Rule: "must be a *redis.Client or *redis.ClusterClient: a ring moves keys without their jobs"}
+	}
+	s.channel = c.Namespace + ":wake"
+	s.wakes.init(s)
+	if err := s.examine(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.setUp(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// setUp finds or makes the partitions.
+func (s *Store) setUp(ctx context.Context) error {
+	want := s.config.Partitions
+	if want == 0 {
+		want = 1
+		if _, cluster := s.client.(*redis.ClusterClient); cluster {
+			want = DefaultClusterPartitions
+		}
+	}
+	s.parts = partitions(s.config.Namespace, want)
+	first := s.initTrip(0)
+	if err := s.do(ctx, first); err != nil {
+		return err
+	}
+	var p, count int
+	if n, _ := fmt.Sscanf(text(first.reply[0]), "%d/%d", &p, &count); n != 2 || p != 0 || count < 1 || count > maxPartitions {
+		return fmt.Errorf("redisstore: what stands under namespace %q is not a store of this version (%q)", s.config.Namespace, text(first.reply[0]))
+	}
+	if count != want {
+		if s.config.Partitions != 0 {
+			return &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(s.config.Partitions), Rule: fmt.Sprintf(
+				"must be %d for namespace %q, or 0: the number of partitions is fixed at the first use. For another number take another namespace", count, s.config.Namespace)}
+		}
+		s.parts = partitions(s.config.Namespace, count)
+	}
+	var rest []*trip
+	for p := 1; p < len(s.parts); p++ {
+		rest = append(rest, s.initTrip(p))
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	if err := s.do(ctx, rest...); err != nil {
+		return err
+	}
+	for _, t := range rest {
+		if err := s.checkInit(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) initTrip(p int) *trip {
+	return &trip{script: luaInit, part: p, token: newToken(), args: []any{fmt.Sprintf("%d/%d", p, len(s.parts))}}
+}
+
+func (s *Store) checkInit(t *trip) error {
+	if t.err != nil {
+		return t.err
+	}
+	if at := text(t.reply[0]); at != t.args[0] {
+		return fmt.Errorf("redisstore: partition %v of namespace %q says that it is %s: %w", t.args[0], s.config.Namespace, at, errDefinite)
+	}
+	return nil
+}
+
+// InFlight is how many group commits a client has under way: while the server works on one the next is made.
+func (s *Store) InFlight() int { return 2 }
+
+// Partitions is into how many parts the jobs are spread.
+func (s *Store) Partitions() int { return len(s.parts) }
+
+// Server says which server it is, and what version.
+func (s *Store) Server() string { return s.server }
+
+// Close ends the subscription, and closes the client if Open made it.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return onceq.ErrClosed
+	}
+	s.wakes.close()
+	if s.owned {
+		return s.client.Close()
+	}
+	return nil
+}
+
+// uncertain marks an error of a step that was done in part.
+func uncertain(err error) error {
+	if errors.Is(err, onceq.ErrUncertain) {
+		return err
+	}
+	return fmt.Errorf("%w (%w: part of it was done)", err, onceq.ErrUncertain)
+}

@@ -1,0 +1,87 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/redistest"
+	"github.com/onceq/onceq/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// open opens a namespace; its clock is set by setClock.
+func open(t testing.TB, url string, c Config) *Store {
+	t.Helper()
+	if c.Logger == nil {
+		c.Logger = quiet
+	}
+	s, err := Open(context.Background(), url, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// namespace is a name that no other test uses.
+func namespace() string { return fmt.Sprintf("t%016x", rand.Uint64()) }
+
+// setClock makes the clock of a namespace stand still; the zero time lets it run.
+func setClock(t testing.TB, s *Store, at time.Time) {
+	t.Helper()
+	_, err := s.client.Pipelined(context.Background(), func(p redis.Pipeliner) error {
+		for _, part := range s.parts {
+			if at.IsZero() {
+				p.HDel(context.Background(), part.meta(), "clock")
+			} else {
+				p.HSet(context.Background(), part.meta(), "clock", at.UnixMilli())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// drop deletes a namespace.
+func drop(s *Store) {
+	for _, part := range s.parts {
+		s.client.Unlink(context.Background(), part.keys...)
+	}
+}
+
+func harness(t *testing.T, url string, c Config) storetest.Harness {
+	t.Helper()
+	c.Namespace = namespace()
+	s := open(t, url, c)
+	side := open(t, url, c)
+	t.Cleanup(func() { drop(side) })
+	return storetest.Harness{
+		Store:    s,
+		SetClock: func(at time.Time) { setClock(t, side, at) },
+		Open:     func() onceq.Store { return open(t, url, c) },
+	}
+}
+
+func TestStore(t *testing.T) {
+	url := redistest.URL(t)
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
+}
+
+func TestStoreInEightPartitions(t *testing.T) {
+	url := redistest.URL(t)
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
+}

@@ -1,0 +1,127 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/onceq/onceq"
+)
+
+// forms are the URLs that Open takes, for messages.
+const forms = "redis://[user:password@]host:port/db, rediss://…, unix:///path?db=0, redis+sentinel://h1:26379,h2:26379/master/db, redis+cluster://h1:6379,h2:6379"
+
+// Open connects to the server (or servers) that the URL names:
+//
+//	redis://[user:password@]host[:port][/db]       rediss:// for TLS
+//	unix:///path/to/redis.sock[?db=1]
+//	redis+sentinel://[user:password@]h1[:26379],h2,…/master[/db]      rediss+sentinel:// for TLS
+//	redis+cluster://[user:password@]h1[:6379],h2,…                    rediss+cluster:// for TLS
+//
+// The first and the second take the options of go-redis as a query. Close closes the connections.
+func Open(ctx context.Context, rawURL string, config *Config) (*Store, error) {
+	client, err := dial(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewContext(ctx, client, config)
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	s.owned = true
+	return s, nil
+}
+
+func dial(rawURL string) (redis.UniversalClient, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	switch {
+	case !ok:
+	case scheme == "redis" || scheme == "rediss" || scheme == "unix":
+		o, err := redis.ParseURL(rawURL)
+		if err != nil {
+			return nil, badURL(err.Error())
+		}
+		o.ContextTimeoutEnabled, o.MaxRetries, o.MaintNotificationsConfig = true, -1, quiet
+		return redis.NewClient(o), nil
+	case strings.HasSuffix(scheme, "+sentinel") || strings.HasSuffix(scheme, "+cluster"):
+		name, kind, _ := strings.Cut(scheme, "+")
+		if name != "redis" && name != "rediss" {
+			break
+		}
+		user, password := "", ""
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			u, err := url.Parse("x://" + rest[:at] + "@h")
+			if err != nil {
+				return nil, badURL("user and password must be URL-encoded")
+			}
+			user = u.User.Username()
+			password, _ = u.User.Password()
+			rest = rest[at+1:]
+		}
+		hosts, path, _ := strings.Cut(rest, "/")
+		var secure *tls.Config
+		if name == "rediss" {
+			secure = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		if kind == "cluster" {
+			if path != "" {
+				return nil, badURL("a cluster has no databases: leave /" + path + " away")
+			}
+			addrs, err := addresses(hosts, "6379")
+			if err != nil {
+				return nil, err
+			}
+			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Username: user, Password: password, TLSConfig: secure,
+				ContextTimeoutEnabled: true, MaxRedirects: 8, MaintNotificationsConfig: quiet}), nil
+		}
+		master, db, _ := strings.Cut(path, "/")
+		n := 0
+		if db != "" {
+			var err error
+			if n, err = strconv.Atoi(db); err != nil {
+				return nil, badURL("the database must be a number, not " + db)
+			}
+		}
+		if master == "" {
+			return nil, badURL("the name of the master is missing: redis+sentinel://host:26379/master")
+		}
+		addrs, err := addresses(hosts, "26379")
+		if err != nil {
+			return nil, err
+		}
+		return redis.NewFailoverClient(&redis.FailoverOptions{MasterName: master, SentinelAddrs: addrs, Username: user, Password: password, DB: n,
+			TLSConfig: secure, ContextTimeoutEnabled: true, MaxRetries: -1}), nil
+	}
+	return nil, badURL("")
+}
+
+func addresses(hosts, port string) ([]string, error) {
+	var all []string
+	for _, h := range strings.Split(hosts, ",") {
+		if h == "" {
+			return nil, badURL("a host is missing")
+		}
+		if !strings.Contains(h[strings.LastIndexByte(h, ']')+1:], ":") {
+			h += ":" + port
+		}
+		all = append(all, h)
+	}
+	return all, nil
+}
+
+// badURL never repeats the URL: it may contain a password.
+func badURL(why string) error {
+	rule := "must be one of " + forms
+	if why != "" {
+		rule = fmt.Sprintf("is not right (%s): it must be one of %s", why, forms)
+	}
+	return &onceq.InvalidError{Field: "store URL", Rule: rule}
+}
