@@ -1,0 +1,330 @@
+// Package pgtest gives tests a PostgreSQL server: the one that ONCEQ_TEST_POSTGRES names, or a private one on a free port of this machine,
+// in a temporary folder, that ends with the test binary.
+//
+//	func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
+//
+// Where there is none and none can be started a test that asks for it is skipped, and says so; with ONCEQ_TEST_REQUIRE=1 it fails.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// help is what to do where there is no server.
+const help = `no PostgreSQL server for tests: these tests need one.
+  Install it (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql),
+  it need not run: the tests start one of their own. Or name one: ONCEQ_TEST_POSTGRES=postgres://user@host/database.`
+
+// shared is the server of this test binary.
+var shared struct {
+	sync.Mutex
+	started bool
+	url     string
+	server  *Server
+	err     error
+}
+
+// Main wraps the tests of a package: it ends the shared server after them.
+func Main(m *testing.M) interface{ Run() int } { return run{m} }
+
+type run struct{ m *testing.M }
+
+func (r run) Run() int {
+	code := r.m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server != nil {
+		shared.server.Stop()
+	}
+	return code
+}
+
+// URL is a database that the tests of this binary share: keep to a schema of your own. The private server runs with fsync off; see Start
+// for one that can crash.
+func URL(t testing.TB) string {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.started {
+		shared.started = true
+		if shared.url = os.Getenv("ONCEQ_TEST_POSTGRES"); shared.url == "" {
+			if shared.server, shared.err = start("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"); shared.err == nil {
+				shared.url = shared.server.URL()
+			}
+		}
+	}
+	if shared.err != nil {
+		missing(t, shared.err)
+	}
+	return shared.url
+}
+
+// Start starts a server for one test, durable as by default, that the test may crash. More settings are given as "-c", "name=value".
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	s, err := start(settings...)
+	if err != nil {
+		missing(t, err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// missing skips a test so that it is noticed, or fails it.
+func missing(t testing.TB, err error) {
+	t.Helper()
+	if os.Getenv("ONCEQ_TEST_REQUIRE") != "" {
+		t.Fatalf("%s\n  %v", help, err)
+	}
+	once.Do(func() {
+		text := fmt.Sprintf("\n*** SKIPPED: %s\n*** (%v)\n\n", help, err)
+		os.Stderr.WriteString(text)
+		// `go test` keeps what a package that passes has written to itself; a terminal does not.
+		if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
+			_, _ = tty.WriteString(text)
+			_ = tty.Close()
+		}
+	})
+	t.Skipf("%s (%v)", help, err)
+}
+
+var once sync.Once
+
+// Server is a private server.
+type Server struct {
+	bin      string // where its programs are
+	folder   string
+	port     int
+	settings []string
+	as       *syscall.Credential // nil = this user
+
+	mu      sync.Mutex
+	process *os.Process // nil while it is down
+	ended   chan struct{}
+}
+
+// Programs returns the folder of PostgreSQL's programs on this machine, the newest version there is.
+func Programs() (string, error) {
+	var folders []string
+	if path, err := exec.LookPath("pg_config"); err == nil {
+		if out, err := exec.Command(path, "--bindir").Output(); err == nil {
+			folders = append(folders, strings.TrimSpace(string(out)))
+		}
+	}
+	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	slices.SortFunc(versions, func(a, b string) int { return versionOf(b) - versionOf(a) })
+	folders = append(folders, versions...)
+	more, _ := filepath.Glob("/usr/pgsql-*/bin")
+	folders = append(folders, more...)
+	folders = append(folders, "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql/bin", "/usr/local/opt/postgresql/bin", "/usr/bin", "/usr/local/bin")
+	for _, f := range folders {
+		if _, err := os.Stat(filepath.Join(f, "initdb")); err != nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(f, "postgres")); err == nil {
+			return f, nil
+		}
+	}
+	return "", errors.New("initdb and postgres are not in any of " + strings.Join(folders, ", "))
+}
+
+func versionOf(path string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	return n
+}
+
+func start(settings ...string) (s *Server, err error) {
+	s = &Server{settings: settings}
+	if s.bin, err = Programs(); err != nil {
+		return nil, err
+	}
+	if s.folder, err = os.MkdirTemp("", "onceq-postgres-"); err != nil {
+		return nil, err
+	}
+	if s.as, err = Unprivileged(); err == nil && s.as != nil {
+		err = os.Chown(s.folder, int(s.as.Uid), int(s.as.Gid))
+	}
+	if err != nil {
+		os.RemoveAll(s.folder)
+		return nil, err
+	}
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
+	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+	initdb.Dir = s.folder
+	if out, err := initdb.CombinedOutput(); err != nil {
+		os.RemoveAll(s.folder)
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	for range 3 { // the port may be taken before the server has it
+		if s.port, err = freePort(); err != nil {
+			break
+		}
+		if err = s.Start(); err == nil {
+			return s, nil
+		}
+	}
+	os.RemoveAll(s.folder)
+	return nil, err
+}
+
+// Unprivileged is a user for servers that root must not run; nil = this one will do.
+func Unprivileged() (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("root cannot run PostgreSQL, and there is neither a user postgres nor nobody")
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.folder, "data") }
+
+// Port is where it listens on 127.0.0.1, also after a restart.
+func (s *Server) Port() int { return s.port }
+
+// URL is its database "postgres".
+func (s *Server) URL() string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
+}
+
+// Start starts it (again) and waits until it answers.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process != nil {
+		return errors.New("it runs")
+	}
+	log, err := os.OpenFile(filepath.Join(s.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	args := append([]string{"-D", s.data(), "-p", strconv.Itoa(s.port), "-k", s.folder, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"}, s.settings...)
+	cmd := exec.Command(filepath.Join(s.bin, "postgres"), args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, s.folder
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT}
+	begun, ended := make(chan error), make(chan struct{})
+	go func() {
+		// The server ends when the thread that started it does: with this process, however that ends.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(ended)
+		err := cmd.Start()
+		begun <- err
+		if err == nil {
+			_ = cmd.Wait() // it is told to end, in all ways there are
+		}
+	}()
+	if err := <-begun; err != nil {
+		return err
+	}
+	s.process, s.ended = cmd.Process, ended
+	if err := s.answers(ended); err != nil {
+		_ = s.process.Kill() // it may have ended
+		<-ended
+		s.process = nil
+		text, _ := os.ReadFile(filepath.Join(s.folder, "log"))
+		return fmt.Errorf("%w\n%s", err, text[max(0, len(text)-2000):])
+	}
+	return nil
+}
+
+// answers waits until a connection can be made.
+func (s *Server) answers(ended chan struct{}) error {
+	var err error
+	for range 600 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		var conn *pgx.Conn
+		if conn, err = pgx.Connect(ctx, s.URL()); err == nil {
+			err = conn.Close(ctx)
+			cancel()
+			return err
+		}
+		cancel()
+		select {
+		case <-ended:
+			return errors.New("postgres ended")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("postgres does not answer: %w", err)
+}
+
+// Signal ends it in one way or another and waits until it has: SIGINT fast, SIGQUIT immediately (a crash, as far as its files go),
+// SIGKILL without a word.
+func (s *Server) Signal(sig syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return
+	}
+	pid := s.process.Pid
+	children := childrenOf(pid)
+	_ = s.process.Signal(sig) // it may have ended
+	<-s.ended
+	s.process = nil
+	if sig == syscall.SIGKILL {
+		for _, child := range children { // they notice by themselves; this is sooner
+			_ = syscall.Kill(child, syscall.SIGKILL)
+		}
+	}
+}
+
+// childrenOf are the processes that a server has started.
+func childrenOf(pid int) (all []int) {
+	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		for _, f := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
+}
+
+// Stop ends it for good.
+func (s *Server) Stop() {
+	s.Signal(syscall.SIGQUIT)
+	os.RemoveAll(s.folder)
+}

@@ -1,0 +1,121 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/onceq/onceq"
+)
+
+// refusals are why change_v1 refused, by its outcome.
+var refusals = map[int]string{
+	2: "cannot be cancelled: the job has ended",
+	3: "cannot be run now: only a waiting job can; a finished one can be retried",
+	4: "cannot be run now: the job stands behind the run of %s and is due when that has ended",
+	5: "cannot be retried: only a finished or a retryable job can",
+	7: "cannot be deleted: cancel the job first, and delete it when its run has ended",
+}
+
+// Change is an operator's step.
+func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("change", err)
+	}
+	defer leave()
+	var results []onceq.ChangeResult
+	switch c.Op {
+	case onceq.OpPause:
+		results = make([]onceq.ChangeResult, 1)
+		err = s.retry(ctx, true, func() error { return s.query(ctx, s.sql.pause, nil, c.Queue) })
+	case onceq.OpResume:
+		results = make([]onceq.ChangeResult, 1)
+		err = s.retry(ctx, true, func() error { return s.query(ctx, s.sql.resume, nil, c.Queue) })
+		if err == nil {
+			s.waker.tell(map[string]bool{c.Queue: true})
+		}
+	case onceq.OpRelease:
+		results, err = s.release(ctx, c.Key)
+	case onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete:
+		results, err = s.changeJobs(ctx, c)
+	default:
+		err = &onceq.InvalidError{Field: "op", Value: fmt.Sprint(c.Op), Rule: "must be one of the operations"}
+	}
+	if err != nil {
+		return nil, s.wrap("change", err)
+	}
+	return results, nil
+}
+
+func (s *Store) release(ctx context.Context, key onceq.Key) (results []onceq.ChangeResult, err error) {
+	err = s.retry(ctx, false, func() error {
+		results = make([]onceq.ChangeResult, 1)
+		return s.query(ctx, s.sql.release, func(r *record) {
+			outcome, holder, behind := r.int(), r.string(), r.string()
+			switch outcome {
+			case 1:
+				results[0].Err = onceq.ErrNotFound
+			case 2:
+				results[0].Err = &onceq.InvalidError{Field: "state", Value: holder,
+					Rule: "holds the key and stands behind the run of " + behind + ": cancel or delete that waiting job instead"}
+			}
+		}, waitingPatience, key[:])
+	})
+	return results, err
+}
+
+func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq.ChangeResult, err error) {
+	if len(c.IDs) == 0 {
+		return nil, nil
+	}
+	var states []int16
+	if c.States != nil {
+		states = make([]int16, len(c.States))
+		for i, state := range c.States {
+			states[i] = codeOf[state]
+		}
+	}
+	op := map[onceq.Op]int{onceq.OpCancel: 1, onceq.OpRetry: 2, onceq.OpRunNow: 3, onceq.OpDelete: 4}[c.Op]
+	var wake map[string]bool
+	err = s.retry(ctx, false, func() error {
+		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[string]bool{}
+		return s.query(ctx, s.sql.change, func(r *record) {
+			r.int() // try
+			i, outcome, now := r.int()-1, r.int(), r.int64()
+			r.int64() // frees_at
+			by := r.int()
+			conflict := onceq.Conflict{By: "key", Holder: r.string()}
+			state := r.int()
+			conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(), onceq.Until(r.int()).String()
+			conflict.Text, conflict.ArgsDiffer = r.string(), r.bool()
+			r.at += 2
+			job := r.job(now)
+			if by == 0 && conflict.Holder != "" { // a queue to wake
+				wake[conflict.Holder] = true
+			}
+			if i < 0 {
+				return
+			}
+			results[i] = onceq.ChangeResult{Job: job}
+			switch outcome {
+			case 0:
+			case 1:
+				results[i].Err = onceq.ErrNotFound
+			case 8:
+				conflict.State, conflict.Key = stateOf[state], *job.Key
+				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
+			default:
+				rule := refusals[outcome]
+				if outcome == 4 {
+					rule = fmt.Sprintf(rule, job.Behind)
+				}
+				results[i].Err = &onceq.InvalidError{Field: "state", Value: string(job.State), Rule: rule}
+			}
+		}, waitingPatience, op, c.IDs, states, c.WithoutKey)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.waker.tell(wake)
+	return results, nil
+}

@@ -1,0 +1,459 @@
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// Enqueue accepts rows in one step: all or none of them.
+func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	return s.enqueue(ctx, rows, true)
+}
+
+// errBusy is the answer of TryEnqueue where somebody's transaction is in the way.
+var errBusy = errors.New("somebody's transaction has a key that was asked for")
+
+// TryEnqueue is Enqueue for rows of callers who do not know each other: where one of them would have to wait for somebody's open
+// transaction it fails within some tens of milliseconds, for all of them, and nothing has happened. Each can then be sent alone.
+func (s *Store) TryEnqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	return s.enqueue(ctx, rows, false)
+}
+
+func (s *Store) enqueue(ctx context.Context, rows []onceq.NewRow, waits bool) ([]onceq.EnqueueResult, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("enqueue", err)
+	}
+	defer leave()
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	b := newBatch(rows)
+	if b.plain {
+		err = s.insert(ctx, b)
+	}
+	if err == nil && len(b.open) > 0 {
+		err = s.act(ctx, b, waits)
+	}
+	if err != nil {
+		return nil, s.wrap(fmt.Sprintf("enqueue %d", len(rows)), err)
+	}
+	s.recent.note(b)
+	s.waker.tell(b.filled)
+	return b.results, nil
+}
+
+// recent remembers whether enqueues have lately met jobs: then it pays to look first.
+type recent struct{ met atomic.Int64 } // share of the rows of late batches, in 1/1024
+
+func (r *recent) note(b *batch) {
+	met := 0
+	for i := range b.results {
+		if b.results[i].Conflict != nil {
+			met++
+		}
+	}
+	old := r.met.Load()
+	r.met.Store(old + (int64(met*1024/len(b.results))-old)/4)
+}
+
+func (r *recent) mostly() bool { return r.met.Load() > 512 }
+
+// insert tries the common path. What it leaves open is for act: nothing has happened to those rows.
+func (s *Store) insert(ctx context.Context, b *batch) error {
+	if s.recent.mostly() {
+		if err := s.lookUp(ctx, b); err != nil || len(b.open) == 0 {
+			return err
+		}
+	}
+	a := b.arrays(b.open)
+	var now int64
+	var answered []int
+	err := s.retry(ctx, false, func() error {
+		answered = answered[:0]
+		err := s.query(ctx, s.sql.insert, func(r *record) {
+			if i, at := b.answer(r); i < 0 {
+				now = at
+			} else {
+				answered = append(answered, i)
+			}
+		}, append([]any{patience}, a.all()...)...)
+		if err != nil && fateOf(err) == clash {
+			return nil // with now still 0
+		}
+		return err
+	})
+	if err != nil || now == 0 {
+		return err
+	}
+	for _, i := range answered {
+		b.done[i] = true
+	}
+	for _, i := range b.open {
+		if !b.done[i] {
+			b.results[i] = b.inserted(i, now)
+			b.done[i] = true
+		}
+	}
+	b.open = b.open[:0]
+	return nil
+}
+
+// lookUp answers the rows that meet a job and write nothing to it.
+func (s *Store) lookUp(ctx context.Context, b *batch) error {
+	a := b.arrays(b.open)
+	which := make([]int32, len(b.open))
+	for n := range which {
+		which[n] = int32(n + 1)
+	}
+	err := s.retry(ctx, true, func() error {
+		for _, i := range b.open {
+			b.done[i] = false
+		}
+		return s.query(ctx, s.sql.lookup, func(r *record) {
+			if i, _ := b.answer(r); i >= 0 {
+				b.done[i] = true
+			}
+		}, which, a.ids, a.nonces, a.kinds, a.keys, a.digests, a.nums)
+	})
+	if err != nil {
+		return err
+	}
+	b.open = slices.DeleteFunc(b.open, func(i int) bool { return b.done[i] })
+	return nil
+}
+
+// act takes the careful path. A call that waits holds nothing: neither locks, nor, for most of the time, a connection.
+func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
+	a := b.arrays(b.open)
+	for n := 0; ; n++ {
+		wait := patience
+		if n > 0 {
+			select {
+			case s.waiting <- struct{}{}:
+			case <-ctx.Done():
+				return fmt.Errorf("%w: %w", ctx.Err(), errBusy)
+			case <-s.open.Done():
+				return onceq.ErrClosed
+			}
+			wait = waitingPatience
+			if deadline, ok := ctx.Deadline(); ok {
+				wait = max(1, min(wait, int(time.Until(deadline).Milliseconds())-patience)) // to be back with a definite answer
+			}
+		}
+		blocked := false
+		err := s.retry(ctx, false, func() error {
+			err := s.query(ctx, s.sql.act, func(r *record) { b.note(r) }, append(append([]any{wait}, a.all()...), nil, "")...)
+			if err != nil && fateOf(err) == clash {
+				blocked = true
+				return nil
+			}
+			return err
+		})
+		if n > 0 {
+			<-s.waiting
+		}
+		switch {
+		case err != nil:
+			return err
+		case !blocked:
+			return b.settle()
+		case !waits:
+			return errBusy
+		}
+		if s.pause(ctx, backoff(n)) != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w: %w", ctx.Err(), errBusy)
+			}
+			return onceq.ErrClosed
+		}
+	}
+}
+
+// batch is one call of Enqueue on its way.
+type batch struct {
+	rows    []onceq.NewRow
+	results []onceq.EnqueueResult
+	done    []bool
+	open    []int // rows without an answer, in the order in which they are sent
+	plain   bool  // no key and no ID twice, and every claim holds for some time: the common path will do
+	filled  map[string]bool
+
+	sent  []int // open, at the last call of arrays
+	last  int   // the try whose answers are in noted
+	noted []noted
+}
+
+// noted is an answer of act: only those of its last try count.
+type noted struct {
+	try, row int
+	result   onceq.EnqueueResult
+}
+
+// newBatch puts rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the same ID
+// side by side and in the order in which it was given.
+func newBatch(rows []onceq.NewRow) *batch {
+	b := &batch{rows: rows, results: make([]onceq.EnqueueResult, len(rows)), done: make([]bool, len(rows)), open: make([]int, len(rows)), plain: true}
+	for i := range b.open {
+		b.open[i] = i
+	}
+	if len(rows) == 1 {
+		b.plain = !fleeting(rows[0].Claim, &rows[0])
+		return b
+	}
+	keys, ids := make(map[onceq.Key]int, len(rows)), make(map[string]int, len(rows))
+	var first []int // of what the row belongs to; nil while nothing repeats
+	for i := range rows {
+		r := &rows[i]
+		at := i
+		if earlier, ok := ids[r.ID]; ok {
+			at = earlier
+		}
+		ids[r.ID] = at
+		if r.Claim != nil {
+			if earlier, ok := keys[r.Claim.Key]; ok {
+				at = min(at, earlier)
+			}
+			keys[r.Claim.Key] = at
+			if fleeting(r.Claim, r) {
+				b.plain = false
+			}
+		}
+		if at != i && first == nil {
+			b.plain = false
+			first = make([]int, i, len(rows))
+			for n := range first {
+				first[n] = n
+			}
+		}
+		if first != nil {
+			first = append(first, at)
+		}
+	}
+	group := func(i int) *onceq.NewRow {
+		if first != nil {
+			for first[i] != i {
+				i = first[i]
+			}
+		}
+		return &rows[i]
+	}
+	slices.SortStableFunc(b.open, func(x, y int) int {
+		p, q := group(x), group(y)
+		if p == q {
+			return 0
+		}
+		switch {
+		case p.Claim == nil && q.Claim != nil:
+			return -1
+		case p.Claim != nil && q.Claim == nil:
+			return 1
+		case p.Claim != nil:
+			if c := slices.Compare(p.Claim.Key[:], q.Claim.Key[:]); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(p.ID, q.ID)
+	})
+	return b
+}
+
+// fleeting reports whether a claim may hold for no time.
+func fleeting(c *onceq.Claim, r *onceq.NewRow) bool {
+	return c != nil && c.Hold.Until == onceq.UntilDue && (r.Delay < time.Millisecond || !r.RunAt.IsZero())
+}
+
+// arrays are rows as parallel arrays: see schema/003_enqueue.sql.
+type arrays struct {
+	ids     []string
+	nonces  [][]byte
+	kinds   []string
+	queues  []string
+	args    [][]byte
+	metas   []*string
+	tags    []*string
+	keys    [][]byte
+	texts   []string
+	digests [][]byte
+	nums    []int64
+}
+
+func (a *arrays) all() []any {
+	return []any{a.ids, a.nonces, a.kinds, a.queues, a.args, a.metas, a.tags, a.keys, a.texts, a.digests, a.nums}
+}
+
+// numbers is how many numbers of a row there are.
+const numbers = 14
+
+func (b *batch) arrays(which []int) *arrays {
+	n := len(which)
+	a := &arrays{
+		ids: make([]string, n), nonces: make([][]byte, n), kinds: make([]string, n), queues: make([]string, n), args: make([][]byte, n),
+		nums: make([]int64, 0, n*numbers),
+	}
+	b.sent = slices.Clone(which)
+	for at, i := range which {
+		r := &b.rows[i]
+		a.ids[at], a.nonces[at], a.kinds[at], a.queues[at] = r.ID, r.Nonce[:], r.Kind, r.Queue
+		a.args[at] = r.Args
+		if r.Args == nil {
+			a.args[at] = []byte{}
+		}
+		if r.Meta != nil {
+			if a.metas == nil {
+				a.metas = make([]*string, n)
+			}
+			text := string(r.Meta)
+			a.metas[at] = &text
+		}
+		if len(r.Tags) > 0 {
+			if a.tags == nil {
+				a.tags = make([]*string, n)
+			}
+			text := encodeTags(r.Tags)
+			a.tags[at] = &text
+		}
+		var hold onceq.Hold
+		if r.Claim != nil {
+			if a.keys == nil {
+				a.keys, a.texts, a.digests = make([][]byte, n), make([]string, n), make([][]byte, n)
+			}
+			a.keys[at], a.texts[at], a.digests[at] = r.Claim.Key[:], r.Claim.Text, r.Claim.Digest[:]
+			hold = r.Claim.Hold
+		}
+		var named int64
+		if !r.RunAt.IsZero() {
+			named = max(1, r.RunAt.UnixMilli())
+		}
+		re := r.Reactions
+		a.nums = append(a.nums, int64(r.Priority), int64(r.MaxAttempts), r.Timeout.Milliseconds(), r.Retention.Milliseconds(), r.Delay.Milliseconds(), named,
+			flag(r.Encoding == onceq.EncodingBytes), int64(hold.Until), hold.Window.Milliseconds(), hold.TTL.Milliseconds(), flag(hold.FromEnqueue),
+			int64(re.Scheduled)|int64(re.Available)<<3|int64(re.Retryable)<<6|int64(re.Running)<<9|int64(re.Ended)<<12,
+			int64(r.Write), r.MaxWait.Milliseconds())
+	}
+	return a
+}
+
+func flag(on bool) int64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// answer reads an answer_v1 and keeps it with its row. row is -1 for the one that only tells the time.
+func (b *batch) answer(r *record) (row int, now int64) {
+	_, row, now, result := b.read(r)
+	if row >= 0 {
+		b.results[row] = result
+	}
+	return row, now
+}
+
+func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueResult) {
+	try, row = r.int(), r.int()-1
+	outcome := r.int()
+	now = r.int64()
+	frees := r.int64()
+	by := r.int()
+	c := onceq.Conflict{Holder: r.string()}
+	state := r.int()
+	c.Since, c.FreesAt, c.FreesWhen = r.instant(), r.instant(), onceq.Until(r.int()).String()
+	c.Text, c.ArgsDiffer = r.string(), r.bool()
+	kind, queue := r.string(), r.string()
+	job := r.job(now)
+	if row < 0 || r.err != nil {
+		return try, -1, now, result
+	}
+	row = b.sent[row]
+	result = onceq.EnqueueResult{Outcome: outcomeOf[outcome], Job: job, FreesAt: frees}
+	if state < len(stateOf) && by != 0 {
+		c.State = stateOf[state]
+	}
+	claim := b.rows[row].Claim
+	switch by {
+	case 0:
+		return try, row, now, result
+	case 1:
+		c.By, c.Key = "key", claim.Key
+	case 2:
+		c.By, c.Text = "id", c.Holder
+		c.FreesAt, c.FreesWhen, c.ArgsDiffer = time.Time{}, "", false
+	}
+	result.Conflict = &c
+	if job == nil {
+		result.Job = &onceq.JobRow{ID: c.Holder, Kind: kind, Queue: queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
+	}
+	return try, row, now, result
+}
+
+// note reads an answer of act. The answers of a try that was given up are followed by those of the next.
+func (b *batch) note(r *record) {
+	try, row, _, result := b.read(r)
+	if try != b.last {
+		b.last, b.noted = try, b.noted[:0]
+	}
+	if row >= 0 {
+		b.noted = append(b.noted, noted{try, row, result})
+	}
+}
+
+// settle makes the answers of act those of the rows.
+func (b *batch) settle() error {
+	for _, n := range b.noted {
+		b.results[n.row], b.done[n.row] = n.result, true
+		if job := n.result.Job; job.Behind == "" {
+			b.fill(job.Queue)
+		}
+	}
+	for _, i := range b.open {
+		if !b.done[i] {
+			return fmt.Errorf("the server did not answer row %d", i)
+		}
+	}
+	b.open = b.open[:0]
+	return nil
+}
+
+func (b *batch) fill(queue string) {
+	if b.filled == nil {
+		b.filled = map[string]bool{}
+	}
+	b.filled[queue] = true
+}
+
+// inserted is the answer to a row that was inserted at this instant by insert_v1, which spares itself the echo.
+func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
+	r := &b.rows[i]
+	runAt := now + r.Delay.Milliseconds()
+	if !r.RunAt.IsZero() {
+		runAt = max(now, r.RunAt.UnixMilli())
+	}
+	j := &onceq.JobRow{
+		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: slices.Clone(r.Args), Encoding: r.Encoding, Tags: slices.Clone(r.Tags), State: onceq.Scheduled,
+		Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention, Origin: onceq.Inserted,
+		EnqueuedAt: instant(now), RunAt: instant(runAt),
+	}
+	if runAt <= now {
+		j.State = onceq.Available
+	}
+	if r.Meta != nil {
+		j.Meta, _ = decodeMeta(r.Meta) // the server has read it as JSON
+	}
+	b.fill(r.Queue)
+	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j}
+	if c := r.Claim; c != nil {
+		key := c.Key
+		anchor := c.Hold.AnchorAt(now, runAt)
+		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &key, c.Text, c.Hold, c.Digest, instant(anchor)
+		result.FreesAt = c.Hold.FreesAt(anchor, runAt)
+	}
+	return result
+}

@@ -1,0 +1,170 @@
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/onceq/onceq"
+)
+
+// Extend is a worker's heartbeat.
+func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extended, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.Extended{}, s.wrap("extend", err)
+	}
+	defer leave()
+	ids, runs := make([]string, len(e.Runs)), make([]int64, len(e.Runs))
+	for i, run := range e.Runs {
+		ids[i], runs[i] = run.ID, run.Run
+	}
+	var got onceq.Extended
+	var wake map[string]bool
+	err = s.retry(ctx, true, func() error {
+		got, wake = onceq.Extended{}, map[string]bool{}
+		return s.query(ctx, s.sql.extend, func(r *record) {
+			what, i, queue := r.int(), r.int()-1, r.string()
+			switch what {
+			case 1:
+				got.Lost = append(got.Lost, e.Runs[i])
+			case 2:
+				got.Stop = append(got.Stop, e.Runs[i])
+			case 3:
+				got.Back++
+				if queue != "" {
+					wake[queue] = true
+				}
+			}
+		}, e.Worker, e.Lease.Milliseconds(), ids, runs, e.FetchesDone)
+	})
+	if err != nil {
+		return onceq.Extended{}, s.wrap("extend", err)
+	}
+	s.waker.tell(wake)
+	return got, nil
+}
+
+// Finish ends runs. A job that somebody's transaction has locked is passed over, and then waited for on a trip of its own.
+func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("finish", err)
+	}
+	defer leave()
+	results := make([]onceq.FinishResult, len(fs))
+	wake := map[string]bool{}
+	// A job twice in one call: one after another.
+	for which := indexes(len(fs)); len(which) > 0; {
+		var now, later []int
+		seen := make(map[string]bool, len(which))
+		for _, i := range which {
+			if seen[fs[i].ID] {
+				later = append(later, i)
+				continue
+			}
+			seen[fs[i].ID] = true
+			now = append(now, i)
+		}
+		if err := s.finish(ctx, fs, results, now, wake); err != nil {
+			return nil, s.wrap(fmt.Sprintf("finish %d", len(fs)), err)
+		}
+		which = later
+	}
+	s.waker.tell(wake)
+	return results, nil
+}
+
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool) error {
+	busy, err := s.finishOnce(ctx, fs, results, which, wake, nil)
+	if err != nil {
+		return err
+	}
+	for _, one := range busy {
+		for n := 0; ; n++ {
+			still, err := s.finishOnce(ctx, fs, results, []int{one}, wake, waitingPatience)
+			if err != nil {
+				return err
+			}
+			if len(still) == 0 {
+				break
+			}
+			if s.pause(ctx, backoff(n)) != nil {
+				return fmt.Errorf("job %s is locked by somebody's transaction: %w", fs[one].ID, cmp.Or(ctx.Err(), onceq.ErrClosed))
+			}
+		}
+	}
+	return nil
+}
+
+// finishOnce is one trip. It returns those that are busy. Its context ending, or a lock it cannot have, changes nothing.
+func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool, wait any) (busy []int, err error) {
+	n := len(which)
+	ids, runs, workers, rescues := make([]string, n), make([]int64, n), make([]string, n), make([]bool, n)
+	states, delays, back, failures := make([]int16, n), make([]int64, n), make([]bool, n), []*string(nil)
+	// In the order of their IDs: so two calls never wait for each other.
+	which = slices.Clone(which)
+	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
+	for at, i := range which {
+		f := &fs[i]
+		ids[at], runs[at], workers[at], rescues[at] = f.ID, f.Run, f.Worker, f.Rescue
+		states[at], delays[at], back[at] = codeOf[f.State], f.Delay.Milliseconds(), f.GiveBack
+		if f.Error != "" {
+			if failures == nil {
+				failures = make([]*string, n)
+			}
+			failures[at] = encodeFailure(f.Error, f.Stack)
+		}
+	}
+	err = s.retry(ctx, true, func() error {
+		busy = busy[:0]
+		return s.query(ctx, s.sql.finish, func(r *record) {
+			i := which[r.int()-1]
+			status, code, queue := r.int(), r.int(), r.string()
+			if status == 3 {
+				busy = append(busy, i)
+				return
+			}
+			result := onceq.FinishResult{Status: onceq.FinishStatus(status), Wake: queue}
+			if result.Status == onceq.FinishDone {
+				result.State = stateOf[code]
+			}
+			results[i] = result
+			if queue != "" {
+				wake[queue] = true
+			}
+		}, wait, ids, runs, workers, rescues, states, delays, back, failures)
+	})
+	return busy, err
+}
+
+// encodeFailure writes an error as the inside of a JSON object.
+func encodeFailure(text, stack string) *string {
+	object, err := json.Marshal(struct {
+		Error string `json:"error"`
+		Stack string `json:"stack,omitempty"`
+	}{text, stack})
+	if err != nil {
+		panic(err) // strings can be encoded
+	}
+	inside := string(object[1 : len(object)-1])
+	return &inside
+}
+
+func encodeTags(tags []string) string {
+	text, err := json.Marshal(tags)
+	if err != nil {
+		panic(err) // strings can be encoded
+	}
+	return string(text)
+}

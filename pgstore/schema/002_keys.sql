@@ -1,0 +1,219 @@
+-- The clock, the arithmetic of holding a key, and what happens to a key when its holder changes. The names are those of the readable
+-- model, internal/memstore; each function there has its twin here.
+
+create function {ns}.clock_v1() returns bigint language sql volatile as $$
+  select floor(date_part('epoch', clock_timestamp()) * 1000)::bigint
+$$;
+
+-- Hold.FreesAt: when a clock frees the key while the event has not come.
+create function {ns}.frees_v1(hold_until smallint, hold_window bigint, hold_ttl bigint, anchor bigint, run_at bigint)
+returns bigint language sql immutable parallel safe as $$
+  select least(
+    case hold_until
+      when 1 then greatest(run_at, anchor + coalesce(hold_window, 0))
+      when 7 then anchor + coalesce(hold_window, 0)
+      else 9223372036854775807
+    end,
+    anchor + hold_ttl)
+$$;
+
+-- Hold.RestAt: when a clock frees the key once the event has come.
+create function {ns}.rest_v1(hold_window bigint, hold_ttl bigint, anchor bigint)
+returns bigint language sql immutable parallel safe as $$
+  select least(anchor + coalesce(hold_window, 0), anchor + hold_ttl)
+$$;
+
+-- Hold.AnchorAt.
+create function {ns}.anchor_v1(from_enqueue boolean, enqueued_at bigint, run_at bigint)
+returns bigint language sql immutable parallel safe as $$
+  select case when from_enqueue then enqueued_at else greatest(enqueued_at, run_at) end
+$$;
+
+-- Until.EndsOn.
+create function {ns}.ends_on_v1(hold_until smallint, state smallint)
+returns boolean language sql immutable parallel safe as $$
+  select case when hold_until in (1, 2, 3) then state >= 3 when hold_until = 4 then state = 3 when hold_until = 5 then state in (4, 5) else false end
+$$;
+
+create function {ns}.pending_v1(hold_until smallint) returns smallint language sql immutable parallel safe as $$
+  select case when hold_until = 7 then 0 else hold_until end::smallint
+$$;
+
+-- The event that is named: UntilDue has come once the holder was due or fetched.
+create function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
+  select case when pending = 1 and behind is null and (run > 0 or run_at <= now) then 0 else pending end::smallint
+$$;
+
+-- Writes a job back. What never changes is left out.
+create function {ns}.save_v1(j {ns}.jobs) returns void language plpgsql as $$
+begin
+  update {ns}.jobs set (run_at, retention, anchor, finished_at, timeout, hold_window, hold_ttl, attempt, max_attempts, state, priority,
+      hold_until, raw, cancel_requested, keyless, from_enqueue, kind, queue, key, digest, args, key_text, worker, behind, superseded_by,
+      meta, tags, errors)
+    = (j.run_at, j.retention, j.anchor, j.finished_at, j.timeout, j.hold_window, j.hold_ttl, j.attempt, j.max_attempts, j.state, j.priority,
+      j.hold_until, j.raw, j.cancel_requested, j.keyless, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.args, j.key_text, j.worker,
+      j.behind, j.superseded_by, j.meta, j.tags, j.errors)
+    where id = j.id;
+end $$;
+
+-- put: keeps a key row that is there, unless it holds no longer.
+create function {ns}.put_v1(k {ns}.keys, now bigint) returns void language plpgsql as $$
+begin
+  if now < k.frees_at or k.next is not null then
+    update {ns}.keys set (since, frees_at, pending, holder, next, gone) = (k.since, k.frees_at, k.pending, k.holder, k.next, k.gone)
+      where key = k.key;
+  else
+    delete from {ns}.keys where key = k.key;
+  end if;
+end $$;
+
+-- settle: sets down that a key has passed to the waiter because a clock freed it from the holder.
+create function {ns}.settle_v1(inout k {ns}.keys, now bigint) language plpgsql as $$
+begin
+  if k.next is null or now < k.frees_at then
+    return;
+  end if;
+  k.holder := k.next;
+  k.next := null;
+  k.since := k.frees_at;
+  k.gone := null;
+  k.pending := (select {ns}.pending_v1(w.hold_until) from {ns}.jobs w where w.id = k.holder);
+  k.frees_at := 9223372036854775807;
+end $$;
+
+-- letGo: starts the clocks of a holder that stood behind a run that has ended. It returns the queue in which it is due now, or null.
+create function {ns}.let_go_v1(k {ns}.keys, waiter text, now bigint) returns text language plpgsql as $$
+declare
+  w {ns}.jobs;
+begin
+  select * into w from {ns}.jobs where id = waiter for update; -- guarded by the lock of the job it stands behind: nobody else has it
+  w.behind := null;
+  w.run_at := greatest(w.run_at, now);
+  w.anchor := {ns}.anchor_v1(w.from_enqueue, w.enqueued_at, w.run_at);
+  perform {ns}.save_v1(w);
+  k.pending := {ns}.pending_v1(w.hold_until);
+  k.frees_at := {ns}.frees_v1(w.hold_until, w.hold_window, w.hold_ttl, w.anchor, w.run_at);
+  perform {ns}.put_v1(k, now);
+  if w.run_at <= now then
+    return w.queue;
+  end if;
+  return null;
+end $$;
+
+-- ended: does for the key what the end of a job does: finished (its state says so) or deleted. The caller has the job locked and saves
+-- it. wake is the queue in which a waiter became due, or null.
+create function {ns}.ended_v1(inout j {ns}.jobs, deleted boolean, now bigint, out wake text) language plpgsql as $$
+declare
+  k {ns}.keys;
+  early boolean;
+  stood text := j.behind;
+begin
+  if j.key is null then
+    return;
+  end if;
+  select * into k from {ns}.keys where key = j.key;
+  if found then
+    if k.holder = j.id and k.gone is null and k.next is null and k.frees_at <= now then
+      -- Spent: whoever wants the key may be taking it, and is not waited for.
+      delete from {ns}.keys where ctid = (select x.ctid from {ns}.keys x
+        where x.key = j.key and x.holder = j.id and x.next is null and x.frees_at <= now for update skip locked);
+      k := null;
+    else
+      k := {ns}.settle_v1(k, now);
+    end if;
+  end if;
+  early := j.anchor > now;
+  if early then
+    j.anchor := now;
+  end if;
+  if j.behind is not null then -- a waiter goes
+    j.behind := null;
+    if k.next = j.id then
+      k.next := null;
+      perform {ns}.put_v1(k, now);
+      return;
+    end if;
+  end if;
+  if k.key is null then
+    return;
+  end if;
+  if k.holder <> j.id or k.gone is not null then
+    if exists (select from {ns}.jobs w where w.id = k.holder and w.key = k.key and w.behind = j.id) then -- the key had passed to the waiter before
+      wake := {ns}.let_go_v1(k, k.holder, now);
+    end if;
+    return;
+  end if;
+  if k.next is not null then
+    k.holder := k.next;
+    k.next := null;
+    k.since := now;
+    j.keyless := true;
+    wake := {ns}.let_go_v1(k, k.holder, now);
+    return;
+  elsif k.pending <> 0 and (deleted or {ns}.ends_on_v1(k.pending, j.state)) then
+    k.pending := 0;
+    k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
+  elsif early and k.pending <> 0 then
+    k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);
+  elsif early then
+    k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
+  elsif stood is null then
+    return; -- as it was
+  end if;
+  perform {ns}.put_v1(k, now);
+end $$;
+
+-- remove: takes a row away. A key that it still holds describes its holder by itself from now on. pruned says that retention did it.
+create function {ns}.remove_v1(j {ns}.jobs, pruned boolean, now bigint) returns void language plpgsql as $$
+declare
+  k {ns}.keys;
+begin
+  delete from {ns}.jobs where id = j.id;
+  if j.key is null then
+    return;
+  end if;
+  select * into k from {ns}.keys where key = j.key;
+  if not found or k.holder <> j.id or k.gone is not null then
+    return;
+  elsif k.frees_at <= now and k.next is null then
+    delete from {ns}.keys where ctid = (select x.ctid from {ns}.keys x
+      where x.key = j.key and x.holder = j.id and x.next is null and x.frees_at <= now for update skip locked);
+    return;
+  end if;
+  if pruned and j.hold_ttl is null and k.pending <> 0 then
+    k.pending := 0;
+    k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
+  end if;
+  k.gone := {ns}.gone_v1(j);
+  perform {ns}.put_v1(k, now);
+end $$;
+
+create function {ns}.gone_v1(j {ns}.jobs) returns json language sql stable as $$
+  select json_build_object('kind', j.kind, 'queue', j.queue, 'text', j.key_text, 'state', j.state, 'digest', encode(j.digest, 'hex'))
+$$;
+
+-- moveRun: gives a waiting job another run time. Before the first fetch the anchor goes along. The caller saves the job.
+create function {ns}.move_run_v1(inout j {ns}.jobs, new_run_at bigint, now bigint) language plpgsql as $$
+declare
+  k {ns}.keys;
+  was_due boolean := j.run_at <= now;
+begin
+  j.run_at := new_run_at;
+  if j.run > 0 or j.key is null then
+    return;
+  end if;
+  j.anchor := {ns}.anchor_v1(j.from_enqueue, j.enqueued_at, j.run_at);
+  select * into k from {ns}.keys where key = j.key;
+  if not found or k.holder <> j.id or k.gone is not null or j.behind is not null or k.frees_at <= now and k.next is null then
+    return;
+  end if;
+  if k.pending = 1 and was_due then
+    k.pending := 0;
+  end if;
+  if k.pending = 0 and j.hold_until <> 7 then
+    k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
+  else
+    k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);
+  end if;
+  perform {ns}.put_v1(k, now);
+end $$;

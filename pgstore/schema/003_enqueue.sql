@@ -1,0 +1,461 @@
+-- Enqueue. insert_v1 is the common path, lookup_v1 answers for what is there, act_v1 is the careful path: everything else.
+--
+-- A row is spread over parallel arrays; nums has 14 numbers of each:
+--   1 priority, 2 max_attempts, 3 timeout, 4 retention, 5 delay, 6 run_at as named (0 = not), 7 raw, 8 hold_until, 9 hold_window, 10 hold_ttl,
+--   11 from_enqueue, 12 reactions (three bits for each of scheduled, available, retryable, running, ended), 13 fields to write, 14 max_wait
+
+-- An answer to row i, of outcome 0 inserted, 1 skipped, 2 rejected, 3 replaced, 4 coalesced, 5 superseded. Without an id the holder is gone.
+-- Only the answers of the last try count.
+create type {ns}.answer_v1 as (
+  try integer, i integer, outcome integer, now bigint, frees_at bigint,
+  c_by integer, c_holder text, c_state smallint, c_since bigint, c_frees_at bigint, c_pending smallint, c_text text, c_differ boolean, c_kind text, c_queue text,
+  {job_types}
+);
+
+-- The state that is shown: 6 is available.
+create function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
+  select case when state <= 1 and behind is null and run_at <= now then 6::smallint else state end
+$$;
+
+-- Reactions.On: what a newcomer does to a holder in the state that is shown.
+create function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language sql immutable parallel safe as $$
+  select ((reactions >> case shown when 0 then 0 when 6 then 3 when 1 then 6 when 2 then 9 else 12 end) & 7)::integer
+$$;
+
+-- Answers those of the rows that meet a job and write nothing to it. It reads one snapshot and takes no lock.
+create function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[], digests bytea[], nums bigint[])
+returns setof {ns}.answer_v1 language plpgsql {hot} as $$
+declare
+  now bigint := {ns}.clock_v1();
+begin
+  return query
+  select 0, r.i,
+    case when m.id is null then a.action when c.kind <> kinds[r.i] or nums[r.i * 14 - 2] & 7 = 1 then 1 else 0 end + 1,
+    now, null::bigint,
+    case when m.id is null then 1 else 2 end,
+    coalesce(m.id, k.holder),
+    a.shown,
+    case when m.id is null then k.since else c.enqueued_at end,
+    k.frees_at,
+    {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind, c.run, c.run_at, now),
+    case when c.id is null then k.gone ->> 'text' else c.key_text end,
+    case when c.id is null then k.gone ->> 'digest' <> encode(digests[r.i], 'hex') else c.digest <> digests[r.i] end,
+    k.gone ->> 'kind', k.gone ->> 'queue',
+    {job c}
+  from unnest(which) as r(i)
+  left join lateral (select x.id, x.nonce from {ns}.jobs x where x.id = ids[r.i] limit 1) m on true
+  left join lateral (
+    select x.next is not null and x.frees_at <= now as settled,
+      case when x.next is not null and x.frees_at <= now then x.next else x.holder end as holder,
+      case when x.next is not null and x.frees_at <= now then x.frees_at else x.since end as since,
+      case when x.next is not null and x.frees_at <= now then 9223372036854775807 else x.frees_at end as frees_at,
+      case when x.next is not null and x.frees_at <= now then null else x.gone end as gone,
+      x.pending
+    from {ns}.keys x where x.key = keys[r.i] and m.id is null and (x.frees_at > now or x.next is not null) limit 1) k on true
+  left join lateral (select x.* from {ns}.jobs x
+    where x.id = coalesce(m.id, k.holder) and (m.id is not null or x.key = keys[r.i] and k.gone is null) limit 1) c on true
+  cross join lateral (select shown, {ns}.reaction_v1(nums[r.i * 14 - 2], case when k.gone is not null then 3::smallint else shown end) as action
+    from (select case when k.gone is not null then (k.gone ->> 'state')::smallint else {ns}.shown_v1(c.state, c.behind, c.run_at, now) end as shown) s) a
+  where m.id is not null and m.nonce <> nonces[r.i]
+    or m.id is null and k.holder is not null and (c.id is not null or k.gone is not null) and a.action <= 1;
+end $$;
+
+-- Inserts the jobs whose key is free and answers for the duplicates among the rows, in one go. What it cannot settle is an error (OQ001)
+-- that leaves nothing behind; act_v1 can. The rows come in the order of their keys, no key and no ID twice: so two calls never wait for
+-- each other. An answer with i = 0 tells the time; the rows that have no answer are inserted.
+create function {ns}.insert_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+  keys bytea[], texts text[], digests bytea[], nums bigint[])
+returns setof {ns}.answer_v1 language plpgsql {hot} as $$
+declare
+  now bigint;
+  missed integer[];
+  torn boolean;
+  answered bigint;
+begin
+  perform set_config('lock_timeout', patience::text, true);
+  now := {ns}.clock_v1();
+  with r as materialized (
+    select i, ids[i] as id, keys[i] as key, n.b,
+      greatest(now, case when nums[n.b + 6] <> 0 then nums[n.b + 6] else now + nums[n.b + 5] end) as run_at
+    from generate_series(1, cardinality(ids)) i cross join lateral (select i * 14 - 14 as b) n
+  ), k as (
+    insert into {ns}.keys (since, frees_at, pending, key, holder)
+    select now, {ns}.frees_v1(nums[b + 8]::smallint, nullif(nums[b + 9], 0), nullif(nums[b + 10], 0),
+        {ns}.anchor_v1(nums[b + 11] <> 0, now, run_at), run_at), {ns}.pending_v1(nums[b + 8]::smallint), key, id
+    from r where key is not null
+    on conflict (key) do nothing
+    returning holder
+  ), j as (
+    insert into {ns}.jobs (enqueued_at, run_at, retention, run, anchor, timeout, hold_window, hold_ttl, attempt, max_attempts, state, priority,
+      hold_until, origin, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
+    select now, run_at, nums[b + 4], 0, case when key is not null then {ns}.anchor_v1(nums[b + 11] <> 0, now, run_at) end,
+      nullif(nums[b + 3], 0), nullif(nums[b + 9], 0), nullif(nums[b + 10], 0), 0, nums[b + 2]::integer, 0, nums[b + 1]::smallint,
+      nullif(nums[b + 8], 0)::smallint, 0, nums[b + 7] <> 0, false, false, case when key is not null then nums[b + 11] <> 0 end,
+      id, kinds[i], queues[i], key, nonces[i], digests[i], args[i], nullif(texts[i], ''), metas[i]::json, tags[i]::json
+    from r where key is null or id in (select holder from k)
+    on conflict (id) do nothing
+    returning id, key is not null as holds
+  )
+  select array_agg(r.i) filter (where r.id not in (select id from j)), (select count(*) from k) <> (select count(*) from j where holds)
+    into missed, torn from r;
+  if torn then -- an ID exists whose row would have taken a key
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
+  if missed is not null then
+    return query select * from {ns}.lookup_v1(missed, ids, nonces, kinds, keys, digests, nums);
+    get diagnostics answered = row_count;
+    if answered <> cardinality(missed) then
+      raise exception 'onceq: again' using errcode = 'OQ001';
+    end if;
+  end if;
+  return query select (h).* from (select row(0, 0, 0, now, {answer_nulls})::{ns}.answer_v1 as h) x;
+end $$;
+
+-- Enqueues the rows one after another, as the readable model does. It locks the jobs that stand behind nobody, then those that stand
+-- behind, then keys, each in order; what has changed meanwhile makes it let go of everything and begin again. Without patience (a
+-- caller's transaction) it waits as long as the caller does. It notifies the channel, if one is named, of the queues it has filled.
+create function {ns}.act_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+  keys bytea[], texts text[], digests bytea[], nums bigint[], channel text, payload text)
+returns setof {ns}.answer_v1 language plpgsql {hot} as $$
+declare
+  now bigint;
+  n integer := cardinality(ids);
+  writing bytea[];       -- the keys whose holder may be written to
+  wanted text[];         -- jobs to lock
+  filled text[];         -- queues
+  i integer;
+  b integer;
+  due bigint;
+  frees bigint;
+  action integer;
+  outcome integer;
+  stands text;
+  spent boolean;
+  settled boolean;
+  j {ns}.jobs;           -- the new job
+  h {ns}.jobs;           -- the effective holder
+  w {ns}.jobs;           -- the waiter behind it
+  k {ns}.keys;
+  c {ns}.answer_v1;      -- the conflict
+  snapshot boolean := current_setting('transaction_isolation') not in ('read committed', 'read uncommitted');
+begin
+  if patience is not null then
+    perform set_config('lock_timeout', patience::text, true);
+  end if;
+  select array_agg(distinct keys[x]) into writing from generate_series(1, n) x
+    where keys[x] is not null and nums[x * 14 - 2] & 28086 <> 0; -- some reaction is more than 1
+  for try in 1..100 loop
+    begin
+      if writing is not null then
+        select array_agg(x order by x) into wanted from (
+          select distinct coalesce(y.behind, y.id) as x
+          from unnest(writing) q cross join lateral (select z.holder, z.next from {ns}.keys z where z.key = q limit 1) z
+            cross join lateral (values (z.holder), (z.next)) v(id)
+            cross join lateral (select y.id, y.behind from {ns}.jobs y where y.id = v.id limit 1) y) s;
+        perform from {ns}.jobs y where y.id = any(wanted) order by y.id for update;
+        select array_agg(x order by x) into wanted from (
+          select distinct y.id as x
+          from unnest(writing) q cross join lateral (select z.holder, z.next from {ns}.keys z where z.key = q limit 1) z
+            cross join lateral (values (z.holder), (z.next)) v(id)
+            cross join lateral (select y.id from {ns}.jobs y where y.id = v.id and y.behind is not null limit 1) y) s;
+        perform from {ns}.jobs y where y.id = any(wanted) order by y.id for update;
+      end if;
+      now := {ns}.clock_v1();
+      filled := '{}';
+      for i in 1..n loop
+        b := i * 14 - 14;
+        due := greatest(now, case when nums[b + 6] <> 0 then nums[b + 6] else now + nums[b + 5] end);
+
+        -- 1. The ID exists.
+        select * into h from {ns}.jobs where id = ids[i];
+        if found then
+          if h.nonce = nonces[i] then -- the call's own echo
+            select x.frees_at into frees from {ns}.keys x where x.key = h.key and x.holder = h.id;
+            return query select try, i, h.origin::integer, now, frees,
+              case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
+              {ns}.shown_v1(o.state, o.behind, o.run_at, now), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, h.key_text,
+              coalesce(o.digest <> h.digest, false), null::text, null::text, {job x}
+              from {ns}.jobs x left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0 where x.id = h.id;
+          else
+            return query select try, i, case when h.kind <> kinds[i] or nums[b + 12] & 7 = 1 then 2 else 1 end, now, null::bigint,
+              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint, null::text, false, null::text, null::text,
+              {job x} from {ns}.jobs x where x.id = h.id;
+          end if;
+          continue;
+        end if;
+
+        j := null;
+        j.enqueued_at := now;
+        j.run_at := due;
+        j.run := 0;
+        j.attempt := 0;
+        j.state := 0;
+        j.origin := 0;
+        j.cancel_requested := false;
+        j.keyless := false;
+        j.id := ids[i];
+        j.nonce := nonces[i];
+        j := {ns}.options_v1(j, i, kinds, queues, args, metas, tags, keys, texts, digests, nums);
+        if j.key is not null then
+          j.anchor := {ns}.anchor_v1(j.from_enqueue, now, due);
+        end if;
+        frees := null;
+
+        -- 2. No claim, or its key is free or held no longer.
+        if j.key is not null then
+          select * into k from {ns}.keys where key = j.key;
+          spent := found and k.frees_at <= now and k.next is null;
+          if spent then
+            select * into k from {ns}.keys where key = j.key for update; -- against others who want it too
+            if not found or k.frees_at > now or k.next is not null then
+              raise exception 'onceq: again' using errcode = 'OQ001';
+            end if;
+          end if;
+          if spent or k.key is null then
+            frees := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, due);
+            if frees <= now then
+              delete from {ns}.keys where spent and key = j.key;
+              frees := null;
+            elsif spent then
+              update {ns}.keys set (since, frees_at, pending, holder, gone) = (now, frees, {ns}.pending_v1(j.hold_until), j.id, null) where key = j.key;
+            else
+              insert into {ns}.keys (since, frees_at, pending, key, holder) values (now, frees, {ns}.pending_v1(j.hold_until), j.key, j.id)
+                on conflict (key) do nothing;
+              if not found or try <= 3 and {ns}.clock_v1() > now + 5 then -- somebody else has it; or has let it go, after a while
+                raise exception 'onceq: again' using errcode = 'OQ001';
+              end if;
+            end if;
+            k := null;
+          end if;
+        end if;
+        if j.key is null or k.key is null then
+          insert into {ns}.jobs select (j).* on conflict (id) do nothing;
+          if not found then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          filled := filled || j.queue;
+          return query select try, i, 0, now, frees, {conflict_nulls}, {job x} from {ns}.jobs x where x.id = j.id;
+          continue;
+        end if;
+
+        -- 3. The key is held. What the newcomer is told is how it was before.
+        if snapshot then
+          perform from {ns}.keys where key = j.key for share; -- what this snapshot shows may be past: then this fails, as a serialization failure
+        end if;
+        c := null;
+        c.c_since := k.since;
+        c.c_frees_at := k.frees_at;
+        c.c_pending := k.pending;
+        c.c_holder := k.holder;
+        h := null;
+        if k.next is not null and k.frees_at <= now then
+          c.c_since := k.frees_at;
+          c.c_frees_at := 9223372036854775807;
+          c.c_holder := k.next;
+        end if;
+        if k.gone is null or c.c_holder = k.next then
+          select * into h from {ns}.jobs where id = c.c_holder and key = j.key;
+          if not found then -- it has gone between two looks
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          if c.c_holder = k.next then
+            c.c_pending := {ns}.pending_v1(h.hold_until);
+          end if;
+          c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
+          c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
+          c.c_text := h.key_text;
+          c.c_differ := h.digest <> j.digest;
+          action := {ns}.reaction_v1(nums[b + 12], c.c_state);
+        else
+          c.c_state := (k.gone ->> 'state')::smallint;
+          c.c_text := k.gone ->> 'text';
+          c.c_differ := k.gone ->> 'digest' <> encode(j.digest, 'hex');
+          c.c_kind := k.gone ->> 'kind';
+          c.c_queue := k.gone ->> 'queue';
+          action := (nums[b + 12] >> 12) & 7;
+        end if;
+        outcome := 3;
+        stands := h.id;
+        if action > 1 then
+          -- These are locked already, unless the holder changed since: then the locks are the wrong ones.
+          perform from {ns}.jobs where id = coalesce(h.behind, h.id) for update skip locked;
+          if not found then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          select * into h from {ns}.jobs where id = h.id and key = j.key for update skip locked;
+          if not found or {ns}.shown_v1(h.state, h.behind, h.run_at, now) <> c.c_state then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          select * into k from {ns}.keys where key = j.key for update skip locked;
+          if not found then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          settled := k.next is not null and k.frees_at <= now;
+          k := {ns}.settle_v1(k, now);
+          if settled then
+            perform {ns}.put_v1(k, now);
+          end if;
+          if k.holder <> h.id then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          w := null;
+          if k.next is not null then
+            select * into w from {ns}.jobs where id = k.next for update skip locked;
+            if not found then
+              raise exception 'onceq: again' using errcode = 'OQ001';
+            end if;
+          end if;
+        end if;
+
+        if action <= 1 then
+          outcome := action + 1;
+        elsif action = 2 then -- write
+          h := {ns}.write_v1(h, nums[b + 13], j);
+          if nums[b + 13] & 8 <> 0 then
+            h := {ns}.move_run_v1(h, due, now);
+          end if;
+          perform {ns}.save_v1(h);
+        elsif action = 3 then -- push back
+          h := {ns}.write_v1(h, 1, j);
+          h := {ns}.move_run_v1(h, greatest(now, least(due, h.enqueued_at + nums[b + 14])), now);
+          perform {ns}.save_v1(h);
+        elsif action in (4, 5) and (w.id is not null or h.behind is not null) then -- to the waiter
+          if w.id is null then
+            w := h;
+          end if;
+          stands := w.id;
+          w := {ns}.options_v1(w, i, kinds, queues, args, metas, tags, keys, texts, digests, nums);
+          w.run_at := least(w.run_at, due);
+          w.anchor := {ns}.anchor_v1(w.from_enqueue, w.enqueued_at, w.run_at);
+          perform {ns}.save_v1(w);
+        elsif action = 4 then -- merge
+          h := {ns}.write_v1(h, 1, j);
+          if due < h.run_at and h.state <> 1 then
+            h := {ns}.move_run_v1(h, due, now);
+          end if;
+          perform {ns}.save_v1(h);
+        elsif action = 5 then -- stand behind
+          outcome := 4;
+          stands := j.id;
+          j.origin := 4;
+          j.behind := h.id;
+          j.displaced := h.id;
+          k.next := j.id;
+          perform {ns}.put_v1(k, now);
+        else -- take
+          outcome := 5;
+          stands := j.id;
+          j.origin := 5;
+          j.displaced := h.id;
+          if w.id is not null then
+            perform {ns}.stop_v1(w, j.id, now);
+            k.next := null;
+          end if;
+          if h.state = 2 then
+            update {ns}.jobs set cancel_requested = true, superseded_by = j.id where id = h.id;
+            j.behind := h.id;
+            k.next := j.id;
+            perform {ns}.put_v1(k, now);
+          else
+            j.behind := h.behind;
+            perform {ns}.stop_v1(h, j.id, now);
+            k.holder := j.id;
+            k.since := now;
+            k.gone := null;
+            k.pending := {ns}.pending_v1(j.hold_until);
+            k.frees_at := case when j.behind is null
+              then {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at) else 9223372036854775807 end;
+            perform {ns}.put_v1(k, now);
+          end if;
+        end if;
+        if outcome > 3 then
+          insert into {ns}.jobs select (j).* on conflict (id) do nothing;
+          if not found then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          if j.behind is null then
+            filled := filled || j.queue;
+          end if;
+        elsif action in (2, 3, 4) and h.behind is null and h.run_at <= now then
+          filled := filled || h.queue;
+        end if;
+        return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ,
+          c.c_kind, c.c_queue, {job x} from (select 1) one left join {ns}.jobs x on x.id = stands;
+      end loop;
+      if channel is not null then
+        perform pg_notify(channel, payload || q) from (select distinct unnest(filled) as q) x;
+      end if;
+      return query select (x.a).* from (select row(try, 0, 0, now, {answer_nulls})::{ns}.answer_v1 as a) x;
+      return;
+    exception when sqlstate 'OQ001' then
+      null; -- all locks of this try are given back
+    end;
+  end loop;
+  raise exception 'onceq: the jobs that were met changed 100 times in a row' using errcode = 'serialization_failure';
+end $$;
+
+-- options: gives a job everything the caller of an enqueue chose, but for ID and run time.
+create function {ns}.options_v1(inout j {ns}.jobs, i integer, kinds text[], queues text[], args bytea[], metas text[], tags text[],
+  keys bytea[], texts text[], digests bytea[], nums bigint[]) language plpgsql as $$
+declare
+  b integer := i * 14 - 14;
+begin
+  j.kind := kinds[i];
+  j.queue := queues[i];
+  j.args := args[i];
+  j.raw := nums[b + 7] <> 0;
+  j.meta := metas[i];
+  j.tags := tags[i];
+  j.priority := nums[b + 1];
+  j.max_attempts := nums[b + 2];
+  j.timeout := nullif(nums[b + 3], 0);
+  j.retention := nums[b + 4];
+  if keys[i] is not null then
+    j.key := keys[i];
+    j.key_text := texts[i];
+    j.digest := digests[i];
+    j.hold_until := nums[b + 8];
+    j.hold_window := nullif(nums[b + 9], 0);
+    j.hold_ttl := nullif(nums[b + 10], 0);
+    j.from_enqueue := nums[b + 11] <> 0;
+  end if;
+end $$;
+
+-- write: gives a waiting job new values of some fields: 1 args, 2 meta, 4 priority, 16 max_attempts, 32 tags.
+create function {ns}.write_v1(inout h {ns}.jobs, fields bigint, j {ns}.jobs) language plpgsql as $$
+begin
+  if fields & 1 <> 0 then
+    h.args := j.args;
+    h.raw := j.raw;
+    h.digest := j.digest;
+  end if;
+  if fields & 2 <> 0 then
+    h.meta := j.meta;
+  end if;
+  if fields & 4 <> 0 then
+    h.priority := j.priority;
+  end if;
+  if fields & 16 <> 0 then
+    h.max_attempts := j.max_attempts;
+  end if;
+  if fields & 32 <> 0 then
+    h.tags := j.tags;
+  end if;
+end $$;
+
+-- stop: cancels a waiting job whose key is another's from now on.
+create function {ns}.stop_v1(j {ns}.jobs, stopped_by text, now bigint) returns void language plpgsql as $$
+begin
+  if j.retention = 0 then
+    delete from {ns}.jobs where id = j.id;
+    return;
+  end if;
+  j.behind := null;
+  j.superseded_by := stopped_by;
+  j.keyless := true;
+  j.state := 5;
+  j.cancel_requested := false;
+  j.finished_at := now;
+  j.anchor := least(j.anchor, now);
+  perform {ns}.save_v1(j);
+end $$;

@@ -1,0 +1,211 @@
+-- Fetch, Extend and Finish.
+
+-- A job that is handed out, or where id is null a message: n says what it counts.
+create type {ns}.job_v1 as (
+  now bigint, n bigint,
+  {job_types}
+);
+
+-- Starts due jobs of the queues for a worker. Each priority is probed by itself, so that what is scheduled for later is never looked at,
+-- and what another has locked is passed over. First comes a message: n is the run time of the next waiting job, null where there is none,
+-- and -1 where the worker is not known.
+create function {ns}.fetch_v1(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[])
+returns setof {ns}.job_v1 language plpgsql {hot} as $$
+declare
+  now bigint := {ns}.clock_v1();
+  started integer;
+begin
+  if not exists (select from {ns}.workers w where w.name = worker) then
+    return query select now, -1::bigint, {job_nulls};
+    return;
+  end if;
+  return query
+  with picked as materialized (
+    select x.tid
+    from unnest(queues, slots) as q(queue, slots)
+    cross join lateral (
+      select y.tid
+      from generate_series(0, 9) as p
+      cross join lateral (
+        select j.ctid as tid from {ns}.jobs j
+        where j.queue = q.queue and j.priority = p::smallint and j.state <= 1 and j.behind is null and j.run_at <= now
+          and (kinds is null or j.kind = any(kinds))
+        order by j.run_at, j.id limit q.slots
+        for update skip locked) y
+      limit q.slots) x
+    where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)
+  ), c as (
+    update {ns}.jobs j set state = 2, attempt = j.attempt + 1, run = j.run + 1, started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
+    from picked where j.ctid = picked.tid
+    returning j.*
+  ), free as ( -- the first fetch is the event of some
+    select k.ctid as tid, {ns}.rest_v1(c.hold_window, c.hold_ttl, c.anchor) as rest
+    from c cross join lateral (select k.ctid from {ns}.keys k
+      where c.hold_until = 2 and k.key = c.key and k.holder = c.id and k.pending = 2 and k.gone is null and k.frees_at > now limit 1) k
+  ), freed as (
+    delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2
+  ), kept as (
+    update {ns}.keys k set pending = 0, frees_at = free.rest from free where k.ctid = free.tid and free.rest > now and k.pending = 2
+  )
+  select now, null::bigint, {job c} from c;
+  return query
+  select now, min(j.run_at), {job_nulls}
+  from unnest(queues) as q(queue) cross join generate_series(0, 9) as p
+  cross join lateral (
+    select j.run_at from {ns}.jobs j
+    where j.queue = q.queue and j.priority = p::smallint and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
+    order by j.run_at, j.id limit 1) j
+  where not exists (select from {ns}.paused z where z.queue = q.queue);
+end $$;
+
+-- Adds an error to the last five. It is spelled as the inside of a JSON object and never decoded, so that it may hold any character.
+create function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint, failure text) returns json language sql immutable as $$
+  select case when failure is null then old else ('[' || coalesce((
+      select string_agg(x.value::text, ',' order by x.n) || ','
+      from (select value, n from json_array_elements(old) with ordinality as y(value, n) order by n desc limit 4) x), '')
+    || '{"attempt":' || attempt || ',"run":' || run || ',"at":' || now || ',' || failure || '}]')::json end
+$$;
+
+-- Ends runs, and answers (i, status, state, wake) for each: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try
+-- again). There may be a second answer that only adds a queue to wake. No job twice in one call. With patience it waits that long for
+-- locked jobs, without it passes them over.
+create function {ns}.finish_v1(patience integer, ids text[], runs bigint[], workers text[], rescues boolean[], states smallint[], delays bigint[],
+  gives_back boolean[], failures text[])
+returns table (i integer, status integer, state smallint, wake text) language plpgsql {hot} as $$
+#variable_conflict use_column
+declare
+  now bigint;
+  n integer := cardinality(ids);
+  done integer[];
+  finals smallint[];
+  wakes text[];
+  rest integer[];     -- those whose key needs another look
+  fleeting integer[]; -- those that are not kept
+  x integer;
+  j {ns}.jobs;
+  e record;
+begin
+  if patience is not null then -- one job at a time: it holds nothing while it waits
+    perform set_config('lock_timeout', patience::text, true);
+    perform from {ns}.jobs y where y.id = any(ids) and y.state = 2 order by y.id for update;
+  end if;
+  now := {ns}.clock_v1();
+  -- A waiter that comes to stand behind one of these while this waits is not in this statement's snapshot: its key is left to the next.
+  with l as materialized (
+    select x.i, y.tid, y.anchor, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else states[x.i] end as final
+    from generate_series(1, n) as x(i)
+    cross join lateral (select y.ctid as tid, y.anchor, y.cancel_requested from {ns}.jobs y
+      where y.id = ids[x.i] and y.state = 2 and y.run = runs[x.i] and (rescues[x.i] or y.worker = workers[x.i])
+      for update skip locked) y
+  ), u as (
+    update {ns}.jobs y set
+      state = l.final, worker = nullif(workers[l.i], ''), cancel_requested = false,
+      attempt = y.attempt - gives_back[l.i]::integer,
+      errors = {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]),
+      run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
+      finished_at = case when l.final < 3 then y.finished_at else now end,
+      anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
+    from l where y.ctid = l.tid
+    returning l.i, l.anchor > now as early, y.id, y.key, y.state, y.queue, y.retention, y.run_at, y.anchor, y.hold_until, y.hold_window, y.hold_ttl
+  ), h as (
+    select k.tid, k.pending as was, k.frees_at as freed, p.pending,
+      case when p.pending <> k.pending or u.early and k.pending = 0 then {ns}.rest_v1(u.hold_window, u.hold_ttl, u.anchor)
+        when u.early then {ns}.frees_v1(u.hold_until, u.hold_window, u.hold_ttl, u.anchor, u.run_at) else k.frees_at end as frees_at
+    from u
+    cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
+      where u.state >= 3 and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and k.frees_at > now limit 1) k
+    cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, u.state) then 0::smallint else k.pending end as pending) p
+  ), freed as (
+    delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
+    returning k.holder
+  ), kept as (
+    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at from h
+    where k.ctid = h.tid and h.frees_at > now and k.next is null and (h.pending <> h.was or h.frees_at <> h.freed)
+    returning k.holder
+  )
+  select array_agg(u.i), array_agg(u.state), array_agg(case when u.state < 3 and u.run_at <= now then u.queue end),
+      array_agg(u.i) filter (where u.state >= 3 and u.key is not null
+        and u.id not in (select f.holder from freed f) and u.id not in (select f.holder from kept f)),
+      array_agg(u.i) filter (where u.state >= 3 and u.retention = 0)
+    into done, finals, wakes, rest, fleeting from u;
+  return query select q.i, 0, q.state, q.wake from unnest(done, finals, wakes) as q(i, state, wake);
+
+  if rest is not null then -- hand keys over to waiters
+    for x in
+      select q.i from unnest(rest) as q(i)
+      cross join lateral (select y.key from {ns}.jobs y where y.id = ids[q.i] limit 1) y
+      cross join lateral (select k.holder, k.next, k.frees_at, k.gone from {ns}.keys k where k.key = y.key limit 1) k
+      where k.holder = ids[q.i] and k.gone is null and (k.next is not null or k.frees_at <= now)
+        or k.holder <> ids[q.i] and exists (select from {ns}.jobs w where w.id = k.holder and w.behind = ids[q.i])
+    loop
+      select * into j from {ns}.jobs y where y.id = ids[x];
+      select * into e from {ns}.ended_v1(j, false, now);
+      if (e.j).keyless then
+        update {ns}.jobs y set keyless = true where y.id = ids[x] and not y.keyless;
+      end if;
+      if e.wake is not null then
+        return query select x, 0, j.state, e.wake;
+      end if;
+    end loop;
+  end if;
+
+  if fleeting is not null then
+    for x in
+      select q.i from unnest(fleeting) as q(i)
+      cross join lateral (select y.key from {ns}.jobs y where y.id = ids[q.i] limit 1) y
+      cross join lateral (select from {ns}.keys k where k.key = y.key and k.holder = ids[q.i] and k.gone is null limit 1) k
+    loop
+      select * into j from {ns}.jobs y where y.id = ids[x];
+      perform {ns}.remove_v1(j, true, now);
+    end loop;
+    delete from {ns}.jobs y where y.id = any(array(select ids[q.i] from unnest(fleeting) as q(i))) and y.state >= 3;
+  end if;
+
+  if cardinality(coalesce(done, '{}')) < n then
+    return query
+    select x.i, case
+        when y.id is null then 2
+        when y.run = runs[x.i] and y.state <> 2 and y.worker = workers[x.i] then 0
+        when y.run = runs[x.i] and y.state = 2 and (rescues[x.i] or y.worker = workers[x.i]) then 3
+        else 1 end, y.state, null::text
+    from generate_series(1, n) as x(i)
+    left join lateral (select * from {ns}.jobs y where y.id = ids[x.i] limit 1) y on true
+    where x.i not in (select unnest(coalesce(done, '{}')));
+  end if;
+end $$;
+
+-- A worker's heartbeat: it answers (what, i, wake) with what 1 for a run that is lost, 2 for one that is to stop, 3 for a job that was handed
+-- back. A lease of 0 takes leave.
+create function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
+returns table (what integer, i integer, wake text) language plpgsql {hot} as $$
+#variable_conflict use_column
+declare
+  now bigint := {ns}.clock_v1();
+  back text[];
+  back_runs bigint[];
+begin
+  return query
+  select case when y.id is null then 1 else 2 end, x.i, null::text
+  from generate_series(1, cardinality(ids)) as x(i)
+  left join lateral (select y.id, y.cancel_requested from {ns}.jobs y
+    where y.id = ids[x.i] and y.state = 2 and y.run = runs[x.i] and y.worker = extend_v1.worker limit 1) y on true
+  where y.id is null or y.cancel_requested
+  order by x.i;
+  select array_agg(y.id order by y.id), array_agg(y.run order by y.id) into back, back_runs
+  from {ns}.jobs y
+  where y.state = 2 and y.worker = extend_v1.worker and (lease = 0 or y.fetch_no <= fetches_done)
+    and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
+  if back is not null then
+    return query
+    select 3, f.i, f.wake from {ns}.finish_v1(null, back, back_runs, array_fill(''::text, array[cardinality(back)]),
+      array_fill(true, array[cardinality(back)]), array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
+      array_fill(true, array[cardinality(back)]), array_fill(null::text, array[cardinality(back)])) f
+    where f.status = 0;
+  end if;
+  if lease = 0 then
+    delete from {ns}.workers w where w.name = extend_v1.worker;
+  else
+    insert into {ns}.workers as w (name, lease_ends, beat) values (extend_v1.worker, now + lease, 1)
+      on conflict (name) do update set lease_ends = excluded.lease_ends, beat = w.beat + 1;
+  end if;
+end $$;

@@ -1,0 +1,221 @@
+-- An operator's step on jobs, in the order of their IDs: op 1 cancel, 2 retry, 3 run now, 4 delete. shown limits it to jobs in one of these
+-- states. outcome is 0 done, 1 not found, 2 to 7 refused (see change.go), 8 the key is held by another (the c_ columns).
+create function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[], without_key boolean)
+returns setof {ns}.answer_v1 language plpgsql {hot} as $$
+declare
+  now bigint;
+  i integer;
+  wanted text[];
+  j {ns}.jobs;
+  before {ns}.jobs;
+  h {ns}.jobs;
+  k {ns}.keys;
+  c {ns}.answer_v1;
+  e record;
+  refused integer;
+  own boolean;
+  wake text;
+  state smallint;
+begin
+  perform set_config('lock_timeout', patience::text, true);
+  -- Jobs that stand behind nobody, then those that stand behind.
+  select array_agg(distinct coalesce(y.behind, y.id)) into wanted from unnest(ids) as q(id)
+    cross join lateral (select y.behind, y.id from {ns}.jobs y where y.id = q.id limit 1) y;
+  perform from {ns}.jobs y where y.id = any(wanted) order by y.id for update;
+  perform from {ns}.jobs y where y.id = any(ids) and y.behind is not null order by y.id for update;
+  now := {ns}.clock_v1();
+  for i in 1..cardinality(ids) loop
+    select * into j from {ns}.jobs y where y.id = ids[i];
+    if not found then
+      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, {job_nulls};
+      continue;
+    end if;
+    -- Locked already, unless it came or changed since.
+    perform from {ns}.jobs y where y.id = coalesce(j.behind, j.id) for update skip locked;
+    if not found then
+      raise exception 'onceq: again' using errcode = 'OQ001';
+    end if;
+    select * into j from {ns}.jobs y where y.id = ids[i] for update skip locked;
+    if not found then
+      raise exception 'onceq: again' using errcode = 'OQ001';
+    end if;
+    if shown is not null and {ns}.shown_v1(j.state, j.behind, j.run_at, now) <> all(shown) then
+      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, {job_nulls};
+      continue;
+    end if;
+    before := j;
+    refused := 0;
+    wake := null;
+    c := null;
+    if op = 4 then -- delete
+      if j.state = 2 then
+        refused := 7;
+      else
+        return query select 0, i, 0, now, null::bigint, {conflict_nulls}, {job y} from {ns}.jobs y where y.id = j.id;
+        select * into e from {ns}.ended_v1(j, true, now);
+        perform {ns}.remove_v1(e.j, false, now);
+        if e.wake is not null then
+          return query select 0, -1, 0, now, null::bigint, null::integer, e.wake, {conflict_nulls_from_state}, {job_nulls};
+        end if;
+        continue;
+      end if;
+    elsif op = 1 then -- cancel
+      if j.state = 2 then
+        update {ns}.jobs y set cancel_requested = true where y.id = j.id and not y.cancel_requested;
+      elsif j.state = 5 then
+        null;
+      elsif j.state >= 3 then
+        refused := 2;
+      else
+        j.state := 5;
+        j.cancel_requested := false;
+        j.finished_at := now;
+        select * into e from {ns}.ended_v1(j, false, now);
+        j := e.j;
+        wake := e.wake;
+        perform {ns}.save_v1(j);
+        if j.retention = 0 then
+          perform {ns}.remove_v1(j, true, now);
+        end if;
+        return query select 0, i, 0, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {job j};
+        continue;
+      end if;
+    elsif op = 3 or j.state = 1 then -- run now
+      if j.state > 1 then
+        refused := 3;
+      elsif j.behind is not null then
+        refused := 4;
+      elsif j.run_at > now then
+        j := {ns}.move_run_v1(j, now, now);
+        perform {ns}.save_v1(j);
+        wake := j.queue;
+      end if;
+    elsif j.state < 3 then -- retry
+      refused := 5;
+    else
+      if j.key is not null then
+        select * into k from {ns}.keys y where y.key = j.key;
+        if found and k.frees_at <= now and k.next is null then
+          select * into k from {ns}.keys y where y.key = j.key for update;
+          if not found or k.frees_at > now or k.next is not null then
+            raise exception 'onceq: again' using errcode = 'OQ001';
+          end if;
+          delete from {ns}.keys y where y.key = j.key;
+          k := null;
+        end if;
+        own := coalesce(k.holder = j.id and k.gone is null and k.next is null, false);
+        if k.key is not null and not own and not without_key then
+          c.c_holder := k.holder;
+          c.c_since := k.since;
+          c.c_frees_at := k.frees_at;
+          c.c_pending := k.pending;
+          if k.next is not null and k.frees_at <= now then
+            c.c_holder := k.next;
+            c.c_since := k.frees_at;
+            c.c_frees_at := 9223372036854775807;
+            k.gone := null;
+          end if;
+          if k.gone is null then
+            select * into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key;
+            if not found then
+              raise exception 'onceq: again' using errcode = 'OQ001';
+            end if;
+            if c.c_holder = k.next then
+              c.c_pending := {ns}.pending_v1(h.hold_until);
+            end if;
+            c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
+            c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
+            c.c_text := h.key_text;
+            c.c_differ := h.digest <> j.digest;
+          else
+            c.c_state := (k.gone ->> 'state')::smallint;
+            c.c_text := k.gone ->> 'text';
+            c.c_differ := k.gone ->> 'digest' <> encode(j.digest, 'hex');
+          end if;
+          return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ,
+            null::text, null::text, {job y} from {ns}.jobs y where y.id = j.id;
+          continue;
+        elsif k.key is not null and not own then
+          j.keyless := true;
+        else
+          j.keyless := false;
+          j.anchor := now;
+          j.run_at := now;
+          k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, now, now);
+          k.pending := {ns}.pending_v1(j.hold_until);
+          if own then
+            perform {ns}.put_v1(k, now);
+          elsif k.frees_at > now then
+            insert into {ns}.keys (since, frees_at, pending, key, holder) values (now, k.frees_at, k.pending, j.key, j.id) on conflict (key) do nothing;
+            if not found then
+              raise exception 'onceq: again' using errcode = 'OQ001';
+            end if;
+          end if;
+        end if;
+      end if;
+      j.state := 0;
+      j.run_at := now;
+      j.max_attempts := greatest(j.max_attempts, j.attempt + 1);
+      j.finished_at := null;
+      j.worker := null;
+      j.superseded_by := null;
+      j.cancel_requested := false;
+      perform {ns}.save_v1(j);
+      wake := j.queue;
+    end if;
+    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {job y} from {ns}.jobs y where y.id = j.id;
+  end loop;
+end $$;
+
+-- Frees a key by hand: 0 done, 1 it is free, 2 refused, because its holder stands behind a run.
+create function {ns}.release_v1(patience integer, name bytea) returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
+#variable_conflict use_column
+declare
+  now bigint;
+  k {ns}.keys;
+  h {ns}.jobs;
+begin
+  perform set_config('lock_timeout', patience::text, true);
+  perform from {ns}.jobs y where y.id in (
+    select coalesce(z.behind, z.id) from {ns}.keys k
+    cross join lateral (values (k.holder), (k.next)) v(id)
+    cross join lateral (select z.id, z.behind from {ns}.jobs z where z.id = v.id limit 1) z
+    where k.key = name) order by y.id for update;
+  now := {ns}.clock_v1();
+  select * into k from {ns}.keys y where y.key = name;
+  if not found or k.frees_at <= now and k.next is null then
+    return query select 1, null::text, null::text;
+    return;
+  end if;
+  if k.gone is null then
+    select * into h from {ns}.jobs y where y.id = k.holder for update skip locked;
+    if not found then
+      raise exception 'onceq: again' using errcode = 'OQ001';
+    end if;
+  end if;
+  select * into k from {ns}.keys y where y.key = name for update;
+  if not found or k.gone is null and k.holder is distinct from h.id then
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
+  k := {ns}.settle_v1(k, now);
+  if k.gone is null then
+    select * into h from {ns}.jobs y where y.id = k.holder;
+    if h.behind is not null then
+      return query select 2, h.id, h.behind;
+      return;
+    end if;
+    update {ns}.jobs y set keyless = true where y.id = h.id;
+  end if;
+  if k.next is null then
+    delete from {ns}.keys y where y.key = name;
+  else
+    k.pending := (select {ns}.pending_v1(w.hold_until) from {ns}.jobs w where w.id = k.next);
+    k.holder := k.next;
+    k.next := null;
+    k.since := now;
+    k.gone := null;
+    k.frees_at := 9223372036854775807;
+    perform {ns}.put_v1(k, now);
+  end if;
+  return query select 0, null::text, null::text;
+end $$;

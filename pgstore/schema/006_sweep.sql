@@ -1,0 +1,70 @@
+-- Tidies. what is 1 for a worker whose lease is over (n is its beat; -1: there are runs of it, and nobody knows it), 2 for a run of a worker
+-- that is confirmed lost, 3 for jobs pruned (n), 4 for keys dropped (n), 5 where there was more. What others have locked is passed over.
+create type {ns}.swept_v1 as (what integer, name text, now bigint, n bigint, {job_types});
+
+create function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1 language plpgsql {hot} as $$
+declare
+  now bigint := {ns}.clock_v1();
+  x integer;
+  taken integer := 0;
+  got integer;
+  more boolean := false;
+begin
+  for x in 1..coalesce(cardinality(lost), 0) loop
+    if exists (select from {ns}.workers w where w.name = lost[x] and (w.beat <> beats[x] or w.lease_ends > now))
+      or beats[x] <> -1 and not exists (select from {ns}.workers w where w.name = lost[x]) then
+      continue;
+    end if;
+    return query select 2, lost[x], now, 0::bigint, {job j} from {ns}.jobs j where j.state = 2 and j.worker = lost[x]
+      order by j.id limit most - taken;
+    get diagnostics got = row_count;
+    taken := taken + got;
+    if not exists (select from {ns}.jobs j where j.state = 2 and j.worker = lost[x]) then
+      delete from {ns}.workers w where w.name = lost[x] and w.beat = beats[x] and w.lease_ends <= now;
+    elsif taken = most and (select count(*) from {ns}.jobs j where j.state = 2 and j.worker = lost[x]) > got then
+      more := true;
+    end if;
+  end loop;
+  return query select 1, w.name, now, w.beat, {job_nulls} from {ns}.workers w where w.lease_ends <= now;
+  return query select 1, s.worker, now, -1::bigint, {job_nulls}
+    from (select distinct j.worker from {ns}.jobs j where j.state = 2) s
+    where not exists (select from {ns}.workers w where w.name = s.worker);
+
+  -- Finished jobs whose retention has passed. Where there is a TTL the key stays, and describes its holder by itself; else this is the event.
+  with l as materialized (
+    select j.ctid as tid, j.* from {ns}.jobs j where j.state >= 3 and j.finished_at + j.retention <= now
+    order by j.finished_at + j.retention limit most + 1 for update skip locked
+  ), p as materialized (
+    select * from l limit most
+  ), h as (
+    select k.tid, p.id, p.kind, p.queue, p.key_text, p.state, p.digest, pruned, 
+      case when pruned then 0::smallint else k.pending end as pending,
+      case when pruned then {ns}.rest_v1(p.hold_window, p.hold_ttl, p.anchor) else k.frees_at end as frees_at
+    from p
+    cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
+      where p.key is not null and k.key = p.key and k.holder = p.id and k.gone is null and k.next is null and k.frees_at > now limit 1) k
+    cross join lateral (select p.hold_ttl is null and k.pending <> 0 as pruned) q
+  ), freed as (
+    delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now
+  ), kept as (
+    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at,
+      gone = json_build_object('kind', h.kind, 'queue', h.queue, 'text', h.key_text, 'state', h.state, 'digest', encode(h.digest, 'hex'))
+    from h where k.ctid = h.tid and h.frees_at > now
+  ), d as (
+    delete from {ns}.jobs j using p where j.ctid = p.tid returning 1
+  )
+  select (select count(*) from d), more or (select count(*) from l) > most into got, more;
+  return query select 3, null::text, now, got::bigint, {job_nulls};
+
+  with l as materialized (
+    select k.ctid as tid from {ns}.keys k where k.frees_at < 9223372036854775807 and k.frees_at <= now and k.next is null
+    order by k.frees_at limit most + 1 for update skip locked
+  ), d as (
+    delete from {ns}.keys k using (select * from l limit most) x where k.ctid = x.tid returning 1
+  )
+  select (select count(*) from d), more or (select count(*) from l) > most into got, more;
+  return query select 4, null::text, now, got::bigint, {job_nulls};
+  if more then
+    return query select 5, null::text, now, 0::bigint, {job_nulls};
+  end if;
+end $$;

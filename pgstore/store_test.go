@@ -1,0 +1,155 @@
+package pgstore_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/pgtest"
+	"github.com/onceq/onceq/pgstore"
+	"github.com/onceq/onceq/storetest"
+)
+
+func TestStore(t *testing.T) {
+	suite = t
+	storetest.Run(t, open)
+}
+
+var suite *testing.T // that cleans up the schemas of its cases
+
+var schemas atomic.Int64
+
+// database is a schema of a test's own.
+type database struct {
+	url, schema string
+	admin       *pgxpool.Pool // a way round the store
+}
+
+func newDatabase(t testing.TB, url string) *database {
+	t.Helper()
+	d := &database{url: url, schema: fmt.Sprintf("t%d_%d", time.Now().UnixNano(), schemas.Add(1))}
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 10
+	if d.admin, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if _, err := d.admin.Exec(ctx, "drop schema if exists "+d.quoted()+" cascade"); err != nil {
+			t.Log(err)
+		}
+		d.admin.Close()
+	})
+	return d
+}
+
+func (d *database) quoted() string { return pgx.Identifier{d.schema}.Sanitize() }
+
+func (d *database) open(t testing.TB, change ...func(*pgstore.Config)) *pgstore.Store {
+	t.Helper()
+	config := &pgstore.Config{Namespace: d.schema}
+	for _, c := range change {
+		c(config)
+	}
+	s, err := pgstore.Open(context.Background(), d.url, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// exec runs SQL in the schema, past the store: {ns} is the schema.
+func (d *database) exec(t testing.TB, sql string, args ...any) {
+	t.Helper()
+	if _, err := d.admin.Exec(context.Background(), strings.ReplaceAll(sql, "{ns}", d.quoted()), args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// one reads one value.
+func one[T any](t testing.TB, d *database, sql string, args ...any) (v T) {
+	t.Helper()
+	if err := d.admin.QueryRow(context.Background(), strings.ReplaceAll(sql, "{ns}", d.quoted()), args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+// setClock makes the clock of every handle stand still; the zero time lets it run.
+func (d *database) setClock(t testing.TB, at time.Time) {
+	var ms *int64
+	if !at.IsZero() {
+		n := at.UnixMilli()
+		ms = &n
+	}
+	d.exec(t, "update {ns}.test_clock set still = $1", ms)
+}
+
+func (d *database) giveClock(t testing.TB) {
+	d.exec(t, `create table {ns}.test_clock (still bigint); insert into {ns}.test_clock values (null);
+		create or replace function {ns}.clock_v1() returns bigint language sql volatile as $$
+			select coalesce((select still from {ns}.test_clock), floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) $$`)
+}
+
+// spare are schemas of cases that have ended, empty again: making one takes longer than most cases.
+var spare struct {
+	sync.Mutex
+	all []*database
+}
+
+// borrow returns an empty schema with a clock that can stand still.
+func borrow(t *testing.T) *database {
+	spare.Lock()
+	defer spare.Unlock()
+	var d *database
+	if n := len(spare.all); n > 0 {
+		d, spare.all = spare.all[n-1], spare.all[:n-1]
+	} else {
+		d = newDatabase(suite, pgtest.URL(t))
+		if err := pgstore.Migrate(context.Background(), d.admin, &pgstore.Config{Namespace: d.schema}); err != nil {
+			t.Fatal(err)
+		}
+		d.giveClock(t)
+	}
+	t.Cleanup(func() {
+		d.exec(t, "delete from {ns}.jobs; delete from {ns}.keys; delete from {ns}.workers; delete from {ns}.paused; update {ns}.test_clock set still = null")
+		spare.Lock()
+		defer spare.Unlock()
+		spare.all = append(spare.all, d)
+	})
+	return d
+}
+
+func open(t *testing.T) storetest.Harness {
+	d := borrow(t)
+	s := d.open(t)
+	return storetest.Harness{
+		Store:    s,
+		SetClock: func(at time.Time) { d.setClock(t, at) },
+		Open:     func() onceq.Store { return d.open(t) },
+		Begin: func(ctx context.Context) (storetest.Tx, error) {
+			tx, err := d.admin.Begin(ctx)
+			if err != nil {
+				return storetest.Tx{}, err
+			}
+			return storetest.Tx{
+				Tx:       s.Tx(tx),
+				Commit:   func() error { return tx.Commit(context.Background()) },
+				Rollback: func() error { return tx.Rollback(context.Background()) },
+			}, nil
+		},
+	}
+}

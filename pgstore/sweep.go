@@ -1,0 +1,46 @@
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/onceq/onceq"
+)
+
+// Sweep tidies.
+func (s *Store) Sweep(ctx context.Context, w onceq.SweepRequest) (onceq.Swept, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.Swept{}, s.wrap("sweep", err)
+	}
+	defer leave()
+	lost, beats := make([]string, len(w.Lost)), make([]int64, len(w.Lost))
+	for i, b := range w.Lost {
+		lost[i], beats[i] = b.Worker, b.No
+	}
+	var swept onceq.Swept
+	err = s.retry(ctx, true, func() error {
+		swept = onceq.Swept{}
+		return s.query(ctx, s.sql.sweep, func(r *record) {
+			what, worker, now, n := r.int(), r.string(), r.int64(), r.int64()
+			switch what {
+			case 1:
+				swept.Expired = append(swept.Expired, onceq.Beat{Worker: worker, No: n})
+			case 2:
+				swept.Runs = append(swept.Runs, r.job(now))
+			case 3:
+				swept.Jobs = int(n)
+			case 4:
+				swept.Keys = int(n)
+			case 5:
+				swept.More = true
+			}
+		}, w.Limit, lost, beats)
+	})
+	if err != nil {
+		return onceq.Swept{}, s.wrap("sweep", err)
+	}
+	slices.SortFunc(swept.Expired, func(a, b onceq.Beat) int { return cmp.Compare(a.Worker, b.Worker) })
+	return swept, nil
+}

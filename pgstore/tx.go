@@ -1,0 +1,192 @@
+package pgstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/onceq/onceq"
+)
+
+// Tx enqueues inside a transaction of pgx, on the same database: the jobs exist, and hold their keys, if and only if it commits. Others
+// who enqueue those keys wait for that, as far as their contexts allow, and so does an enqueue here for keys of another transaction; a
+// wait that runs out ends the transaction (or its savepoint), as a failed statement does. A duplicate leaves it usable.
+//
+// It is exact under READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE a key that has changed since the transaction's snapshot is a
+// serialization failure (40001): begin again. Two transactions that enqueue the same keys in opposite orders may deadlock (40P01): one of
+// them fails, and may begin again; EnqueueMany takes its keys in order.
+func (s *Store) Tx(tx pgx.Tx) onceq.Tx { return &pgxTx{s, tx} }
+
+type pgxTx struct {
+	store *Store
+	tx    pgx.Tx
+}
+
+func (t *pgxTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	s := t.store
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("enqueue in a transaction", err)
+	}
+	defer leave()
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	b := newBatch(rows)
+	args := append(append([]any{nil}, b.arrays(b.open).all()...), s.waker.channelInTx()...)
+	if err := query(ctx, t.tx, s.config.ExecMode, s.sql.act, func(r *record) { b.note(r) }, args); err != nil {
+		return nil, s.wrap("enqueue in a transaction", err)
+	}
+	if err := b.settle(); err != nil {
+		return nil, s.wrap("enqueue in a transaction", err)
+	}
+	return b.results, nil
+}
+
+// SQLTx is Tx for a transaction of database/sql, of any driver for PostgreSQL.
+func (s *Store) SQLTx(tx *sql.Tx) onceq.Tx { return &sqlTx{s, tx} }
+
+type sqlTx struct {
+	store *Store
+	tx    *sql.Tx
+}
+
+func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	s := t.store
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("enqueue in a transaction", err)
+	}
+	defer leave()
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	b := newBatch(rows)
+	a := b.arrays(b.open)
+	args := append([]any{textArray(a.ids), byteaArray(a.nonces), textArray(a.kinds), textArray(a.queues), byteaArray(a.args), nullableArray(a.metas),
+		nullableArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)}, s.waker.channelInTx()...)
+	if err := b.runSQL(ctx, t.tx, s.sql.actText, args); err != nil {
+		return nil, s.wrap("enqueue in a transaction", err)
+	}
+	if err := b.settle(); err != nil {
+		return nil, s.wrap("enqueue in a transaction", err)
+	}
+	return b.results, nil
+}
+
+func (b *batch) runSQL(ctx context.Context, tx *sql.Tx, text string, args []any) (err error) {
+	rows, err := tx.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := rows.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	columns, err := rows.Columns()
+	if err != nil {
+		return err
+	}
+	values, to := make([]any, len(columns)), make([]any, len(columns))
+	for i := range to {
+		to[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(to...); err != nil {
+			return err
+		}
+		r := &record{values: values}
+		if b.note(r); r.err != nil {
+			return r.err
+		}
+	}
+	return rows.Err()
+}
+
+// textArray writes an array as PostgreSQL reads it; nil is NULL.
+func textArray(all []string) any {
+	if all == nil {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, s := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		quoteElement(&b, s)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func quoteElement(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	b.WriteByte('"')
+}
+
+func nullableArray(all []*string) any {
+	if all == nil {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, s := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if s == nil {
+			b.WriteString("NULL")
+		} else {
+			quoteElement(&b, *s)
+		}
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func byteaArray(all [][]byte) any {
+	if all == nil {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, v := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if v == nil {
+			b.WriteString("NULL")
+		} else {
+			b.WriteString(`"\\x`)
+			b.WriteString(hex.EncodeToString(v))
+			b.WriteByte('"')
+		}
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+func numberArray(all []int64) any {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, n := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(strconv.FormatInt(n, 10))
+	}
+	b.WriteByte('}')
+	return b.String()
+}
