@@ -268,7 +268,7 @@ func prepareFile(path string) (string, error) {
 	case n < len(head):
 		return "", fmt.Errorf("it is %w: it ends within its header; restore it from a backup", ErrCorrupt)
 	}
-	return path, nil
+	return filepath.EvalSymlinks(path) // again: it may have been a link to a file that was not there
 }
 
 // migrate brings the schema of the database to this version, or finds that it cannot. Processes that start at once take turns.

@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,7 +13,12 @@ import (
 	"github.com/onceq/onceq/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv("ONCEQ_TEST_CHILD"); role != "" {
+		os.Exit(child(role, os.Getenv("ONCEQ_TEST_FILE")))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // harness is a store on a file of its own, and its clock.
 func harness(t *testing.T) storetest.Harness {
