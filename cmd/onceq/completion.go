@@ -10,6 +10,14 @@ import (
 // completions teaches the shell what can stand where. The command that prints the scripts (onceq completion bash, zsh, fish, powershell)
 // is cobra's own.
 func completions(root *cobra.Command, a *app) {
+	root.SetCompletionCommandGroupID("else")
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			group(c, "bash|zsh|fish|powershell", "")
+			c.Short = "Print what teaches a shell to complete onceq's commands"
+		}
+	}
 	var states []string
 	for _, s := range onceq.States() {
 		states = append(states, string(s))

@@ -51,6 +51,7 @@ All commands: onceq --help. One command: onceq enqueue --help.
 `
 
 func newRoot(a *app) *cobra.Command {
+	showVersion := false
 	root := &cobra.Command{
 		Use:           "onceq",
 		Short:         "Background jobs that are there once",
@@ -59,13 +60,17 @@ func newRoot(a *app) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
+			switch {
+			case len(args) > 0:
 				return unknownCommand(c, args[0])
+			case showVersion:
+				return a.version()
 			}
 			fmt.Fprint(a.out, welcome)
 			return nil
 		},
 	}
+	root.Flags().BoolVar(&showVersion, "version", false, "the same as onceq version")
 	store := os.Getenv("ONCEQ_STORE")
 	if store == "" {
 		store = defaultStore
@@ -80,8 +85,6 @@ func newRoot(a *app) *cobra.Command {
 		&cobra.Group{ID: "look", Title: "Looking in and stepping in:"},
 		&cobra.Group{ID: "else", Title: "The command itself:"},
 	)
-	root.SetHelpCommandGroupID("else")
-	root.SetCompletionCommandGroupID("else")
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -90,10 +93,31 @@ func newRoot(a *app) *cobra.Command {
 	}
 	add("jobs", newEnqueue(a), newExplain(a), newWork(a))
 	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newDoctor(a))
-	add("else", newDemo(a), newBench(a), newVersion(a))
+	help := newHelp(root)
+	root.SetHelpCommand(help)
+	add("else", newDemo(a), newBench(a), newVersion(a), help)
 	root.AddCommand(newDemoPart(a), newBenchPart(a))
 	completions(root, a)
 	return root
+}
+
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c := root
+			for _, name := range args {
+				i := slices.IndexFunc(c.Commands(), func(s *cobra.Command) bool { return s.Name() == name })
+				if i < 0 {
+					return unknownCommand(c, name)
+				}
+				c = c.Commands()[i]
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
 }
 
 // group makes a command that only has subcommands say so.

@@ -42,21 +42,23 @@ func newVersion(a *app) *cobra.Command {
 		Use:   "version",
 		Short: "Print the versions of onceq, Go and SQLite",
 		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			v := readVersion()
-			if a.json {
-				return a.printJSON(v)
-			}
-			a.printf("onceq %s", v.Version)
-			if v.Commit != "" {
-				a.printf(" (commit %s", v.Commit[:min(12, len(v.Commit))])
-				if v.Modified {
-					a.printf(", modified")
-				}
-				a.printf(")")
-			}
-			a.printf("\n%s %s, SQLite %s\n", v.Go, v.Platform, v.SQLite)
-			return nil
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.version() },
 	}
+}
+
+func (a *app) version() error {
+	v := readVersion()
+	if a.json {
+		return a.printJSON(v)
+	}
+	a.printf("onceq %s", v.Version)
+	if v.Commit != "" {
+		a.printf(" (commit %s", v.Commit[:min(12, len(v.Commit))])
+		if v.Modified {
+			a.printf(", modified")
+		}
+		a.printf(")")
+	}
+	a.printf("\n%s %s, SQLite %s\n", v.Go, v.Platform, v.SQLite)
+	return nil
 }
