@@ -35,6 +35,12 @@ var suite = []struct {
 	{"clocks", clocks},
 	{"uncertain", uncertain},
 	{"races", races},
+	{"parity_river", parityRiver},
+	{"parity_bullmq", parityBullMQ},
+	{"parity_sidekiq_unique_jobs", paritySidekiq},
+	{"parity_pg_boss", parityPgBoss},
+	{"parity_graphile_worker", parityGraphile},
+	{"parity_temporal", parityTemporal},
 }
 
 // Run puts a store through the suite. open makes one empty store for one case. After every case all invariants of docs/uniqueness.md
