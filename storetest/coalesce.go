@@ -230,13 +230,16 @@ var coalescing = []scenario{
 				runs = append(runs, run{enqueued, args})
 			}
 		}
-		for enqueued < 60 {
+		enqueue := func() {
 			enqueued++
 			r, err := w.client.Enqueue(w.ctx, task(enqueued), key, coalesce)
 			w.must(err)
 			if r.Outcome == onceq.Skipped {
 				w.Fatalf("enqueue %d was skipped", enqueued)
 			}
+		}
+		for enqueued < 60 {
+			enqueue()
 			switch {
 			case enqueued%3 == 0:
 				try()
@@ -248,14 +251,22 @@ var coalescing = []scenario{
 				running = nil
 			}
 		}
-		for range 3 {
-			if running != nil {
-				w.complete(running)
-				running = nil
+		drain := func() {
+			for range 3 {
+				if running != nil {
+					w.complete(running)
+					running = nil
+				}
+				try()
 			}
-			try()
 		}
-		for e := 1; e <= 60; e++ {
+		drain()
+		enqueue()
+		try()
+		enqueue() // behind the last run
+		enqueue()
+		drain()
+		for e := 1; e <= enqueued; e++ {
 			if !slices.ContainsFunc(runs, func(r run) bool { return r.after >= e && r.args >= e }) {
 				w.Errorf("no run started after enqueue %d with its args or later ones: %v", e, runs)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,13 @@ func (w *world) clients(n int) []*onceq.Client {
 		all = append(all, c)
 	}
 	return all
+}
+
+// late lets others go first, for every second i.
+func late(i int) {
+	for range 100 * (i % 2) {
+		runtime.Gosched()
+	}
 }
 
 // together runs n functions at once, and returns when all are done.
@@ -291,6 +299,7 @@ var races = []scenario{
 			var r onceq.Receipt
 			var err error
 			together(2, func(n int) {
+				late(i + n)
 				if n == 0 {
 					w.Store.Finish(w.ctx, []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Completed}})
 				} else {
@@ -313,6 +322,7 @@ var races = []scenario{
 			var r onceq.Receipt
 			var err error
 			together(2, func(n int) {
+				late(i + n)
 				if n == 0 {
 					w.Store.Finish(w.ctx, []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Retryable, Error: "e"}})
 				} else {
