@@ -119,7 +119,7 @@ func sqlitePath(url string) (string, error) {
 		path = rest
 	}
 	if path == "" {
-		return "", fmt.Errorf("store %q names no file: say sqlite:PATH, or sqlite::memory:", url)
+		return "", fmt.Errorf("store %q names no file: say sqlite:PATH, or sqlite::memory: for none", url)
 	}
 	return path, nil
 }

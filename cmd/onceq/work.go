@@ -179,6 +179,7 @@ func (a *app) onSignals(r *runner, stop func()) (done func()) {
 				}
 				stop()
 			case 2:
+				fmt.Fprintf(r.errOut, "onceq: stopping %s (Ctrl-C again kills)\n", count(r.running.Load(), "job"))
 				close(r.stopped)
 			case 3:
 				close(r.killed)
