@@ -137,6 +137,7 @@ func (a *app) listJobs(c *cobra.Command, client *onceq.Client, f jobFilter) erro
 	}
 	now := time.Now()
 	var rows [][]cell
+	some := false
 	for j, err := range client.Jobs(c.Context(), filter) {
 		switch {
 		case err != nil:
@@ -154,17 +155,16 @@ func (a *app) listJobs(c *cobra.Command, client *onceq.Client, f jobFilter) erro
 		rows = append(rows, []cell{text(j.ID), text(j.Kind), text(j.Queue), state(j.State), {text: attempts(j)}, text(lately(j, now))})
 		if len(rows) == 1000 { // a long list comes in pieces, so that memory stays small
 			a.table(jobColumns, rows)
-			rows = rows[:0]
+			rows, some = rows[:0], true
 		}
 	}
-	if a.json {
-		return nil
-	}
-	if len(rows) == 0 {
+	switch {
+	case a.json:
+	case len(rows) > 0:
+		a.table(jobColumns, rows)
+	case !some:
 		a.printf("no jobs%s\n", matching(filter != onceq.JobFilter{Limit: filter.Limit}))
-		return nil
 	}
-	a.table(jobColumns, rows)
 	return nil
 }
 

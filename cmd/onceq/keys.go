@@ -46,6 +46,7 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 	}
 	now := time.Now()
 	var rows [][]cell
+	some := false
 	for k, err := range client.Keys(c.Context(), f) {
 		switch {
 		case err != nil:
@@ -68,17 +69,16 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 			text(k.Waiter), text(k.Text)})
 		if len(rows) == 1000 {
 			a.table(keyColumns, rows)
-			rows = rows[:0]
+			rows, some = rows[:0], true
 		}
 	}
-	if a.json {
-		return nil
-	}
-	if len(rows) == 0 {
+	switch {
+	case a.json:
+	case len(rows) > 0:
+		a.table(keyColumns, rows)
+	case !some:
 		a.printf("no keys are held%s\n", map[bool]string{true: " that match"}[f.Queue+f.Kind != ""])
-		return nil
 	}
-	a.table(keyColumns, rows)
 	return nil
 }
 
