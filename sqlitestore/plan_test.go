@@ -1,0 +1,64 @@
+package sqlitestore
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestStatementsUseTheirIndexes holds the shape of every statement that must not slow down as the file grows: it reads no table from end
+// to end, and sorts no more than what it returns.
+func TestStatementsUseTheirIndexes(t *testing.T) {
+	t.Parallel()
+	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
+	enqueue(t, s, rowsOf("a", 10))
+	err := s.read(context.Background(), "explain", func(st *step) error {
+		for name, q := range map[string]*statement{
+			"answer": sqlAnswer, "count": sqlCount, "count_due": sqlCountDue, "delete_keys": sqlDeleteKeys, "due_kinds": sqlDueKinds, "end": sqlEnd,
+			"expired": sqlExpired, "fetch": sqlFetch, "fetch_heads": sqlFetchHeads, "fetch_kinds": sqlFetchKinds, "job_by_id": sqlJobByID,
+			"jobs_by_id": sqlJobsByID, "key": sqlKey, "keys": sqlKeys, "keys_by_name": sqlKeysByName, "list": sqlList, "list_state": sqlListState,
+			"list_bound": sqlListBound, "next_kinds": sqlNextKinds, "oldest_due": sqlOldestDue, "prune": sqlPrune, "runs": sqlRuns,
+			"runs_fetched": sqlRunsFetched, "spent_keys": sqlSpentKeys, "start": sqlStart, "update_job": sqlUpdateJob,
+		} {
+			var plan []string
+			p, err := st.conn.PrepareContext(context.Background(), "EXPLAIN QUERY PLAN "+q.text)
+			if err != nil {
+				return err
+			}
+			args := make([]any, strings.Count(q.text, "?"))
+			rows, err := p.Query(args...)
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				var id, parent, unused int
+				var line string
+				if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
+					return err
+				}
+				plan = append(plan, line)
+			}
+			if err := rows.Close(); err != nil {
+				return err
+			}
+			p.Close()
+			for _, line := range plan {
+				scan := strings.HasPrefix(line, "SCAN") && !strings.Contains(line, "VIRTUAL TABLE") && !strings.Contains(line, "SCAN present") && !strings.Contains(line, "CONSTANT ROW") && !strings.HasPrefix(line, "SCAN (") && !strings.Contains(line, "onceq_workers")
+				if scan {
+					t.Errorf("%s reads a table through: %s", name, strings.Join(plan, "; "))
+				}
+				if strings.Contains(line, "TEMP B-TREE") {
+					t.Logf("%s sorts: %s", name, strings.Join(plan, "; "))
+				}
+			}
+			if testing.Verbose() {
+				t.Log(name, plan)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
