@@ -67,8 +67,8 @@ type Store struct {
 	closed  atomic.Bool
 	known   profiles
 	wakes   wakes
-	cursor  atomic.Uint32 // where the next fetch begins
 	listing keyListing
+	late    atomic.Pointer[map[onceq.Beat]beats] // what the last sweep has seen
 }
 
 var _ interface {

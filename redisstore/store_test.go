@@ -69,11 +69,16 @@ func harness(t *testing.T, url string, c Config) storetest.Harness {
 	s := open(t, url, c)
 	side := open(t, url, c)
 	t.Cleanup(func() { drop(side) })
-	return storetest.Harness{
+	h := storetest.Harness{
 		Store:    s,
 		SetClock: func(at time.Time) { setClock(t, side, at) },
 		Open:     func() onceq.Store { return open(t, url, c) },
 	}
+	if ids := newPlacedIDs(); len(s.parts) > 1 {
+		h.Store = placing{s, ids}
+		h.Open = func() onceq.Store { return placing{open(t, url, c), ids} }
+	}
+	return h
 }
 
 func TestStore(t *testing.T) {

@@ -8,38 +8,53 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Sweep tidies all partitions. A worker's beat number is the sum of those on the partitions where its lease is over: it stands still when none of
-// them hears from the worker.
+// Sweep tidies all partitions. Each of them knows the workers by itself; a worker's beat is shown as the largest of those on the partitions
+// where its lease is over, and which it was on each is remembered until the same beat is named as lost.
 func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
 	if s.closed.Load() {
 		return onceq.Swept{}, onceq.ErrClosed
 	}
 	var swept onceq.Swept
 	var failed error
-	expired := map[onceq.Beat]map[int]int64{} // by worker, with No 0 or (where it is not known) -1: its beats by partition
+	expired := map[onceq.Beat]beats{} // by worker, with No 0 or (where it is not known) -1
 	early := 0
-	jobs := max(1, r.Limit/len(s.parts))
-	if r.Limit <= 0 {
-		jobs = 0
+	parts := make([]int, len(s.parts))
+	for p := range parts {
+		parts[p] = p
 	}
-	var todo []*trip
-	left := make([]int, len(s.parts))
-	for p := range s.parts {
-		left[p] = jobs
-		todo = append(todo, &trip{script: luaSweep, part: p, args: []any{min(jobs, perScript), s.config.RetentionMax}})
-	}
-	for len(todo) > 0 {
-		if err := s.do(ctx, todo...); err != nil && failed == nil {
+	// First each partition gets an equal part of the limit, then those with more to do share what is left of it.
+	for round := 0; len(parts) > 0; round++ {
+		left := max(0, r.Limit-max(swept.Jobs, swept.Keys))
+		if round > 0 && left == 0 {
+			swept.More = true
+			break
+		}
+		each := left / len(parts)
+		if round > 0 {
+			each = max(each, 1)
+			parts = parts[:min(len(parts), left)]
+		}
+		var trips []*trip
+		for _, p := range parts {
+			trips = append(trips, &trip{script: luaSweep, part: p, args: []any{min(each, perScript), s.config.RetentionMax}})
+		}
+		if err := s.do(ctx, trips...); err != nil && failed == nil {
 			failed = err
 		}
-		var more []*trip
-		for _, t := range todo {
+		parts = parts[:0]
+		for _, t := range trips {
 			if t.err != nil {
 				continue
 			}
 			swept.Jobs += int(number(t.reply[0]))
 			early += int(number(t.reply[1]))
 			swept.Keys += int(number(t.reply[2]))
+			if number(t.reply[3]) == 1 {
+				parts = append(parts, t.part)
+			}
+			if round > 0 {
+				continue
+			}
 			late := list(t.reply[4])
 			for i := 0; i+1 < len(late); i += 2 {
 				b := onceq.Beat{Worker: text(late[i])}
@@ -47,20 +62,11 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 					b.No = -1
 				}
 				if expired[b] == nil {
-					expired[b] = map[int]int64{}
+					expired[b] = beats{}
 				}
 				expired[b][t.part] = number(late[i+1])
 			}
-			if number(t.reply[3]) == 0 {
-				continue
-			}
-			if left[t.part] -= perScript; left[t.part] > 0 {
-				more = append(more, &trip{script: luaSweep, part: t.part, args: []any{min(left[t.part], perScript), s.config.RetentionMax}})
-			} else {
-				swept.More = true
-			}
 		}
-		todo = more
 	}
 	if early > 0 {
 		s.config.Logger.Warn("redisstore: finished jobs were pruned before their retention passed: a partition keeps Config.RetentionMax of them",
@@ -69,11 +75,15 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 	if err := s.lost(ctx, r, expired, &swept); err != nil && failed == nil {
 		failed = err
 	}
+	seen := map[onceq.Beat]beats{}
 	for b, at := range expired {
 		if len(at) > 0 {
-			swept.Expired = append(swept.Expired, onceq.Beat{Worker: b.Worker, No: beatNo(b, at)})
+			shown := onceq.Beat{Worker: b.Worker, No: at.max()}
+			swept.Expired = append(swept.Expired, shown)
+			seen[shown] = at
 		}
 	}
+	s.late.Store(&seen)
 	slices.SortFunc(swept.Expired, func(a, b onceq.Beat) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No)) })
 	if failed != nil && (swept.Jobs > 0 || swept.Keys > 0) {
 		failed = uncertain(failed)
@@ -81,29 +91,45 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 	return swept, failed
 }
 
-// beatNo is a worker's beat as it is shown.
-func beatNo(b onceq.Beat, at map[int]int64) int64 {
-	if b.No < 0 {
-		return -1
-	}
-	sum := int64(0)
+// beats are those of one worker on the partitions where its lease is over.
+type beats map[int]int64
+
+func (at beats) max() int64 {
+	no := int64(-1)
 	for _, beat := range at {
-		sum += beat
+		no = max(no, beat)
 	}
-	return sum
+	return no
 }
 
-// lost lists the runs of workers that were seen twice with the same beat, and takes those out of expired that have none left.
-func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]map[int]int64, swept *onceq.Swept) error {
+// lost lists the runs of workers that were seen twice with the same beat, and forgets those that have none left anywhere.
+func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]beats, swept *onceq.Swept) error {
+	if len(r.Lost) == 0 {
+		return nil
+	}
+	seen := s.late.Load()
 	args := make([][]any, len(s.parts))
 	for _, lost := range r.Lost {
-		b := onceq.Beat{Worker: lost.Worker, No: min(lost.No, 0)}
-		if at := expired[b]; len(at) > 0 && beatNo(b, at) == lost.No {
-			for p, beat := range at {
+		var before beats
+		if seen != nil {
+			before = (*seen)[lost]
+		}
+		for p, beat := range expired[onceq.Beat{Worker: lost.Worker, No: min(lost.No, 0)}] {
+			was := lost.No
+			if before != nil {
+				var ok bool
+				if was, ok = before[p]; !ok {
+					continue
+				}
+			}
+			if beat == was {
 				args[p] = append(args[p], lost.Worker, beat)
 			}
 		}
 	}
+	idle := map[string][]int{} // the partitions where a worker has no run
+	busy := map[string]bool{}
+	single := len(s.parts) == 1
 	for p, workers := range args {
 		if len(workers) == 0 {
 			continue
@@ -111,9 +137,12 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 		limit := min(r.Limit-len(swept.Runs), perScript)
 		if limit <= 0 {
 			swept.More = true
-			break
+			for i := 0; i < len(workers); i += 2 {
+				busy[text(workers[i])] = true
+			}
+			continue
 		}
-		t := &trip{script: luaLost, part: p, args: append([]any{limit, len(workers) / 2}, workers...)}
+		t := &trip{script: luaLost, part: p, args: append([]any{limit, flag(single), len(workers) / 2}, workers...)}
 		if err := s.do(ctx, t); err != nil {
 			return err
 		}
@@ -123,12 +152,13 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 				return err
 			}
 			swept.Runs = append(swept.Runs, &j.JobRow)
+			busy[j.Worker] = true
 		}
 		if number(t.reply[1]) == 1 {
 			swept.More = true
 		}
 		for _, worker := range list(t.reply[2]) {
-			delete(expired[onceq.Beat{Worker: text(worker)}], p)
+			idle[text(worker)] = append(idle[text(worker)], p)
 		}
 	}
 	order := map[string]int{}
@@ -136,5 +166,23 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 		order[lost.Worker] = i
 	}
 	slices.SortFunc(swept.Runs, func(a, b *onceq.JobRow) int { return cmp.Or(order[a.Worker]-order[b.Worker], cmp.Compare(a.ID, b.ID)) })
+	for worker, parts := range idle {
+		if busy[worker] {
+			continue
+		}
+		known := expired[onceq.Beat{Worker: worker}]
+		var trips []*trip
+		for _, p := range parts {
+			if beat, ok := known[p]; ok && !single {
+				trips = append(trips, &trip{script: luaLost, part: p, args: []any{0, "1", 1, worker, beat}})
+			}
+			delete(known, p)
+		}
+		if len(trips) > 0 {
+			if err := s.do(ctx, trips...); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }

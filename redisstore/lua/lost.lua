@@ -1,13 +1,13 @@
 -- lost.lua lists the runs of workers that are confirmed lost, and forgets those that have none left.
 --
--- ARGV  4 how many runs at most, 5 workers: how many follow: for each its name and its beat (-1 = it is not known)
+-- ARGV  4 how many runs at most, 5 '1' = forget, 6 workers: how many follow: for each its name and its beat (-1 = it is not known)
 -- reply after the three: {{ID, row, head, errors} ...}, 1 where there are more, {the workers that have no run left}
-local limit, n = tonumber(ARGV[4]), tonumber(ARGV[5])
+local limit, forget, n = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 if not start({}) then return {ARGV[1], false} end
 local m = model()
 local ids, more, gone, rem = {}, 0, {}, {}
 for i = 1, n do
-  local worker, beat = ARGV[4 + 2 * i], tonumber(ARGV[5 + 2 * i])
+  local worker, beat = ARGV[5 + 2 * i], tonumber(ARGV[6 + 2 * i])
   local row = call('HGET', meta, 'k' .. worker)
   local leaseends, is = 0, -1
   if row then leaseends, is = unpk('>I6I6', row) end
@@ -23,7 +23,7 @@ for i = 1, n do
     end
     if #some == 0 then
       gone[#gone + 1] = worker
-      if row then
+      if row and forget then
         rem[#rem + 1] = 'l' .. pack('>I6', leaseends) .. worker
       end
     end

@@ -58,13 +58,14 @@ for _, name in ipairs(names) do
 end
 
 local late = {}
-for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(l' .. pack('>I6', now + 1), 'LIMIT', 0, limit)) do
+local WORKERS = 1000
+for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(l' .. pack('>I6', now + 1), 'LIMIT', 0, WORKERS)) do
   local worker = sub(member, 8)
   local _, beat = unpk('>I6I6', call('HGET', meta, 'k' .. worker))
   late[#late + 1], late[#late + 2] = worker, beat
 end
 local from = '[r'
-for _ = 1, limit do
+for _ = 1, WORKERS do
   local first = call('ZRANGEBYLEX', ix, from, '(s', 'LIMIT', 0, 1)[1]
   if not first then break end
   local worker = unpk('>Bc0', first, 2)
