@@ -35,6 +35,7 @@ var suite = []struct {
 	{"clocks", clocks},
 	{"uncertain", uncertain},
 	{"races", races},
+	{"working", working},
 	{"parity_asynq", parityAsynq},
 	{"parity_oban", parityOban},
 	{"parity_taskiq", parityTaskiq},

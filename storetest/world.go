@@ -24,6 +24,7 @@ type world struct {
 	latest  time.Time        // that the clock has ever shown
 	fetches map[string]int64 // of each worker: the number of its last fetch
 	open    []Tx             // transactions that the case began
+	stops   []func()         // of workers that the case started
 	closed  bool             // the case has closed the store
 }
 
@@ -42,7 +43,10 @@ func (w *world) settle() {
 	for _, tx := range w.open {
 		tx.Rollback() // where it has not ended
 	}
-	w.client.Close()
+	for _, stop := range w.stops {
+		stop()
+	}
+	defer w.client.Close()
 	if w.closed {
 		return
 	}
@@ -50,6 +54,21 @@ func (w *world) settle() {
 		w.at(time.Now().Truncate(time.Millisecond).Add(time.Millisecond))
 	}
 	checkInvariants(w, w.Store, w.now, w.latest)
+	w.consultDoctor()
+}
+
+// consultDoctor wants Client.Doctor to find nothing wrong either.
+func (w *world) consultDoctor() {
+	w.Helper()
+	doctor := w.clientOf(w.Store, nil)
+	defer doctor.Close()
+	r, err := doctor.Doctor(context.Background(), nil)
+	if err != nil {
+		w.Errorf("the doctor could not look: %v", err)
+	}
+	for _, v := range r.Violations {
+		w.Errorf("the doctor says: %s", v)
+	}
 }
 
 func (w *world) clientOf(store onceq.Store, config *onceq.Config) *onceq.Client {
