@@ -90,3 +90,8 @@ func TestStoreInEightPartitions(t *testing.T) {
 	url := redistest.URL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
 }
+
+func TestStoreOnACluster(t *testing.T) {
+	url := redistest.ClusterURL(t)
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) })
+}

@@ -69,12 +69,18 @@ type Server struct {
 // Start starts a server with these options of redis-server, as in "--appendonly", "yes". It keeps nothing on disk unless told to.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, Dir: t.TempDir(), Addr: FreeAddr(t)}
+	s := prepare(t, t.TempDir(), options...)
+	t.Cleanup(s.end)
+	s.Restart()
+	return s
+}
+
+func prepare(t testing.TB, dir string, options ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, Dir: dir, Addr: FreeAddr(t)}
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no", "--save", "", "--appendonly", "no",
 		"--loglevel", "notice", "--logfile", ""}, options...)
-	t.Cleanup(s.end)
-	s.Restart()
 	return s
 }
 
@@ -181,11 +187,41 @@ func (s *Server) Do(args ...any) any {
 	return v
 }
 
-var shared struct {
-	sync.Mutex
-	server *Server
-	uses   int
+// sharing is a server, or several, that many tests use, and that ends with the last of them.
+type sharing struct {
+	mu   sync.Mutex
+	uses int
+	url  string
+	end  func()
 }
+
+func (s *sharing) use(t testing.TB, start func(dir string) (url string, end func())) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.uses == 0 {
+		dir, err := os.MkdirTemp("", "onceq-redis")
+		if err != nil {
+			t.Fatal(err)
+		}
+		url, end := start(dir)
+		s.url, s.end = url, func() {
+			end()
+			_ = os.RemoveAll(dir)
+		}
+	}
+	s.uses++
+	t.Cleanup(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.uses--; s.uses == 0 {
+			s.end()
+		}
+	})
+	return s.url
+}
+
+var single, cluster sharing
 
 // URL names a server that many tests share, each under a namespace of its own: the one in ONCEQ_TEST_REDIS, or a private one that
 // ends with the last test that uses it.
@@ -195,30 +231,11 @@ func URL(t testing.TB) string {
 		return url
 	}
 	Binary(t)
-	shared.Lock()
-	defer shared.Unlock()
-	if shared.server == nil {
-		dir, err := os.MkdirTemp("", "onceq-redis")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &Server{t: t, Dir: dir, Addr: FreeAddr(t)}
-		_, port, _ := net.SplitHostPort(s.Addr)
-		s.args = []string{"--bind", "127.0.0.1", "--port", port, "--dir", dir, "--save", "", "--appendonly", "no"}
+	return single.use(t, func(dir string) (string, func()) {
+		s := prepare(t, dir)
 		s.Restart()
-		shared.server = s
-	}
-	shared.uses++
-	t.Cleanup(func() {
-		shared.Lock()
-		defer shared.Unlock()
-		if shared.uses--; shared.uses == 0 {
-			shared.server.end()
-			_ = os.RemoveAll(shared.server.Dir)
-			shared.server = nil
-		}
+		return s.URL(), s.end
 	})
-	return shared.server.URL()
 }
 
 // FreeAddr is a loopback address on which nobody listens, also not on the port 10,000 above (where a cluster's nodes talk).
