@@ -291,3 +291,19 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 		n++
 	}
 }
+
+func BenchmarkOpen(b *testing.B) {
+	for b.Loop() {
+		s, err := Open(filepath.Join(b.TempDir(), "jobs.db"), nil)
+		must(b, err)
+		s.Close()
+	}
+}
+
+func BenchmarkOpenInMemory(b *testing.B) {
+	for b.Loop() {
+		s, err := Open(":memory:", nil)
+		must(b, err)
+		s.Close()
+	}
+}

@@ -237,16 +237,10 @@ func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 
 // Check reads the whole file through: what SQLite finds wrong with it, and what of onceq's own rows does not agree with the rest.
 func (s *Store) Check(ctx context.Context) (findings []string, err error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return nil, wrap("check", err)
-	}
-	defer leave()
-	findings, err = s.quickCheck(ctx)
-	if err != nil {
-		return nil, wrap("check", err)
-	}
 	err = s.readAll(ctx, "check", func(st *step) error {
+		if findings, err = st.quickCheck(); err != nil {
+			return err
+		}
 		for _, q := range checks {
 			if err := st.each(q, 1, func(v []any) error {
 				findings = append(findings, text(v[0]))
@@ -263,15 +257,12 @@ func (s *Store) Check(ctx context.Context) (findings []string, err error) {
 var checks = []*statement{load("check_keys"), load("check_waiters"), load("check_behind"), load("check_counts")}
 
 // quickCheck is SQLite's own.
-func (s *Store) quickCheck(ctx context.Context) (findings []string, err error) {
-	err = s.readAll(ctx, "quick_check", func(st *step) error {
-		findings = nil
-		return st.each(sqlQuickCheck, 1, func(v []any) error {
-			if line := text(v[0]); line != "ok" {
-				findings = append(findings, line)
-			}
-			return nil
-		})
+func (st *step) quickCheck() (findings []string, err error) {
+	err = st.each(sqlQuickCheck, 1, func(v []any) error {
+		if line := text(v[0]); line != "ok" {
+			findings = append(findings, line)
+		}
+		return nil
 	})
 	return findings, err
 }

@@ -391,7 +391,11 @@ func (s *Store) checkSmall(ctx context.Context, path string) error {
 	if err != nil || info.Size() > smallFile {
 		return err
 	}
-	findings, err := s.quickCheck(ctx)
+	var findings []string
+	err = s.readOnce(ctx, func(st *step) (err error) {
+		findings, err = st.quickCheck()
+		return err
+	})
 	if err != nil {
 		return describe(err)
 	}

@@ -172,11 +172,14 @@ func (s *Store) turn(ctx context.Context) error {
 	if s.lock.tryAcquire() {
 		return nil
 	}
-	waiting, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	defer context.AfterFunc(s.open, func() { stop(onceq.ErrClosed) })()
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(s.open, stop)()
 	if err := s.lock.acquire(waiting); err != nil {
-		return context.Cause(waiting)
+		if ctx.Err() == nil {
+			return onceq.ErrClosed
+		}
+		return ctx.Err()
 	}
 	return nil
 }
@@ -410,7 +413,7 @@ func uncertain(err error) error {
 	case codeBusy, codeLocked, codeFull:
 		return err
 	}
-	return errors.Join(fmt.Errorf("commit: %w", onceq.ErrUncertain), err)
+	return fmt.Errorf("commit: %w: %w", onceq.ErrUncertain, err)
 }
 
 func errOrphan(k *heldKey) error {

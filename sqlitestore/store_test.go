@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,7 +27,7 @@ func harness(t *testing.T) storetest.Harness {
 	c := &clock{}
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	open := func() *Store {
-		s, err := Open(path, &Config{clock: c})
+		s, err := Open(path, &Config{Synchronous: off, clock: c})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,14 +60,50 @@ func harnessOf(s *Store, c *clock, open func() onceq.Store) storetest.Harness {
 
 func TestStore(t *testing.T) { storetest.Run(t, harness) }
 
-func TestStoreInMemory(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		c := &clock{}
-		s, err := Open(":memory:", &Config{clock: c})
-		if err != nil {
-			t.Fatal(err)
+func TestAStoreInMemoryIsLikeAnyOther(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := opened(t, ":memory:")
+	tx, err := s.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tx(tx).Enqueue(ctx, rowsOf("a", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if jobs, err := s.Get(ctx, []string{"a-0"}); err != nil || jobs[0] != nil {
+		t.Fatal("seen before it was committed:", jobs, err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 2}}})
+	if err != nil || len(f.Jobs) != 1 {
+		t.Fatal(f, err)
+	}
+	if other := opened(t, ":memory:"); enqueue(t, other, rowsOf("a", 1))[0].Outcome != onceq.Inserted {
+		t.Fatal("two stores in memory are one")
+	}
+}
+
+func TestOnlyACommitThatFailsOnTheDiskIsUncertain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text            string
+		busy, uncertain bool
+	}{
+		{"database is locked (5) (SQLITE_BUSY)", true, false},
+		{"database table is locked", true, false},
+		{"database or disk is full", false, false},
+		{"disk I/O error", false, true},
+		{"something else", false, true},
+	} {
+		err := errors.New(c.text)
+		if busy(err) != c.busy || errors.Is(uncertain(err), onceq.ErrUncertain) != c.uncertain || !errors.Is(uncertain(err), err) {
+			t.Errorf("%s: busy %v, as a failed commit %v", c.text, busy(err), uncertain(err))
 		}
-		t.Cleanup(func() { s.Close() })
-		return harnessOf(s, c, nil)
-	})
+	}
 }

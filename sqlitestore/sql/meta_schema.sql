@@ -1,1 +1,0 @@
-SELECT value FROM onceq_meta WHERE name = 'schema'
