@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,8 +43,8 @@ type Client struct {
 // InFlighter is a Store that says how many group commits it likes to have under way at once; one, unless it says.
 type InFlighter interface{ InFlight() int }
 
-// NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Options that can be judged
-// without a job are checked here.
+// NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Values out of bounds in
+// config are refused here; combinations are judged when all levels are known, at each enqueue.
 func NewClient(store Store, config *Config) (*Client, error) {
 	if store == nil {
 		return nil, invalid("store", "nil", "must not be nil: open one, for instance with sqlitestore.Open")
@@ -57,10 +59,8 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if c.config.MaxArgs < 0 || c.config.MaxArgs > MaxArgsSize {
 		return nil, invalid("Config.MaxArgs", c.config.MaxArgs, "must be 0 (%d bytes) to %d bytes", DefaultMaxArgs, MaxArgsSize)
 	}
-	for kind := range c.config.Kinds {
-		if err := checkName("Config.Kinds", kind); err != nil {
-			return nil, err
-		}
+	if err := c.config.check(); err != nil {
+		return nil, err
 	}
 	var err error
 	if c.watch, err = newDuplicates(c.config); err != nil {
@@ -74,6 +74,26 @@ func NewClient(store Store, config *Config) (*Client, error) {
 		InFlight: inFlight, Calls: 1000, Weight: 4 << 20, Weigh: func(r NewRow) int { return len(r.Args) },
 	}, c.send)
 	return c, nil
+}
+
+// check refuses what no enqueue could mend: a later level may override a value, but a value out of bounds is a slip wherever it stands.
+func (c *Config) check() error {
+	for kind := range c.Kinds {
+		if err := checkName("Config.Kinds", kind); err != nil {
+			return err
+		}
+	}
+	for _, opts := range append(slices.Collect(maps.Values(c.Kinds)), c.Defaults) {
+		s := newSettings()
+		s.applyAll(ofDefaults, opts)
+		if s.err != nil {
+			return s.err
+		}
+		if err := s.checkBounds(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Client) maxArgs() int {

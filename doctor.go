@@ -1,8 +1,10 @@
 package onceq
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"time"
 )
 
@@ -45,36 +47,73 @@ type doctor struct {
 	store    Store
 	progress func(int)
 	report   DoctorReport
+	holders  map[uint64]struct{} // hashes of the IDs of jobs that were seen to hold or to wait for a key, so that they are not asked after again
+	seed     maphash.Seed
 }
 
 // looks is how often a suspect is read before it is reported.
 const looks = 5
 
 func (d *doctor) keys(ctx context.Context) error {
+	d.holders, d.seed = map[uint64]struct{}{}, maphash.MakeSeed()
 	for after := ""; ; {
 		p, err := d.store.Keys(ctx, KeysRequest{Filter: KeyFilter{Inert: true}, After: after, Limit: page})
 		if err != nil {
 			return fmt.Errorf("onceq: doctor: list keys: %w", err)
 		}
-		for _, k := range p.Keys {
-			if k.Inert {
-				d.report.Inert++
-				continue
-			}
-			d.report.Keys++
-			wrong, err := d.suspect(ctx, func() (string, error) { return d.judgeKey(ctx, k.Key) })
-			if err != nil {
-				return err
-			}
-			if wrong != "" {
-				d.report.Violations = append(d.report.Violations, fmt.Sprintf("key %s (%s): %s", k.Key, k.Text, wrong))
-			}
+		if err := d.keyPage(ctx, p.Keys); err != nil {
+			return err
 		}
 		d.tell()
 		if after = p.Next; after == "" {
 			return nil
 		}
 	}
+}
+
+// keyPage judges a page of keys with one look at their jobs; what looks wrong is looked at again by itself.
+func (d *doctor) keyPage(ctx context.Context, keys []*HeldKey) error {
+	var ids []string
+	for _, k := range keys {
+		if !k.Inert {
+			ids = append(ids, k.Holder, cmp.Or(k.Waiter, k.Holder))
+		}
+	}
+	if len(ids) == 0 {
+		d.report.Inert += len(keys)
+		return nil
+	}
+	jobs, err := d.store.Get(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("onceq: doctor: get jobs: %w", err)
+	}
+	for _, k := range keys {
+		if k.Inert {
+			d.report.Inert++
+			continue
+		}
+		d.report.Keys++
+		holder, waiter := jobs[0], jobs[1]
+		jobs = jobs[2:]
+		wrong := judgeHolder(k, holder)
+		if wrong == "" && k.Waiter != "" {
+			wrong = judgeWaiter(k, holder, waiter)
+		}
+		if wrong != "" {
+			if wrong, err = d.suspect(ctx, func() (string, error) { return d.judgeKey(ctx, k.Key) }); err != nil {
+				return err
+			}
+		}
+		if wrong != "" {
+			d.report.Violations = append(d.report.Violations, fmt.Sprintf("key %s (%s): %s", k.Key, k.Text, wrong))
+			continue
+		}
+		d.holders[maphash.String(d.seed, k.Holder)] = struct{}{}
+		if k.Waiter != "" {
+			d.holders[maphash.String(d.seed, k.Waiter)] = struct{}{}
+		}
+	}
+	return nil
 }
 
 func (d *doctor) tell() {
@@ -179,7 +218,7 @@ func (d *doctor) jobs(ctx context.Context) error {
 		}
 		for _, j := range p.Jobs {
 			d.report.Jobs++
-			if !mustHold(j) && j.Behind == "" {
+			if _, seen := d.holders[maphash.String(d.seed, j.ID)]; seen && j.Behind == "" || !mustHold(j) && j.Behind == "" {
 				continue
 			}
 			wrong, err := d.suspect(ctx, func() (string, error) { return d.judgeJob(ctx, j.ID) })

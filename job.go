@@ -76,7 +76,7 @@ func (k *Key) UnmarshalText(text []byte) (err error) { *k, err = ParseKey(string
 func ParseKey(s string) (Key, error) {
 	var k Key
 	if n, err := hex.Decode(k[:], []byte(s[:min(len(s), 64)])); err != nil || n != len(k) || len(s) != 64 {
-		return Key{}, &InvalidError{Field: "key", Value: s, Rule: "must be the 64 hexadecimal digits that `onceq keys` prints"}
+		return Key{}, &InvalidError{Field: "key", Value: s, Rule: "must be 64 hexadecimal digits, as `onceq keys --json` and `onceq explain` print them"}
 	}
 	return k, nil
 }
@@ -97,8 +97,8 @@ type JobRow struct {
 	MaxAttempts int `json:"max_attempts"`
 	// Run is the number of the job's latest run: one more at each fetch. Only the current run may finish the job.
 	Run       int64         `json:"run"`
-	Timeout   time.Duration `json:"timeout,omitempty"` // of one run; 0 = none
-	Retention time.Duration `json:"retention"`         // how long the finished job is kept
+	Timeout   time.Duration `json:"-"` // of one run; 0 = none
+	Retention time.Duration `json:"-"` // how long the finished job is kept
 
 	Key     *Key      `json:"key,omitempty"` // nil when not unique
 	KeyText string    `json:"key_text,omitempty"`
@@ -125,13 +125,15 @@ type JobRow struct {
 	Errors []AttemptError `json:"errors,omitempty"` // the last 5, oldest first
 }
 
-// MarshalJSON shows JSON args as they are and opaque args in base64.
+// MarshalJSON shows JSON args as they are, opaque args in base64, and lengths of time in milliseconds.
 func (j *JobRow) MarshalJSON() ([]byte, error) {
 	type plain JobRow
 	shown := struct {
 		*plain
-		Args any `json:"args"`
-	}{plain: (*plain)(j), Args: j.Args}
+		Args      any   `json:"args"`
+		Timeout   int64 `json:"timeout_ms,omitempty"`
+		Retention int64 `json:"retention_ms"`
+	}{plain: (*plain)(j), Args: j.Args, Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds()}
 	switch {
 	case j.Args == nil:
 		shown.Args = nil

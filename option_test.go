@@ -297,8 +297,21 @@ func TestBoundsAreRefusedWithFieldAndRule(t *testing.T) {
 			t.Errorf("field %q, want %q: %v", err.Field, c.field, err)
 		}
 	}
-	if err := refused(t, &onceq.Config{Defaults: []onceq.Option{onceq.ID("x")}}, push{}); err.Field != "ID" {
-		t.Errorf("an ID for every job: %v", err)
+}
+
+func TestAConfigWhoseValuesAreOutOfBoundsIsRefused(t *testing.T) {
+	for field, config := range map[string]onceq.Config{
+		"ID":             {Defaults: []onceq.Option{onceq.ID("x")}},
+		"priority":       {Kinds: map[string][]onceq.Option{"k": {onceq.Priority(12)}}},
+		"queue":          {Defaults: []onceq.Option{onceq.Queue("")}},
+		"Config.Kinds":   {Kinds: map[string][]onceq.Option{"": nil}},
+		"Config.MaxArgs": {MaxArgs: onceq.MaxArgsSize + 1},
+	} {
+		_, err := onceq.NewClient(memstore.New(nil), &config)
+		var inv *onceq.InvalidError
+		if !errors.As(err, &inv) || inv.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -154,8 +155,22 @@ func badUTF8(v reflect.Value, path string) string {
 	return ""
 }
 
-// check holds the rules for everything but the key.
+// check holds the rules for all options of an enqueue, merged.
 func (s *settings) check() error {
+	if err := s.checkBounds(); err != nil {
+		return err
+	}
+	if s.unique {
+		return s.checkUnique()
+	}
+	if s.policyAt == ofCall && s.idAt == unsaid && s.resend == nil {
+		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
+	}
+	return nil
+}
+
+// checkBounds holds the rules that each option must meet by itself.
+func (s *settings) checkBounds() error {
 	if err := checkName("queue", s.queue); err != nil {
 		return err
 	}
@@ -205,12 +220,6 @@ func (s *settings) check() error {
 			return err
 		}
 	}
-	if s.unique {
-		return s.checkUnique()
-	}
-	if s.policyAt == ofCall && s.idAt == unsaid && s.resend == nil {
-		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
-	}
 	return nil
 }
 
@@ -257,7 +266,8 @@ func (r Replace) columns() (f Fields) {
 func invalidFrom(err error) error {
 	var e *fingerprint.Error
 	if errors.As(err, &e) {
-		return &InvalidError{Field: e.Field, Value: e.Value, Rule: e.Rule}
+		place := strings.NewReplacer(`"" at `, "", `"`, "").Replace(e.Value) // it is quoted again in the message
+		return &InvalidError{Field: e.Field, Value: place, Rule: e.Rule}
 	}
 	return err
 }

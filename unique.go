@@ -1,6 +1,7 @@
 package onceq
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"time"
@@ -104,10 +105,20 @@ func (u Until) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // as data and arithmetic, in whole milliseconds of a store's clock. Every store keeps these four values with the job and must give the
 // answers these methods give.
 type Hold struct {
-	Until       Until         `json:"until"`
-	Window      time.Duration `json:"window,omitempty"`
-	TTL         time.Duration `json:"ttl,omitempty"` // 0 = none
-	FromEnqueue bool          `json:"from_enqueue,omitempty"`
+	Until       Until
+	Window      time.Duration
+	TTL         time.Duration // 0 = none
+	FromEnqueue bool
+}
+
+// MarshalJSON shows lengths of time in milliseconds.
+func (h Hold) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Until       Until `json:"until"`
+		Window      int64 `json:"window_ms,omitempty"`
+		TTL         int64 `json:"ttl_ms,omitempty"`
+		FromEnqueue bool  `json:"from_enqueue,omitempty"`
+	}{h.Until, h.Window.Milliseconds(), h.TTL.Milliseconds(), h.FromEnqueue})
 }
 
 // Never is the instant, in milliseconds, of what no clock brings about.
