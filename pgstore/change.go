@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/onceq/onceq"
@@ -87,8 +88,8 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 			conflict := onceq.Conflict{By: "key", Holder: r.string()}
 			state := r.int()
 			conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(), onceq.Until(r.int()).String()
-			conflict.Text, conflict.ArgsDiffer = r.string(), r.bool()
-			r.at += 2
+			conflict.Text = r.string()
+			differ, left := r.int(), r.json()
 			job := r.job(now)
 			if by == 0 && conflict.Holder != "" { // a queue to wake
 				wake[conflict.Holder] = true
@@ -102,7 +103,12 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 			case 1:
 				results[i].Err = onceq.ErrNotFound
 			case 8:
-				conflict.State, conflict.Key = stateOf[state], *job.Key
+				conflict.State, conflict.Key, conflict.ArgsDiffer = stateOf[state], *job.Key, differ == 2
+				if left != nil {
+					var g gone
+					r.decode(left, &g)
+					conflict.Text, conflict.ArgsDiffer = g.Text, g.Digest != hex.EncodeToString(job.Digest[:])
+				}
 				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
 			default:
 				rule := refusals[outcome]

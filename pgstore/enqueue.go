@@ -3,9 +3,11 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +86,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 			} else {
 				answered = append(answered, i)
 			}
-		}, append([]any{patience}, a.all()...)...)
+		}, append([]any{strconv.Itoa(patience)}, a.all()...)...)
 		if err != nil && fateOf(err) == clash {
 			return nil // with now still 0
 		}
@@ -121,7 +123,7 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 			if i, _ := b.answer(r); i >= 0 {
 				b.done[i] = true
 			}
-		}, which, a.ids, a.nonces, a.kinds, a.keys, a.digests, a.nums)
+		}, which, a.ids, a.nonces, a.kinds, a.keys, a.nums)
 	})
 	if err != nil {
 		return err
@@ -289,14 +291,15 @@ func (a *arrays) all() []any {
 	return []any{a.ids, a.nonces, a.kinds, a.queues, a.args, a.metas, a.tags, a.keys, a.texts, a.digests, a.nums}
 }
 
-// numbers is how many numbers of a row there are.
-const numbers = 14
+// numbers are the numbers of a row, in their order in nums.
+var numbers = []string{"priority", "max_attempts", "timeout", "retention", "delay", "named", "raw", "hold_until", "hold_window", "hold_ttl",
+	"from_enqueue", "reactions", "write", "max_wait"}
 
 func (b *batch) arrays(which []int) *arrays {
 	n := len(which)
 	a := &arrays{
 		ids: make([]string, n), nonces: make([][]byte, n), kinds: make([]string, n), queues: make([]string, n), args: make([][]byte, n),
-		nums: make([]int64, 0, n*numbers),
+		nums: make([]int64, 0, n*len(numbers)),
 	}
 	b.sent = slices.Clone(which)
 	for at, i := range which {
@@ -365,33 +368,47 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	by := r.int()
 	c := onceq.Conflict{Holder: r.string()}
 	state := r.int()
-	c.Since, c.FreesAt, c.FreesWhen = r.instant(), r.instant(), onceq.Until(r.int()).String()
-	c.Text, c.ArgsDiffer = r.string(), r.bool()
-	kind, queue := r.string(), r.string()
+	c.Since, c.FreesAt, c.FreesWhen, c.Text = r.instant(), r.instant(), onceq.Until(r.int()).String(), r.string()
+	differ, left := r.int(), r.json()
 	job := r.job(now)
 	if row < 0 || r.err != nil {
 		return try, -1, now, result
 	}
 	row = b.sent[row]
 	result = onceq.EnqueueResult{Outcome: outcomeOf[outcome], Job: job, FreesAt: frees}
-	if state < len(stateOf) && by != 0 {
-		c.State = stateOf[state]
-	}
-	claim := b.rows[row].Claim
-	switch by {
-	case 0:
+	if by == 0 {
 		return try, row, now, result
-	case 1:
-		c.By, c.Key = "key", claim.Key
-	case 2:
-		c.By, c.Text = "id", c.Holder
-		c.FreesAt, c.FreesWhen, c.ArgsDiffer = time.Time{}, "", false
 	}
 	result.Conflict = &c
-	if job == nil {
-		result.Job = &onceq.JobRow{ID: c.Holder, Kind: kind, Queue: queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
+	if state >= 0 && state < len(stateOf) { // -1: of a job that is gone
+		c.State = stateOf[state]
+	}
+	if by == 2 {
+		c.By, c.Text = "id", c.Holder
+		return try, row, now, result
+	}
+	claim := b.rows[row].Claim
+	c.By, c.Key = "key", claim.Key
+	switch {
+	case job == nil:
+		var g gone
+		r.decode(left, &g)
+		c.Text, c.ArgsDiffer = g.Text, g.Digest != hex.EncodeToString(claim.Digest[:])
+		result.Job = &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
+	case differ == 0:
+		c.Text, c.ArgsDiffer = job.KeyText, job.Digest != claim.Digest
+	default:
+		c.ArgsDiffer = differ == 2
 	}
 	return try, row, now, result
+}
+
+// gone is what a key keeps of a holder whose row is gone.
+type gone struct {
+	Kind   string `json:"kind"`
+	Queue  string `json:"queue"`
+	Text   string `json:"text"`
+	Digest string `json:"digest"`
 }
 
 // note reads an answer of act. The answers of a try that was given up are followed by those of the next.

@@ -23,8 +23,9 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 		rows = make([]*onceq.JobRow, len(ids))
 		found := make(map[string]*onceq.JobRow, len(ids))
 		err := s.query(ctx, s.sql.get, func(r *record) {
-			j := r.job(r.int64())
-			found[j.ID] = j
+			if j := r.job(r.int64()); j != nil {
+				found[j.ID] = j
+			}
 		}, ids)
 		for i, id := range ids {
 			rows[i] = found[id]

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,26 +55,12 @@ func steps(namespace string) []step {
 	return all
 }
 
-// jobColumns are the columns of a job that are handed out, in the order in which record.job reads them.
-var jobColumns = [][2]string{
-	{"id", "text"}, {"kind", "text"}, {"queue", "text"}, {"args", "bytea"}, {"raw", "boolean"}, {"meta", "json"}, {"tags", "json"},
-	{"state", "smallint"}, {"priority", "smallint"}, {"attempt", "integer"}, {"max_attempts", "integer"}, {"run", "bigint"},
-	{"timeout", "bigint"}, {"retention", "bigint"}, {"key", "bytea"}, {"key_text", "text"}, {"digest", "bytea"},
-	{"hold_until", "smallint"}, {"hold_window", "bigint"}, {"hold_ttl", "bigint"}, {"from_enqueue", "boolean"}, {"anchor", "bigint"},
-	{"keyless", "boolean"}, {"behind", "text"}, {"origin", "smallint"}, {"displaced", "text"}, {"superseded_by", "text"},
-	{"cancel_requested", "boolean"}, {"worker", "text"}, {"enqueued_at", "bigint"}, {"run_at", "bigint"}, {"started_at", "bigint"},
-	{"finished_at", "bigint"}, {"errors", "json"},
-}
-
-// conflictColumns are the columns of answer_v1 that describe a conflict.
-var conflictColumns = [][2]string{
-	{"c_by", "integer"}, {"c_holder", "text"}, {"c_state", "smallint"}, {"c_since", "bigint"}, {"c_frees_at", "bigint"},
-	{"c_pending", "smallint"}, {"c_text", "text"}, {"c_differ", "boolean"}, {"c_kind", "text"}, {"c_queue", "text"},
-}
+// conflictColumns are the types of the columns of answer_v1 that describe a conflict.
+var conflictColumns = []string{"integer", "text", "smallint", "bigint", "bigint", "smallint", "text", "integer", "json"}
 
 var token = regexp.MustCompile(`\{(\w+)(?: (\w+))?\}|\$\$`)
 
-// expand puts in a statement what stands in braces: {ns} the quoted schema, {job j} the columns of a job j, and the like. It is one pass,
+// expand puts in a statement what stands in braces: {ns} the quoted schema, {n delay} the delay of row i, and the like. It is one pass,
 // so that a namespace can hold anything that an identifier can.
 func expand(text, namespace string) string {
 	quoted := pgx.Identifier{namespace}.Sanitize()
@@ -81,14 +68,7 @@ func expand(text, namespace string) string {
 	for n := 0; strings.Contains(quoted, tag); n++ {
 		tag = fmt.Sprintf("$onceq%d$", n)
 	}
-	list := func(columns [][2]string, each func(name, kind string) string) string {
-		parts := make([]string, len(columns))
-		for i, c := range columns {
-			parts[i] = each(c[0], c[1])
-		}
-		return strings.Join(parts, ", ")
-	}
-	typedNull := func(_, kind string) string { return "null::" + kind }
+	nulls := func(types []string) string { return "null::" + strings.Join(types, ", null::") }
 	return token.ReplaceAllStringFunc(text, func(found string) string {
 		if found == "$$" {
 			return tag
@@ -97,18 +77,12 @@ func expand(text, namespace string) string {
 		switch m[1] {
 		case "ns":
 			return quoted
-		case "job":
-			return list(jobColumns, func(name, _ string) string { return m[2] + "." + name })
-		case "job_types":
-			return list(jobColumns, func(name, kind string) string { return name + " " + kind })
-		case "job_nulls":
-			return list(jobColumns, typedNull)
+		case "n":
+			return fmt.Sprintf("nums[i * %d - %d]", len(numbers), len(numbers)-1-slices.Index(numbers, m[2]))
 		case "conflict_nulls":
-			return list(conflictColumns, typedNull)
+			return nulls(conflictColumns)
 		case "conflict_nulls_from_state":
-			return list(conflictColumns[2:], typedNull)
-		case "answer_nulls":
-			return "null, " + list(conflictColumns, typedNull) + ", " + list(jobColumns, typedNull)
+			return nulls(conflictColumns[2:])
 		case "hot":
 			// Plans are made once, for any number of rows, while the tables may still be empty: what would scan a table is out of the question.
 			return "set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off"

@@ -20,6 +20,7 @@ import (
 type record struct {
 	fields []pgconn.FieldDescription
 	raw    [][]byte
+	binary bool  // where there are no fields
 	values []any // in place of raw, from database/sql
 	at     int
 	err    error
@@ -31,6 +32,9 @@ func (r *record) next() (raw []byte, isBinary bool, value any) {
 	r.at++
 	if r.values != nil {
 		return nil, false, r.values[at]
+	}
+	if r.fields == nil {
+		return r.raw[at], r.binary, nil
 	}
 	return r.raw[at], r.fields[at].Format == pgx.BinaryFormatCode, nil
 }
@@ -175,38 +179,124 @@ func instant(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// job reads the columns {job}; nil where they are all null.
-func (r *record) job(now int64) *onceq.JobRow {
-	j := &onceq.JobRow{ID: r.string()}
-	if j.ID == "" {
-		r.at += len(jobColumns) - 1
+// within reads the next column, a row, as a record of its own; nil for NULL.
+func (r *record) within() *record {
+	raw, isBinary, value := r.next()
+	switch v := value.(type) {
+	case []byte:
+		raw = v
+	case string:
+		raw = []byte(v)
+	}
+	if raw == nil {
 		return nil
 	}
-	j.Kind, j.Queue, j.Args, j.Encoding = r.string(), r.string(), r.bytes(), onceq.EncodingJSON
+	in := &record{raw: make([][]byte, 0, jobFields), binary: isBinary}
+	if isBinary {
+		in.splitBinary(raw)
+	} else {
+		in.splitText(raw)
+	}
+	return in
+}
+
+// splitBinary takes a row apart: the number of fields, then the type, the length and the bytes of each.
+func (r *record) splitBinary(row []byte) {
+	if len(row) < 4 {
+		r.fail("a row was expected", row)
+		return
+	}
+	for row = row[4:]; len(row) >= 8; {
+		n := int32(binary.BigEndian.Uint32(row[4:]))
+		row = row[8:]
+		if n < 0 {
+			r.raw = append(r.raw, nil)
+			continue
+		}
+		if int(n) > len(row) {
+			r.fail("a row was expected", row)
+			return
+		}
+		r.raw = append(r.raw, row[:n:n])
+		row = row[n:]
+	}
+}
+
+// splitText takes a row apart that is written as (a,"b ""quoted""",,\\x00): nothing between commas is NULL.
+func (r *record) splitText(row []byte) {
+	if len(row) < 2 || row[0] != '(' {
+		r.fail("a row was expected", row)
+		return
+	}
+	for at := 1; at < len(row); at++ { // at the beginning of a field
+		if row[at] == ',' || row[at] == ')' {
+			r.raw = append(r.raw, nil)
+			continue
+		}
+		field, quoted := []byte{}, false
+		for ; at < len(row) && (quoted || row[at] != ',' && row[at] != ')'); at++ {
+			switch {
+			case row[at] == '"' && quoted && at+1 < len(row) && row[at+1] == '"', row[at] == '\\' && at+1 < len(row):
+				at++
+				field = append(field, row[at])
+			case row[at] == '"':
+				quoted = !quoted
+			default:
+				field = append(field, row[at])
+			}
+		}
+		r.raw = append(r.raw, field)
+	}
+}
+
+// jobFields is how many columns the table of jobs has. Later versions may add some at its end.
+const jobFields = 36
+
+// job reads a row of the table of jobs; nil for NULL. Its columns are in the order of schema/001_tables.sql.
+func (r *record) job(now int64) *onceq.JobRow {
+	row := r.within()
+	if row == nil {
+		return nil
+	}
+	if len(row.raw) < jobFields {
+		r.fail("a job was expected", row.err)
+		return nil
+	}
+	j := row.readJob(now)
+	if row.err != nil && r.err == nil {
+		r.err = row.err
+	}
+	return j
+}
+
+func (r *record) readJob(now int64) *onceq.JobRow {
+	j := &onceq.JobRow{Encoding: onceq.EncodingJSON, EnqueuedAt: r.instant()}
+	runAt := r.int64()
+	j.RunAt = instant(runAt)
+	j.Retention, j.Run, j.Anchor, j.StartedAt, j.FinishedAt = r.length(), r.int64(), r.instant(), r.instant(), r.instant()
+	r.int64() // fetch_no
+	j.Timeout, j.Hold.Window, j.Hold.TTL = r.length(), r.length(), r.length()
+	j.Attempt, j.MaxAttempts = r.int(), r.int()
+	stored := r.int()
+	j.Priority, j.Hold.Until = r.int(), onceq.Until(r.int())
+	if origin := r.int(); origin >= 0 && origin < len(outcomeOf) {
+		j.Origin = outcomeOf[origin]
+	}
 	if r.bool() {
 		j.Encoding = onceq.EncodingBytes
 	}
+	j.CancelRequested, j.Keyless, j.Hold.FromEnqueue = r.bool(), r.bool(), r.bool()
+	j.ID, j.Kind, j.Queue = r.string(), r.string(), r.string()
+	if key := r.bytes(); len(key) == len(onceq.Key{}) {
+		j.Key = (*onceq.Key)(key)
+	}
+	r.next() // nonce
+	copy(j.Digest[:], r.bytes())
+	j.Args, j.KeyText, j.Worker, j.Behind, j.Displaced, j.SupersededBy = r.bytes(), r.string(), r.string(), r.string(), r.string(), r.string()
 	j.Meta = r.meta()
 	if tags := r.json(); tags != nil {
 		r.decode(tags, &j.Tags)
 	}
-	stored := r.int()
-	j.Priority, j.Attempt, j.MaxAttempts, j.Run = r.int(), r.int(), r.int(), r.int64()
-	j.Timeout, j.Retention = r.length(), r.length()
-	if key := r.bytes(); key != nil {
-		j.Key = (*onceq.Key)(key)
-	}
-	j.KeyText = r.string()
-	copy(j.Digest[:], r.bytes())
-	j.Hold = onceq.Hold{Until: onceq.Until(r.int()), Window: r.length(), TTL: r.length(), FromEnqueue: r.bool()}
-	j.Anchor, j.Keyless, j.Behind = r.instant(), r.bool(), r.string()
-	if origin := r.int(); origin >= 0 && origin < len(outcomeOf) {
-		j.Origin = outcomeOf[origin]
-	}
-	j.Displaced, j.SupersededBy, j.CancelRequested, j.Worker = r.string(), r.string(), r.bool(), r.string()
-	j.EnqueuedAt = r.instant()
-	runAt := r.int64()
-	j.RunAt, j.StartedAt, j.FinishedAt = instant(runAt), r.instant(), r.instant()
 	if errs := r.json(); errs != nil {
 		j.Errors = r.failures(errs)
 	}

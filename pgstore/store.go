@@ -228,8 +228,11 @@ type rowsQuerier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
+// inBinary asks for all columns in binary, rows too, which pgx would take as text. Where text is all there is, record reads that.
+var inBinary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
+
 func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql string, each func(*record), args []any) error {
-	rows, err := q.Query(ctx, sql, append([]any{mode}, args...)...)
+	rows, err := q.Query(ctx, sql, append([]any{mode, inBinary}, args...)...)
 	if err != nil {
 		return err
 	}
@@ -245,8 +248,14 @@ func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql strin
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	return r.err
+	if r.err != nil {
+		return &garbled{r.err}
+	}
+	return nil
 }
+
+// garbled is an answer that could not be read: what was asked for has happened.
+type garbled struct{ error }
 
 // unsent is a failure before anything was sent.
 type unsent struct{ error }
@@ -316,6 +325,7 @@ func (s *Store) retry(ctx context.Context, repeatable bool, step func() error) e
 		if f == lost {
 			unsure = true
 		}
+		_, senseless := err.(*garbled)
 		fail := func(err error) error {
 			if unsure {
 				return fmt.Errorf("%w: %w", onceq.ErrUncertain, err)
@@ -323,7 +333,7 @@ func (s *Store) retry(ctx context.Context, repeatable bool, step func() error) e
 			return err
 		}
 		switch {
-		case f == final, f == lost && !repeatable:
+		case f == final, f == lost && !repeatable, senseless:
 			return fail(err)
 		case f == away || f == lost:
 			if since.IsZero() {

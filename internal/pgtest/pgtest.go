@@ -328,3 +328,31 @@ func (s *Server) Stop() {
 	s.Signal(syscall.SIGQUIT)
 	os.RemoveAll(s.folder)
 }
+
+// CPU is the processor time that the server's processes have used, those that have ended included. It is 0 where /proc is not to be had.
+func (s *Server) CPU() (total time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil {
+		return 0
+	}
+	for i, pid := range append([]int{s.process.Pid}, childrenOf(s.process.Pid)...) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has just ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		last := 13 // utime and stime
+		if i == 0 {
+			last = 15 // and those of children that have ended
+		}
+		for _, f := range fields[11:last] {
+			ticks, err := strconv.Atoi(f)
+			if err == nil {
+				total += time.Duration(ticks) * 10 * time.Millisecond
+			}
+		}
+	}
+	return total
+}

@@ -1,15 +1,15 @@
 -- Enqueue. insert_v1 is the common path, lookup_v1 answers for what is there, act_v1 is the careful path: everything else.
 --
--- A row is spread over parallel arrays; nums has 14 numbers of each:
---   1 priority, 2 max_attempts, 3 timeout, 4 retention, 5 delay, 6 run_at as named (0 = not), 7 raw, 8 hold_until, 9 hold_window, 10 hold_ttl,
---   11 from_enqueue, 12 reactions (three bits for each of scheduled, available, retryable, running, ended), 13 fields to write, 14 max_wait
+-- A row is spread over parallel arrays; nums has 14 numbers of each, of which {n x} is x of row i: named is a run time that was named (0 =
+-- none), reactions has three bits for each of scheduled, available, retryable, running and ended, write says which fields to write.
 
--- An answer to row i, of outcome 0 inserted, 1 skipped, 2 rejected, 3 replaced, 4 coalesced, 5 superseded. Without an id the holder is gone.
+-- An answer to row i, of outcome 0 inserted, 1 skipped, 2 rejected, 3 replaced, 4 coalesced, 5 superseded. Where no job stands for it the
+-- holder is gone. c_differ is 1 where the args are the same, 2 where they differ; where it is null that, and c_text, can be told from the job.
 -- Only the answers of the last try count.
 create type {ns}.answer_v1 as (
   try integer, i integer, outcome integer, now bigint, frees_at bigint,
-  c_by integer, c_holder text, c_state smallint, c_since bigint, c_frees_at bigint, c_pending smallint, c_text text, c_differ boolean, c_kind text, c_queue text,
-  {job_types}
+  c_by integer, c_holder text, c_state smallint, c_since bigint, c_frees_at bigint, c_pending smallint, c_text text, c_differ integer, c_gone json,
+  job {ns}.jobs
 );
 
 -- The state that is shown: 6 is available.
@@ -23,92 +23,101 @@ create function {ns}.reaction_v1(reactions bigint, shown smallint) returns integ
 $$;
 
 -- Answers those of the rows that meet a job and write nothing to it. It reads one snapshot and takes no lock.
-create function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[], digests bytea[], nums bigint[])
+create function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[], nums bigint[])
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
 begin
   return query
-  select 0, r.i,
-    case when m.id is null then a.action when c.kind <> kinds[r.i] or nums[r.i * 14 - 2] & 7 = 1 then 1 else 0 end + 1,
+  select 0, i,
+    case when m.id is null then {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) when c.kind <> kinds[i] or {n reactions} & 7 = 1 then 1 else 0 end + 1,
     now, null::bigint,
     case when m.id is null then 1 else 2 end,
-    coalesce(m.id, k.holder),
-    a.shown,
-    case when m.id is null then k.since else c.enqueued_at end,
-    k.frees_at,
-    {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind, c.run, c.run_at, now),
-    case when c.id is null then k.gone ->> 'text' else c.key_text end,
-    case when c.id is null then k.gone ->> 'digest' <> encode(digests[r.i], 'hex') else c.digest <> digests[r.i] end,
-    k.gone ->> 'kind', k.gone ->> 'queue',
-    {job c}
-  from unnest(which) as r(i)
-  left join lateral (select x.id, x.nonce from {ns}.jobs x where x.id = ids[r.i] limit 1) m on true
+    coalesce(m.id, k.holder), coalesce(c.shown, (k.gone ->> 'state')::smallint), case when m.id is null then k.since else c.enqueued_at end,
+    k.frees_at, {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind, c.run, c.run_at, now),
+    null::text, null::integer, k.gone, c.job
+  from unnest(which) as i
+  left join lateral (select x.id, x.nonce from {ns}.jobs x where x.id = ids[i] limit 1) m on true
   left join lateral (
-    select x.next is not null and x.frees_at <= now as settled,
-      case when x.next is not null and x.frees_at <= now then x.next else x.holder end as holder,
-      case when x.next is not null and x.frees_at <= now then x.frees_at else x.since end as since,
-      case when x.next is not null and x.frees_at <= now then 9223372036854775807 else x.frees_at end as frees_at,
-      case when x.next is not null and x.frees_at <= now then null else x.gone end as gone,
-      x.pending
-    from {ns}.keys x where x.key = keys[r.i] and m.id is null and (x.frees_at > now or x.next is not null) limit 1) k on true
-  left join lateral (select x.* from {ns}.jobs x
-    where x.id = coalesce(m.id, k.holder) and (m.id is not null or x.key = keys[r.i] and k.gone is null) limit 1) c on true
-  cross join lateral (select shown, {ns}.reaction_v1(nums[r.i * 14 - 2], case when k.gone is not null then 3::smallint else shown end) as action
-    from (select case when k.gone is not null then (k.gone ->> 'state')::smallint else {ns}.shown_v1(c.state, c.behind, c.run_at, now) end as shown) s) a
-  where m.id is not null and m.nonce <> nonces[r.i]
-    or m.id is null and k.holder is not null and (c.id is not null or k.gone is not null) and a.action <= 1;
+    select x.settled, case when x.settled then x.next else x.holder end as holder, case when x.settled then x.frees_at else x.since end as since,
+      case when x.settled then 9223372036854775807 else x.frees_at end as frees_at, x.pending, case when x.settled then null else x.gone end as gone
+    from (select x.*, x.frees_at <= now as settled from {ns}.keys x where x.key = keys[i] and m.id is null limit 1) x
+    where not x.settled or x.next is not null) k on true -- settled: it has passed to the waiter
+  left join lateral (select x as job, {ns}.shown_v1(x.state, x.behind, x.run_at, now) as shown, x.kind, x.enqueued_at, x.hold_until, x.behind, x.run, x.run_at
+    from {ns}.jobs x where x.id = coalesce(m.id, k.holder) and (m.id is not null or x.key = keys[i] and k.gone is null) limit 1) c on true
+  where m.id is not null and m.nonce <> nonces[i]
+    or m.id is null and (c.shown is not null or k.gone is not null) and {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) <= 1;
 end $$;
 
 -- Inserts the jobs whose key is free and answers for the duplicates among the rows, in one go. What it cannot settle is an error (OQ001)
 -- that leaves nothing behind; act_v1 can. The rows come in the order of their keys, no key and no ID twice: so two calls never wait for
 -- each other. An answer with i = 0 tells the time; the rows that have no answer are inserted.
-create function {ns}.insert_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+create function {ns}.insert_v1(patience text, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[])
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
-  now bigint;
-  missed integer[];
-  torn boolean;
-  answered bigint;
+  ignored text := set_config('lock_timeout', patience, true);
+  now bigint := {ns}.clock_v1();
+  n integer := cardinality(ids);
+  claims integer := 0;   -- rows with a key
+  taken integer := 0;    -- keys
+  inserted integer;
+  met integer[];         -- rows whose key or ID is not free
+  answered integer;
 begin
-  perform set_config('lock_timeout', patience::text, true);
-  now := {ns}.clock_v1();
-  with r as materialized (
-    select i, ids[i] as id, keys[i] as key, n.b,
-      greatest(now, case when nums[n.b + 6] <> 0 then nums[n.b + 6] else now + nums[n.b + 5] end) as run_at
-    from generate_series(1, cardinality(ids)) i cross join lateral (select i * 14 - 14 as b) n
-  ), k as (
+  if keys is not null then
     insert into {ns}.keys (since, frees_at, pending, key, holder)
-    select now, {ns}.frees_v1(nums[b + 8]::smallint, nullif(nums[b + 9], 0), nullif(nums[b + 10], 0),
-        {ns}.anchor_v1(nums[b + 11] <> 0, now, run_at), run_at), {ns}.pending_v1(nums[b + 8]::smallint), key, id
-    from r where key is not null
-    on conflict (key) do nothing
-    returning holder
-  ), j as (
+    select now, {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end, r.run_at),
+      {ns}.pending_v1(r.hold_until), r.key, r.id
+    from (
+      select keys[i] as key, ids[i] as id, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at,
+        {n hold_until}::smallint as hold_until, nullif({n hold_window}, 0) as hold_window, nullif({n hold_ttl}, 0) as hold_ttl,
+        {n from_enqueue} <> 0 as from_enqueue
+      from generate_series(1, n) i
+      offset 0) r -- so that what is used twice is computed once, and the functions are inlined
+    where r.key is not null
+    on conflict (key) do nothing;
+    get diagnostics taken = row_count;
+    claims := n - coalesce(cardinality(array_positions(keys, null)), 0);
+    if taken < claims then
+      select array_agg(i) into met from generate_series(1, n) i
+      left join lateral (select k.holder from {ns}.keys k where k.key = keys[i] limit 1) k on true
+      where keys[i] is not null and k.holder is distinct from ids[i];
+    end if;
+  end if;
+  if taken < claims and claims = n and taken = 0 then
+    inserted := 0; -- a batch of duplicates
+  else
     insert into {ns}.jobs (enqueued_at, run_at, retention, run, anchor, timeout, hold_window, hold_ttl, attempt, max_attempts, state, priority,
       hold_until, origin, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
-    select now, run_at, nums[b + 4], 0, case when key is not null then {ns}.anchor_v1(nums[b + 11] <> 0, now, run_at) end,
-      nullif(nums[b + 3], 0), nullif(nums[b + 9], 0), nullif(nums[b + 10], 0), 0, nums[b + 2]::integer, 0, nums[b + 1]::smallint,
-      nullif(nums[b + 8], 0)::smallint, 0, nums[b + 7] <> 0, false, false, case when key is not null then nums[b + 11] <> 0 end,
-      id, kinds[i], queues[i], key, nonces[i], digests[i], args[i], nullif(texts[i], ''), metas[i]::json, tags[i]::json
-    from r where key is null or id in (select holder from k)
-    on conflict (id) do nothing
-    returning id, key is not null as holds
-  )
-  select array_agg(r.i) filter (where r.id not in (select id from j)), (select count(*) from k) <> (select count(*) from j where holds)
-    into missed, torn from r;
-  if torn then -- an ID exists whose row would have taken a key
-    raise exception 'onceq: again' using errcode = 'OQ001';
+    select now, r.run_at, {n retention}, 0, case when r.key is null then null when {n from_enqueue} <> 0 then now else r.run_at end,
+      nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), 0, {n max_attempts}, 0, {n priority},
+      nullif({n hold_until}, 0), 0, {n raw} <> 0, false, false, case when r.key is not null then {n from_enqueue} <> 0 end,
+      ids[i], kinds[i], queues[i], r.key, nonces[i], digests[i], args[i], nullif(texts[i], ''), metas[i]::json, tags[i]::json
+    from (
+      select i, keys[i] as key, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
+      from generate_series(1, n) i
+      where met is null or i not in (select unnest(met))
+      offset 0) r
+    on conflict (id) do nothing;
+    get diagnostics inserted = row_count;
   end if;
-  if missed is not null then
-    return query select * from {ns}.lookup_v1(missed, ids, nonces, kinds, keys, digests, nums);
+  if inserted < n then
+    if inserted + coalesce(cardinality(met), 0) < n then -- an ID exists
+      select array_agg(i) into met from generate_series(1, n) i
+      left join lateral (select j.ctid as tid, j.xmin from {ns}.jobs j where j.id = ids[i] and j.nonce = nonces[i] limit 1) j on true
+      where j.tid is null or j.xmin is distinct from pg_current_xact_id_if_assigned()::xid;
+      if exists (select from unnest(met) as i cross join lateral (select from {ns}.keys k where k.key = keys[i] and k.holder = ids[i] limit 1) k) then
+        raise exception 'onceq: again' using errcode = 'OQ001'; -- and its row has taken a key
+      end if;
+    end if;
+    return query select * from {ns}.lookup_v1(met, ids, nonces, kinds, keys, nums);
     get diagnostics answered = row_count;
-    if answered <> cardinality(missed) then
+    if answered <> cardinality(met) then
       raise exception 'onceq: again' using errcode = 'OQ001';
     end if;
   end if;
-  return query select (h).* from (select row(0, 0, 0, now, {answer_nulls})::{ns}.answer_v1 as h) x;
+  return query select 0, 0, 0, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
 end $$;
 
 -- Enqueues the rows one after another, as the readable model does. It locks the jobs that stand behind nobody, then those that stand
@@ -124,7 +133,6 @@ declare
   wanted text[];         -- jobs to lock
   filled text[];         -- queues
   i integer;
-  b integer;
   due bigint;
   frees bigint;
   action integer;
@@ -142,8 +150,8 @@ begin
   if patience is not null then
     perform set_config('lock_timeout', patience::text, true);
   end if;
-  select array_agg(distinct keys[x]) into writing from generate_series(1, n) x
-    where keys[x] is not null and nums[x * 14 - 2] & 28086 <> 0; -- some reaction is more than 1
+  select array_agg(distinct keys[q]) into writing from generate_series(1, n) q cross join lateral (select nums[q * 14 - 2] as reactions) y
+    where keys[q] is not null and y.reactions & 28086 <> 0; -- some reaction is more than 1
   for try in 1..100 loop
     begin
       if writing is not null then
@@ -163,23 +171,22 @@ begin
       now := {ns}.clock_v1();
       filled := '{}';
       for i in 1..n loop
-        b := i * 14 - 14;
-        due := greatest(now, case when nums[b + 6] <> 0 then nums[b + 6] else now + nums[b + 5] end);
+        due := greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end);
 
         -- 1. The ID exists.
         select * into h from {ns}.jobs where id = ids[i];
         if found then
           if h.nonce = nonces[i] then -- the call's own echo
-            select x.frees_at into frees from {ns}.keys x where x.key = h.key and x.holder = h.id;
+            select x.frees_at into frees from {ns}.keys x where h.origin = 0 and x.key = h.key and x.holder = h.id;
             return query select try, i, h.origin::integer, now, frees,
               case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
-              {ns}.shown_v1(o.state, o.behind, o.run_at, now), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, h.key_text,
-              coalesce(o.digest <> h.digest, false), null::text, null::text, {job x}
+              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, h.key_text,
+              case when o.id is not null and o.digest is distinct from h.digest then 2 else 1 end, null::json, x
               from {ns}.jobs x left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0 where x.id = h.id;
           else
-            return query select try, i, case when h.kind <> kinds[i] or nums[b + 12] & 7 = 1 then 2 else 1 end, now, null::bigint,
-              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint, null::text, false, null::text, null::text,
-              {job x} from {ns}.jobs x where x.id = h.id;
+            return query select try, i, case when h.kind <> kinds[i] or {n reactions} & 7 = 1 then 2 else 1 end, now, null::bigint,
+              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint, null::text, null::integer, null::json,
+              x from {ns}.jobs x where x.id = h.id;
           end if;
           continue;
         end if;
@@ -234,7 +241,7 @@ begin
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
           filled := filled || j.queue;
-          return query select try, i, 0, now, frees, {conflict_nulls}, {job x} from {ns}.jobs x where x.id = j.id;
+          return query select try, i, 0, now, frees, {conflict_nulls}, x from {ns}.jobs x where x.id = j.id;
           continue;
         end if;
 
@@ -264,15 +271,12 @@ begin
           c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
           c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
           c.c_text := h.key_text;
-          c.c_differ := h.digest <> j.digest;
-          action := {ns}.reaction_v1(nums[b + 12], c.c_state);
+          c.c_differ := case when h.digest <> j.digest then 2 else 1 end;
+          action := {ns}.reaction_v1({n reactions}, c.c_state);
         else
           c.c_state := (k.gone ->> 'state')::smallint;
-          c.c_text := k.gone ->> 'text';
-          c.c_differ := k.gone ->> 'digest' <> encode(j.digest, 'hex');
-          c.c_kind := k.gone ->> 'kind';
-          c.c_queue := k.gone ->> 'queue';
-          action := (nums[b + 12] >> 12) & 7;
+          c.c_gone := k.gone;
+          action := ({n reactions} >> 12) & 7;
         end if;
         outcome := 3;
         stands := h.id;
@@ -310,14 +314,14 @@ begin
         if action <= 1 then
           outcome := action + 1;
         elsif action = 2 then -- write
-          h := {ns}.write_v1(h, nums[b + 13], j);
-          if nums[b + 13] & 8 <> 0 then
+          h := {ns}.write_v1(h, {n write}, j);
+          if {n write} & 8 <> 0 then
             h := {ns}.move_run_v1(h, due, now);
           end if;
           perform {ns}.save_v1(h);
         elsif action = 3 then -- push back
           h := {ns}.write_v1(h, 1, j);
-          h := {ns}.move_run_v1(h, greatest(now, least(due, h.enqueued_at + nums[b + 14])), now);
+          h := {ns}.move_run_v1(h, greatest(now, least(due, h.enqueued_at + {n max_wait})), now);
           perform {ns}.save_v1(h);
         elsif action in (4, 5) and (w.id is not null or h.behind is not null) then -- to the waiter
           if w.id is null then
@@ -380,12 +384,12 @@ begin
           filled := filled || h.queue;
         end if;
         return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ,
-          c.c_kind, c.c_queue, {job x} from (select 1) one left join {ns}.jobs x on x.id = stands;
+          c.c_gone, x from (select 1) one left join {ns}.jobs x on x.id = stands;
       end loop;
       if channel is not null then
         perform pg_notify(channel, payload || q) from (select distinct unnest(filled) as q) x;
       end if;
-      return query select (x.a).* from (select row(try, 0, 0, now, {answer_nulls})::{ns}.answer_v1 as a) x;
+      return query select try, 0, 0, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       return;
     exception when sqlstate 'OQ001' then
       null; -- all locks of this try are given back
@@ -398,26 +402,25 @@ end $$;
 create function {ns}.options_v1(inout j {ns}.jobs, i integer, kinds text[], queues text[], args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[]) language plpgsql as $$
 declare
-  b integer := i * 14 - 14;
 begin
   j.kind := kinds[i];
   j.queue := queues[i];
   j.args := args[i];
-  j.raw := nums[b + 7] <> 0;
+  j.raw := {n raw} <> 0;
   j.meta := metas[i];
   j.tags := tags[i];
-  j.priority := nums[b + 1];
-  j.max_attempts := nums[b + 2];
-  j.timeout := nullif(nums[b + 3], 0);
-  j.retention := nums[b + 4];
+  j.priority := {n priority};
+  j.max_attempts := {n max_attempts};
+  j.timeout := nullif({n timeout}, 0);
+  j.retention := {n retention};
   if keys[i] is not null then
     j.key := keys[i];
     j.key_text := texts[i];
     j.digest := digests[i];
-    j.hold_until := nums[b + 8];
-    j.hold_window := nullif(nums[b + 9], 0);
-    j.hold_ttl := nullif(nums[b + 10], 0);
-    j.from_enqueue := nums[b + 11] <> 0;
+    j.hold_until := {n hold_until};
+    j.hold_window := nullif({n hold_window}, 0);
+    j.hold_ttl := nullif({n hold_ttl}, 0);
+    j.from_enqueue := {n from_enqueue} <> 0;
   end if;
 end $$;
 

@@ -1,9 +1,8 @@
 -- Fetch, Extend and Finish.
 
--- A job that is handed out, or where id is null a message: n says what it counts.
+-- A job that is handed out, or without one a message: n says what it counts.
 create type {ns}.job_v1 as (
-  now bigint, n bigint,
-  {job_types}
+  now bigint, n bigint, job {ns}.jobs
 );
 
 -- Starts due jobs of the queues for a worker. Each priority is probed by itself, so that what is scheduled for later is never looked at,
@@ -16,7 +15,7 @@ declare
   started integer;
 begin
   if not exists (select from {ns}.workers w where w.name = worker) then
-    return query select now, -1::bigint, {job_nulls};
+    return query select now, -1::bigint, null::{ns}.jobs;
     return;
   end if;
   return query
@@ -37,7 +36,7 @@ begin
   ), c as (
     update {ns}.jobs j set state = 2, attempt = j.attempt + 1, run = j.run + 1, started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
     from picked where j.ctid = picked.tid
-    returning j.*
+    returning j as job, j.id, j.key, j.hold_until, j.hold_window, j.hold_ttl, j.anchor
   ), free as ( -- the first fetch is the event of some
     select k.ctid as tid, {ns}.rest_v1(c.hold_window, c.hold_ttl, c.anchor) as rest
     from c cross join lateral (select k.ctid from {ns}.keys k
@@ -47,9 +46,9 @@ begin
   ), kept as (
     update {ns}.keys k set pending = 0, frees_at = free.rest from free where k.ctid = free.tid and free.rest > now and k.pending = 2
   )
-  select now, null::bigint, {job c} from c;
+  select now, null::bigint, c.job from c;
   return query
-  select now, min(j.run_at), {job_nulls}
+  select now, min(j.run_at), null::{ns}.jobs
   from unnest(queues) as q(queue) cross join generate_series(0, 9) as p
   cross join lateral (
     select j.run_at from {ns}.jobs j

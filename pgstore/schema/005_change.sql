@@ -27,7 +27,7 @@ begin
   for i in 1..cardinality(ids) loop
     select * into j from {ns}.jobs y where y.id = ids[i];
     if not found then
-      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, {job_nulls};
+      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
     end if;
     -- Locked already, unless it came or changed since.
@@ -40,7 +40,7 @@ begin
       raise exception 'onceq: again' using errcode = 'OQ001';
     end if;
     if shown is not null and {ns}.shown_v1(j.state, j.behind, j.run_at, now) <> all(shown) then
-      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, {job_nulls};
+      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
     end if;
     before := j;
@@ -51,11 +51,11 @@ begin
       if j.state = 2 then
         refused := 7;
       else
-        return query select 0, i, 0, now, null::bigint, {conflict_nulls}, {job y} from {ns}.jobs y where y.id = j.id;
+        return query select 0, i, 0, now, null::bigint, {conflict_nulls}, y from {ns}.jobs y where y.id = j.id;
         select * into e from {ns}.ended_v1(j, true, now);
         perform {ns}.remove_v1(e.j, false, now);
         if e.wake is not null then
-          return query select 0, -1, 0, now, null::bigint, null::integer, e.wake, {conflict_nulls_from_state}, {job_nulls};
+          return query select 0, -1, 0, now, null::bigint, null::integer, e.wake, {conflict_nulls_from_state}, null::{ns}.jobs;
         end if;
         continue;
       end if;
@@ -77,7 +77,7 @@ begin
         if j.retention = 0 then
           perform {ns}.remove_v1(j, true, now);
         end if;
-        return query select 0, i, 0, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {job j};
+        return query select 0, i, 0, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, j;
         continue;
       end if;
     elsif op = 3 or j.state = 1 then -- run now
@@ -126,14 +126,13 @@ begin
             c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
             c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
             c.c_text := h.key_text;
-            c.c_differ := h.digest <> j.digest;
+            c.c_differ := case when h.digest <> j.digest then 2 else 1 end;
           else
             c.c_state := (k.gone ->> 'state')::smallint;
-            c.c_text := k.gone ->> 'text';
-            c.c_differ := k.gone ->> 'digest' <> encode(j.digest, 'hex');
+            c.c_gone := k.gone;
           end if;
-          return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ,
-            null::text, null::text, {job y} from {ns}.jobs y where y.id = j.id;
+          return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone,
+            y from {ns}.jobs y where y.id = j.id;
           continue;
         elsif k.key is not null and not own then
           j.keyless := true;
@@ -163,7 +162,7 @@ begin
       perform {ns}.save_v1(j);
       wake := j.queue;
     end if;
-    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {job y} from {ns}.jobs y where y.id = j.id;
+    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, y from {ns}.jobs y where y.id = j.id;
   end loop;
 end $$;
 

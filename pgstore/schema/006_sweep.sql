@@ -1,6 +1,6 @@
 -- Tidies. what is 1 for a worker whose lease is over (n is its beat; -1: there are runs of it, and nobody knows it), 2 for a run of a worker
 -- that is confirmed lost, 3 for jobs pruned (n), 4 for keys dropped (n), 5 where there was more. What others have locked is passed over.
-create type {ns}.swept_v1 as (what integer, name text, now bigint, n bigint, {job_types});
+create type {ns}.swept_v1 as (what integer, name text, now bigint, n bigint, job {ns}.jobs);
 
 create function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1 language plpgsql {hot} as $$
 declare
@@ -15,7 +15,7 @@ begin
       or beats[x] <> -1 and not exists (select from {ns}.workers w where w.name = lost[x]) then
       continue;
     end if;
-    return query select 2, lost[x], now, 0::bigint, {job j} from {ns}.jobs j where j.state = 2 and j.worker = lost[x]
+    return query select 2, lost[x], now, 0::bigint, j from {ns}.jobs j where j.state = 2 and j.worker = lost[x]
       order by j.id limit most - taken;
     get diagnostics got = row_count;
     taken := taken + got;
@@ -25,8 +25,8 @@ begin
       more := true;
     end if;
   end loop;
-  return query select 1, w.name, now, w.beat, {job_nulls} from {ns}.workers w where w.lease_ends <= now;
-  return query select 1, s.worker, now, -1::bigint, {job_nulls}
+  return query select 1, w.name, now, w.beat, null::{ns}.jobs from {ns}.workers w where w.lease_ends <= now;
+  return query select 1, s.worker, now, -1::bigint, null::{ns}.jobs
     from (select distinct j.worker from {ns}.jobs j where j.state = 2) s
     where not exists (select from {ns}.workers w where w.name = s.worker);
 
@@ -54,7 +54,7 @@ begin
     delete from {ns}.jobs j using p where j.ctid = p.tid returning 1
   )
   select (select count(*) from d), more or (select count(*) from l) > most into got, more;
-  return query select 3, null::text, now, got::bigint, {job_nulls};
+  return query select 3, null::text, now, got::bigint, null::{ns}.jobs;
 
   with l as materialized (
     select k.ctid as tid from {ns}.keys k where k.frees_at < 9223372036854775807 and k.frees_at <= now and k.next is null
@@ -63,8 +63,8 @@ begin
     delete from {ns}.keys k using (select * from l limit most) x where k.ctid = x.tid returning 1
   )
   select (select count(*) from d), more or (select count(*) from l) > most into got, more;
-  return query select 4, null::text, now, got::bigint, {job_nulls};
+  return query select 4, null::text, now, got::bigint, null::{ns}.jobs;
   if more then
-    return query select 5, null::text, now, 0::bigint, {job_nulls};
+    return query select 5, null::text, now, 0::bigint, null::{ns}.jobs;
   end if;
 end $$;

@@ -11,6 +11,6 @@ matching as materialized (
     and ($6::bytea is null or key = $6::bytea)
   order by id desc limit $7::integer
 )
-select t.now, (select count(*) from looked) as looked, (select min(id) from looked) as last, {job j}
+select t.now, (select count(*) from looked) as looked, (select min(id) from looked) as last, j
 from t left join matching m on true left join {ns}.jobs j on j.id = m.id
 order by j.id desc
