@@ -236,12 +236,14 @@ func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.Que
 	if err != nil {
 		return ""
 	}
-	retried, later, paused := 0, 0, 0
+	due, retried, later, paused := 0, 0, 0
 	for _, q := range all {
 		if _, served := queues[q.Name]; served {
 			retried, later = retried+q.Counts[onceq.Retryable], later+q.Counts[onceq.Scheduled]
 			if q.Paused {
 				paused += q.Counts[onceq.Available]
+			} else {
+				due += q.Counts[onceq.Available] // since the drain ended
 			}
 		}
 	}
@@ -249,7 +251,7 @@ func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.Que
 	for _, p := range []struct {
 		n    int
 		what string
-	}{{retried, "to be retried"}, {later, "due later"}, {paused, "in a paused queue"}} {
+	}{{due, "due by now"}, {retried, "to be retried"}, {later, "due later"}, {paused, "in a paused queue"}} {
 		if p.n > 0 {
 			parts = append(parts, thousands(p.n)+" "+p.what)
 		}
