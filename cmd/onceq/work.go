@@ -236,7 +236,7 @@ func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.Que
 	if err != nil {
 		return ""
 	}
-	due, retried, later, paused := 0, 0, 0
+	due, retried, later, paused := 0, 0, 0, 0
 	for _, q := range all {
 		if _, served := queues[q.Name]; served {
 			retried, later = retried+q.Counts[onceq.Retryable], later+q.Counts[onceq.Scheduled]
