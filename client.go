@@ -43,6 +43,13 @@ type Client struct {
 // InFlighter is a Store that says how many group commits it likes to have under way at once; one, unless it says.
 type InFlighter interface{ InFlight() int }
 
+// Hurrier is a Store where an enqueue may have to wait for somebody else's open transaction.
+type Hurrier interface {
+	// EnqueueAtOnce is Store.Enqueue for rows of callers who do not know each other: where one of them would have to wait it fails
+	// soon, for all of them, and nothing has happened.
+	EnqueueAtOnce(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
+}
+
 // NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Values out of bounds in
 // config are refused here; combinations are judged when all levels are known, at each enqueue.
 func NewClient(store Store, config *Config) (*Client, error) {
@@ -148,27 +155,42 @@ func (c *Client) send(ctx context.Context, rows []NewRow) ([]EnqueueResult, []er
 	return results, errs
 }
 
-// trip sends rows of different callers. Where the store refuses the batch, one row may be at fault: each is sent again alone.
+// trip sends rows of different callers. Where the store refuses them together, one may be at fault, or in somebody's way: each is then
+// sent alone, by its own caller and within its own context.
 func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
-	results, err := c.store.Enqueue(ctx, rows)
+	enqueue := c.store.Enqueue
+	s, hurries := c.store.(Hurrier)
+	if hurries {
+		enqueue = s.EnqueueAtOnce
+	}
+	results, err := enqueue(ctx, rows)
 	if err == nil {
 		return results, nil
 	}
-	errs := make([]error, len(rows))
-	if len(rows) == 1 || errors.Is(err, ErrUncertain) || errors.Is(err, ErrClosed) || ctx.Err() != nil {
-		for i := range errs {
-			errs[i] = err
-		}
-		return results, errs
+	if (len(rows) > 1 || hurries) && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		results, err = nil, errAlone
 	}
-	results = make([]EnqueueResult, len(rows))
-	for i := range rows {
-		var one []EnqueueResult
-		if one, errs[i] = c.store.Enqueue(ctx, rows[i:i+1]); errs[i] == nil {
-			results[i] = one[0]
-		}
+	errs := make([]error, len(rows))
+	for i := range errs {
+		errs[i] = err
 	}
 	return results, errs
+}
+
+// errAlone tells a caller of the group commit to send its row by itself.
+var errAlone = errors.New("onceq: to be sent alone")
+
+// enqueue sends a row with whatever else is on its way, or alone where that does not go.
+func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error) {
+	result, err := c.batch.Do(ctx, row)
+	if !errors.Is(err, errAlone) {
+		return result, err
+	}
+	results, err := c.store.Enqueue(ctx, []NewRow{row})
+	if err != nil {
+		return EnqueueResult{}, err
+	}
+	return results[0], nil
 }
 
 // resends is how often a client repeats by itself an enqueue whose answer was lost.
@@ -184,10 +206,10 @@ func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	result, err := c.batch.Do(ctx, row)
+	result, err := c.enqueue(ctx, row)
 	for try := 0; try < resends && errors.Is(err, ErrUncertain) && row.Retention > 0 && ctx.Err() == nil; try++ {
 		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
-		result, err = c.batch.Do(ctx, row)
+		result, err = c.enqueue(ctx, row)
 	}
 	switch {
 	case errors.Is(err, batch.ErrClosed):

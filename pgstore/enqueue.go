@@ -19,12 +19,12 @@ func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	return s.enqueue(ctx, rows, true)
 }
 
-// errBusy is the answer of TryEnqueue where somebody's transaction is in the way.
+// errBusy is the answer of EnqueueAtOnce where somebody's transaction is in the way.
 var errBusy = errors.New("somebody's transaction has a key that was asked for")
 
-// TryEnqueue is Enqueue for rows of callers who do not know each other: where one of them would have to wait for somebody's open
+// EnqueueAtOnce is Enqueue for rows of callers who do not know each other: where one of them would have to wait for somebody's open
 // transaction it fails within some tens of milliseconds, for all of them, and nothing has happened. Each can then be sent alone.
-func (s *Store) TryEnqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (s *Store) EnqueueAtOnce(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	return s.enqueue(ctx, rows, false)
 }
 

@@ -376,4 +376,5 @@ var _ interface {
 	onceq.Store
 	onceq.Waker
 	onceq.InFlighter
+	onceq.Hurrier
 } = (*Store)(nil)
