@@ -26,8 +26,8 @@ import (
 //	         long    attempt (3), max attempts (3), run (5), anchor (6), started (6), finished (6), fetch (6), encoding (1), and with a
 //	                 byte of length each: worker, behind, displaced, superseded by
 //	body     16      digest of the args, with a key
-//	         1       flags: meta, tags, -, args are nil
-//	         2 + n   text of the key, with a key; 3 + n meta, 2 + n tags (with a byte of length each), the args
+//	         1       flags: meta, tags, the text is told by copies, args are nil
+//	         2 + n   text of the key, with a key (see told); 3 + n meta, 2 + n tags (with a byte of length each), the args
 //	profile  kind and queue (with a byte of length each), encoding (1), max attempts (3), timeout (6), retention (6), until (1),
 //	         window (6), TTL (6; 0 = none), from enqueue (1)
 //	key row  0, holder: held by an event's coming only, on the terms and since the enqueue of its holder
@@ -74,6 +74,7 @@ const (
 
 	bodyMeta    = 1
 	bodyTags    = 2
+	bodyTold    = 4
 	bodyNilArgs = 8
 )
 
@@ -165,6 +166,109 @@ func unpackID(s string) string {
 		id[i] = alphabet[acc>>bits&31]
 	}
 	return string(id[:])
+}
+
+// packBelow is a bound among packed IDs: those of the IDs below id are below it. "" stays.
+func packBelow(id string) string {
+	if id == "" {
+		return ""
+	}
+	bound := []byte(strings.Repeat("0", 26))
+	for i := range min(len(id), len(bound)) {
+		at := strings.IndexFunc(alphabet, func(c rune) bool { return byte(c) >= id[i] })
+		if at >= 0 {
+			bound[i] = alphabet[at]
+			if alphabet[at] != id[i] {
+				return packID(string(bound))
+			}
+			continue
+		}
+		// No character is as large: what begins like this is below, and so the bound is above all of that.
+		for i--; i >= 0 && bound[i] == 'Z'; i-- {
+			bound[i] = '0'
+		}
+		if i < 0 {
+			return strings.Repeat("\xff", 3) + "\x00" + strings.Repeat("\xff", packedSize-4)
+		}
+		bound[i] = alphabet[digit[bound[i]]+1]
+		return packID(string(bound))
+	}
+	if len(id) > len(bound) && made(id[:len(bound)]) { // the ID of its first 26 characters is below it too
+		b := []byte(packID(string(bound)))
+		b[len(b)-1] |= 31 // the bits that IDs leave open
+		return string(b)
+	}
+	return packID(string(bound))
+}
+
+// common is what the text of a key may have in common with the rest of its row.
+func common(kind, queue string, args []byte) string {
+	return "kind=" + kind + " queue=" + queue + " args=" + string(args[:min(len(args), 2048)])
+}
+
+// told tells a text by copies of what it has in common: for each a literal (with a byte of length), and where in the common text and
+// how much (2 bytes each). ok is false where that is no shorter.
+func told(b []byte, text, all string) (_ []byte, ok bool) {
+	before := len(b)
+	if text == all {
+		return append(b, 0, 0, 0, byte(len(text)>>8), byte(len(text))), true
+	}
+	const shortest = 8
+	if len(all) < shortest || len(text) < shortest {
+		return b, false
+	}
+	var at [512]uint16 // where a group of four bytes was last, plus one
+	hash := func(s string, i int) uint32 {
+		return (uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 | uint32(s[i+3])<<24) * 2654435761 >> 23
+	}
+	for i := 0; i+4 <= len(all); i++ {
+		at[hash(all, i)] = uint16(i + 1)
+	}
+	emit := func(lit string, from, n int) {
+		for len(lit) > 255 {
+			b = append(append(append(b, 255), lit[:255]...), 0, 0, 0, 0)
+			lit = lit[255:]
+		}
+		b = append(append(append(b, byte(len(lit))), lit...), byte(from>>8), byte(from), byte(n>>8), byte(n))
+	}
+	lit := 0
+	for i := 0; i+4 <= len(text); {
+		from := int(at[hash(text, i)]) - 1
+		n := 0
+		if from >= 0 {
+			for i+n < len(text) && from+n < len(all) && text[i+n] == all[from+n] {
+				n++
+			}
+		}
+		if n < shortest {
+			i++
+			continue
+		}
+		for i > lit && from > 0 && text[i-1] == all[from-1] {
+			i, from, n = i-1, from-1, n+1
+		}
+		emit(text[lit:i], from, n)
+		i += n
+		lit = i
+	}
+	if lit < len(text) {
+		emit(text[lit:], 0, 0)
+	}
+	return b, len(b)-before < len(text)
+}
+
+// untold is told undone.
+func untold(s, all string) (text string, ok bool) {
+	r := reader{s: s}
+	for r.s != "" && !r.bad {
+		text += r.name()
+		from, n := int(r.num(2)), int(r.num(2))
+		if from+n > len(all) {
+			return "", false
+		}
+		text += all[from : from+n]
+	}
+	return text, !r.bad
 }
 
 // profile is what many jobs have in common.
@@ -350,8 +454,10 @@ func (j *job) readBody(r *reader) {
 		copy(j.Digest[:], r.take(16))
 	}
 	flags := r.num(1)
+	text := ""
 	if j.Key != nil {
-		j.KeyText = r.take(int(r.num(2)))
+		text = r.take(int(r.num(2)))
+		j.KeyText = text
 	}
 	if flags&bodyMeta != 0 {
 		d := json.NewDecoder(strings.NewReader(r.take(int(r.num(3)))))
@@ -368,6 +474,12 @@ func (j *job) readBody(r *reader) {
 	}
 	if flags&bodyNilArgs == 0 {
 		j.Args = []byte(r.s)
+	}
+	if flags&bodyTold != 0 {
+		var ok bool
+		if j.KeyText, ok = untold(text, common(j.Kind, j.Queue, j.Args)); !ok {
+			r.bad = true
+		}
 	}
 }
 
@@ -388,10 +500,18 @@ func appendRest(b []byte, r *onceq.NewRow, ref uint32) []byte {
 	if r.Args == nil {
 		flags |= bodyNilArgs
 	}
+	at := len(b)
 	b = append(b, flags)
 	if r.Claim != nil {
-		b = binary.BigEndian.AppendUint16(b, uint16(len(r.Claim.Text)))
-		b = append(b, r.Claim.Text...)
+		b = append(b, 0, 0)
+		text, ok := told(b, r.Claim.Text, common(r.Kind, r.Queue, r.Args))
+		if ok {
+			b = text
+			b[at] |= bodyTold
+		} else {
+			b = append(b, r.Claim.Text...)
+		}
+		binary.BigEndian.PutUint16(b[at+1:], uint16(len(b)-at-3))
 	}
 	if len(r.Meta) > 0 {
 		n := len(r.Meta)

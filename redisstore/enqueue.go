@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/onceq/onceq"
 )
@@ -130,7 +132,12 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	sh := &share{trip: trip{script: luaEnqueue, part: part}, rows: places}
 	mode := make([]byte, len(places))
 	leader := make([]int, len(places))
-	modes(rows, places, mode, leader, alone)
+	ascending := inOrder(rows, places)
+	if modes(rows, places, mode, leader, alone) && !ascending { // none has to do with another, so their order is free
+		slices.SortFunc(places, func(a, b int) int { return strings.Compare(rows[a].ID, rows[b].ID) })
+		modes(rows, places, mode, leader, alone)
+		ascending = true
+	}
 
 	queues, queueNo := []any(nil), map[string]byte{}
 	contents, profileNo := []any(nil), map[string]byte{}
@@ -143,7 +150,7 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		}
 	}
 	buf := make([]byte, 0, size) // all the arguments, one after another
-	args := make([]any, 3, 3+4*len(places)+8)
+	args := make([]any, 4, 4+4*len(places)+8)
 	content := make([]byte, 0, 128)
 	for k, i := range places {
 		r := &rows[i]
@@ -185,15 +192,30 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		buf = appendRest(buf, r, binary.BigEndian.Uint32([]byte(contents[2*p-2].(string))))
 		args = append(args, packID(r.ID), key, buf[at:rest:rest], buf[rest:len(buf):len(buf)])
 	}
-	args[0], args[1], args[2] = len(queues), len(contents)/2, len(places)
+	args[0], args[1], args[2], args[3] = len(queues), len(contents)/2, len(places), flag(ascending)
 	sh.args = make([]any, 0, len(args)+len(queues)+len(contents))
-	sh.args = append(append(append(append(sh.args, args[:3]...), queues...), contents...), args[3:]...)
+	sh.args = append(append(append(append(sh.args, args[:4]...), queues...), contents...), args[4:]...)
 	return sh
 }
 
+// inOrder reports whether the IDs that clients made ascend.
+func inOrder(rows []onceq.NewRow, places []int) bool {
+	last := ""
+	for _, i := range places {
+		if id := rows[i].ID; made(id) {
+			if id <= last {
+				return false
+			}
+			last = id
+		}
+	}
+	return true
+}
+
 // modes says for each row of a share how simple it is. Rows that share an ID, and rows that share a key with one that writes, are judged
-// one after another; the others that share a key follow the first of them.
-func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) {
+// one after another; the others that share a key follow the first of them. It reports whether no row has to do with another.
+func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) (apart bool) {
+	clear(mode)
 	for k, i := range places {
 		r := &rows[i]
 		switch {
@@ -204,12 +226,14 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 		}
 	}
 	if len(places) == 1 {
-		return
+		return true
 	}
+	apart = true
 	byKey := make(map[onceq.Key]int, len(places))
 	byID := make(map[string]int, len(places))
 	var hard map[onceq.Key]bool
 	harden := func(k int) {
+		apart = false
 		r := &rows[places[k]]
 		mode[k] = modeGeneral
 		if r.Claim != nil {
@@ -235,20 +259,21 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 		case !ok:
 			byKey[r.Claim.Key] = k
 		case mode[first] == modeMeek && !r.Reactions.Writes() && !alone:
-			mode[k], leader[k] = modeFollower, first
+			mode[k], leader[k], apart = modeFollower, first, false
 		default:
 			harden(k)
 			harden(first)
 		}
 	}
 	if hard == nil {
-		return
+		return apart
 	}
 	for k, i := range places {
 		if c := rows[i].Claim; c != nil && hard[c.Key] {
 			mode[k] = modeGeneral
 		}
 	}
+	return apart
 }
 
 // enqueueShares sends shares and fills in their results. It returns the first error, and the followers that have to go by themselves.

@@ -49,7 +49,7 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 	if s.closed.Load() {
 		return onceq.JobPage{}, onceq.ErrClosed
 	}
-	after, filtered := packID(r.After), r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" || r.Filter.Key != nil
+	after, filtered := r.After, r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" || r.Filter.Key != nil
 	chunk := min(r.Limit, perScript)
 	if n := len(s.parts); n > 1 {
 		chunk = min(chunk, 2*r.Limit/n+10)
@@ -61,32 +61,36 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 	for range 10 {
 		var trips []*trip
 		for p := range s.parts {
-			trips = append(trips, &trip{script: luaList, part: p, args: []any{after, chunk}})
+			trips = append(trips, &trip{script: luaList, part: p, args: []any{packBelow(after), after, chunk}})
 		}
 		if err := s.do(ctx, trips...); err != nil {
 			return onceq.JobPage{}, err
 		}
 		var all []*job
-		frontier := "" // below it not all partitions were looked through
+		frontier := "" // below it not everything was looked through
 		for _, t := range trips {
-			for _, v := range t.reply[1:] {
-				j, err := s.readTriple(ctx, t.part, "", v, t.now)
-				if err != nil {
-					return onceq.JobPage{}, err
+			for _, v := range t.reply {
+				some := list(v)
+				for _, v := range some[1:] {
+					j, err := s.readTriple(ctx, t.part, "", v, t.now)
+					if err != nil {
+						return onceq.JobPage{}, err
+					}
+					if j != nil {
+						all = append(all, j)
+					}
 				}
-				all = append(all, j)
-			}
-			if number(t.reply[0]) == 1 {
-				frontier = max(frontier, packID(all[len(all)-1].ID))
+				if number(some[0]) == 1 {
+					frontier = max(frontier, unpackID(text(list(some[len(some)-1])[0])))
+				}
 			}
 		}
-		slices.SortFunc(all, func(a, b *job) int { return strings.Compare(packID(b.ID), packID(a.ID)) })
+		slices.SortFunc(all, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
 		for i, j := range all {
-			id := packID(j.ID)
-			if id < frontier {
+			if j.ID < frontier {
 				break
 			}
-			after = id
+			after = j.ID
 			if !matches(&r.Filter, j) {
 				continue
 			}
@@ -101,8 +105,9 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 		if frontier == "" {
 			return page, nil
 		}
+		after = frontier
 	}
-	page.Next = unpackID(after)
+	page.Next = after
 	return page, nil
 }
 
@@ -321,9 +326,8 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 						info.Counts[state] += n
 					}
 				}
-				if text(q[9]) != "" {
-					r := reader{s: text(q[9])}
-					if due := instant(r.instant()); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
+				if r := (reader{s: text(q[9])}); r.s != "" {
+					if due := instant(r.instant()); !due.IsZero() && (info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
 						info.OldestDue = due
 					}
 				}

@@ -1,6 +1,6 @@
 -- enqueue.lua accepts rows, as if one after another.
 --
--- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow
+-- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow; 7 '1' = the IDs ascend
 --       a name for each queue; REF, content for each profile; and for each row
 --       ID
 --       key       or ''
@@ -19,21 +19,22 @@
 --       a job is {row, head, errors}, or false
 local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local MEEK, PLAIN, FOLLOWER = 0, 1, 3
-local at = 6
+local at = 7
 
 local fields = {}
 for i = 1, nq do fields[i] = 'q' .. ARGV[at + i] end
 at = at + nq
 for i = 1, np do fields[nq + i] = 'P' .. ARGV[at + 2 * i - 1] end
-fields[nq + np + 1] = 'PN'
+fields[nq + np + 1], fields[nq + np + 2] = 'PN', 'I'
 local got = start(fields)
 if not got then return {ARGV[1], false} end
 local queue, ref, putprofiles = {}, {}, {}
 for i = 1, nq do
-  queue[i] = ARGV[6 + i]
+  queue[i] = ARGV[7 + i]
   qread(queue[i], got[i])
 end
 local count = tonumber(got[nq + np + 1]) or 0
+open = got[nq + np + 2] or BOTTOM
 for i = 1, np do
   local name, content, there = ARGV[at + 2 * i - 1], ARGV[at + 2 * i], got[nq + i]
   if there == content then
@@ -67,7 +68,7 @@ end
 local known, taken = hmget(jobs, ids), hmget(keys, names)
 
 local reply, slow, holders, met = {ARGV[1], now6, wokenlist}, {}, {}, {}
-local setjobs, setkeys, add = {}, {}, {}
+local setjobs, setkeys, add, comes = {}, {}, {}, {}
 local nj, nk, na = 0, 0, 0
 for i = 1, n do
   local a = at + 4 * i - 3
@@ -105,8 +106,14 @@ for i = 1, n do
     local name = queue[q]
     local qr = qmade(name)
     qr[1] = qr[1] + 1
-    add[na + 1], add[na + 2], add[na + 3], add[na + 4] = 0, 'i' .. id, 0, 'w' .. pack('>I3B', qr.no, band(byte(plan, 2), 15)) .. now6 .. id
-    na = na + 4
+    add[na + 1], add[na + 2] = 0, 'w' .. pack('>I3B', qr.no, band(byte(plan, 2), 15)) .. now6 .. id
+    na = na + 2
+    if packed(id) then
+      comes[#comes + 1] = id
+    else
+      add[na + 1], add[na + 2] = 0, 'j' .. id
+      na = na + 2
+    end
     wake(name)
     reply[3 + i] = 1
   else
@@ -237,13 +244,14 @@ if #slow > 0 then
   end
 end
 
+if not m then idpages(comes, {}, ARGV[7] == '1', add, {}) end
 pieces('HSET', jobs, setjobs)
-if m then m.flush() end
+if m then m.flush(comes) end
 pieces('HSET', keys, setkeys)
 pieces('ZADD', ix, add)
-if #putprofiles > 0 then
+if #putprofiles > 0 and (nj > 0 or m) then
   putprofiles[#putprofiles + 1], putprofiles[#putprofiles + 2] = 'PN', count
-  if nj > 0 or m then call('HSET', meta, unpack(putprofiles)) end
+  for _, v in ipairs(putprofiles) do metaset[#metaset + 1] = v end
 end
 qsave()
 return reply

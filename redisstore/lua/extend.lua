@@ -58,7 +58,8 @@ if lease == 0 then
     call('HDEL', meta, 'k' .. worker)
   end
 elseif again ~= '1' then
-  metaset[1], metaset[2] = 'k' .. worker, pack('>I6I6c8I6', now + lease, beat + 1, token, last)
+  metaset[#metaset + 1] = 'k' .. worker
+  metaset[#metaset + 1] = pack('>I6I6c8I6', now + lease, beat + 1, token, last)
   if got[1] then call('ZREM', ix, member) end
   call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
 end

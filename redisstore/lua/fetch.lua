@@ -107,7 +107,8 @@ for i, id in ipairs(ids) do
 end
 m.flush()
 if #ids > 0 then
-  metaset[1], metaset[2] = 'k' .. worker, pack('>I6I6c8I6', leaseends, beat, ARGV[1], no)
+  metaset[#metaset + 1] = 'k' .. worker
+  metaset[#metaset + 1] = pack('>I6I6c8I6', leaseends, beat, ARGV[1], no)
 end
 qsave()
 return {ARGV[1], now6, wokenlist, {reply, nextdue, cursors}}

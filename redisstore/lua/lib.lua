@@ -2,8 +2,8 @@
 --
 --   KEYS  1 jobs   hash   ID -> row (head and body); "\0"ID -> head of a job that was ever fetched; "\0\0"ID -> its errors
 --         2 keys   hash   key -> row
---         3 ix     zset   all scores 0, ordered as bytes: the members that members() and kmembers() list
---         4 meta   hash   "v" and "p" (format and partition), "clock" (tests only), "q"NAME, "P"REF, "k"WORKER
+--         3 ix     zset   all scores 0, ordered as bytes: the members that members(), kmembers() and idpages() tell of
+--         4 meta   hash   "v" and "p" (format and partition), "clock" (tests only), "q"NAME, "P"REF, "k"WORKER, "I" and "I"ID (pages of IDs)
 --   ARGV  1 token     said again at the head of the reply, which is tied to its request by it
 --         2 sender    who enqueues, for the message that wakes
 --         3 channel   where that message goes
@@ -11,6 +11,7 @@
 --
 -- The layouts of rows are described in codec.go, which is the other reader of them. Instants are whole milliseconds in six bytes.
 -- Checks come first and writes last: after the first write nothing can fail. Memory full is met at the first write, so nothing is half done.
+-- Strings are never compared with <: that goes by the server's locale.
 local call, sub, byte, char, floor, max, min = redis.call, string.sub, string.byte, string.char, math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -19,7 +20,7 @@ local PIECE = 1500 -- arguments of one call, divisible by two and three: unpack 
 
 local now, now6
 local qrows, qnew, woken, wokenlist = {}, {}, {}, {}
-local metaset = {} -- fields and values of meta, which qsave writes
+local metaset, metadel = {}, {} -- fields and values of meta that qsave writes, and fields that it deletes
 
 -- start reads the clock and the named fields of meta. It returns their values, or nil where the partition is not set up.
 local function start(fields)
@@ -35,6 +36,24 @@ local function start(fields)
   end
   now6 = pack('>I6', now)
   return got
+end
+
+-- pieces makes one call of many arguments, in as few calls as unpack allows.
+local function pieces(command, key, args)
+  for i = 1, #args, PIECE do
+    call(command, key, unpack(args, i, min(i + PIECE - 1, #args)))
+  end
+end
+
+local function hmget(key, fields)
+  local n = #fields
+  if n == 0 then return {} end
+  if n <= PIECE then return call('HMGET', key, unpack(fields)) end
+  local all = {}
+  for i = 1, n, PIECE do
+    for _, v in ipairs(call('HMGET', key, unpack(fields, i, min(i + PIECE - 1, n)))) do all[#all + 1] = v end
+  end
+  return all
 end
 
 -- A queue's row: its number in ix, paused, sleepers (somebody waits for its jobs), and how many of its jobs wait, stand behind another,
@@ -100,25 +119,122 @@ local function qsave()
     end
     call('ZADD', ix, unpack(add))
   end
-  if #set > 0 then call('HSET', meta, unpack(set)) end
+  pieces('HSET', meta, set)
+  pieces('HDEL', meta, metadel)
 end
 
--- pieces makes one call of many arguments, in as few calls as unpack allows.
-local function pieces(command, key, args)
-  for i = 1, #args, PIECE do
-    call(command, key, unpack(args, i, min(i + PIECE - 1, #args)))
-  end
+-- IDs are listed in their order. One that a client made (19 bytes, packed) stands in a page of up to PAGE of them: the page is the field
+-- "I"FIRST of meta and has the member "i"FIRST in ix; FIRST is not above any ID of it, and not below any of the page before. The last page is
+-- open: it is the field "I", 19 bytes that all its IDs are above, and the IDs. Any other ID has a member "j"ID in ix of its own.
+local PAGE, SIZE, BOTTOM = 48, 19, string.rep('\0', 19)
+local open -- the last page, as it was read
+
+local function packed(id) return #id == SIZE and byte(id, 4) == 0 end
+
+local function below(a, b)
+  local a1, a2, a3, a4 = unpk('>I3xI6I6I3', a)
+  local b1, b2, b3, b4 = unpk('>I3xI6I6I3', b)
+  if a1 ~= b1 then return a1 < b1 end
+  if a2 ~= b2 then return a2 < b2 end
+  if a3 ~= b3 then return a3 < b3 end
+  return a4 < b4
 end
 
-local function hmget(key, fields)
-  local n = #fields
-  if n == 0 then return {} end
-  if n <= PIECE then return call('HMGET', key, unpack(fields)) end
-  local all = {}
-  for i = 1, n, PIECE do
-    for _, v in ipairs(call('HMGET', key, unpack(fields, i, min(i + PIECE - 1, n)))) do all[#all + 1] = v end
+-- idpages adds and drops packed IDs. What is to be written to ix it puts into add and rem, what to meta into metaset and metadel.
+-- ascending says that the IDs to add are in order.
+local function idpages(adds, drops, ascending, add, rem)
+  if #adds + #drops == 0 then return end
+  if not open then open = call('HGET', meta, 'I') or BOTTOM end
+  local lower, ids, changed, fresh = sub(open, 1, SIZE), sub(open, SIZE + 1), {}, {}
+
+  -- close makes a page that find will know, although it is not written yet.
+  local function close(s)
+    local first = sub(s, 1, SIZE)
+    changed[first] = s
+    fresh[#fresh + 1] = first
+    add[#add + 1] = 0
+    add[#add + 1] = 'i' .. first
   end
-  return all
+
+  -- find is the closed page in which an ID belongs.
+  local function find(id)
+    local member = call('ZREVRANGEBYLEX', ix, '[i' .. id, '[i', 'LIMIT', 0, 1)[1]
+    local first = member and sub(member, 2)
+    for _, f in ipairs(fresh) do
+      if not below(id, f) and (not first or below(first, f)) then first = f end
+    end
+    if first then changed[first] = changed[first] or call('HGET', meta, 'I' .. first) end
+    return first
+  end
+
+  local function without(s, id)
+    local at = s:find(id, 1, true)
+    while at and at % SIZE ~= 1 do at = s:find(id, at + 1, true) end
+    return at and sub(s, 1, at - 1) .. sub(s, at + SIZE)
+  end
+
+  local function with(s, id)
+    local lo, hi = 0, #s / SIZE -- how many are below it
+    while lo < hi do
+      local mid = floor((lo + hi) / 2)
+      if below(sub(s, mid * SIZE + 1, mid * SIZE + SIZE), id) then lo = mid + 1 else hi = mid end
+    end
+    return sub(s, 1, lo * SIZE) .. id .. sub(s, lo * SIZE + 1)
+  end
+
+  local last
+  for _, id in ipairs(drops) do
+    if below(lower, id) then
+      ids = without(ids, id) or ids
+    else
+      local left = last and without(changed[last], id)
+      if not left then
+        last = find(id)
+        left = last and without(changed[last], id)
+      end
+      if left then changed[last] = left end
+    end
+  end
+
+  local top = #ids > 0 and sub(ids, -SIZE) or lower
+  local n, parts, sorted = #ids / SIZE, {ids}, ascending and #adds > 0 and below(top, adds[1])
+  for _, id in ipairs(adds) do
+    if sorted or below(top, id) then
+      n, top, parts[#parts + 1] = n + 1, id, id
+    elseif below(lower, id) then
+      n, parts = n + 1, {with(table.concat(parts), id)}
+    else
+      local first = find(id)
+      if first then
+        local s = with(changed[first], id)
+        if #s > 2 * PAGE * SIZE then
+          close(sub(s, PAGE * SIZE + 1))
+          s = sub(s, 1, PAGE * SIZE)
+        end
+        changed[first] = s
+      else
+        close(id)
+      end
+    end
+    if n >= PAGE then -- it is full: the next is open
+      local s = table.concat(parts)
+      close(s)
+      lower, n, parts = sub(s, -SIZE), 0, {}
+      top = lower
+    end
+  end
+  for first, s in pairs(changed) do
+    if s == '' then
+      metadel[#metadel + 1] = 'I' .. first
+      rem[#rem + 1] = 'i' .. first
+    else
+      metaset[#metaset + 1] = 'I' .. first
+      metaset[#metaset + 1] = s
+    end
+  end
+  open = lower .. table.concat(parts)
+  metaset[#metaset + 1] = 'I'
+  metaset[#metaset + 1] = open
 end
 
 -- The states as they are stored.
@@ -205,7 +321,7 @@ end
 -- due reports whether a job is available.
 local function due(j) return j.state <= RETRYABLE and j.behind == '' and j.runat <= now end
 
--- members lists what stands in ix for a job, beside "i"ID that always does.
+-- members lists what stands in ix for a job, beside its place in the list of IDs.
 local function members(j)
   local state = j.state
   if state <= RETRYABLE then
@@ -338,10 +454,22 @@ local function model()
     if j.key then b.digest, at = sub(s, at, at + 15), at + 16 end
     b.flags, at = byte(s, at), at + 1
     b.text, b.meta, b.tags = '', '', ''
-    if j.key then b.text, at = unpk('>I2c0', s, at) end
+    local told
+    if j.key then told, at = unpk('>I2c0', s, at) end
     if band(b.flags, 1) ~= 0 then b.meta, at = unpk('>I3c0', s, at) end
     if band(b.flags, 2) ~= 0 then b.tags, at = unpk('>I2c0', s, at) end
     b.args = sub(s, at)
+    if band(b.flags, 4) ~= 0 then -- the text is told by what it has in common with the rest
+      local all = 'kind=' .. j.prof.kind .. ' queue=' .. j.prof.queue .. ' args=' .. sub(b.args, 1, 2048)
+      local text, i = {}, 1
+      while i <= #told do
+        local lit, from, n
+        lit, from, n, i = unpk('>Bc0I2I2', told, i)
+        text[#text + 1] = lit .. sub(all, from + 1, from + n)
+      end
+      told, b.flags = table.concat(text), b.flags - 4
+    end
+    b.text = told or ''
     j.body = b
     return b
   end
@@ -499,6 +627,8 @@ local function model()
     elseif early then
       kdirty(k)
       k.frees = k.pending ~= 0 and freesat(j) or restat(j)
+      put(k)
+    elseif not held(k) then
       put(k)
     end
     return nil
@@ -722,15 +852,16 @@ local function model()
     return r
   end
 
-  -- flush writes all that changed. first says with what: 'HSET' is refused when memory is full, and 'ZREM' is not.
-  function m.flush()
+  -- flush writes all that changed. IDs that the caller added by itself are listed with the others.
+  function m.flush(more)
     local set, del, add, rem, kset, kdel = {}, {}, {}, {}, {}, {}
+    local comes, goes = more or {}, {} -- packed IDs
     for _, j in ipairs(dirtyjobs) do
       local is = {}
       if j.off then
         if not j.new then
           if jobof[j.id] == j then del[#del + 1] = j.id end -- else the ID was taken again at once
-          rem[#rem + 1] = 'i' .. j.id
+          if packed(j.id) then goes[#goes + 1] = j.id else rem[#rem + 1] = 'j' .. j.id end
           if j.split then del[#del + 1] = '\0' .. j.id end
           if j.errs then del[#del + 1] = '\0\0' .. j.id end
         end
@@ -748,9 +879,11 @@ local function model()
           set[#set + 1] = '\0\0' .. j.id
           set[#set + 1] = j.errs
         end
-        if j.new then
+        if j.new and packed(j.id) then
+          comes[#comes + 1] = j.id
+        elseif j.new then
           add[#add + 1] = 0
-          add[#add + 1] = 'i' .. j.id
+          add[#add + 1] = 'j' .. j.id
         end
         is = members(j)
         local q = qmade(j.prof.queue)
@@ -798,6 +931,7 @@ local function model()
         end
       end
     end
+    idpages(comes, goes, false, add, rem)
     if m.grows then pieces('HSET', jobs, set) end -- refused when memory is full
     pieces('ZREM', ix, rem) -- never refused
     if not m.grows then pieces('HSET', jobs, set) end

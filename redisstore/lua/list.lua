@@ -1,21 +1,51 @@
--- list.lua reads jobs by ID, the largest first.
+-- list.lua reads jobs by ID, the largest first: those with IDs that clients made, and the others.
 --
--- ARGV  4 begin below this ID, or '', 5 how many at most
--- reply after the three: 1 where there are more, then for each {ID, row, head, errors}
-local limit = tonumber(ARGV[5])
+-- ARGV  4 begin below this packed ID, 5 below this other ID, 6 how many at most of each, each '' = from the top
+-- reply after the three: for each of the two kinds {1 where there are more, {ID, row, head, errors} ...}
+local below4, below5, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
 if not start({}) then return {ARGV[1], false} end
-local from = ARGV[4] == '' and '(j' or '(i' .. ARGV[4]
-local ids = call('ZREVRANGEBYLEX', ix, from, '[i', 'LIMIT', 0, limit + 1)
-local more = 0
-if #ids > limit then
-  more, ids[#ids] = 1, nil
+
+local ids, more = {}, 0
+-- take goes down a page.
+local function take(s)
+  for at = #s - SIZE + 1, 1, -SIZE do
+    local id = sub(s, at, at + SIZE - 1)
+    if below4 == '' or below(id, below4) then
+      if #ids == limit then
+        more = 1
+        return
+      end
+      ids[#ids + 1] = id
+    end
+  end
 end
-local fields = {}
-for i, member in ipairs(ids) do
-  local id = sub(member, 2)
-  ids[i], fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id, id, '\0' .. id, '\0\0' .. id
+take(sub(call('HGET', meta, 'I') or BOTTOM, SIZE + 1))
+local from = below4 == '' and '(j' or '(i' .. below4
+while more == 0 do
+  local some = call('ZREVRANGEBYLEX', ix, from, '[i', 'LIMIT', 0, 8)
+  for _, member in ipairs(some) do
+    take(call('HGET', meta, 'I' .. sub(member, 2)) or '')
+    if more == 1 then break end
+  end
+  if #some < 8 then break end
+  from = '(' .. some[8]
 end
-local got = hmget(jobs, fields)
-local reply = {ARGV[1], now6, wokenlist, more}
-for i, id in ipairs(ids) do reply[4 + i] = {id, got[3 * i - 2], got[3 * i - 1], got[3 * i]} end
-return reply
+
+local function read(list, n)
+  local fields = {}
+  for i, id in ipairs(list) do fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id, '\0' .. id, '\0\0' .. id end
+  local got = hmget(jobs, fields)
+  local answer = {n}
+  for i, id in ipairs(list) do answer[1 + i] = {id, got[3 * i - 2], got[3 * i - 1], got[3 * i]} end
+  return answer
+end
+
+local others, moreothers = {}, 0
+for i, member in ipairs(call('ZREVRANGEBYLEX', ix, below5 == '' and '(k' or '(j' .. below5, '[j', 'LIMIT', 0, limit + 1)) do
+  if i > limit then
+    moreothers = 1
+  else
+    others[i] = sub(member, 2)
+  end
+end
+return {ARGV[1], now6, wokenlist, read(ids, more), read(others, moreothers)}

@@ -16,20 +16,20 @@ for _, member in ipairs(names) do
   local q = qrow(name)
   local no, stop = pack('>I3', q.no), '(w' .. pack('>I3', q.no + 1)
   local past = pack('>I6', now + 1)
-  local available, oldest = 0, ''
+  local available, oldest = 0, NEVER
   local from = '[w' .. no
   while q[1] > 0 do
     local first = call('ZRANGEBYLEX', ix, from, stop, 'LIMIT', 0, 1)[1]
     if not first then break end
-    local prio, runat = sub(first, 5, 5), sub(first, 6, 11)
+    local prio, runat = sub(first, 5, 5), unpk('>I6', first, 6)
     local here = '[w' .. no .. prio
-    if runat < past then
+    if runat <= now then
       available = available + call('ZLEXCOUNT', ix, here, '(w' .. no .. prio .. past)
-      if oldest == '' or runat < oldest then oldest = runat end
+      oldest = min(oldest, runat)
     end
     from = '[w' .. no .. char(byte(prio) + 1)
   end
   local later = call('ZLEXCOUNT', ix, '[t' .. no .. past, '(t' .. pack('>I3', q.no + 1))
-  reply[#reply + 1] = {name, q.paused, q[1] - available - later + q[2], available, q[3], later, q[4], q[5], q[6], oldest}
+  reply[#reply + 1] = {name, q.paused, q[1] - available - later + q[2], available, q[3], later, q[4], q[5], q[6], pack('>I6', oldest)}
 end
 return reply
