@@ -134,9 +134,16 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 			return st.show(&page, k, r.Filter)
 		}
 		var rows []*heldKey
-		if err := st.each(sqlKeys, keyWidth, func(v []any) error {
+		if err := st.each(sqlKeys, keyWidth+jobWidth, func(v []any) error {
 			k, err := scanKey(v)
 			rows = append(rows, k)
+			if err != nil || v[keyWidth+1] == nil { // its row is gone
+				return err
+			}
+			j, err := scanJob(v[keyWidth:])
+			if err == nil {
+				st.know(j)
+			}
 			return err
 		}, after, int64(max(lookAtKeys, r.Limit)+1)); err != nil {
 			return err
