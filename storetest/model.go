@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -148,8 +149,8 @@ func (m *match) compare() error {
 	if err != nil {
 		return err
 	}
-	if g, w := got.String(), want.String(); g != w {
-		return differ("contents", g, w)
+	if !got.same(want) {
+		return differ("contents", got.String(), want.String())
 	}
 	if findings := got.audit(m.now, m.now); len(findings) > 0 {
 		return fmt.Errorf("invariants broken:\n%s", strings.Join(findings, "\n"))
@@ -157,26 +158,47 @@ func (m *match) compare() error {
 	return nil
 }
 
-// String is everything about the store that all stores must show alike. When a key row that holds no longer is dropped is up to each.
+// held are the keys that hold. When a row that holds no longer is dropped is up to each store.
+func (d dump) held() []*onceq.HeldKey {
+	return slices.DeleteFunc(slices.Clone(d.keys), func(k *onceq.HeldKey) bool { return k.Inert })
+}
+
+// same reports whether two stores show the same.
+func (d dump) same(e dump) bool {
+	return slices.EqualFunc(d.jobs, e.jobs, sameJob) && slices.EqualFunc(d.held(), e.held(), func(a, b *onceq.HeldKey) bool { return showKey(a) == showKey(b) }) &&
+		slices.EqualFunc(d.queues, e.queues, func(a, b onceq.QueueInfo) bool { return showQueue(a) == showQueue(b) })
+}
+
+func sameJob(a, b *onceq.JobRow) bool {
+	x, y := *a, *b
+	normal(&x)
+	normal(&y)
+	return reflect.DeepEqual(x, y)
+}
+
+// String is everything about the store that all stores must show alike.
 func (d dump) String() string {
 	var lines []string
 	for _, j := range d.jobs {
 		lines = append(lines, show(j))
 	}
-	for _, k := range d.keys {
-		if !k.Inert {
-			lines = append(lines, showKey(k))
-		}
+	for _, k := range d.held() {
+		lines = append(lines, showKey(k))
 	}
 	for _, q := range d.queues {
-		lines = append(lines, fmt.Sprintf("queue %s paused %v due %s counts", q.Name, q.Paused, clock(q.OldestDue)))
-		for _, s := range onceq.States() {
-			if q.Counts[s] > 0 {
-				lines = append(lines, fmt.Sprintf("  %s %d", s, q.Counts[s]))
-			}
-		}
+		lines = append(lines, showQueue(q))
 	}
 	return strings.Join(lines, "\n")
+}
+
+func showQueue(q onceq.QueueInfo) string {
+	line := fmt.Sprintf("queue %s paused %v due %s", q.Name, q.Paused, clock(q.OldestDue))
+	for _, s := range onceq.States() {
+		if q.Counts[s] > 0 {
+			line += fmt.Sprintf(" %s %d", s, q.Counts[s])
+		}
+	}
+	return line
 }
 
 func showKey(k *onceq.HeldKey) string {

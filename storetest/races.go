@@ -137,7 +137,7 @@ func (w *world) crew(stores []onceq.Store, stop <-chan struct{}, verdict func(j 
 				select {
 				case <-stop:
 					idle++
-				default:
+				case <-time.After(time.Millisecond):
 				}
 			}
 		})

@@ -117,6 +117,12 @@ func normal(j *onceq.JobRow) {
 	if len(j.Args) == 0 {
 		j.Args = nil
 	}
+	if len(j.Meta) == 0 {
+		j.Meta = nil
+	}
+	if len(j.Tags) == 0 {
+		j.Tags = nil
+	}
 	errs := j.Errors
 	j.Errors = nil
 	for _, e := range errs {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ func (w *world) crewed(concurrency int, handle onceq.Handler) (stop func()) {
 		Lease:        time.Second, // a run is asked to stop within a third of it
 		PollInterval: 20 * time.Millisecond,
 		Retry:        func(*onceq.JobRow, error) time.Duration { return time.Millisecond },
+		Logger:       slog.New(slog.DiscardHandler),
 	})
 	w.must(err)
 	worker.HandleAny(handle)
@@ -208,7 +210,7 @@ var working = []scenario{
 	}},
 	{"a_worker_that_shuts_down_hands_its_jobs_back_with_their_keys", func(w *world) {
 		w.real()
-		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{ShutdownTimeout: 10 * time.Millisecond})
+		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{ShutdownTimeout: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 		w.must(err)
 		defer worker.Close()
 		started := make(chan struct{})
