@@ -120,10 +120,10 @@ func TestAWorkerThatCannotReachTheStoreForALeaseEndsItsRunsItself(t *testing.T) 
 		if !errors.Is(cause, onceq.ErrLeaseLost) || after > 30*time.Second {
 			t.Errorf("cause %v after %v", cause, after)
 		}
-		job := o.wants(id, onceq.Running)
+		o.wants(id, onceq.Running)
 		store.heal()
 		pass(time.Minute)
-		if job = o.wants(id, onceq.Completed); job.Run != 2 || job.Attempt != 1 {
+		if job := o.wants(id, onceq.Completed); job.Run != 2 || job.Attempt != 1 {
 			t.Errorf("run %d, attempt %d: a run that was given up is handed back without spending the attempt", job.Run, job.Attempt)
 		}
 	})

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/pgstore"
+	"github.com/onceq/onceq/redisstore"
 	"github.com/onceq/onceq/sqlitestore"
 )
 
@@ -28,12 +30,23 @@ var schemes = map[string]scheme{
 		open:  openSQLite,
 		file:  sqliteFile,
 	},
+	"postgres":       {forms: []string{"postgres://…"}, open: openPostgres},
+	"postgresql":     {open: openPostgres},
+	"redis":          {forms: []string{"redis://…"}, open: openRedis},
+	"rediss":         {forms: []string{"rediss://…"}, open: openRedis},
+	"unix":           {forms: []string{"unix://…"}, open: openRedis},
+	"redis+sentinel": {forms: []string{"redis+sentinel://h1,h2/master/db"}, open: openRedis},
+	"redis+cluster":  {forms: []string{"redis+cluster://h1,h2"}, open: openRedis},
 }
 
 // order is the order of schemes in messages.
-var order = []string{"sqlite"}
+var order = []string{"sqlite", "postgres", "postgresql", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}
 
-// Open opens the store that url names: sqlite:PATH, sqlite:///absolute/path or sqlite::memory:. The caller closes it.
+// Open opens the store that url names, with the default configuration of its package. The caller closes it.
+//
+//	sqlite:PATH   sqlite:///absolute/path   sqlite::memory:
+//	postgres://user@host/database   postgresql://…
+//	redis://host:6379/0   rediss://…   unix:///path/to/socket   redis+sentinel://h1,h2/master/db   redis+cluster://h1,h2
 func Open(ctx context.Context, url string) (onceq.Store, error) {
 	s, err := parse(url)
 	if err != nil {
@@ -99,6 +112,22 @@ func openSQLite(_ context.Context, url string) (onceq.Store, error) {
 	store, err := sqlitestore.Open(path, nil)
 	if err != nil {
 		return nil, err // not the typed nil inside
+	}
+	return store, nil
+}
+
+func openPostgres(ctx context.Context, url string) (onceq.Store, error) {
+	store, err := pgstore.Open(ctx, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+func openRedis(ctx context.Context, url string) (onceq.Store, error) {
+	store, err := redisstore.Open(ctx, url, nil)
+	if err != nil {
+		return nil, err
 	}
 	return store, nil
 }

@@ -55,7 +55,7 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "onceq",
 		Short:         "Background jobs that are there once",
-		Long:          "onceq keeps background jobs in a store (a SQLite file, to begin with) and makes sure that a job which is enqueued twice is there once.",
+		Long:          "onceq keeps background jobs in a store (a SQLite file, PostgreSQL or Redis) and makes sure that a job which is enqueued twice is there once.",
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -76,7 +76,7 @@ func newRoot(a *app) *cobra.Command {
 		store = defaultStore
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.store, "store", store, "the store: sqlite:PATH or sqlite::memory: (or set ONCEQ_STORE)")
+	flags.StringVar(&a.store, "store", store, "the store: sqlite:PATH, postgres://… or redis://… (or set ONCEQ_STORE)")
 	flags.BoolVar(&a.json, "json", false, "print JSON; one object a line for lists")
 	flags.SortFlags = false
 	root.SetFlagErrorFunc(flagError)
@@ -95,7 +95,7 @@ func newRoot(a *app) *cobra.Command {
 	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newDoctor(a))
 	help := newHelp(root)
 	root.SetHelpCommand(help)
-	add("else", newDemo(a), newBench(a), newVersion(a), help)
+	add("else", newMigrate(a), newDemo(a), newBench(a), newVersion(a), help)
 	root.AddCommand(newDemoPart(a), newBenchPart(a))
 	completions(root, a)
 	return root
