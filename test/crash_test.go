@@ -11,12 +11,16 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/pgtest"
+	"github.com/onceq/onceq/internal/redistest"
 	"github.com/onceq/onceq/storeurl"
 )
 
 // eachStore runs a test on an empty store of each kind.
 func eachStore(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "jobs.db")) })
+	t.Run("postgres", func(t *testing.T) { test(t, pgtest.Start(t).URL()) })
+	t.Run("redis", func(t *testing.T) { test(t, redistest.Start(t, "--appendonly", "yes").URL()) })
 }
 
 func open(t *testing.T, url string) *onceq.Client {
