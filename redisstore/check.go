@@ -1,20 +1,38 @@
 package redisstore
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
-// Check looks at the partitions: that each is there and says which it is.
+// Check looks whether rows and indexes go together in every partition, a stretch at a time, each in one step; jobs come and go meanwhile.
 func (s *Store) Check(ctx context.Context) ([]string, error) {
-	var trips []*trip
-	for p := range s.parts {
-		trips = append(trips, s.initTrip(p))
-	}
-	if err := s.do(ctx, trips...); err != nil {
-		return nil, err
-	}
 	var lines []string
-	for _, t := range trips {
+	for p := range s.parts {
+		t := s.initTrip(p)
+		if err := s.do(ctx, t); err != nil {
+			return nil, err
+		}
 		if err := s.checkInit(t); err != nil {
 			lines = append(lines, err.Error())
+		}
+		for _, what := range []string{"jobs", "keys", "ix"} {
+			from := ""
+			if what != "ix" {
+				from = "0"
+			}
+			for {
+				t := &trip{script: luaCheck, part: p, args: []any{what, from, perScript}}
+				if err := s.do(ctx, t); err != nil {
+					return nil, err
+				}
+				for _, l := range list(t.reply[1]) {
+					lines = append(lines, fmt.Sprintf("partition %d of %d: %s", p, len(s.parts), text(l)))
+				}
+				if from = text(t.reply[0]); from == "" {
+					break
+				}
+			}
 		}
 	}
 	return lines, nil

@@ -451,6 +451,23 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		}
 		result.Job = &j.JobRow
 		return nil
+	case code >= 10 && len(v) >= 3:
+		row := text(v[1])
+		id, _ := holds(row)
+		v = append(v, nil, nil)
+		holder, err := readJob(packID(id), text(v[2]), text(v[3]), text(v[4]), now, s.profilesOf(ctx, sh.part))
+		if err != nil {
+			return err
+		}
+		held, err := heldKey(r.Claim.Key, row, holder)
+		if err != nil {
+			return err
+		}
+		*result = onceq.EnqueueResult{Outcome: onceq.Skipped, Conflict: held.Conflict(r.Claim.Digest), Job: &holder.JobRow}
+		if code == 11 {
+			result.Outcome = onceq.Rejected
+		}
+		return nil
 	}
 	return fmt.Errorf("the answer is %v", v[0])
 }

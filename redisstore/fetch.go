@@ -249,6 +249,9 @@ func (f *fetch) read(ctx context.Context, t *trip, lanes []*lane, v []any, look 
 		if err != nil {
 			return uncertain(err)
 		}
+		if len(list(one)) == 2 {
+			j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, instant(t.now)
+		}
 		got[j.Queue]++
 		f.jobs = append(f.jobs, found{f.place(lanes, j.Queue), &j.JobRow})
 	}

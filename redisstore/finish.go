@@ -65,7 +65,11 @@ func (s *Store) byID(script *script, n int, id func(i int) string) []*share {
 	var shares []*share
 	for p, places := range byPart {
 		for len(places) > 0 {
-			n := min(len(places), perScript)
+			n, seen := 0, make(map[string]bool, len(places))
+			for n < min(len(places), perScript) && !seen[id(places[n])] { // an ID that comes again is for the next call
+				seen[id(places[n])] = true
+				n++
+			}
 			shares = append(shares, &share{trip: trip{script: script, part: p}, rows: places[:n]})
 			places = places[n:]
 		}

@@ -50,6 +50,7 @@ var (
 	luaSweep   = load("sweep", true)
 	luaLost    = load("lost", true)
 	luaAwait   = load("await", true)
+	luaCheck   = load("check", false)
 	luaGet     = load("get", false)
 	luaList    = load("list", false)
 	luaKeys    = load("keys", false)

@@ -63,12 +63,57 @@ func drop(s *Store) {
 	}
 }
 
+// sound wants rows and indexes to go together, and counts to be what they count.
+func sound(t testing.TB, s *Store) {
+	t.Helper()
+	ctx := context.Background()
+	lines, err := s.Check(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, l := range lines {
+		t.Error(l)
+	}
+	queues, err := s.Queues(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	counted := map[string]int{}
+	for after := ""; ; {
+		page, err := s.List(ctx, onceq.ListRequest{After: after, Limit: 1000})
+		if err != nil {
+			t.Error(err)
+		}
+		for _, j := range page.Jobs {
+			counted[j.Queue+" "+string(j.State)]++
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	for _, q := range queues {
+		for state, n := range q.Counts {
+			if at := q.Name + " " + string(state); counted[at] != n {
+				t.Errorf("queue %s counts %d jobs as %s and has %d", q.Name, n, state, counted[at])
+			} else {
+				delete(counted, at)
+			}
+		}
+	}
+	for at, n := range counted {
+		t.Errorf("%d jobs of %s are not counted", n, at)
+	}
+}
+
 func harness(t *testing.T, url string, c Config) storetest.Harness {
 	t.Helper()
 	c.Namespace = namespace()
 	s := open(t, url, c)
 	side := open(t, url, c)
-	t.Cleanup(func() { drop(side) })
+	t.Cleanup(func() {
+		sound(t, side)
+		drop(side)
+	})
 	h := storetest.Harness{
 		Store:    s,
 		SetClock: func(at time.Time) { setClock(t, side, at) },

@@ -14,6 +14,7 @@
 --       {2, outcome, job, key row, displaced}   an echo of its own
 --       {3, job}                                the ID is taken
 --       {4, outcome, key row, holder, job}      the key is held: job is {ID, row, head, errors}, or false where it is the holder as it was
+--       {outcome, key row, row, head, errors}   the same, of a row that writes to nobody; outcome 10 = skipped, 11 = rejected
 --       5                                       as its leader
 --       6                                       its ID is taken, or its leader's: send it again as a row of its own
 --       a job is {row, head, errors}, or false
@@ -69,7 +70,8 @@ local known, taken = hmget(jobs, ids), hmget(keys, names)
 
 local reply, slow, holders, met = {ARGV[1], now6, wokenlist}, {}, {}, {}
 local setjobs, setkeys, add, comes = {}, {}, {}, {}
-local nj, nk, na = 0, 0, 0
+local nj, nk, na, nh, nc = 0, 0, 0, 0, 0
+local prefix, lanes = {}, {}
 for i = 1, n do
   local a = at + 4 * i - 3
   local id, key, plan = ids[i], ARGV[a + 1], ARGV[a + 2]
@@ -89,10 +91,10 @@ for i = 1, n do
       if byte(held, 16 + #holder) ~= 0 then holder = nil end
     end
     if holder then
-      local h = #holders
-      holders[h + 1], holders[h + 2], holders[h + 3] = holder, '\0' .. holder, '\0\0' .. holder
+      holders[nh + 1], holders[nh + 2] = holder, '\0' .. holder
+      nh = nh + 2
       met[#met + 1] = i
-      reply[3 + i] = {4, byte(plan, 15), held}
+      reply[3 + i] = {10 + byte(plan, 15), held}
     else
       slow[#slow + 1] = i
     end
@@ -103,18 +105,28 @@ for i = 1, n do
       setkeys[nk + 1], setkeys[nk + 2] = key, '\0' .. id
       nk = nk + 2
     end
-    local name = queue[q]
-    local qr = qmade(name)
-    qr[1] = qr[1] + 1
-    add[na + 1], add[na + 2] = 0, 'w' .. pack('>I3B', qr.no, band(byte(plan, 2), 15)) .. now6 .. id
+    local lane = lanes[q]
+    if not lane then
+      lane = qmade(queue[q])
+      lanes[q] = lane
+      wake(queue[q])
+    end
+    lane[1] = lane[1] + 1
+    local b = byte(plan, 2)
+    local w = prefix[256 * q + b]
+    if not w then
+      w = 'w' .. pack('>I3B', lane.no, band(b, 15)) .. now6
+      prefix[256 * q + b] = w
+    end
+    add[na + 1], add[na + 2] = 0, w .. id
     na = na + 2
     if packed(id) then
-      comes[#comes + 1] = id
+      comes[nc + 1] = id
+      nc = nc + 1
     else
       add[na + 1], add[na + 2] = 0, 'j' .. id
       na = na + 2
     end
-    wake(name)
     reply[3 + i] = 1
   else
     slow[#slow + 1] = i
@@ -125,7 +137,8 @@ if #met > 0 then
   local h = hmget(jobs, holders)
   for k, i in ipairs(met) do
     local r = reply[3 + i]
-    r[4], r[5] = {h[3 * k - 2], h[3 * k - 1], h[3 * k]}, false
+    r[3] = h[2 * k - 1]
+    if h[2 * k] then r[4], r[5] = h[2 * k], call('HGET', jobs, '\0\0' .. holders[2 * k - 1]) end
   end
 end
 

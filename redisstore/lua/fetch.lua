@@ -3,7 +3,8 @@
 -- ARGV  4 worker, 5 number of the fetch, 6 '1' = only look: start nothing, 7 kinds, 8 queues: how many of each follow
 --       the kinds, and for each queue: name, slots, cursor ('' or where to go on)
 -- reply after the three: false where the worker is not known, else {jobs, for each queue milliseconds until the next is due (-1 = none), cursors}
---       a job is {ID, row, head, errors}; only looked at, {the queue's number in the request, its member of ix from the priority on};
+--       a job is {ID, row, head, errors}, or {ID, row} where it is the first run of one that nothing was changed of; only looked at,
+--       {the queue's number in the request, its member of ix from the priority on};
 --       a cursor is '' when the queue was looked through
 local worker, no, look, nk, nq = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local BUDGET, CHUNK = 1000, 200
@@ -17,7 +18,7 @@ if nk > 0 then
   kinds = {}
   for i = 1, nk do kinds[ARGV[8 + i]] = true end
 end
-local m = model()
+local m
 
 local reply, nextdue, cursors = {}, {}, {}
 local leaseends, beat, token, last = unpk('>I6I6c8I6', got[1])
@@ -27,13 +28,14 @@ if token == ARGV[1] then -- this very fetch was here before, and its answer was 
   for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. range, '(' .. 'r' .. pack('>Bc0I6', #worker, worker, no + 1))) do
     ids[i] = sub(member, #range + 1)
   end
+  m = model()
   m.load(ids)
   for i, id in ipairs(ids) do reply[i] = {id, m.triple(m.job(id))} end
   for i = 1, nq do nextdue[i], cursors[i] = 0, '' end
   return {ARGV[1], now6, wokenlist, {reply, nextdue, cursors}}
 end
 
-local ids, scanned = {}, 0
+local ids, was, lanes, scanned = {}, {}, {}, 0
 for i = 1, nq do
   local a = 8 + nk + 3 * i - 2
   local name, slots, cursor = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
@@ -52,6 +54,7 @@ for i = 1, nq do
       if kinds then
         local some = {}
         for k, member in ipairs(chunk) do some[k] = sub(member, 12) end
+        m = m or model()
         m.load(some)
       end
       for _, member in ipairs(chunk) do
@@ -68,7 +71,8 @@ for i = 1, nq do
             if look then
               reply[#reply + 1] = {i, sub(member, 5)}
             else
-              ids[#ids + 1] = id
+              local n = #ids + 1
+              ids[n], was[n], lanes[n] = id, member, q
             end
           else
             nextdue[i], nextfrom, wanting = 0, nil, false
@@ -88,24 +92,73 @@ for i = 1, nq do
   end
 end
 
-m.load(ids)
-local started = {}
-for _, id in ipairs(ids) do
-  local j = m.job(id)
-  if j.key and j.prof.till == STARTED then started[#started + 1] = j.key end
-end
-m.loadkeys(started)
+local fields = {}
+for i, id in ipairs(ids) do fields[2 * i - 1], fields[2 * i] = id, '\0' .. id end
+local read = hmget(jobs, fields)
+local slow, set, add, rem = {}, {}, {}, {}
+local ns, na, nr = 0, 0, 0
+local running, zero6 = 'r' .. pack('>Bc0I6', #worker, worker, no), pack('>I6', 0)
+local tails = {} -- by REF: what follows the anchor in the head of a first run
 for i, id in ipairs(ids) do
-  local j = m.job(id)
-  m.dirty(j)
-  j.state, j.started, j.worker, j.fetch = RUNNING, now, worker, no
-  j.attempt, j.run = j.attempt + 1, j.run + 1
-  j.split = j.split or ''
-  local k = j.key and m.keyrow(j.key)
-  if k and k.holder == id and not k.gone and k.pending == STARTED then m.come(k, j) end
-  reply[i] = {id, m.triple(j)}
+  local row = read[2 * i - 1]
+  local a, b = byte(row, 1, 2)
+  local p
+  if not read[2 * i] and band(b, 80) == 0 then -- a short head, its profile not inline
+    local now1 = band(b, 32) ~= 0
+    local at = now1 and 9 or 15
+    local ref = sub(row, at, at + 3)
+    p = profile(ref)
+    local key = band(a, 32) ~= 0
+    if not (key and p.till == STARTED) then
+      local tail = tails[ref]
+      if not tail then
+        tail = {pack('>I3I3I5', 1, p.max, 1), pack('>I6I6I6BBc0', now, 0, no, p.enc, #worker, worker) .. '\0\0\0'}
+        tails[ref] = tail
+      end
+      local enq = sub(row, 3, 8)
+      local runat = now1 and enq or sub(row, 9, 14)
+      set[ns + 1], set[ns + 2] = '\0' .. id, char(a - band(a, 7) + RUNNING, band(b, 15) + 16) .. enq .. runat ..
+        sub(row, at, at + (key and 43 or 11)) .. tail[1] .. (key and (p.fromenq == 1 and enq or runat) or zero6) .. tail[2]
+      ns = ns + 2
+      rem[nr + 1] = was[i]
+      nr = nr + 1
+      add[na + 1], add[na + 2] = 0, running .. id
+      na = na + 2
+      local q = lanes[i]
+      q[1], q[3] = q[1] - 1, q[3] + 1
+      reply[i] = {id, row}
+    else
+      p = nil
+    end
+  end
+  if not p then slow[#slow + 1] = i end
 end
-m.flush()
+if #slow > 0 then
+  m = m or model()
+  local some, started = {}, {}
+  for k, i in ipairs(slow) do some[k] = ids[i] end
+  m.load(some)
+  for _, id in ipairs(some) do
+    local j = m.job(id)
+    if j.key and j.prof.till == STARTED then started[#started + 1] = j.key end
+  end
+  m.loadkeys(started)
+  for _, i in ipairs(slow) do
+    local id = ids[i]
+    local j = m.job(id)
+    m.dirty(j)
+    j.state, j.started, j.worker, j.fetch = RUNNING, now, worker, no
+    j.attempt, j.run = j.attempt + 1, j.run + 1
+    j.split = j.split or ''
+    local k = j.key and m.keyrow(j.key)
+    if k and k.holder == id and not k.gone and k.pending == STARTED then m.come(k, j) end
+    reply[i] = {id, m.triple(j)}
+  end
+end
+pieces('ZREM', ix, rem) -- never refused for want of memory, and then nothing else is
+if m then m.flush() end
+pieces('HSET', jobs, set)
+pieces('ZADD', ix, add)
 if #ids > 0 then
   metaset[#metaset + 1] = 'k' .. worker
   metaset[#metaset + 1] = pack('>I6I6c8I6', leaseends, beat, ARGV[1], no)

@@ -303,7 +303,7 @@ local function writehead(j)
   if j.key then derived = p.fromenq == 1 and j.enq or max(j.enq, j.runat) end
   local ext = j.run > 0 or j.attempt ~= 0 or j.max ~= p.max or j.enc ~= p.enc or j.anchor ~= derived or j.finished ~= 0 or j.worker ~= '' or
     j.behind ~= '' or j.displaced ~= '' or j.superseded ~= ''
-  local same = j.runat == j.enq
+  local same = not ext and j.runat == j.enq
   local inline = #j.ref ~= 4
   local s = char(j.state + j.origin * 8 + (j.key and 32 or 0) + (j.keyless and 64 or 0) + (j.cancel and 128 or 0),
     j.prio + (ext and 16 or 0) + (same and 32 or 0) + (inline and 64 or 0)) .. pack('>I6', j.enq)
@@ -852,10 +852,10 @@ local function model()
     return r
   end
 
-  -- flush writes all that changed. IDs that the caller added by itself are listed with the others.
-  function m.flush(more)
+  -- flush writes all that changed. IDs that the caller added or deleted by itself are listed, and listed no more, with the others.
+  function m.flush(more, less)
     local set, del, add, rem, kset, kdel = {}, {}, {}, {}, {}, {}
-    local comes, goes = more or {}, {} -- packed IDs
+    local comes, goes = more or {}, less or {} -- packed IDs
     for _, j in ipairs(dirtyjobs) do
       local is = {}
       if j.off then
