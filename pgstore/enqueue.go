@@ -146,9 +146,15 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 				return onceq.ErrClosed
 			}
 			wait = waitingPatience
-			if deadline, ok := ctx.Deadline(); ok {
-				wait = max(1, min(wait, int(time.Until(deadline).Milliseconds())-patience)) // to be back with a definite answer
+		}
+		if deadline, ok := ctx.Deadline(); ok { // to be back in time, with a definite answer
+			left := time.Until(deadline)
+			if n > 0 && left < 2*patience*time.Millisecond {
+				<-s.waiting
+				<-ctx.Done()
+				return fmt.Errorf("%w: %w", ctx.Err(), errBusy)
 			}
+			wait = max(1, min(wait, int(left.Milliseconds()/2)))
 		}
 		blocked := false
 		err := s.retry(ctx, false, func() error {

@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -9,3 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
+
+// long makes tests of chance last ten times as long.
+var long = os.Getenv("ONCEQ_LONG") != ""

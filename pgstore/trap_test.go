@@ -1,0 +1,409 @@
+package pgstore_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/pgtest"
+)
+
+// Finish as one statement takes the key away from under a waiter that it does not see.
+func TestAWaiterThatComesWhileFinishWaitsIsNotStranded(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	for _, policy := range []onceq.Option{coalesce, supersede} {
+		h.enqueue(onceq.Inserted, task(1), aKey, coalesce)
+		running := h.start()
+		tx, inTx := h.begin(pgx.TxOptions{})
+		r, err := inTx.Enqueue(h.ctx, task(2), aKey, policy)
+		h.must(err)
+		done := make(chan error)
+		go func() { done <- h.finish(h.ctx, running) }()
+		h.soon("finish waits", h.blocked)
+		h.must(tx.Commit(h.ctx))
+		h.must(<-done)
+
+		w, err := h.client.Job(h.ctx, r.Job.ID)
+		h.must(err)
+		if w.State != onceq.Available || w.Behind != "" {
+			t.Errorf("the waiter is %s behind %q", w.State, w.Behind)
+		}
+		h.sound()
+		next := h.start()
+		if next.ID != w.ID {
+			t.Errorf("%s runs next, want the waiter %s", next.ID, w.ID)
+		}
+		h.must(h.finish(h.ctx, next))
+		h.enqueue(onceq.Inserted, task(3), aKey)
+		h.must(h.finish(h.ctx, h.start()))
+	}
+}
+
+// The same between two statements that never wait: many times, with nobody's transaction open.
+func TestAWaiterThatComesWhileItsHolderFinishesIsNotStranded(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	for range 100 {
+		h.enqueue(onceq.Inserted, task(1), aKey, coalesce)
+		running := h.start()
+		var both sync.WaitGroup
+		var r onceq.Receipt
+		both.Go(func() {
+			var err error
+			if r, err = h.client.Enqueue(h.ctx, task(2), aKey, coalesce); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			if err := h.finish(h.ctx, running); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if r.Outcome != onceq.Coalesced && r.Outcome != onceq.Inserted {
+			t.Fatalf("%s", r.Outcome)
+		}
+		next := h.start()
+		if next.ID != r.Job.ID {
+			t.Fatalf("%s runs next, want %s", next.ID, r.Job.ID)
+		}
+		h.must(h.finish(h.ctx, next))
+	}
+	h.sound()
+}
+
+// INSERT ... ON CONFLICT cannot skip a row in flight: a batch that meets one stalls, and so does who meets the batch.
+func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	tx, inTx := h.begin(pgx.TxOptions{})
+	for _, k := range []string{"busy 1", "busy 2"} {
+		r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey(k))
+		h.wants(onceq.Inserted, r, err)
+	}
+	var items []onceq.Item
+	for i := range 1000 {
+		items = append(items, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(i))))
+	}
+	items[300], items[700] = onceq.NewItem(task(1), onceq.UniqueKey("busy 1")), onceq.NewItem(task(1), onceq.UniqueKey("busy 2"))
+	answered := make(chan []onceq.Receipt)
+	go func() {
+		receipts, err := h.client.EnqueueMany(h.ctx, items)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- receipts
+	}()
+	time.Sleep(100 * time.Millisecond)
+	// A bystander takes a key of the batch. It finds out at once.
+	var slowest time.Duration
+	for i := range 50 {
+		began := time.Now()
+		h.enqueue(onceq.Inserted, task(i), onceq.UniqueKey(fmt.Sprint(i)))
+		slowest = max(slowest, time.Since(began))
+	}
+	if slowest > 500*time.Millisecond {
+		t.Errorf("a bystander waited %v", slowest)
+	}
+	if n := h.jobs(); n != 50 {
+		t.Errorf("%d jobs while the batch waits, want the 50 of the bystander", n)
+	}
+	h.must(tx.Commit(h.ctx))
+	receipts := <-answered
+	inserted := 0
+	for _, r := range receipts {
+		if r.Outcome == onceq.Inserted {
+			inserted++
+		}
+	}
+	if len(receipts) != 1000 || inserted != 948 {
+		t.Errorf("%d of %d inserted, want 948 of 1000", inserted, len(receipts))
+	}
+	h.sound()
+}
+
+// A key that somebody's open transaction holds does not hold up callers who share a group commit with those who want it.
+func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	running := h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
+	started := h.start()
+	tx, inTx := h.begin(pgx.TxOptions{})
+	r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("held"))
+	h.wants(onceq.Inserted, r, err)
+	r, err = inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("running"), coalesce) // locks the job that runs
+	h.wants(onceq.Coalesced, r, err)
+
+	ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
+	defer cancel()
+	var late, all sync.WaitGroup
+	var gotLate atomic.Int64
+	for i := range 8 { // they want what is held
+		late.Go(func() {
+			opts := []onceq.Option{onceq.UniqueKey("held")}
+			if i%2 == 1 {
+				opts = []onceq.Option{onceq.UniqueKey("running"), coalesce}
+			}
+			for h.ctx.Err() == nil {
+				r, err := h.client.Enqueue(h.ctx, task(2), opts...)
+				if err != nil {
+					t.Error(err)
+				}
+				if ctx.Err() == nil {
+					t.Errorf("%s while the transaction is open", r.Outcome)
+				}
+				gotLate.Add(1)
+				return
+			}
+		})
+	}
+	late.Go(func() {
+		if err := h.finish(h.ctx, started); err != nil {
+			t.Error(err)
+		}
+	})
+	var mu sync.Mutex
+	var took []time.Duration
+	for range 16 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				began := time.Now()
+				r, err := h.client.Enqueue(h.ctx, task(3), onceq.UniqueKey(fmt.Sprint(rand.Uint64())))
+				if err != nil || r.Outcome != onceq.Inserted {
+					t.Errorf("%v %v", r.Outcome, err)
+				}
+				mu.Lock()
+				took = append(took, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	var ended atomic.Int64
+	all.Go(func() { complete(h, ctx, "completer", &ended) }) // jobs of others start and end
+	all.Wait()
+	h.must(tx.Commit(h.ctx))
+	late.Wait()
+	slices.Sort(took)
+	p99 := took[len(took)*99/100]
+	if ended.Load() < 20 {
+		t.Errorf("%d jobs of others have ended", ended.Load())
+	}
+	t.Logf("%d calls of others: p50 %v, p99 %v, longest %v", len(took), took[len(took)/2], p99, took[len(took)-1])
+	if p99 > 200*time.Millisecond {
+		t.Errorf("p99 of others is %v", p99)
+	}
+	if j, err := h.client.Job(h.ctx, running.ID); err != nil || j.State != onceq.Completed {
+		t.Errorf("the job that ran meanwhile: %v %v", j, err)
+	}
+	h.sound()
+}
+
+// DO NOTHING followed by SELECT answers "neither inserted nor a holder" where the holder ends in between.
+func TestTheAnswerNeitherDoesNotExist(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	other := h.open(t) // another process
+	ctx, cancel := context.WithTimeout(h.ctx, duration(2*time.Second))
+	defer cancel()
+	var inserted, met, ended atomic.Int64
+	var all sync.WaitGroup
+	for g := range 6 {
+		client := h.client
+		if g%2 == 1 {
+			client = h.clientOf(other)
+		}
+		all.Go(func() {
+			for ctx.Err() == nil {
+				r, err := client.Enqueue(h.ctx, task(g), onceq.UniqueKey(fmt.Sprint(rand.IntN(50))))
+				switch {
+				case err != nil:
+					t.Error(err)
+				case r.Job == nil || r.Job.ID == "":
+					t.Errorf("neither: %+v", r)
+				case r.Outcome == onceq.Inserted:
+					inserted.Add(1)
+				case r.Outcome == onceq.Skipped && r.Conflict != nil && r.Conflict.Holder == r.Job.ID:
+					met.Add(1)
+				default:
+					t.Errorf("neither: %+v", r)
+				}
+			}
+		})
+	}
+	for g := range 2 {
+		all.Go(func() { complete(h, ctx, fmt.Sprint("completer ", g), &ended) })
+	}
+	all.Wait()
+	t.Logf("%d inserted, %d met a holder, %d ended", inserted.Load(), met.Load(), ended.Load())
+	if n := int64(h.jobs()); n != inserted.Load() {
+		t.Errorf("%d jobs, and %d were acknowledged", n, inserted.Load())
+	}
+	h.sound()
+}
+
+// complete is a worker that ends what it fetches, until ctx ends.
+func complete(h *hand, ctx context.Context, name string, ended *atomic.Int64) {
+	if _, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: name, Lease: time.Hour}); err != nil {
+		h.Error(err)
+	}
+	for no := int64(1); ctx.Err() == nil; no++ {
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: name, No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 20}}})
+		if err != nil {
+			h.Error(err)
+			continue
+		}
+		var ends []onceq.Finish
+		for _, j := range f.Jobs {
+			end := onceq.Finish{ID: j.ID, Run: j.Run, Worker: name, State: onceq.Completed}
+			switch rand.IntN(10) {
+			case 0:
+				end.State, end.Delay, end.Error = onceq.Retryable, time.Millisecond, "again"
+			case 1:
+				end.State, end.Error = onceq.Discarded, "no more"
+			}
+			ends = append(ends, end)
+		}
+		rand.Shuffle(len(ends), func(i, j int) { ends[i], ends[j] = ends[j], ends[i] })
+		results, err := h.store.Finish(h.ctx, ends)
+		if err != nil {
+			h.Error(err)
+		}
+		for i, r := range results {
+			if r.Status != onceq.FinishDone {
+				h.Errorf("finish of %s: status %d", ends[i].ID, r.Status)
+			}
+		}
+		ended.Add(int64(len(ends)))
+	}
+}
+
+// Key-then-job against job-then-key is a deadlock, however well the keys are sorted.
+func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
+	base := newHand(t, pgtest.URL(t))
+	// A database of its own, for its count of deadlocks.
+	name := "deadlock_" + base.schema
+	base.exec(t, "create database "+name)
+	t.Cleanup(func() { base.exec(t, "drop database "+name+" with (force)") })
+	at, err := url.Parse(base.url)
+	base.must(err)
+	at.Path = name
+	h := newHand(t, at.String())
+	other := h.clientOf(h.open(t))
+
+	policies := []onceq.Option{onceq.OnConflict(onceq.Skip), onceq.OnConflict(onceq.Reject), onceq.OnConflict(onceq.Replace{Args: true, RunAt: true}), coalesce, supersede}
+	ctx, cancel := context.WithTimeout(h.ctx, duration(4*time.Second))
+	defer cancel()
+	var batches, ended atomic.Int64
+	var all sync.WaitGroup
+	for g := range 20 {
+		client := h.client
+		if g%2 == 1 {
+			client = other
+		}
+		all.Go(func() {
+			for ctx.Err() == nil {
+				var items []onceq.Item
+				for _, k := range rand.Perm(200)[:100] {
+					items = append(items, onceq.NewItem(task(g), onceq.UniqueKey(fmt.Sprint(k)), policies[rand.IntN(len(policies))]))
+				}
+				if _, err := client.EnqueueMany(h.ctx, items); err != nil {
+					t.Error(err)
+				}
+				batches.Add(1)
+			}
+		})
+	}
+	for g := range 2 {
+		all.Go(func() { complete(h, ctx, fmt.Sprint("completer ", g), &ended) })
+	}
+	all.Go(func() { // an operator
+		for ctx.Err() == nil {
+			p, err := h.store.List(h.ctx, onceq.ListRequest{Limit: 20})
+			if err != nil {
+				t.Error(err)
+			}
+			var ids []string
+			for _, j := range p.Jobs {
+				ids = append(ids, j.ID)
+			}
+			op := []onceq.Op{onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete}[rand.IntN(4)]
+			if _, err := h.store.Change(h.ctx, onceq.Change{Op: op, IDs: ids, WithoutKey: rand.IntN(2) == 0}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	all.Wait()
+	time.Sleep(100 * time.Millisecond) // the count is told late
+	n := one[int](t, h.database, "select deadlocks from pg_stat_database where datname = current_database()")
+	t.Logf("%d batches, %d runs ended, %d deadlocks", batches.Load(), ended.Load(), n)
+	if n != 0 {
+		t.Errorf("%d deadlocks", n)
+	}
+	h.sound()
+}
+
+// A duplicate is an answer: no row version, no WAL, no transaction number.
+func TestADuplicateWritesNothing(t *testing.T) {
+	h := newHand(t, pgtest.Start(t, "-c", "autovacuum=off").URL())
+	var fresh []onceq.Item
+	for i := range 500 {
+		fresh = append(fresh, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(i)), onceq.ID(fmt.Sprint("id ", i))))
+	}
+	_, err := h.client.EnqueueMany(h.ctx, fresh)
+	h.must(err)
+	h.must(h.finish(h.ctx, h.start()))
+	h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey("deleted"), onceq.Unique{Window: time.Hour})
+
+	state := func() (xid, wal int64) {
+		h.exec(t, "checkpoint")
+		return one[int64](t, h.database, "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"),
+			one[int64](t, h.database, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+	}
+	var byKey, byID []onceq.Item
+	for i := 1; i < 500; i++ {
+		byKey = append(byKey, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(i)), onceq.OnConflict(onceq.Reject)))
+		byID = append(byID, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(i)), onceq.ID(fmt.Sprint("id ", i))))
+	}
+	many := func() {
+		for range 20 {
+			for _, items := range [][]onceq.Item{byKey, byID} {
+				receipts, err := h.client.EnqueueMany(h.ctx, items)
+				h.must(err)
+				for _, r := range receipts {
+					if !r.Duplicate() {
+						t.Fatal(r.Outcome)
+					}
+				}
+			}
+		}
+		for i := 1; i < 300; i++ {
+			h.enqueue(onceq.Skipped, task(i), onceq.UniqueKey(fmt.Sprint(i)))
+			h.enqueue(onceq.Skipped, task(i), onceq.ID(fmt.Sprint("id ", i)))
+			h.enqueue(onceq.Skipped, task(i), onceq.UniqueKey("deleted"))
+		}
+	}
+	many() // warm: whatever catalogs note
+	xid, wal := state()
+	many()
+	xid2, wal2 := state()
+	if xid2 != xid {
+		t.Errorf("20,000 duplicates took %d transaction numbers", xid2-xid)
+	}
+	if wal2-wal > 4096 { // checkpoints write some themselves
+		t.Errorf("20,000 duplicates wrote %d bytes of WAL", wal2-wal)
+	}
+}
+
+// duration is how long a test of chance lasts: a few seconds, or ten times that.
+func duration(d time.Duration) time.Duration {
+	if long {
+		return 10 * d
+	}
+	return d
+}
