@@ -66,7 +66,14 @@ func (q *asynqQueue) insertMany(ctx context.Context, all []event) error {
 
 func (q *asynqQueue) start(atOnce int, handle func()) (*asynq.Server, error) {
 	server := asynq.NewServer(q.conn, asynq.Config{Concurrency: atOnce, TaskCheckInterval: q.check, LogLevel: asynq.FatalLevel})
-	return server, server.Start(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { handle(); return nil }))
+	return server, server.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
+		var e event
+		if err := json.Unmarshal(t.Payload(), &e); err != nil { // the other sides' handlers get it decoded
+			return err
+		}
+		handle()
+		return nil
+	}))
 }
 
 // drain ends with the last handler: asynq completes each job right after it.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,8 @@ type event struct {
 func (event) Kind() string { return "bench" }
 
 func newEvent(n int64) event {
-	return event{100 + n%877, fmt.Sprintf("somebody.%010d@example.com", n), "benchmark", fmt.Sprintf("%09d", n)}
+	digits := strconv.FormatInt(10_000_000_000+n, 10)[1:] // ten of them
+	return event{100 + n%877, "somebody." + digits + "@example.com", "benchmark", digits[1:]}
 }
 
 // newEvents makes n of them that nobody has used.

@@ -16,7 +16,7 @@ import (
 func postgresRows() []row {
 	us, far := openPG(false, "FULL"), openPG(true, "FULL")
 	usual, tuned, apart := openRiverPG(riverDefault, false), openRiverPG(riverTuned, false), openRiverPG(riverDefault, true)
-	const pool = "riverpgxv5, a pgx pool of 16"
+	const pool = "riverpgxv5, a pgx pool of 64"
 	rows := []row{
 		{name: "enqueue", title: "unique enqueue, 64 callers", goals: []goal{{of: "rate", against: true, least: 12}}, sides: []side{
 			{"onceq", "pgstore defaults", us.uniques(64), false},
@@ -82,7 +82,7 @@ func openRiverPG(p pace, far bool) opener {
 		if err != nil {
 			return nil, err
 		}
-		config.MaxConns = 16
+		config.MaxConns = 64
 		pool, err := pgxpool.NewWithConfig(ctx, config)
 		if err != nil {
 			return nil, err
