@@ -22,22 +22,6 @@ local now, now6
 local qrows, qnew, woken, wokenlist = {}, {}, {}, {}
 local metaset, metadel = {}, {} -- fields and values of meta that qsave writes, and fields that it deletes
 
--- start reads the clock and the named fields of meta. It returns their values, or nil where the partition is not set up.
-local function start(fields)
-  fields[#fields + 1] = 'clock'
-  fields[#fields + 1] = 'v'
-  local got = call('HMGET', meta, unpack(fields))
-  if got[#fields] ~= '1' then return nil end
-  if got[#fields - 1] then
-    now = tonumber(got[#fields - 1])
-  else
-    local t = call('TIME')
-    now = t[1] * 1000 + floor(t[2] / 1000)
-  end
-  now6 = pack('>I6', now)
-  return got
-end
-
 -- pieces makes one call of many arguments, in as few calls as unpack allows.
 local function pieces(command, key, args)
   for i = 1, #args, PIECE do
@@ -54,6 +38,22 @@ local function hmget(key, fields)
     for _, v in ipairs(call('HMGET', key, unpack(fields, i, min(i + PIECE - 1, n)))) do all[#all + 1] = v end
   end
   return all
+end
+
+-- start reads the clock and the named fields of meta. It returns their values, or nil where the partition is not set up.
+local function start(fields)
+  fields[#fields + 1] = 'clock'
+  fields[#fields + 1] = 'v'
+  local got = hmget(meta, fields)
+  if got[#fields] ~= '1' then return nil end
+  if got[#fields - 1] then
+    now = tonumber(got[#fields - 1])
+  else
+    local t = call('TIME')
+    now = t[1] * 1000 + floor(t[2] / 1000)
+  end
+  now6 = pack('>I6', now)
+  return got
 end
 
 -- A queue's row: its number in ix, paused, sleepers (somebody waits for its jobs), and how many of its jobs wait, stand behind another,
@@ -117,7 +117,7 @@ local function qsave()
       add[2 * i - 1], add[2 * i] = 0, 'q' .. q.name
       set[#set + 1], set[#set + 2] = 'Q', q.no
     end
-    call('ZADD', ix, unpack(add))
+    pieces('ZADD', ix, add)
   end
   pieces('HSET', meta, set)
   pieces('HDEL', meta, metadel)
