@@ -120,20 +120,21 @@ var batches = []scenario{
 		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.ID("a"), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), key))
 		w.holds(r[1].Job)
 	}},
-	{"a_batch_of_two_thousand_with_duplicates_is_exact", func(w *world) {
+	{"a_long_batch_with_duplicates_is_exact", func(w *world) {
+		n := scaled(600)
 		var items []onceq.Item
 		var want []onceq.Outcome
-		for i := range 2000 {
-			items = append(items, onceq.NewItem(task(i%700), onceq.Unique{}))
-			want = append(want, map[bool]onceq.Outcome{true: onceq.Inserted, false: onceq.Skipped}[i < 700])
+		for i := range 3 * n {
+			items = append(items, onceq.NewItem(task(i%n), onceq.Unique{}))
+			want = append(want, map[bool]onceq.Outcome{true: onceq.Inserted, false: onceq.Skipped}[i < n])
 		}
 		receipts := w.many(want, items...)
 		for i, r := range receipts {
-			if r.Job.ID != receipts[i%700].Job.ID {
-				w.Fatalf("item %d stands as %s, want %s", i, r.Job.ID, receipts[i%700].Job.ID)
+			if r.Job.ID != receipts[i%n].Job.ID {
+				w.Fatalf("item %d stands as %s, want %s", i, r.Job.ID, receipts[i%n].Job.ID)
 			}
 		}
-		equal(w, "jobs", len(w.jobs()), 700)
+		equal(w, "jobs", len(w.jobs()), n)
 	}},
 	{"calls_that_share_a_trip_get_their_own_answers", func(w *world) {
 		type got struct {

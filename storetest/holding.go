@@ -115,27 +115,16 @@ func (l life) instants() (ts []time.Duration) {
 	return slices.Compact(ts)
 }
 
-// play lives this life with a job for every term and every instant, all at once. At each instant all keys are looked at, and those of
-// that instant are enqueued once more.
+// play lives this life with a job for every term at once. At each instant all keys are looked at and enqueued once more, until they
+// are free.
 func (l life) play(w *world, opts ...onceq.Option) {
-	type subject struct {
-		term
-		id    string
-		key   onceq.Key
-		probe time.Duration // when it is enqueued once more
-	}
-	var subjects []subject
+	terms := allTerms()
+	ids, taken := make([]string, len(terms)), make([]bool, len(terms))
 	var items []onceq.Item
-	var ids []string
-	for _, t := range l.instants() {
-		for _, h := range allTerms() {
-			s := subject{term: h, id: fmt.Sprint(len(items)), probe: t}
-			k := onceq.UniqueKey(s.id)
-			s.key = w.keyOf(task(0), k)
-			subjects, ids = append(subjects, s), append(ids, s.id)
-			items = append(items, onceq.NewItem(task(0), append(opts, onceq.ID(s.id), k, onceq.Delay(l.due),
-				onceq.Unique{Until: h.until, Window: h.window, TTL: h.ttl, FromEnqueue: h.fromEnqueue})...))
-		}
+	for i, h := range terms {
+		ids[i] = fmt.Sprint(i)
+		items = append(items, onceq.NewItem(task(0), append(opts, onceq.ID(ids[i]), onceq.UniqueKey(ids[i]), onceq.Delay(l.due),
+			onceq.Unique{Until: h.until, Window: h.window, TTL: h.ttl, FromEnqueue: h.fromEnqueue})...))
 	}
 	_, err := w.client.EnqueueMany(w.ctx, items)
 	w.must(err)
@@ -154,21 +143,23 @@ func (l life) play(w *world, opts ...onceq.Option) {
 		}
 		keys, err := allKeys(w.ctx, w.Store, onceq.KeyFilter{}, 1000)
 		w.must(err)
-		holder := map[onceq.Key]string{}
+		holder := map[string]string{}
 		for _, k := range keys {
-			holder[k.Key] = k.Holder
+			holder[k.Text] = k.Holder
 		}
 		var again []onceq.Item
 		var want []onceq.Outcome
-		for _, s := range subjects {
-			held := l.held(s.term, t)
-			if got := holder[s.key]; t <= s.probe && (got != "") != held {
-				w.Errorf("%v after the enqueue: held by %q, want held = %v (%s)", t, got, held, s.term)
+		for i, h := range terms {
+			if taken[i] {
+				continue
 			}
-			if t == s.probe {
-				again = append(again, onceq.NewItem(task(1), onceq.UniqueKey(s.id), onceq.Queue("again")))
-				want = append(want, map[bool]onceq.Outcome{true: onceq.Skipped, false: onceq.Inserted}[held])
+			held := l.held(h, t)
+			if got := holder[fmt.Sprintf("kind=task key=%q", ids[i])]; (got == ids[i]) != held {
+				w.Errorf("%v after the enqueue: held by %q, want held = %v (%s)", t, got, held, h)
 			}
+			taken[i] = !held
+			again = append(again, onceq.NewItem(task(1), onceq.UniqueKey(ids[i]), onceq.Queue("again")))
+			want = append(want, map[bool]onceq.Outcome{true: onceq.Skipped, false: onceq.Inserted}[held])
 		}
 		w.many(want, again...)
 	}

@@ -254,7 +254,7 @@ func (c *linearClient) name() string { return fmt.Sprint("client ", c.n) }
 
 func (c *linearClient) play() {
 	c.must(c.store.Extend(c.w.ctx, onceq.ExtendRequest{Worker: c.name(), Lease: time.Hour}))
-	for range linearSteps {
+	for range scaled(linearSteps) {
 		switch c.dice.IntN(10) {
 		case 0, 1, 2, 3:
 			c.enqueue()

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,16 +20,20 @@ import (
 // modelled plays random histories on the store and on memstore, the model, with the same clock, and wants equal answers and equal
 // contents after every step. ONCEQ_LONG=1 plays fifty times as many. A history that fails is made small and printed, with its seed.
 func modelled(t *testing.T, open func(*testing.T) Harness) {
-	rounds := 1
-	if os.Getenv("ONCEQ_LONG") != "" {
+	rounds, played, failed := 1, 0, false
+	if long {
 		rounds = 50
 	}
 	for range rounds {
 		rapid.Check(t, func(rt *rapid.T) {
 			moves := histories.Draw(rt, "moves")
+			if played++; raced && !long && played%4 != 1 && !failed {
+				return // a quarter of them is enough of a race
+			}
 			t.Run("history", func(t *testing.T) { // a store of its own, cleaned up when the history is over
 				m := newMatch(t, open(t))
 				if err := m.play(moves); err != nil {
+					failed = true
 					defer rt.Errorf("%v\nafter\n%s", err, strings.Join(m.trace, "\n"))
 				}
 			})

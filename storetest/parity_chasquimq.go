@@ -72,7 +72,7 @@ var parityChasquiMQ = []scenario{
 		equal(w, "jobs", len(w.jobs()), 0)
 	}},
 	{"ids_of_high_cardinality_never_lose_dedup", func(w *world) {
-		const n = 1500
+		n := scaled(1500)
 		var ids, keys []onceq.Item
 		for i := range n {
 			ids = append(ids, onceq.NewItem(task(i), onceq.ID(fmt.Sprint("id ", i))))

@@ -209,7 +209,7 @@ var races = []scenario{
 		clients := w.clients(4)
 		var inserted atomic.Int64
 		together(8, func(n int) {
-			for i := range 120 {
+			for i := range scaled(120) {
 				r, err := clients[n%4].Enqueue(w.ctx, task(i), onceq.UniqueKey(fmt.Sprint(rand.IntN(50))))
 				switch {
 				case err != nil:
@@ -238,7 +238,7 @@ var races = []scenario{
 		clients := w.clients(4)
 		var accepted atomic.Int64
 		together(8, func(g int) {
-			for i := range 80 {
+			for i := range scaled(80) {
 				r, err := clients[g%4].Enqueue(w.ctx, task(i), onceq.UniqueKey(fmt.Sprint(rand.IntN(6))),
 					[]onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip), replace(onceq.Replace{Args: true, Priority: true})}[rand.IntN(4)])
 				if err != nil {
@@ -293,7 +293,7 @@ var races = []scenario{
 	}},
 	{"a_coalesce_that_meets_the_end_of_the_run_is_never_stranded", func(w *world) {
 		c := w.clients(2)[1]
-		for i := range 40 {
+		for i := range scaled(40) {
 			k := onceq.UniqueKey(fmt.Sprint(i))
 			run := w.starts(w.insert(task(1), k, coalesce).ID)
 			var r onceq.Receipt
@@ -316,7 +316,7 @@ var races = []scenario{
 	}},
 	{"a_supersede_that_meets_the_end_of_the_run_is_never_stranded", func(w *world) {
 		c := w.clients(2)[1]
-		for i := range 40 {
+		for i := range scaled(40) {
 			k := onceq.UniqueKey(fmt.Sprint(i))
 			run := w.starts(w.insert(task(1), k).ID)
 			var r onceq.Receipt
@@ -357,7 +357,7 @@ var races = []scenario{
 		together(12, func(n int) {
 			for range 3 {
 				var items []onceq.Item
-				for _, k := range rand.Perm(120)[:60] {
+				for _, k := range rand.Perm(scaled(120))[:scaled(60)] {
 					o := onceq.OnConflict(onceq.Skip)
 					if n%2 == 0 {
 						o = replace(onceq.Replace{Args: true})
@@ -387,7 +387,7 @@ var races = []scenario{
 			id := func() string { return fmt.Sprint("job ", r.IntN(12)) }
 			c, s, name := clients[n%4], stores[n%3], fmt.Sprint("worker ", n)
 			s.Extend(ctx, onceq.ExtendRequest{Worker: name, Lease: time.Hour})
-			for i := range 60 {
+			for i := range scaled(60) {
 				var err error
 				switch r.IntN(9) {
 				case 0, 1, 2:

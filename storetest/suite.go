@@ -1,8 +1,23 @@
 package storetest
 
 import (
+	"os"
 	"testing"
 )
+
+// long is whether ONCEQ_LONG asks for races and random histories that go on for minutes.
+var long = os.Getenv("ONCEQ_LONG") != ""
+
+// scaled is how often a case does what gets no truer by counting: less under the race detector, more where there is time.
+func scaled(n int) int {
+	switch {
+	case long:
+		return 5 * n
+	case raced:
+		return n / 4
+	}
+	return n
+}
 
 // scenario is one case: a sentence about stores, and the steps that show it.
 type scenario struct {
