@@ -1,0 +1,95 @@
+package pgstore_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/pgtest"
+)
+
+// Plans are made once for a connection, maybe while the tables are empty, and are used when they are large: no operation may scan a table.
+func TestNothingEverScansATable(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	h.exec(t, "vacuum analyze {ns}.jobs")
+	h.exec(t, "vacuum analyze {ns}.keys")
+	before := one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
+	for round := range 12 { // a plan settles after some uses
+		var items []onceq.Item
+		for i := range 50 {
+			items = append(items, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(round, i)), coalesce))
+		}
+		_, err := h.client.EnqueueMany(h.ctx, items)
+		h.must(err)
+		_, err = h.client.EnqueueMany(h.ctx, items)
+		h.must(err)
+		h.enqueue(onceq.Inserted, task(1), onceq.Retention(0))
+		h.enqueue(onceq.Replaced, task(2), onceq.UniqueKey(fmt.Sprint(round, 7)), onceq.OnConflict(onceq.Replace{Args: true}))
+		h.enqueue(onceq.Superseded, task(2), onceq.UniqueKey(fmt.Sprint(round, 8)), supersede)
+		h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey(fmt.Sprint("ttl", round)), onceq.Unique{TTL: time.Millisecond}, onceq.Delay(time.Hour))
+		h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey(fmt.Sprint("started", round)), onceq.Unique{Until: onceq.UntilStarted})
+		var ends []onceq.Finish
+		for range 10 {
+			j := h.start()
+			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed})
+		}
+		h.enqueue(onceq.Skipped, task(1), onceq.UniqueKey(fmt.Sprint(round, 40)))
+		_, err = h.store.Finish(h.ctx, ends)
+		h.must(err)
+		_, err = h.client.Cancel(h.ctx, h.enqueue(onceq.Inserted, task(1)).ID)
+		h.must(err)
+		_, err = h.store.Sweep(h.ctx, onceq.SweepRequest{Limit: 100, Lost: []onceq.Beat{{Worker: "nobody", No: 1}}})
+		h.must(err)
+		_, err = h.store.Get(h.ctx, []string{"a", "b"})
+		h.must(err)
+		_, err = h.store.List(h.ctx, onceq.ListRequest{Limit: 5, Filter: onceq.JobFilter{Queue: "default"}})
+		h.must(err)
+		_, err = h.store.List(h.ctx, onceq.ListRequest{Limit: 5, Filter: onceq.JobFilter{State: onceq.Cancelled}})
+		h.must(err)
+		_, err = h.store.Keys(h.ctx, onceq.KeysRequest{Limit: 5})
+		h.must(err)
+	}
+	time.Sleep(1100 * time.Millisecond) // statistics are told late
+	h.start()
+	after := one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
+	if after != before {
+		t.Errorf("jobs and keys were scanned %d times", after-before)
+	}
+}
+
+func TestRowsAreNarrow(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	const n = 20_000
+	var items []onceq.Item
+	for i := range n {
+		items = append(items, onceq.NewItem(reindex{Repo: int64(1_000_000 + i), Reason: reason}, unique))
+		if len(items) == 1000 {
+			_, err := h.client.EnqueueMany(h.ctx, items)
+			h.must(err)
+			items = items[:0]
+		}
+	}
+	size := func() int {
+		h.exec(t, "vacuum {ns}.jobs")
+		h.exec(t, "vacuum {ns}.keys")
+		return one[int](t, h.database, "select pg_total_relation_size('{ns}.jobs') + pg_total_relation_size('{ns}.keys')") / n
+	}
+	parts := func() (text string) {
+		for _, name := range []string{"jobs", "jobs_pkey", "jobs_waiting", "jobs_finished", "jobs_running", "keys", "keys_pkey"} {
+			text += fmt.Sprintf(" %s %d", name, one[int](t, h.database, "select pg_relation_size('{ns}."+name+"')")/n)
+		}
+		return text
+	}
+	waiting := size()
+	t.Logf("%d bytes a waiting job:%s", waiting, parts())
+	h.exec(t, "update {ns}.jobs set state = 3, run = 1, attempt = 1, started_at = enqueued_at, finished_at = enqueued_at, fetch_no = 1, worker = 'host-12345-abcdef'")
+	h.exec(t, "delete from {ns}.keys")
+	h.exec(t, "vacuum full {ns}.jobs")
+	h.exec(t, "vacuum full {ns}.keys")
+	finished := size()
+	t.Logf("%d bytes a finished job:%s", finished, parts())
+	if waiting > 600 || finished > 480 {
+		t.Errorf("%d bytes a waiting job, want at most 600; %d a finished one, want at most 480", waiting, finished)
+	}
+}
