@@ -78,7 +78,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 		inFlight = s.InFlight()
 	}
 	c.batch = batch.New(batch.Config[NewRow]{
-		InFlight: inFlight, Calls: 1000, Weight: 4 << 20, Weigh: func(r NewRow) int { return len(r.Args) },
+		InFlight: inFlight, Join: 64, Calls: 1000, Weight: 4 << 20, Weigh: func(r NewRow) int { return len(r.Args) },
 	}, c.send)
 	return c, nil
 }

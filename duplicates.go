@@ -35,8 +35,10 @@ func newDuplicates(c Config) (duplicates, error) {
 }
 
 func (d duplicates) note(ctx context.Context, row *NewRow, r Receipt) {
-	d.count.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("queue", row.Queue), attribute.String("kind", row.Kind), attribute.String("outcome", string(r.Outcome)))))
+	if d.count.Enabled(ctx) {
+		d.count.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("queue", row.Queue), attribute.String("kind", row.Kind), attribute.String("outcome", string(r.Outcome)))))
+	}
 	if !d.logger.Enabled(ctx, d.level) {
 		return
 	}

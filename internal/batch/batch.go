@@ -7,6 +7,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 )
 
@@ -19,6 +20,7 @@ var ErrSent = errors.New("batch: gave up waiting for an answer")
 // Config bounds the batches.
 type Config[Q any] struct {
 	InFlight int         // trips at once; at least 1
+	Join     int         // calls that must wait before another trip joins one that is under way; the first needs one
 	Calls    int         // calls of one trip; at least 1
 	Weight   int         // of one trip; a single call may weigh more
 	Weigh    func(Q) int // nil = every call weighs nothing
@@ -50,8 +52,9 @@ type trip struct {
 	cancel  context.CancelFunc
 }
 
-// New makes a Batcher. send answers calls in their order, with an error each (nil slice = none failed); it is called from up to
-// Config.InFlight goroutines, under a context that ends when nobody waits for the answers any more.
+// New makes a Batcher. send answers calls in their order, with an error each (nil slice = none failed); up to Config.InFlight of it run at
+// once. A call that is sent alone runs in its caller's goroutine and under its context; a trip of several has a context that ends when
+// nobody waits for its answers any more.
 func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []Q) ([]A, []error)) *Batcher[Q, A] {
 	b := &Batcher[Q, A]{config: config, send: send}
 	b.idle.L = &b.mu
@@ -59,17 +62,22 @@ func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []Q) (
 }
 
 // Do sends q with whatever else is waiting, and returns its answer. Where ctx ends before q was sent, the error is ctx's and q is
-// never sent; where it ends afterwards the error also wraps ErrSent.
+// never sent; where it ends afterwards the error is what send made of it, or wraps ErrSent.
 func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	if err := ctx.Err(); err != nil {
 		return answer, err
 	}
-	c := &call[Q, A]{query: q, done: make(chan struct{})}
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
 		return answer, ErrClosed
 	}
+	if b.inFlight == 0 && len(b.waiting) == 0 {
+		b.inFlight++
+		b.mu.Unlock()
+		return b.alone(ctx, q)
+	}
+	c := &call[Q, A]{query: q, done: make(chan struct{})}
 	b.waiting = append(b.waiting, c)
 	b.launch()
 	b.mu.Unlock()
@@ -101,11 +109,88 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	return answer, errors.Join(ErrSent, ctx.Err())
 }
 
+// alone sends one call from its caller's goroutine.
+func (b *Batcher[Q, A]) alone(ctx context.Context, q Q) (answer A, err error) {
+	defer func() {
+		b.mu.Lock()
+		b.landed()
+		b.mu.Unlock()
+	}()
+	answers, errs := b.send(ctx, []Q{q})
+	if len(answers) > 0 {
+		answer = answers[0]
+	}
+	if errs != nil {
+		err = errs[0]
+	}
+	return answer, err
+}
+
+// landed is the end of a trip: the next may go. b.mu is held.
+func (b *Batcher[Q, A]) landed() {
+	b.inFlight--
+	b.launch()
+	if b.inFlight == 0 {
+		b.idle.Broadcast()
+	}
+}
+
 // launch starts a trip if there is something to send and room in flight. b.mu is held.
 func (b *Batcher[Q, A]) launch() {
-	if len(b.waiting) == 0 || b.inFlight >= b.config.InFlight {
-		return
+	if b.ready(b.inFlight) {
+		b.inFlight++
+		go b.fly()
 	}
+}
+
+// ready reports whether a trip is worth while beside so many others. b.mu is held.
+func (b *Batcher[Q, A]) ready(others int) bool {
+	return len(b.waiting) > 0 && (others == 0 || others < b.config.InFlight && len(b.waiting) >= b.config.Join)
+}
+
+// fly makes one trip after another for as long as somebody waits.
+func (b *Batcher[Q, A]) fly() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.gather(); b.ready(b.inFlight - 1); b.gather() {
+		calls, t, ctx := b.board()
+		b.mu.Unlock()
+		queries := make([]Q, len(calls))
+		for i, c := range calls {
+			queries[i] = c.query
+		}
+		answers, errs := b.send(ctx, queries)
+		t.cancel()
+		b.mu.Lock()
+		for i, c := range calls {
+			if i < len(answers) {
+				c.answer = answers[i]
+			}
+			if errs != nil {
+				c.err = errs[i]
+			}
+			close(c.done)
+		}
+	}
+	b.landed()
+}
+
+// gather lets callers run that have just been answered, or are about to call, so that they share this trip: a batch that leaves half full
+// makes the other half wait for the next. It is a few turns of the scheduler, never a wait. b.mu is held, and given up meanwhile.
+func (b *Batcher[Q, A]) gather() {
+	for range 4 {
+		before := len(b.waiting)
+		b.mu.Unlock()
+		runtime.Gosched()
+		b.mu.Lock()
+		if len(b.waiting) == before {
+			return
+		}
+	}
+}
+
+// board takes calls from the queue for one trip. b.mu is held.
+func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
 	n, weight := 0, 0
 	for n < len(b.waiting) && n < b.config.Calls {
 		if b.config.Weigh != nil {
@@ -123,33 +208,7 @@ func (b *Batcher[Q, A]) launch() {
 	for _, c := range calls {
 		c.trip = t
 	}
-	b.inFlight++
-	go b.run(ctx, t, calls)
-}
-
-func (b *Batcher[Q, A]) run(ctx context.Context, t *trip, calls []*call[Q, A]) {
-	queries := make([]Q, len(calls))
-	for i, c := range calls {
-		queries[i] = c.query
-	}
-	answers, errs := b.send(ctx, queries)
-	t.cancel()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i, c := range calls {
-		if i < len(answers) {
-			c.answer = answers[i]
-		}
-		if errs != nil {
-			c.err = errs[i]
-		}
-		close(c.done)
-	}
-	b.inFlight--
-	b.launch()
-	if b.inFlight == 0 {
-		b.idle.Broadcast()
-	}
+	return calls, t, ctx
 }
 
 // Close refuses further calls and waits until those under way, and those that waited, are answered.
