@@ -68,7 +68,7 @@ type Store struct {
 	known   profiles
 	wakes   wakes
 	listing keyListing
-	late    atomic.Pointer[map[onceq.Beat]beats] // what the last sweep has seen
+	late    lateness
 }
 
 var _ interface {

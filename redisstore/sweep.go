@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/onceq/onceq"
 )
@@ -56,7 +58,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 				continue
 			}
 			late := list(t.reply[4])
-			for i := 0; i+1 < len(late); i += 2 {
+			for i := 0; i+2 < len(late); i += 3 {
 				b := onceq.Beat{Worker: text(late[i])}
 				if number(late[i+1]) < 0 {
 					b.No = -1
@@ -65,6 +67,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 					expired[b] = beats{}
 				}
 				expired[b][t.part] = number(late[i+1])
+				s.late.note(b.Worker, t.part, number(late[i+1]), time.Duration(number(late[i+2]))*time.Millisecond)
 			}
 		}
 	}
@@ -75,15 +78,11 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 	if err := s.lost(ctx, r, expired, &swept); err != nil && failed == nil {
 		failed = err
 	}
-	seen := map[onceq.Beat]beats{}
 	for b, at := range expired {
 		if len(at) > 0 {
-			shown := onceq.Beat{Worker: b.Worker, No: at.max()}
-			swept.Expired = append(swept.Expired, shown)
-			seen[shown] = at
+			swept.Expired = append(swept.Expired, onceq.Beat{Worker: b.Worker, No: at.max()})
 		}
 	}
-	s.late.Store(&seen)
 	slices.SortFunc(swept.Expired, func(a, b onceq.Beat) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No)) })
 	if failed != nil && (swept.Jobs > 0 || swept.Keys > 0) {
 		failed = uncertain(failed)
@@ -102,27 +101,73 @@ func (at beats) max() int64 {
 	return no
 }
 
+// lateness is since when this process has seen a worker's beat stand still on a partition. Where the partitions have heard different beats of
+// a worker, the largest of them, which is shown, does not tell that another has moved.
+type lateness struct {
+	mu   sync.Mutex
+	seen map[seat]stillness
+}
+
+type seat struct {
+	worker string
+	part   int
+}
+
+type stillness struct {
+	beat  int64
+	lease time.Duration
+	since time.Time
+	last  time.Time
+}
+
+// note is called with what a sweep has seen.
+func (l *lateness) note(worker string, part int, beat int64, lease time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, now := seat{worker, part}, time.Now()
+	still, ok := l.seen[at]
+	if !ok || still.beat != beat {
+		still = stillness{beat: beat, since: now}
+	}
+	still.lease, still.last = lease, now
+	if l.seen == nil {
+		l.seen = map[seat]stillness{}
+	}
+	l.seen[at] = still
+	if len(l.seen) > 10_000 {
+		for at, s := range l.seen {
+			if now.Sub(s.last) > time.Hour {
+				delete(l.seen, at)
+			}
+		}
+	}
+}
+
+// stands reports whether a beat was seen twice, a third of its lease apart.
+func (l *lateness) stands(worker string, part int, beat int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	still, ok := l.seen[seat{worker, part}]
+	return ok && still.beat == beat && time.Since(still.since) >= still.lease/3
+}
+
 // lost lists the runs of workers that were seen twice with the same beat, and forgets those that have none left anywhere.
 func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]beats, swept *onceq.Swept) error {
 	if len(r.Lost) == 0 {
 		return nil
 	}
-	seen := s.late.Load()
 	args := make([][]any, len(s.parts))
 	for _, lost := range r.Lost {
-		var before beats
-		if seen != nil {
-			before = (*seen)[lost]
+		at := expired[onceq.Beat{Worker: lost.Worker, No: min(lost.No, 0)}]
+		if at.max() != lost.No {
+			continue
 		}
-		for p, beat := range expired[onceq.Beat{Worker: lost.Worker, No: min(lost.No, 0)}] {
-			was := lost.No
-			if before != nil {
-				var ok bool
-				if was, ok = before[p]; !ok {
-					continue
-				}
-			}
-			if beat == was {
+		alike := lost.No == -1 || len(at) == len(s.parts) // then what the caller has seen is all there is to see
+		for _, beat := range at {
+			alike = alike && beat == lost.No
+		}
+		for p, beat := range at {
+			if alike || s.late.stands(lost.Worker, p, beat) {
 				args[p] = append(args[p], lost.Worker, beat)
 			}
 		}

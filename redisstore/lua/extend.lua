@@ -50,7 +50,7 @@ end
 m.flush()
 
 local leaseends, beat, token, last = 0, 0, string.rep('\0', 8), 0
-if got[1] then leaseends, beat, token, last = unpk('>I6I6c8I6', got[1]) end
+if got[1] then leaseends, beat, token, last = unpk('>I6I6c8I6I6', got[1]) end
 local member = 'l' .. pack('>I6', leaseends) .. worker
 if lease == 0 then
   if got[1] then
@@ -59,7 +59,7 @@ if lease == 0 then
   end
 elseif again ~= '1' then
   metaset[#metaset + 1] = 'k' .. worker
-  metaset[#metaset + 1] = pack('>I6I6c8I6', now + lease, beat + 1, token, last)
+  metaset[#metaset + 1] = pack('>I6I6c8I6I6', now + lease, beat + 1, token, last, lease)
   if got[1] then call('ZREM', ix, member) end
   call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
 end

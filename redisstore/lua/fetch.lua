@@ -21,7 +21,7 @@ end
 local m
 
 local reply, nextdue, cursors = {}, {}, {}
-local leaseends, beat, token, last = unpk('>I6I6c8I6', got[1])
+local leaseends, beat, token, last, lease = unpk('>I6I6c8I6I6', got[1])
 if token == ARGV[1] then -- this very fetch was here before, and its answer was lost
   local ids = {}
   local range = 'r' .. pack('>Bc0I6', #worker, worker, no)
@@ -161,7 +161,7 @@ pieces('HSET', jobs, set)
 pieces('ZADD', ix, add)
 if #ids > 0 then
   metaset[#metaset + 1] = 'k' .. worker
-  metaset[#metaset + 1] = pack('>I6I6c8I6', leaseends, beat, ARGV[1], no)
+  metaset[#metaset + 1] = pack('>I6I6c8I6I6', leaseends, beat, ARGV[1], no, lease)
 end
 qsave()
 return {ARGV[1], now6, wokenlist, {reply, nextdue, cursors}}

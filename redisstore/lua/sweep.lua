@@ -1,8 +1,8 @@
 -- sweep.lua tidies: finished jobs whose retention has passed, keys that hold no longer, and which workers are late.
 --
 -- ARGV  4 how many of each at most, 5 how many finished jobs may be kept
--- reply after the three: jobs pruned, of them before their time, keys dropped, 1 where there is more, {worker, beat ...} (beat -1: it runs
--- jobs and is not known)
+-- reply after the three: jobs pruned, of them before their time, keys dropped, 1 where there is more, {worker, beat, lease ...} (beat -1: it
+-- runs jobs and is not known)
 local limit, cap = tonumber(ARGV[4]), tonumber(ARGV[5])
 if not start({}) then return {ARGV[1], false} end
 local m = model()
@@ -61,15 +61,15 @@ local late = {}
 local WORKERS = 1000
 for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(l' .. pack('>I6', now + 1), 'LIMIT', 0, WORKERS)) do
   local worker = sub(member, 8)
-  local _, beat = unpk('>I6I6', call('HGET', meta, 'k' .. worker))
-  late[#late + 1], late[#late + 2] = worker, beat
+  local _, beat, _, _, lease = unpk('>I6I6c8I6I6', call('HGET', meta, 'k' .. worker))
+  late[#late + 1], late[#late + 2], late[#late + 3] = worker, beat, lease
 end
 local from = '[r'
 for _ = 1, WORKERS do
   local first = call('ZRANGEBYLEX', ix, from, '(s', 'LIMIT', 0, 1)[1]
   if not first then break end
   local worker = unpk('>Bc0', first, 2)
-  if call('HEXISTS', meta, 'k' .. worker) == 0 then late[#late + 1], late[#late + 2] = worker, -1 end
+  if call('HEXISTS', meta, 'k' .. worker) == 0 then late[#late + 1], late[#late + 2], late[#late + 3] = worker, -1, 0 end
   from = '[r' .. pack('>Bc0', #worker, worker) .. string.rep('\255', 7)
 end
 m.flush()
