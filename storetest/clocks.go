@@ -100,6 +100,16 @@ var clocks = []scenario{
 		w.at(start.AddDate(-20, 0, 0))
 		w.enqueue(onceq.Skipped, task(2), key)
 	}},
+	{"a_due_event_that_has_come_does_not_come_undone_with_a_clock_that_steps_back", func(w *world) {
+		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilDue, Window: minute}, onceq.Delay(minute))
+		w.after(minute)
+		run := w.starts(j.ID)
+		w.after(-30 * time.Second)
+		equal(w, "frees when", w.holds(j).FreesWhen, "")
+		w.complete(run)
+		w.after(minute + 30*time.Second)
+		w.free(j)
+	}},
 	{"a_named_instant_is_the_same_in_every_zone", func(w *world) {
 		at := start.Add(time.Hour)
 		for i, zone := range []*time.Location{time.UTC, time.FixedZone("east", 5*3600+1800), time.FixedZone("west", -11*3600)} {

@@ -362,6 +362,25 @@ var coalescing = []scenario{
 		w.complete(w.starts(was.ID))
 		equal(w, "args", string(w.starts(waiter.ID).Args), "4")
 	}},
+	{"a_waiter_that_got_the_key_by_a_ttl_takes_later_options_too", func(w *world) {
+		was, waiter := lapsed(w)
+		w.enqueue(onceq.Replaced, task(3), key, coalesce, onceq.Priority(1), onceq.Queue("late"), onceq.Tags("t"))
+		j := w.has(waiter.ID, 3)
+		equal(w, "options", line(j.Priority, j.Queue, j.Tags, j.Behind == was.ID), "1 late [t] true")
+		equal(w, "wake", w.complete(was).Wake, "late")
+	}},
+	{"later_conflicts_compare_with_the_latest_args", func(w *world) {
+		holder := w.insert(task(1), key, coalesce)
+		w.enqueue(onceq.Replaced, task(2), key, coalesce)
+		equal(w, "args differ", w.enqueue(onceq.Skipped, task(2), key).Conflict.ArgsDiffer, false)
+		w.starts(holder.ID)
+		waiter := w.enqueue(onceq.Coalesced, task(3), key, coalesce).Job
+		w.enqueue(onceq.Replaced, task(4), key, coalesce)
+		equal(w, "args differ", w.enqueue(onceq.Skipped, task(2), key).Conflict.ArgsDiffer, false) // the holder's count
+		w.complete(w.job(holder.ID))
+		w.holds(waiter)
+		equal(w, "args differ", w.enqueue(onceq.Skipped, task(4), key).Conflict.ArgsDiffer, false)
+	}},
 	{"a_waiter_that_got_the_key_by_a_ttl_and_is_cancelled_frees_it", func(w *world) {
 		was, waiter := lapsed(w)
 		w.cancel(waiter.ID)

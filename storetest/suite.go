@@ -64,7 +64,7 @@ var suite = []struct {
 }
 
 // Run puts a store through the suite. open makes one empty store for one case. After every case all invariants of docs/uniqueness.md
-// are checked on the whole store.
+// are checked on the whole store. ONCEQ_LONG=1 makes races and random histories go on for minutes.
 func Run(t *testing.T, open func(*testing.T) Harness) {
 	for _, group := range suite {
 		t.Run(group.noun, func(t *testing.T) {

@@ -365,7 +365,7 @@ func (w *world) keyOf(args onceq.Args, opts ...onceq.Option) onceq.Key {
 	return *w.row(args, opts...).key()
 }
 
-// look up the holder of a key; nil when it is free.
+// holder looks up who holds a key; nil when it is free.
 func (w *world) holder(k onceq.Key) *onceq.HeldKey {
 	w.Helper()
 	page, err := w.Store.Keys(w.ctx, onceq.KeysRequest{Key: &k, Limit: 1})
