@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/onceq/onceq"
 )
@@ -23,6 +24,9 @@ func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 		what = "enqueue " + rows[0].Kind
 	} else if len(rows) > 1 {
 		what = fmt.Sprintf("enqueue %d jobs", len(rows))
+	}
+	if err := checkNames(rows); err != nil {
+		return nil, wrap(what, err)
 	}
 	results := make([]onceq.EnqueueResult, 0, len(rows))
 	if len(rows) > 0 && !slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return r.Reactions.Writes() }) {
@@ -46,6 +50,19 @@ func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	return results, nil
 }
 
+// checkNames refuses the one character that stands between names in jobColumns. A client has refused it before.
+func checkNames(rows []onceq.NewRow) error {
+	for i := range rows {
+		r := &rows[i]
+		for _, n := range [...]struct{ field, name string }{{"ID", r.ID}, {"kind", r.Kind}, {"queue", r.Queue}} {
+			if strings.IndexByte(n.name, 0) >= 0 {
+				return &onceq.InvalidError{Field: n.field, Value: n.name, Rule: "must not contain NUL"}
+			}
+		}
+	}
+	return nil
+}
+
 // answers answers rows from a snapshot. It stops, and reports false, at the first that is to be inserted: on a stream of new jobs that
 // costs one look-up a batch.
 func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *clock) (bool, error) {
@@ -57,15 +74,19 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 		if r.Claim == nil {
 			known = true // or it is to be inserted
 		} else {
-			err := st.each(sqlAnswer, 1+keyWidth+jobWidth, func(v []any) (err error) {
-				known = integer(v[0]) != 0
-				if k, err = scanKey(v[1 : 1+keyWidth]); err != nil || k.holder == 0 {
+			err := st.each(sqlAnswer, 2+jobWidth, func(v []any) (err error) {
+				var n [6]int64
+				if err := numbers(text(v[0]), n[:]); err != nil {
 					return err
 				}
-				if v[2+keyWidth] == nil {
+				known = n[5] != 0
+				if k, err = newKey(r.Claim.Key, [5]int64(n[:5]), blob(v[1])); err != nil || k.holder == 0 {
+					return err
+				}
+				if noJob(v[2:]) {
 					return errOrphan(k)
 				}
-				holder, err = scanJob(v[1+keyWidth:])
+				holder, err = scanJob(v[2:])
 				return err
 			}, r.ID, r.Claim.Key[:])
 			if err != nil {
@@ -73,11 +94,7 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 			}
 		}
 		// Read after the snapshot: what holds at this instant by what the snapshot says did hold when it was taken.
-		st.now = c.now()
-		clear(st.byID)
-		clear(st.bySeq)
-		clear(st.keys)
-		st.jobs = st.jobs[:0]
+		*st = step{session: st.session, now: c.now(), readOnly: true, holder: holder}
 		if known {
 			j, err := st.job(r.ID)
 			if err != nil || j == nil {
@@ -92,9 +109,6 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 		}
 		if !k.held(st.now) || k.next != 0 { // free, or with a waiter: more rows have a say
 			return false, nil
-		}
-		if holder != nil {
-			st.know(holder)
 		}
 		result, err := st.meet(k, r)
 		if err != nil {

@@ -137,7 +137,7 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 		if err := st.each(sqlKeys, keyWidth+jobWidth, func(v []any) error {
 			k, err := scanKey(v)
 			rows = append(rows, k)
-			if err != nil || v[keyWidth+1] == nil { // its row is gone
+			if err != nil || noJob(v[keyWidth:]) { // its row is gone
 				return err
 			}
 			j, err := scanJob(v[keyWidth:])

@@ -101,35 +101,41 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// jobColumns is what {job} stands for in sql/*.sql, in the order that scanJob reads. A column costs a driver more than a number in a text
-// costs us, so the numbers come as one.
-const jobColumns = `concat_ws(' ', j.seq, j.state, j.priority, j.run_at, j.attempt, j.run, j.fetch_no, j.enqueued_at, j.anchor, j.started_at, j.finished_at,
-	j.prune_at), j.id, j.kind, j.queue, j.args, j.behind, j.worker, j.key, j.key_text, j.terms, j.more`
+// jobColumns is what {job} stands for in sql/*.sql, in the order that scanJob reads. A column costs a driver more than a word in a text
+// costs us, so numbers and names come as one text: names apart by NUL, which they cannot contain, and last the one that could.
+const jobColumns = `concat_ws(char(0), concat_ws(' ', j.seq, j.state, j.priority, j.run_at, j.attempt, j.run, j.fetch_no, j.enqueued_at, j.anchor,
+	j.started_at, j.finished_at, j.prune_at), j.id, j.kind, j.queue, j.behind, j.key_text), j.args, j.worker, j.key, j.terms, j.more`
 
-const jobWidth = 11
+const jobWidth = 6
+
+// noJob reports whether these columns are of no job: an outer join found none.
+func noJob(v []any) bool { return v[1] == nil }
 
 // scanJob reads a row of jobColumns.
 func scanJob(v []any) (*job, error) {
 	var n [12]int64
-	if err := numbers(text(v[0]), n[:]); err != nil {
+	head, names, _ := strings.Cut(text(v[0]), "\x00")
+	if err := numbers(head, n[:]); err != nil {
 		return nil, err
 	}
 	j := &job{seq: n[0], runAt: n[3], fetchNo: n[6], anchor: n[8], pruneAt: n[11]}
-	j.ID, j.Kind, j.Queue, j.Args, j.Behind, j.Worker = text(v[1]), text(v[2]), text(v[3]), blob(v[4]), text(v[5]), text(v[6])
+	for _, name := range []*string{&j.ID, &j.Kind, &j.Queue, &j.Behind} {
+		*name, names, _ = strings.Cut(names, "\x00")
+	}
+	j.KeyText, j.Args, j.Worker = names, blob(v[1]), text(v[2])
 	if n[1] < 0 || n[1] >= int64(len(states)) {
 		return nil, fmt.Errorf("job %s: unknown state %d", j.ID, n[1])
 	}
 	j.State, j.Priority, j.Attempt, j.Run = states[n[1]], int(n[2]), int(n[4]), n[5]
 	j.EnqueuedAt, j.StartedAt, j.FinishedAt = instant(n[7]), instant(n[9]), instant(n[10])
-	if k := blob(v[7]); len(k) == len(onceq.Key{}) {
+	if k := blob(v[3]); len(k) == len(onceq.Key{}) {
 		key := onceq.Key(k)
 		j.Key = &key
 	}
-	j.KeyText = text(v[8])
-	if err := j.unpackTerms(blob(v[9])); err != nil {
+	if err := j.unpackTerms(blob(v[4])); err != nil {
 		return nil, fmt.Errorf("job %s: %w", j.ID, err)
 	}
-	if m := blob(v[10]); len(m) > 0 {
+	if m := blob(v[5]); len(m) > 0 {
 		if err := j.unpackMore(m); err != nil {
 			return nil, fmt.Errorf("job %s: %w", j.ID, err)
 		}
@@ -325,22 +331,26 @@ type gone struct {
 }
 
 // keyColumns is what {key} stands for in sql/*.sql, in the order that scanKey reads.
-const keyColumns = `k.key, concat_ws(' ', k.holder, k.pending, k.frees_at, k.since, k.next), k.gone`
+const keyColumns = `concat_ws(' ', k.holder, k.pending, k.frees_at, k.since, k.next), k.gone, k.key`
 
 const keyWidth = 3
 
 // scanKey reads a row of keyColumns.
 func scanKey(v []any) (*heldKey, error) {
-	name := blob(v[0])
+	name := blob(v[2])
 	if len(name) != len(onceq.Key{}) {
 		return nil, fmt.Errorf("key %x is not 32 bytes long", name)
 	}
 	var n [5]int64
-	if err := numbers(text(v[1]), n[:]); err != nil {
+	if err := numbers(text(v[0]), n[:]); err != nil {
 		return nil, err
 	}
-	k := &heldKey{name: onceq.Key(name), holder: n[0], pending: onceq.Until(n[1]), freesAt: n[2], since: n[3], next: n[4], stored: true}
-	if g := blob(v[2]); len(g) > 0 {
+	return newKey(onceq.Key(name), n, blob(v[1]))
+}
+
+func newKey(name onceq.Key, n [5]int64, g []byte) (*heldKey, error) {
+	k := &heldKey{name: name, holder: n[0], pending: onceq.Until(n[1]), freesAt: n[2], since: n[3], next: n[4], stored: true}
+	if len(g) > 0 {
 		k.gone = &gone{}
 		if err := json.Unmarshal(g, k.gone); err != nil {
 			return nil, fmt.Errorf("key %s: %w", k.name, err)

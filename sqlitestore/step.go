@@ -33,6 +33,7 @@ type step struct {
 	*session
 	now      int64
 	readOnly bool // on a snapshot, without the write lock
+	holder   *job // when answering from a snapshot: the job that was read with the key
 
 	byID   map[string]*job
 	bySeq  map[int64]*job
@@ -44,8 +45,17 @@ type step struct {
 }
 
 func newStep(s *session, now int64) *step {
-	return &step{session: s, now: now, byID: map[string]*job{}, bySeq: map[int64]*job{}, keys: map[onceq.Key]*heldKey{},
-		counts: map[place]int64{}, due: map[string]bool{}}
+	st := &step{session: s, now: now}
+	st.remember()
+	return st
+}
+
+// remember makes room for rows. The answer to a duplicate does without.
+func (st *step) remember() {
+	if st.byID == nil {
+		st.byID, st.bySeq, st.keys = map[string]*job{}, map[int64]*job{}, map[onceq.Key]*heldKey{}
+		st.counts, st.due = map[place]int64{}, map[string]bool{}
+	}
 }
 
 // job is the job with this ID; nil when there is none.
@@ -62,6 +72,7 @@ func (st *step) job(id string) (*job, error) {
 		return nil, err
 	}
 	if found == nil {
+		st.remember()
 		st.byID[id] = nil
 		return nil, nil
 	}
@@ -75,6 +86,9 @@ func (st *step) at(seq int64) (*job, error) {
 	}
 	if j, ok := st.bySeq[seq]; ok {
 		return j, nil
+	}
+	if st.holder != nil && st.holder.seq == seq {
+		return st.holder, nil
 	}
 	var found *job
 	err := st.each(sqlJobBySeq, jobWidth, func(v []any) (err error) {
@@ -95,6 +109,7 @@ func (st *step) know(j *job) *job {
 		}
 		return known
 	}
+	st.remember()
 	st.bySeq[j.seq], st.byID[j.ID] = j, j
 	st.jobs = append(st.jobs, j)
 	return j
@@ -116,6 +131,7 @@ func (st *step) key(name onceq.Key) (*heldKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	st.remember()
 	st.keys[name] = found
 	return found, nil
 }
@@ -143,6 +159,7 @@ func (st *step) readKeys() error {
 	if len(st.jobs) < 2 {
 		return nil
 	}
+	st.remember()
 	var list []string
 	for _, j := range st.jobs {
 		if j.Key == nil {

@@ -346,9 +346,7 @@ func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err erro
 }
 
 func (s *Store) snapshot(on *session) *step {
-	st := newStep(on, s.clock.now())
-	st.readOnly = true
-	return st
+	return &step{session: on, now: s.clock.now(), readOnly: true}
 }
 
 // wrap says what was tried.

@@ -110,6 +110,9 @@ func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.E
 		return nil, wrap(what, err)
 	}
 	defer leave()
+	if err := checkNames(rows); err != nil {
+		return nil, wrap(what, err)
+	}
 	if t.session == nil {
 		t.session = newSession(t.tx)
 	}

@@ -230,3 +230,18 @@ func TestDuplicatesWriteNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestANameWithNULIsRefusedWhole(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
+	rows := rowsOf("a", 2)
+	rows[1].ID = "a\x00b"
+	var invalid *onceq.InvalidError
+	if _, err := s.Enqueue(ctx, rows); !errors.As(err, &invalid) || invalid.Field != "ID" {
+		t.Fatal(err)
+	}
+	if jobs, err := s.Get(ctx, []string{"a-0"}); err != nil || jobs[0] != nil {
+		t.Fatal(jobs, err)
+	}
+}
