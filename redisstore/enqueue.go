@@ -132,12 +132,7 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	sh := &share{trip: trip{script: luaEnqueue, part: part}, rows: places}
 	mode := make([]byte, len(places))
 	leader := make([]int, len(places))
-	ascending := inOrder(rows, places)
-	if modes(rows, places, mode, leader, alone) && !ascending { // none has to do with another, so their order is free
-		slices.SortFunc(places, func(a, b int) int { return strings.Compare(rows[a].ID, rows[b].ID) })
-		modes(rows, places, mode, leader, alone)
-		ascending = true
-	}
+	modes(rows, places, mode, leader, alone)
 
 	queues, queueNo := []any(nil), map[string]byte{}
 	contents, profileNo := []any(nil), map[string]byte{}
@@ -192,30 +187,32 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		buf = appendRest(buf, r, binary.BigEndian.Uint32([]byte(contents[2*p-2].(string))))
 		args = append(args, packID(r.ID), key, buf[at:rest:rest], buf[rest:len(buf):len(buf)])
 	}
-	args[0], args[1], args[2], args[3] = len(queues), len(contents)/2, len(places), flag(ascending)
+	args[0], args[1], args[2], args[3] = len(queues), len(contents)/2, len(places), byID(rows, places)
 	sh.args = make([]any, 0, len(args)+len(queues)+len(contents))
 	sh.args = append(append(append(append(sh.args, args[:4]...), queues...), contents...), args[4:]...)
 	return sh
 }
 
-// inOrder reports whether the IDs that clients made ascend.
-func inOrder(rows []onceq.NewRow, places []int) bool {
-	last := ""
-	for _, i := range places {
-		if id := rows[i].ID; made(id) {
-			if id <= last {
-				return false
-			}
-			last = id
-		}
+// byID is the places of the rows (from 1, 2 bytes each) in the order of their IDs; "" where that is their own.
+func byID(rows []onceq.NewRow, places []int) string {
+	if slices.IsSortedFunc(places, func(a, b int) int { return strings.Compare(rows[a].ID, rows[b].ID) }) {
+		return ""
 	}
-	return true
+	order := make([]int, len(places))
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(rows[places[a]].ID, rows[places[b]].ID) })
+	text := make([]byte, 0, 2*len(order))
+	for _, k := range order {
+		text = binary.BigEndian.AppendUint16(text, uint16(k+1))
+	}
+	return string(text)
 }
 
 // modes says for each row of a share how simple it is. Rows that share an ID, and rows that share a key with one that writes, are judged
-// one after another; the others that share a key follow the first of them. It reports whether no row has to do with another.
-func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) (apart bool) {
-	clear(mode)
+// one after another; the others that share a key follow the first of them.
+func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) {
 	for k, i := range places {
 		r := &rows[i]
 		switch {
@@ -226,14 +223,12 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 		}
 	}
 	if len(places) == 1 {
-		return true
+		return
 	}
-	apart = true
 	byKey := make(map[onceq.Key]int, len(places))
 	byID := make(map[string]int, len(places))
 	var hard map[onceq.Key]bool
 	harden := func(k int) {
-		apart = false
 		r := &rows[places[k]]
 		mode[k] = modeGeneral
 		if r.Claim != nil {
@@ -259,21 +254,20 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 		case !ok:
 			byKey[r.Claim.Key] = k
 		case mode[first] == modeMeek && !r.Reactions.Writes() && !alone:
-			mode[k], leader[k], apart = modeFollower, first, false
+			mode[k], leader[k] = modeFollower, first
 		default:
 			harden(k)
 			harden(first)
 		}
 	}
 	if hard == nil {
-		return apart
+		return
 	}
 	for k, i := range places {
 		if c := rows[i].Claim; c != nil && hard[c.Key] {
 			mode[k] = modeGeneral
 		}
 	}
-	return apart
 }
 
 // enqueueShares sends shares and fills in their results. It returns the first error, and the followers that have to go by themselves.

@@ -32,9 +32,11 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 			break
 		}
 		each := left / len(parts)
+		var later []int
 		if round > 0 {
 			each = max(each, 1)
-			parts = parts[:min(len(parts), left)]
+			n := min(len(parts), left)
+			parts, later = parts[:n:n], parts[n:]
 		}
 		var trips []*trip
 		for _, p := range parts {
@@ -43,7 +45,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 		if err := s.do(ctx, trips...); err != nil && failed == nil {
 			failed = err
 		}
-		parts = parts[:0]
+		parts = later
 		for _, t := range trips {
 			if t.err != nil {
 				continue

@@ -1,6 +1,7 @@
 -- enqueue.lua accepts rows, as if one after another.
 --
--- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow; 7 '1' = the IDs ascend
+-- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow; 7 the rows in the order of their IDs
+--       (2 bytes each; '' = as they come)
 --       a name for each queue; REF, content for each profile; and for each row
 --       ID
 --       key       or ''
@@ -71,7 +72,7 @@ local known, taken = hmget(jobs, ids), hmget(keys, names)
 local reply, slow, holders, met = {ARGV[1], now6, wokenlist}, {}, {}, {}
 local setjobs, setkeys, add, comes = {}, {}, {}, {}
 local nj, nk, na, nh, nc = 0, 0, 0, 0, 0
-local prefix, lanes = {}, {}
+local prefix, lanes, new = {}, {}, {}
 for i = 1, n do
   local a = at + 4 * i - 3
   local id, key, plan = ids[i], ARGV[a + 1], ARGV[a + 2]
@@ -121,7 +122,7 @@ for i = 1, n do
     add[na + 1], add[na + 2] = 0, w .. id
     na = na + 2
     if packed(id) then
-      comes[nc + 1] = id
+      comes[nc + 1], new[i] = id, true
       nc = nc + 1
     else
       add[na + 1], add[na + 2] = 0, 'j' .. id
@@ -257,7 +258,17 @@ if #slow > 0 then
   end
 end
 
-if not m then idpages(comes, {}, ARGV[7] == '1', add, {}) end
+if ARGV[7] ~= '' and nc > 1 then
+  comes, nc = {}, 0
+  for p = 1, #ARGV[7], 2 do
+    local i = unpk('>I2', ARGV[7], p)
+    if new[i] then
+      comes[nc + 1] = ids[i]
+      nc = nc + 1
+    end
+  end
+end
+if not m then idpages(comes, {}, true, add, {}) end
 pieces('HSET', jobs, setjobs)
 if m then m.flush(comes) end
 pieces('HSET', keys, setkeys)
