@@ -66,11 +66,13 @@ var transactions = []scenario{
 		w.job(j.ID)
 		w.holds(j)
 	})},
-	{"a_duplicate_leaves_the_transaction_usable", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
-		w.must(tx.Rollback())
+	{"a_duplicate_leaves_the_transaction_usable", func(w *world) {
+		if w.Begin == nil {
+			w.Skip("this store has no transactions of the caller's")
+		}
 		holder := w.insert(task(1), key)
-		tx = w.begin()
-		in = w.client.WithTx(tx)
+		tx := w.begin()
+		in := w.client.WithTx(tx)
 		equal(w, "holder", w.within(in, onceq.Skipped, task(2), key).ID, holder.ID)
 		equal(w, "holder", w.within(in, onceq.Rejected, task(2), key, reject).ID, holder.ID)
 		equal(w, "holder", w.within(in, onceq.Skipped, task(2), onceq.ID(holder.ID)).ID, holder.ID)
@@ -80,7 +82,7 @@ var transactions = []scenario{
 		w.must(tx.Commit())
 		w.holds(other)
 		equal(w, "jobs", len(w.jobs()), 2)
-	})},
+	}},
 	{"a_transaction_meets_its_own_jobs", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
 		first := w.within(in, onceq.Inserted, task(1), key)
 		equal(w, "holder", w.within(in, onceq.Skipped, task(2), key).ID, first.ID)
