@@ -710,8 +710,9 @@ func TestAcknowledgementsOfReplicas(t *testing.T) {
 	for !strings.Contains(server.Do("info", "replication").(string), "state=online") {
 		time.Sleep(10 * time.Millisecond)
 	}
-	s := open(t, server.URL(), Config{AckReplicas: 1, AckTimeout: 200 * time.Millisecond, Partitions: 2})
+	s := open(t, server.URL(), Config{AckReplicas: 1, AckTimeout: 20 * time.Second, Partitions: 2})
 	c := clientOf(t, s)
+	hasty := open(t, server.URL(), Config{AckReplicas: 1, AckTimeout: 20 * time.Second})
 	if r, err := c.Enqueue(t.Context(), task{1}, onceq.Unique{}); err != nil || r.Outcome != onceq.Inserted {
 		t.Fatal(r.Outcome, err)
 	}
@@ -719,8 +720,9 @@ func TestAcknowledgementsOfReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	replica.Kill()
+	hasty.config.AckTimeout = 200 * time.Millisecond
 	rows := []onceq.NewRow{{ID: "mine", Kind: "k", Queue: "q", MaxAttempts: 1, Retention: time.Hour}}
-	_, err := s.Enqueue(t.Context(), rows)
+	_, err := hasty.Enqueue(t.Context(), rows)
 	if !errors.Is(err, onceq.ErrUncertain) || !strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("%v, want it to be uncertain and to say how many replicas have it", err)
 	}
