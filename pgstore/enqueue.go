@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
@@ -86,7 +87,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 			} else {
 				answered = append(answered, i)
 			}
-		}, append([]any{strconv.Itoa(patience)}, a.all()...)...)
+		}, append(append([]any{strconv.Itoa(patience)}, a.all()...), b.byKey())...)
 		if err != nil && fateOf(err) == clash {
 			return nil // with now still 0
 		}
@@ -134,6 +135,7 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 
 // act takes the careful path. A call that waits holds nothing: neither locks, nor, for most of the time, a connection.
 func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
+	b.together()
 	a := b.arrays(b.open)
 	for n := 0; ; n++ {
 		wait := patience
@@ -192,6 +194,7 @@ type batch struct {
 	done    []bool
 	open    []int // rows without an answer, in the order in which they are sent
 	plain   bool  // no key and no ID twice, and every claim holds for some time: the common path will do
+	claims  int
 	filled  map[string]bool
 
 	sent  []int // open, at the last call of arrays
@@ -205,72 +208,91 @@ type noted struct {
 	result   onceq.EnqueueResult
 }
 
-// newBatch puts rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the same ID
-// side by side and in the order in which it was given.
 func newBatch(rows []onceq.NewRow) *batch {
-	b := &batch{rows: rows, results: make([]onceq.EnqueueResult, len(rows)), done: make([]bool, len(rows)), open: make([]int, len(rows)), plain: true}
-	for i := range b.open {
-		b.open[i] = i
-	}
+	b := &batch{rows: rows, results: make([]onceq.EnqueueResult, len(rows)), done: make([]bool, len(rows)), open: indexes(len(rows)), plain: true}
 	if len(rows) == 1 {
 		b.plain = !fleeting(rows[0].Claim, &rows[0])
 		return b
 	}
-	keys, ids := make(map[onceq.Key]int, len(rows)), make(map[string]int, len(rows))
-	var first []int // of what the row belongs to; nil while nothing repeats
+	keys, ids := make(map[onceq.Key]struct{}, len(rows)), make(map[string]struct{}, len(rows))
 	for i := range rows {
 		r := &rows[i]
-		at := i
-		if earlier, ok := ids[r.ID]; ok {
-			at = earlier
-		}
-		ids[r.ID] = at
+		ids[r.ID] = struct{}{}
 		if r.Claim != nil {
-			if earlier, ok := keys[r.Claim.Key]; ok {
-				at = min(at, earlier)
-			}
-			keys[r.Claim.Key] = at
-			if fleeting(r.Claim, r) {
-				b.plain = false
-			}
+			keys[r.Claim.Key] = struct{}{}
 		}
-		if at != i && first == nil {
+		if len(ids) <= i || r.Claim != nil && len(keys) <= b.claims || fleeting(r.Claim, r) {
 			b.plain = false
-			first = make([]int, i, len(rows))
-			for n := range first {
-				first[n] = n
-			}
+			break
 		}
-		if first != nil {
-			first = append(first, at)
+		if r.Claim != nil {
+			b.claims++
 		}
 	}
-	group := func(i int) *onceq.NewRow {
-		if first != nil {
-			for first[i] != i {
-				i = first[i]
-			}
+	if b.plain {
+		slices.SortFunc(b.open, func(x, y int) int { return cmp.Compare(rows[x].ID, rows[y].ID) }) // mostly they are
+	}
+	return b
+}
+
+// byKey returns which of the rows that were sent have a key, in the order of the keys, counted from 1.
+func (b *batch) byKey() []int32 {
+	all := make([]int32, 0, len(b.sent))
+	for at, i := range b.sent {
+		if b.rows[i].Claim != nil {
+			all = append(all, int32(at+1))
 		}
-		return &rows[i]
+	}
+	slices.SortFunc(all, func(x, y int32) int {
+		return bytes.Compare(b.rows[b.sent[x-1]].Claim.Key[:], b.rows[b.sent[y-1]].Claim.Key[:])
+	})
+	return all
+}
+
+// together puts the open rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the
+// same ID side by side and in the order in which it was given.
+func (b *batch) together() {
+	rows := b.rows
+	slices.Sort(b.open)
+	keys, ids := make(map[onceq.Key]int, len(rows)), make(map[string]int, len(rows))
+	leader := indexes(len(rows)) // of what belongs together, the first row; by way of others
+	first := func(i int) int {
+		for leader[i] != i {
+			i = leader[i]
+		}
+		return i
+	}
+	join := func(i, earlier int) {
+		x, y := first(i), first(earlier)
+		leader[max(x, y)] = min(x, y)
+	}
+	for _, i := range b.open {
+		if earlier, ok := ids[rows[i].ID]; ok {
+			join(i, earlier)
+		}
+		ids[rows[i].ID] = i
+		if c := rows[i].Claim; c != nil {
+			if earlier, ok := keys[c.Key]; ok {
+				join(i, earlier)
+			}
+			keys[c.Key] = i
+		}
 	}
 	slices.SortStableFunc(b.open, func(x, y int) int {
-		p, q := group(x), group(y)
-		if p == q {
-			return 0
-		}
+		x, y = first(x), first(y)
+		p, q := rows[x].Claim, rows[y].Claim
 		switch {
-		case p.Claim == nil && q.Claim != nil:
+		case x == y:
+			return 0
+		case p == nil && q != nil:
 			return -1
-		case p.Claim != nil && q.Claim == nil:
+		case p != nil && q == nil:
 			return 1
-		case p.Claim != nil:
-			if c := slices.Compare(p.Claim.Key[:], q.Claim.Key[:]); c != 0 {
-				return c
-			}
+		case p != nil && p.Key != q.Key:
+			return bytes.Compare(p.Key[:], q.Key[:])
 		}
-		return cmp.Compare(p.ID, q.ID)
+		return cmp.Compare(rows[x].ID, rows[y].ID)
 	})
-	return b
 }
 
 // fleeting reports whether a claim may hold for no time.
@@ -334,7 +356,7 @@ func (b *batch) arrays(which []int) *arrays {
 			if a.keys == nil {
 				a.keys, a.texts, a.digests = make([][]byte, n), make([]string, n), make([][]byte, n)
 			}
-			a.keys[at], a.texts[at], a.digests[at] = r.Claim.Key[:], r.Claim.Text, r.Claim.Digest[:]
+			a.keys[at], a.texts[at], a.digests[at] = r.Claim.Key[:], shortText(r), r.Claim.Digest[:]
 			hold = r.Claim.Hold
 		}
 		var named int64

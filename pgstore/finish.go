@@ -34,9 +34,9 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 				got.Stop = append(got.Stop, e.Runs[i])
 			case 3:
 				got.Back++
-				if queue != "" {
-					wake[queue] = true
-				}
+			}
+			if queue != "" {
+				wake[queue] = true
 			}
 		}, e.Worker, e.Lease.Milliseconds(), ids, runs, e.FetchesDone)
 	})
@@ -131,17 +131,18 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 		return s.query(ctx, s.sql.finish, func(r *record) {
 			i := which[r.int()-1]
 			status, code, queue := r.int(), r.int(), r.string()
-			if status == 3 {
-				busy = append(busy, i)
-				return
-			}
-			result := onceq.FinishResult{Status: onceq.FinishStatus(status), Wake: queue}
-			if result.Status == onceq.FinishDone {
-				result.State = stateOf[code]
-			}
-			results[i] = result
 			if queue != "" {
 				wake[queue] = true
+			}
+			switch status {
+			case 0:
+				results[i] = onceq.FinishResult{State: stateOf[code], Wake: queue}
+			case 1, 2:
+				results[i] = onceq.FinishResult{Status: onceq.FinishStatus(status)}
+			case 3:
+				busy = append(busy, i)
+			case 4:
+				results[i].Wake = queue
 			}
 		}, wait, ids, runs, workers, rescues, states, delays, back, failures)
 	})

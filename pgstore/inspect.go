@@ -23,7 +23,9 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 		rows = make([]*onceq.JobRow, len(ids))
 		found := make(map[string]*onceq.JobRow, len(ids))
 		err := s.query(ctx, s.sql.get, func(r *record) {
-			if j := r.job(r.int64()); j != nil {
+			now := r.int64()
+			r.next() // n
+			if j := r.job(now); j != nil {
 				found[j.ID] = j
 			}
 		}, ids)
@@ -43,14 +45,11 @@ const bound = 10_000
 
 // List returns a page of jobs, largest ID first.
 func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, error) {
-	sql := s.sql.list
 	var state *int16
+	few := false
 	if l.Filter.State != "" {
 		code := codeOf[l.Filter.State]
-		state = &code
-		if code == codeRetryable || l.Filter.State == onceq.Discarded || l.Filter.State == onceq.Cancelled {
-			sql = s.sql.listState
-		}
+		state, few = &code, code == codeRetryable || l.Filter.State == onceq.Discarded || l.Filter.State == onceq.Cancelled
 	}
 	look := l.Limit + 1
 	if f := l.Filter; f.State != "" || f.Queue != "" || f.Kind != "" || f.Key != nil {
@@ -64,13 +63,14 @@ func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, e
 	err := s.read(ctx, "list", func() error {
 		page = onceq.JobPage{}
 		looked, last := 0, ""
-		err := s.query(ctx, sql, func(r *record) {
-			now := r.int64()
-			looked, last = r.int(), r.string()
+		err := s.query(ctx, s.sql.list, func(r *record) {
+			now, n, id := r.int64(), r.int(), r.string()
 			if j := r.job(now); j != nil {
 				page.Jobs = append(page.Jobs, j)
+			} else {
+				looked, last = n, id
 			}
-		}, l.After, look, state, l.Filter.Queue, l.Filter.Kind, key, l.Limit+1)
+		}, l.After, look, few, state, l.Filter.Queue, l.Filter.Kind, key, l.Limit+1)
 		switch {
 		case len(page.Jobs) > l.Limit:
 			page.Jobs = page.Jobs[:l.Limit]
@@ -85,32 +85,31 @@ func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, e
 
 // Keys returns a page of keys.
 func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (onceq.KeyPage, error) {
-	sql, args := s.sql.keys, []any{[]byte(nil), k.Limit + 1}
+	after, look, name := []byte{}, k.Limit+1, []byte(nil)
 	if k.Filter.Queue != "" || k.Filter.Kind != "" || !k.Filter.Inert {
-		args[1] = max(k.Limit+1, 1000)
+		look = max(look, 1000)
 	}
 	switch {
 	case k.Key != nil:
-		sql, args = s.sql.key, []any{k.Key[:]}
+		look, name = 1, k.Key[:]
 	case k.After != "":
-		after, err := onceq.ParseKey(k.After)
+		from, err := onceq.ParseKey(k.After)
 		if err != nil {
 			return onceq.KeyPage{}, s.wrap("keys", err)
 		}
-		args[0] = after[:]
+		after = from[:]
 	}
 	var page onceq.KeyPage
 	err := s.read(ctx, "keys", func() error {
 		page = onceq.KeyPage{}
 		looked, last, full := 0, onceq.Key{}, false
-		err := s.query(ctx, sql, func(r *record) {
+		err := s.query(ctx, s.sql.keys, func(r *record) {
 			if full {
 				return
 			}
 			h := &onceq.HeldKey{}
 			looked++
 			copy(h.Key[:], r.bytes())
-			r.int64() // now
 			h.Inert = r.bool()
 			h.Holder, h.Waiter, h.Since, h.FreesAt, h.FreesWhen, h.Gone = r.string(), r.string(), r.instant(), r.instant(), onceq.Until(r.int()).String(), r.bool()
 			h.Kind, h.Queue, h.Text, h.State = r.string(), r.string(), r.string(), r.state()
@@ -125,8 +124,8 @@ func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (onceq.KeyPage, e
 			}
 			last = h.Key
 			page.Keys = append(page.Keys, h)
-		}, args...)
-		if k.Key == nil && (full || looked == args[1].(int)) {
+		}, after, look, name)
+		if k.Key == nil && (full || looked == look) {
 			page.Next = last.String()
 		}
 		return err

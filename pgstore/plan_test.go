@@ -14,7 +14,21 @@ func TestNothingEverScansATable(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	h.exec(t, "vacuum analyze {ns}.jobs")
 	h.exec(t, "vacuum analyze {ns}.keys")
-	before := one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
+	scans := func() int {
+		return one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
+	}
+	settle := func() { // statistics are told late
+		time.Sleep(1100 * time.Millisecond)
+		for range 20 {
+			_, err := h.store.Queues(h.ctx)
+			h.must(err)
+		}
+	}
+	settle() // building an index is a scan too
+	queues := scans()
+	settle()
+	queues = scans() - queues // Queues counts all there is
+	before := scans()
 	for round := range 12 { // a plan settles after some uses
 		var items []onceq.Item
 		for i := range 50 {
@@ -50,11 +64,10 @@ func TestNothingEverScansATable(t *testing.T) {
 		_, err = h.store.Keys(h.ctx, onceq.KeysRequest{Limit: 5})
 		h.must(err)
 	}
-	time.Sleep(1100 * time.Millisecond) // statistics are told late
-	h.start()
-	after := one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
-	if after != before {
-		t.Errorf("jobs and keys were scanned %d times", after-before)
+	settle()
+	after := scans()
+	if n := after - before - queues; n > 0 {
+		t.Errorf("jobs and keys were scanned %d times", n)
 	}
 }
 

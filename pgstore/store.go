@@ -194,7 +194,7 @@ var statementFiles embed.FS
 // statements are the texts of sql/, as they are for one namespace.
 type statements struct {
 	lookup, insert, act, actText, fetch, extend, finish, change, release, pause, resume, sweep,
-	get, list, listState, keys, key, queues, notify string
+	get, list, keys, queues, notify string
 }
 
 func loadStatements(namespace string) (s statements) {
@@ -202,7 +202,7 @@ func loadStatements(namespace string) (s statements) {
 		"enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
 		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish,
 		"change": &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
-		"get": &s.get, "list": &s.list, "list_state": &s.listState, "keys": &s.keys, "key": &s.key, "queues": &s.queues, "notify": &s.notify,
+		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues, "notify": &s.notify,
 	} {
 		text, err := statementFiles.ReadFile("sql/" + name + ".sql")
 		if err != nil {

@@ -37,6 +37,7 @@ func (t *pgxTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 		return nil, nil
 	}
 	b := newBatch(rows)
+	b.together()
 	args := append(append([]any{nil}, b.arrays(b.open).all()...), s.waker.channelInTx()...)
 	if err := query(ctx, t.tx, s.config.ExecMode, s.sql.act, func(r *record) { b.note(r) }, args); err != nil {
 		return nil, s.wrap("enqueue in a transaction", err)
@@ -66,6 +67,7 @@ func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 		return nil, nil
 	}
 	b := newBatch(rows)
+	b.together()
 	a := b.arrays(b.open)
 	args := append([]any{textArray(a.ids), byteaArray(a.nonces), textArray(a.kinds), textArray(a.queues), byteaArray(a.args), nullableArray(a.metas),
 		nullableArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)}, s.waker.channelInTx()...)

@@ -1,27 +1,27 @@
 -- The tables. Instants are whole milliseconds of the server's clock, lengths are milliseconds. Columns are ordered by width, and what is
--- rarely set is null: a waiting unique job with its key takes about 600 bytes, indexes included.
+-- rarely set, or follows from the rest, is null: a waiting unique job with its key takes about 600 bytes, indexes included.
 create table {ns}.jobs (
   enqueued_at      bigint not null,
   run_at           bigint not null,
-  retention        bigint not null,
-  run              bigint not null,            -- the number of the latest run
-  anchor           bigint,                     -- where hold_window and hold_ttl count from; null without a key
+  retention        bigint,                     -- null = 24 hours
+  run              bigint,                     -- the number of the latest run; null = 0
+  anchor           bigint,                     -- where hold_window and hold_ttl count from; null = see anchor_of_v1
   started_at       bigint,
   finished_at      bigint,
   fetch_no         bigint,                     -- of its worker, the fetch that started the latest run
   timeout          bigint,                     -- null = none
   hold_window      bigint,                     -- null = none
   hold_ttl         bigint,                     -- null = none
-  attempt          integer not null,
+  attempt          integer,                    -- null = 0
   max_attempts     integer not null,
   state            smallint not null,          -- 0 scheduled, 1 retryable, 2 running, 3 completed, 4 discarded, 5 cancelled
   priority         smallint not null,
   hold_until       smallint,                   -- 1 due, 2 started, 3 finished, 4 succeeded, 5 failed, 6 deleted, 7 the window ends
-  origin           smallint not null,          -- 0 inserted, 4 coalesced, 5 superseded
+  origin           smallint,                   -- null = inserted, 4 coalesced, 5 superseded
   raw              boolean not null,           -- args are opaque bytes, not JSON
   cancel_requested boolean not null,
   keyless          boolean not null,           -- it gave its key up for good
-  from_enqueue     boolean,
+  from_enqueue     boolean,                    -- null = false
   id               text collate "C" not null,
   kind             text not null,
   queue            text collate "C" not null,
@@ -29,7 +29,7 @@ create table {ns}.jobs (
   nonce            bytea not null,             -- of the call that made it: knows its own echo
   digest           bytea,                      -- of the args by value; null without a key
   args             bytea not null,
-  key_text         text,
+  key_text         text,                       -- \x01 stands for kind=… queue=…, \x02 for the args
   worker           text collate "C",           -- who runs it, or ran it last
   behind           text collate "C",           -- the job it waits behind
   displaced        text,
@@ -43,15 +43,18 @@ create table {ns}.jobs (
 -- args, key and digest are hashes or JSON of a few hundred bytes: trying to compress the large ones costs more than it saves.
 alter table {ns}.jobs alter column key set storage plain, alter column nonce set storage plain, alter column digest set storage plain;
 
-create index jobs_waiting on {ns}.jobs (queue, priority, run_at, id) where state <= 1 and behind is null;
+-- By queue, priority, run time and ID. Priority and run time are one number, because two would be as wide as three. It grows at the ends of
+-- its queues and what is in between never changes, so that pages need no room.
+create index jobs_waiting on {ns}.jobs (queue, ((priority::bigint << 48) + run_at), id) with (fillfactor = 100)
+  where state <= 1 and behind is null;
 create index jobs_running on {ns}.jobs (worker, fetch_no) where state = 2;
-create index jobs_finished on {ns}.jobs ((finished_at + retention)) where state >= 3;
+create index jobs_finished on {ns}.jobs ((finished_at + coalesce(retention, 86400000))) where state >= 3;
 create index jobs_other on {ns}.jobs (id) where state in (1, 4, 5);
 
 -- A key and who holds it. Everything else about the holder stands in its row while that is kept; afterwards in gone.
 create table {ns}.keys (
-  since    bigint not null,
-  frees_at bigint not null,                    -- when a clock frees it as things stand; 9223372036854775807 = never
+  since    bigint,                             -- null = since its holder was enqueued
+  frees_at bigint,                             -- when a clock frees it as things stand; null = never
   pending  smallint not null,                  -- the event that still has to come, as hold_until; 0 = none
   key      bytea not null,
   holder   text collate "C" not null,
@@ -61,7 +64,7 @@ create table {ns}.keys (
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 alter table {ns}.keys alter column key set storage plain;
 
-create index keys_clock on {ns}.keys (frees_at) where frees_at < 9223372036854775807;
+create index keys_clock on {ns}.keys (frees_at) where frees_at is not null;
 
 create table {ns}.workers (
   name       text collate "C" primary key,

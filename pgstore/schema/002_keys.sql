@@ -5,14 +5,13 @@ create function {ns}.clock_v1() returns bigint language sql volatile as $$
   select floor(date_part('epoch', clock_timestamp()) * 1000)::bigint
 $$;
 
--- Hold.FreesAt: when a clock frees the key while the event has not come.
+-- Hold.FreesAt: when a clock frees the key while the event has not come; null = never.
 create function {ns}.frees_v1(hold_until smallint, hold_window bigint, hold_ttl bigint, anchor bigint, run_at bigint)
 returns bigint language sql immutable parallel safe as $$
   select least(
     case hold_until
       when 1 then greatest(run_at, anchor + coalesce(hold_window, 0))
       when 7 then anchor + coalesce(hold_window, 0)
-      else 9223372036854775807
     end,
     anchor + hold_ttl)
 $$;
@@ -33,6 +32,12 @@ $$;
 create function {ns}.ends_on_v1(hold_until smallint, state smallint)
 returns boolean language sql immutable parallel safe as $$
   select case when hold_until in (1, 2, 3) then state >= 3 when hold_until = 4 then state = 3 when hold_until = 5 then state in (4, 5) else false end
+$$;
+
+-- The anchor of a job. While it follows from the rest it is not kept.
+create function {ns}.anchor_of_v1(anchor bigint, key bytea, from_enqueue boolean, enqueued_at bigint, run_at bigint)
+returns bigint language sql immutable parallel safe as $$
+  select case when anchor is not null or key is null then anchor when from_enqueue then enqueued_at else greatest(enqueued_at, run_at) end
 $$;
 
 create function {ns}.pending_v1(hold_until smallint) returns smallint language sql immutable parallel safe as $$
@@ -59,7 +64,7 @@ end $$;
 -- put: keeps a key row that is there, unless it holds no longer.
 create function {ns}.put_v1(k {ns}.keys, now bigint) returns void language plpgsql as $$
 begin
-  if now < k.frees_at or k.next is not null then
+  if k.frees_at is null or now < k.frees_at or k.next is not null then
     update {ns}.keys set (since, frees_at, pending, holder, next, gone) = (k.since, k.frees_at, k.pending, k.holder, k.next, k.gone)
       where key = k.key;
   else
@@ -70,7 +75,7 @@ end $$;
 -- settle: sets down that a key has passed to the waiter because a clock freed it from the holder.
 create function {ns}.settle_v1(inout k {ns}.keys, now bigint) language plpgsql as $$
 begin
-  if k.next is null or now < k.frees_at then
+  if k.next is null or k.frees_at is null or now < k.frees_at then
     return;
   end if;
   k.holder := k.next;
@@ -78,7 +83,7 @@ begin
   k.since := k.frees_at;
   k.gone := null;
   k.pending := (select {ns}.pending_v1(w.hold_until) from {ns}.jobs w where w.id = k.holder);
-  k.frees_at := 9223372036854775807;
+  k.frees_at := null;
 end $$;
 
 -- letGo: starts the clocks of a holder that stood behind a run that has ended. It returns the queue in which it is due now, or null.
@@ -122,6 +127,7 @@ begin
       k := {ns}.settle_v1(k, now);
     end if;
   end if;
+  j.anchor := {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at);
   early := j.anchor > now;
   if early then
     j.anchor := now;
@@ -184,12 +190,22 @@ begin
     k.pending := 0;
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
   end if;
+  k.since := coalesce(k.since, j.enqueued_at);
   k.gone := {ns}.gone_v1(j);
   perform {ns}.put_v1(k, now);
 end $$;
 
+-- The readable key, whole.
+create function {ns}.text_v1(j {ns}.jobs) returns text language sql stable as $$
+  select case
+    when strpos(j.key_text, E'\x02') > 0
+      then replace(replace(j.key_text, E'\x01', 'kind=' || j.kind || ' queue=' || j.queue), E'\x02', convert_from(j.args, 'UTF8'))
+    when strpos(j.key_text, E'\x01') > 0 then replace(j.key_text, E'\x01', 'kind=' || j.kind || ' queue=' || j.queue)
+    else j.key_text end
+$$;
+
 create function {ns}.gone_v1(j {ns}.jobs) returns json language sql stable as $$
-  select json_build_object('kind', j.kind, 'queue', j.queue, 'text', j.key_text, 'state', j.state, 'digest', encode(j.digest, 'hex'))
+  select json_build_object('kind', j.kind, 'queue', j.queue, 'text', {ns}.text_v1(j), 'state', j.state, 'digest', encode(j.digest, 'hex'))
 $$;
 
 -- moveRun: gives a waiting job another run time. Before the first fetch the anchor goes along. The caller saves the job.

@@ -33,15 +33,15 @@ begin
     case when m.id is null then {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) when c.kind <> kinds[i] or {n reactions} & 7 = 1 then 1 else 0 end + 1,
     now, null::bigint,
     case when m.id is null then 1 else 2 end,
-    coalesce(m.id, k.holder), coalesce(c.shown, (k.gone ->> 'state')::smallint), case when m.id is null then k.since else c.enqueued_at end,
+    coalesce(m.id, k.holder), coalesce(c.shown, (k.gone ->> 'state')::smallint), case when m.id is null then coalesce(k.since, c.enqueued_at) else c.enqueued_at end,
     k.frees_at, {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind, c.run, c.run_at, now),
     null::text, null::integer, k.gone, c.job
   from unnest(which) as i
   left join lateral (select x.id, x.nonce from {ns}.jobs x where x.id = ids[i] limit 1) m on true
   left join lateral (
     select x.settled, case when x.settled then x.next else x.holder end as holder, case when x.settled then x.frees_at else x.since end as since,
-      case when x.settled then 9223372036854775807 else x.frees_at end as frees_at, x.pending, case when x.settled then null else x.gone end as gone
-    from (select x.*, x.frees_at <= now as settled from {ns}.keys x where x.key = keys[i] and m.id is null limit 1) x
+      case when x.settled then null else x.frees_at end as frees_at, x.pending, case when x.settled then null else x.gone end as gone
+    from (select x.*, coalesce(x.frees_at <= now, false) as settled from {ns}.keys x where x.key = keys[i] and m.id is null limit 1) x
     where not x.settled or x.next is not null) k on true -- settled: it has passed to the waiter
   left join lateral (select x as job, {ns}.shown_v1(x.state, x.behind, x.run_at, now) as shown, x.kind, x.enqueued_at, x.hold_until, x.behind, x.run, x.run_at
     from {ns}.jobs x where x.id = coalesce(m.id, k.holder) and (m.id is not null or x.key = keys[i] and k.gone is null) limit 1) c on true
@@ -50,49 +50,46 @@ begin
 end $$;
 
 -- Inserts the jobs whose key is free and answers for the duplicates among the rows, in one go. What it cannot settle is an error (OQ001)
--- that leaves nothing behind; act_v1 can. The rows come in the order of their keys, no key and no ID twice: so two calls never wait for
--- each other. An answer with i = 0 tells the time; the rows that have no answer are inserted.
+-- that leaves nothing behind; act_v1 can. The rows come in the order of their IDs, and by_key has those with a key in the order of that, no
+-- key and no ID twice: so two calls never wait for each other, and indexes grow at their end. An answer with i = 0 tells the time; the rows that have no answer are inserted.
 create function {ns}.insert_v1(patience text, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
-  keys bytea[], texts text[], digests bytea[], nums bigint[])
+  keys bytea[], texts text[], digests bytea[], nums bigint[], by_key integer[])
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   ignored text := set_config('lock_timeout', patience, true);
   now bigint := {ns}.clock_v1();
   n integer := cardinality(ids);
-  claims integer := 0;   -- rows with a key
+  claims integer := coalesce(cardinality(by_key), 0);
   taken integer := 0;    -- keys
   inserted integer;
   met integer[];         -- rows whose key or ID is not free
   answered integer;
 begin
-  if keys is not null then
-    insert into {ns}.keys (since, frees_at, pending, key, holder)
-    select now, {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end, r.run_at),
+  if claims > 0 then
+    insert into {ns}.keys (frees_at, pending, key, holder)
+    select {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end, r.run_at),
       {ns}.pending_v1(r.hold_until), r.key, r.id
     from (
       select keys[i] as key, ids[i] as id, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at,
         {n hold_until}::smallint as hold_until, nullif({n hold_window}, 0) as hold_window, nullif({n hold_ttl}, 0) as hold_ttl,
         {n from_enqueue} <> 0 as from_enqueue
-      from generate_series(1, n) i
+      from unnest(by_key) i
       offset 0) r -- so that what is used twice is computed once, and the functions are inlined
-    where r.key is not null
     on conflict (key) do nothing;
     get diagnostics taken = row_count;
-    claims := n - coalesce(cardinality(array_positions(keys, null)), 0);
     if taken < claims then
-      select array_agg(i) into met from generate_series(1, n) i
+      select array_agg(i) into met from unnest(by_key) i
       left join lateral (select k.holder from {ns}.keys k where k.key = keys[i] limit 1) k on true
-      where keys[i] is not null and k.holder is distinct from ids[i];
+      where k.holder is distinct from ids[i];
     end if;
   end if;
   if taken < claims and claims = n and taken = 0 then
     inserted := 0; -- a batch of duplicates
   else
-    insert into {ns}.jobs (enqueued_at, run_at, retention, run, anchor, timeout, hold_window, hold_ttl, attempt, max_attempts, state, priority,
-      hold_until, origin, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
-    select now, r.run_at, {n retention}, 0, case when r.key is null then null when {n from_enqueue} <> 0 then now else r.run_at end,
-      nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), 0, {n max_attempts}, 0, {n priority},
-      nullif({n hold_until}, 0), 0, {n raw} <> 0, false, false, case when r.key is not null then {n from_enqueue} <> 0 end,
+    insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state, priority,
+      hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
+    select now, r.run_at, nullif({n retention}, 86400000), nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), {n max_attempts}, 0, {n priority},
+      nullif({n hold_until}, 0), {n raw} <> 0, false, false, nullif({n from_enqueue} <> 0, false),
       ids[i], kinds[i], queues[i], r.key, nonces[i], digests[i], args[i], nullif(texts[i], ''), metas[i]::json, tags[i]::json
     from (
       select i, keys[i] as key, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
@@ -139,6 +136,7 @@ declare
   outcome integer;
   stands text;
   spent boolean;
+  held boolean;
   settled boolean;
   j {ns}.jobs;           -- the new job
   h {ns}.jobs;           -- the effective holder
@@ -177,10 +175,10 @@ begin
         select * into h from {ns}.jobs where id = ids[i];
         if found then
           if h.nonce = nonces[i] then -- the call's own echo
-            select x.frees_at into frees from {ns}.keys x where h.origin = 0 and x.key = h.key and x.holder = h.id;
-            return query select try, i, h.origin::integer, now, frees,
+            select coalesce(x.frees_at, 9223372036854775807) into frees from {ns}.keys x where h.origin is null and x.key = h.key and x.holder = h.id;
+            return query select try, i, coalesce(h.origin, 0::smallint)::integer, now, frees,
               case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
-              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, h.key_text,
+              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, {ns}.text_v1(h),
               case when o.id is not null and o.digest is distinct from h.digest then 2 else 1 end, null::json, x
               from {ns}.jobs x left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0 where x.id = h.id;
           else
@@ -194,10 +192,7 @@ begin
         j := null;
         j.enqueued_at := now;
         j.run_at := due;
-        j.run := 0;
-        j.attempt := 0;
         j.state := 0;
-        j.origin := 0;
         j.cancel_requested := false;
         j.keyless := false;
         j.id := ids[i];
@@ -207,41 +202,43 @@ begin
           j.anchor := {ns}.anchor_v1(j.from_enqueue, now, due);
         end if;
         frees := null;
+        held := false;
 
         -- 2. No claim, or its key is free or held no longer.
         if j.key is not null then
           select * into k from {ns}.keys where key = j.key;
-          spent := found and k.frees_at <= now and k.next is null;
+          spent := found and coalesce(k.frees_at <= now, false) and k.next is null;
           if spent then
             select * into k from {ns}.keys where key = j.key for update; -- against others who want it too
-            if not found or k.frees_at > now or k.next is not null then
+            if not found or k.frees_at is null or k.frees_at > now or k.next is not null then
               raise exception 'onceq: again' using errcode = 'OQ001';
             end if;
           end if;
           if spent or k.key is null then
             frees := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, due);
-            if frees <= now then
+            if frees <= now then -- it holds for no time
               delete from {ns}.keys where spent and key = j.key;
-              frees := null;
             elsif spent then
-              update {ns}.keys set (since, frees_at, pending, holder, gone) = (now, frees, {ns}.pending_v1(j.hold_until), j.id, null) where key = j.key;
+              update {ns}.keys set (since, frees_at, pending, holder, gone) = (null, frees, {ns}.pending_v1(j.hold_until), j.id, null) where key = j.key;
             else
-              insert into {ns}.keys (since, frees_at, pending, key, holder) values (now, frees, {ns}.pending_v1(j.hold_until), j.key, j.id)
+              insert into {ns}.keys (frees_at, pending, key, holder) values (frees, {ns}.pending_v1(j.hold_until), j.key, j.id)
                 on conflict (key) do nothing;
               if not found or try <= 3 and {ns}.clock_v1() > now + 5 then -- somebody else has it; or has let it go, after a while
                 raise exception 'onceq: again' using errcode = 'OQ001';
               end if;
             end if;
+            held := coalesce(frees > now, true);
             k := null;
           end if;
         end if;
         if j.key is null or k.key is null then
+          j.anchor := null; -- it follows from the rest
           insert into {ns}.jobs select (j).* on conflict (id) do nothing;
           if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
           filled := filled || j.queue;
-          return query select try, i, 0, now, frees, {conflict_nulls}, x from {ns}.jobs x where x.id = j.id;
+          return query select try, i, 0, now, case when held then coalesce(frees, 9223372036854775807) end, {conflict_nulls}, x from {ns}.jobs x where x.id = j.id;
           continue;
         end if;
 
@@ -257,20 +254,23 @@ begin
         h := null;
         if k.next is not null and k.frees_at <= now then
           c.c_since := k.frees_at;
-          c.c_frees_at := 9223372036854775807;
+          c.c_frees_at := null;
           c.c_holder := k.next;
         end if;
         if k.gone is null or c.c_holder = k.next then
-          select * into h from {ns}.jobs where id = c.c_holder and key = j.key;
-          if not found then -- it has gone between two looks
+          select y.* into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
+            and exists (select from {ns}.keys x
+              where (x.key, x.holder, x.pending) = (k.key, k.holder, k.pending) and (x.next, x.frees_at) is not distinct from (k.next, k.frees_at)); -- at one instant
+          if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
+          c.c_since := coalesce(c.c_since, h.enqueued_at);
           if c.c_holder = k.next then
             c.c_pending := {ns}.pending_v1(h.hold_until);
           end if;
           c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
           c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
-          c.c_text := h.key_text;
+          c.c_text := {ns}.text_v1(h);
           c.c_differ := case when h.digest <> j.digest then 2 else 1 end;
           action := {ns}.reaction_v1({n reactions}, c.c_state);
         else
@@ -294,7 +294,7 @@ begin
           if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
-          settled := k.next is not null and k.frees_at <= now;
+          settled := k.next is not null and coalesce(k.frees_at <= now, false);
           k := {ns}.settle_v1(k, now);
           if settled then
             perform {ns}.put_v1(k, now);
@@ -364,15 +364,16 @@ begin
             j.behind := h.behind;
             perform {ns}.stop_v1(h, j.id, now);
             k.holder := j.id;
-            k.since := now;
+            k.since := null;
             k.gone := null;
             k.pending := {ns}.pending_v1(j.hold_until);
             k.frees_at := case when j.behind is null
-              then {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at) else 9223372036854775807 end;
+              then {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at) end;
             perform {ns}.put_v1(k, now);
           end if;
         end if;
         if outcome > 3 then
+          j.anchor := null;
           insert into {ns}.jobs select (j).* on conflict (id) do nothing;
           if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
@@ -412,7 +413,7 @@ begin
   j.priority := {n priority};
   j.max_attempts := {n max_attempts};
   j.timeout := nullif({n timeout}, 0);
-  j.retention := {n retention};
+  j.retention := nullif({n retention}, 86400000);
   if keys[i] is not null then
     j.key := keys[i];
     j.key_text := texts[i];
@@ -420,7 +421,7 @@ begin
     j.hold_until := {n hold_until};
     j.hold_window := nullif({n hold_window}, 0);
     j.hold_ttl := nullif({n hold_ttl}, 0);
-    j.from_enqueue := {n from_enqueue} <> 0;
+    j.from_enqueue := nullif({n from_enqueue} <> 0, false);
   end if;
 end $$;
 
@@ -428,6 +429,7 @@ end $$;
 create function {ns}.write_v1(inout h {ns}.jobs, fields bigint, j {ns}.jobs) language plpgsql as $$
 begin
   if fields & 1 <> 0 then
+    h.key_text := {ns}.text_v1(h); -- it is that of the args which took the key
     h.args := j.args;
     h.raw := j.raw;
     h.digest := j.digest;
@@ -459,6 +461,6 @@ begin
   j.state := 5;
   j.cancel_requested := false;
   j.finished_at := now;
-  j.anchor := least(j.anchor, now);
+  j.anchor := least({ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), now);
   perform {ns}.save_v1(j);
 end $$;

@@ -24,23 +24,24 @@ begin
     from unnest(queues, slots) as q(queue, slots)
     cross join lateral (
       select y.tid
-      from generate_series(0, 9) as p
+      from generate_series(0::bigint, 9::bigint) as p
       cross join lateral (
         select j.ctid as tid from {ns}.jobs j
-        where j.queue = q.queue and j.priority = p::smallint and j.state <= 1 and j.behind is null and j.run_at <= now
-          and (kinds is null or j.kind = any(kinds))
-        order by j.run_at, j.id limit q.slots
+        where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
+          and (j.priority::bigint << 48) + j.run_at >= p << 48 and (j.priority::bigint << 48) + j.run_at <= (p << 48) + now
+        order by (j.priority::bigint << 48) + j.run_at, j.id limit q.slots
         for update skip locked) y
       limit q.slots) x
     where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)
   ), c as (
-    update {ns}.jobs j set state = 2, attempt = j.attempt + 1, run = j.run + 1, started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
+    update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
+      anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
     from picked where j.ctid = picked.tid
     returning j as job, j.id, j.key, j.hold_until, j.hold_window, j.hold_ttl, j.anchor
   ), free as ( -- the first fetch is the event of some
     select k.ctid as tid, {ns}.rest_v1(c.hold_window, c.hold_ttl, c.anchor) as rest
     from c cross join lateral (select k.ctid from {ns}.keys k
-      where c.hold_until = 2 and k.key = c.key and k.holder = c.id and k.pending = 2 and k.gone is null and k.frees_at > now limit 1) k
+      where c.hold_until = 2 and k.key = c.key and k.holder = c.id and k.pending = 2 and k.gone is null and (k.frees_at is null or k.frees_at > now) limit 1) k
   ), freed as (
     delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2
   ), kept as (
@@ -49,11 +50,12 @@ begin
   select now, null::bigint, c.job from c;
   return query
   select now, min(j.run_at), null::{ns}.jobs
-  from unnest(queues) as q(queue) cross join generate_series(0, 9) as p
+  from unnest(queues) as q(queue) cross join generate_series(0::bigint, 9::bigint) as p
   cross join lateral (
     select j.run_at from {ns}.jobs j
-    where j.queue = q.queue and j.priority = p::smallint and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
-    order by j.run_at, j.id limit 1) j
+    where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
+      and (j.priority::bigint << 48) + j.run_at >= p << 48 and (j.priority::bigint << 48) + j.run_at < (p + 1) << 48
+    order by (j.priority::bigint << 48) + j.run_at, j.id limit 1) j
   where not exists (select from {ns}.paused z where z.queue = q.queue);
 end $$;
 
@@ -66,7 +68,7 @@ create function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint
 $$;
 
 -- Ends runs, and answers (i, status, state, wake) for each: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try
--- again). There may be a second answer that only adds a queue to wake. No job twice in one call. With patience it waits that long for
+-- again). A second answer with status 4 adds a queue to wake. No job twice in one call. With patience it waits that long for
 -- locked jobs, without it passes them over.
 create function {ns}.finish_v1(patience integer, ids text[], runs bigint[], workers text[], rescues boolean[], states smallint[], delays bigint[],
   gives_back boolean[], failures text[])
@@ -112,14 +114,14 @@ begin
         when u.early then {ns}.frees_v1(u.hold_until, u.hold_window, u.hold_ttl, u.anchor, u.run_at) else k.frees_at end as frees_at
     from u
     cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
-      where u.state >= 3 and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and k.frees_at > now limit 1) k
+      where u.state >= 3 and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
     cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, u.state) then 0::smallint else k.pending end as pending) p
   ), freed as (
     delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
     returning k.holder
   ), kept as (
     update {ns}.keys k set pending = h.pending, frees_at = h.frees_at from h
-    where k.ctid = h.tid and h.frees_at > now and k.next is null and (h.pending <> h.was or h.frees_at <> h.freed)
+    where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now) and k.next is null and (h.pending <> h.was or h.frees_at is distinct from h.freed)
     returning k.holder
   )
   select array_agg(u.i), array_agg(u.state), array_agg(case when u.state < 3 and u.run_at <= now then u.queue end),
@@ -143,7 +145,7 @@ begin
         update {ns}.jobs y set keyless = true where y.id = ids[x] and not y.keyless;
       end if;
       if e.wake is not null then
-        return query select x, 0, j.state, e.wake;
+        return query select x, 4, j.state, e.wake;
       end if;
     end loop;
   end if;
@@ -174,7 +176,7 @@ begin
 end $$;
 
 -- A worker's heartbeat: it answers (what, i, wake) with what 1 for a run that is lost, 2 for one that is to stop, 3 for a job that was handed
--- back. A lease of 0 takes leave.
+-- back, 4 for a queue to wake. A lease of 0 takes leave.
 create function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
 returns table (what integer, i integer, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
@@ -196,10 +198,10 @@ begin
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
     return query
-    select 3, f.i, f.wake from {ns}.finish_v1(null, back, back_runs, array_fill(''::text, array[cardinality(back)]),
+    select case f.status when 0 then 3 else 4 end, f.i, f.wake from {ns}.finish_v1(null, back, back_runs, array_fill(''::text, array[cardinality(back)]),
       array_fill(true, array[cardinality(back)]), array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
       array_fill(true, array[cardinality(back)]), array_fill(null::text, array[cardinality(back)])) f
-    where f.status = 0;
+    where f.status in (0, 4);
   end if;
   if lease = 0 then
     delete from {ns}.workers w where w.name = extend_v1.worker;

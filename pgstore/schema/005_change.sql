@@ -14,6 +14,7 @@ declare
   e record;
   refused integer;
   own boolean;
+  held_by text;
   wake text;
   state smallint;
 begin
@@ -97,7 +98,7 @@ begin
         select * into k from {ns}.keys y where y.key = j.key;
         if found and k.frees_at <= now and k.next is null then
           select * into k from {ns}.keys y where y.key = j.key for update;
-          if not found or k.frees_at > now or k.next is not null then
+          if not found or k.frees_at is null or k.frees_at > now or k.next is not null then
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
           delete from {ns}.keys y where y.key = j.key;
@@ -109,14 +110,16 @@ begin
           c.c_since := k.since;
           c.c_frees_at := k.frees_at;
           c.c_pending := k.pending;
+          held_by := k.holder;
           if k.next is not null and k.frees_at <= now then
             c.c_holder := k.next;
             c.c_since := k.frees_at;
-            c.c_frees_at := 9223372036854775807;
+            c.c_frees_at := null;
             k.gone := null;
           end if;
           if k.gone is null then
-            select * into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key;
+            select y.* into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
+              and exists (select from {ns}.keys x where (x.key, x.holder, x.pending) = (j.key, held_by, k.pending)); -- at one instant
             if not found then
               raise exception 'onceq: again' using errcode = 'OQ001';
             end if;
@@ -125,7 +128,8 @@ begin
             end if;
             c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
             c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
-            c.c_text := h.key_text;
+            c.c_text := {ns}.text_v1(h);
+            c.c_since := coalesce(c.c_since, h.enqueued_at);
             c.c_differ := case when h.digest <> j.digest then 2 else 1 end;
           else
             c.c_state := (k.gone ->> 'state')::smallint;
@@ -144,7 +148,7 @@ begin
           k.pending := {ns}.pending_v1(j.hold_until);
           if own then
             perform {ns}.put_v1(k, now);
-          elsif k.frees_at > now then
+          elsif k.frees_at is null or k.frees_at > now then
             insert into {ns}.keys (since, frees_at, pending, key, holder) values (now, k.frees_at, k.pending, j.key, j.id) on conflict (key) do nothing;
             if not found then
               raise exception 'onceq: again' using errcode = 'OQ001';
@@ -154,7 +158,7 @@ begin
       end if;
       j.state := 0;
       j.run_at := now;
-      j.max_attempts := greatest(j.max_attempts, j.attempt + 1);
+      j.max_attempts := greatest(j.max_attempts, coalesce(j.attempt, 0) + 1);
       j.finished_at := null;
       j.worker := null;
       j.superseded_by := null;
@@ -213,7 +217,7 @@ begin
     k.next := null;
     k.since := now;
     k.gone := null;
-    k.frees_at := 9223372036854775807;
+    k.frees_at := null;
     perform {ns}.put_v1(k, now);
   end if;
   return query select 0, null::text, null::text;

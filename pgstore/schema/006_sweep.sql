@@ -32,24 +32,23 @@ begin
 
   -- Finished jobs whose retention has passed. Where there is a TTL the key stays, and describes its holder by itself; else this is the event.
   with l as materialized (
-    select j.ctid as tid, j.* from {ns}.jobs j where j.state >= 3 and j.finished_at + j.retention <= now
-    order by j.finished_at + j.retention limit most + 1 for update skip locked
+    select j.ctid as tid, j as job, j.* from {ns}.jobs j where j.state >= 3 and j.finished_at + coalesce(j.retention, 86400000) <= now
+    order by j.finished_at + coalesce(j.retention, 86400000) limit most + 1 for update skip locked
   ), p as materialized (
     select * from l limit most
   ), h as (
-    select k.tid, p.id, p.kind, p.queue, p.key_text, p.state, p.digest, pruned, 
+    select k.tid, p.enqueued_at, {ns}.gone_v1(p.job) as gone,
       case when pruned then 0::smallint else k.pending end as pending,
       case when pruned then {ns}.rest_v1(p.hold_window, p.hold_ttl, p.anchor) else k.frees_at end as frees_at
     from p
     cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
-      where p.key is not null and k.key = p.key and k.holder = p.id and k.gone is null and k.next is null and k.frees_at > now limit 1) k
+      where p.key is not null and k.key = p.key and k.holder = p.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
     cross join lateral (select p.hold_ttl is null and k.pending <> 0 as pruned) q
   ), freed as (
     delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now
   ), kept as (
-    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at,
-      gone = json_build_object('kind', h.kind, 'queue', h.queue, 'text', h.key_text, 'state', h.state, 'digest', encode(h.digest, 'hex'))
-    from h where k.ctid = h.tid and h.frees_at > now
+    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at, since = coalesce(k.since, h.enqueued_at), gone = h.gone
+    from h where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now)
   ), d as (
     delete from {ns}.jobs j using p where j.ctid = p.tid returning 1
   )
@@ -57,7 +56,7 @@ begin
   return query select 3, null::text, now, got::bigint, null::{ns}.jobs;
 
   with l as materialized (
-    select k.ctid as tid from {ns}.keys k where k.frees_at < 9223372036854775807 and k.frees_at <= now and k.next is null
+    select k.ctid as tid from {ns}.keys k where k.frees_at <= now and k.next is null
     order by k.frees_at limit most + 1 for update skip locked
   ), d as (
     delete from {ns}.keys k using (select * from l limit most) x where k.ctid = x.tid returning 1

@@ -1,2 +1,1 @@
-select (select {ns}.clock_v1()) as now, j
-from unnest($1::text[]) as r(id) join {ns}.jobs j on j.id = r.id
+select * from {ns}.get_v1($1::text[])
