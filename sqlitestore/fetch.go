@@ -47,7 +47,8 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 		}
 		return f, err
 	}
-	err = s.write(ctx, what, func(st *step) (err error) {
+	// A start that a power cut takes back has not happened: the job is due again, and who ran it was on the same machine.
+	err = s.writeSoon(ctx, what, func(st *step) (err error) {
 		f, err = st.fetch(r, kinds)
 		return err
 	})

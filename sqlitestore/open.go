@@ -88,7 +88,7 @@ func open(path string, config Config) (*Store, error) {
 		return nil, err
 	}
 	s := newStore(db, config)
-	s.owned, s.keeps, s.lock = true, true, newLock(files)
+	s.owned, s.keeps, s.lock, s.syncs = true, true, newLock(files), config.Synchronous == Full
 	return s.ready(ctx, path)
 }
 

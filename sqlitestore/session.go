@@ -41,6 +41,7 @@ type preparer interface {
 type session struct {
 	on       preparer
 	conn     *sql.Conn // nil on a caller's transaction
+	lazy     bool      // it commits without a sync
 	prepared []*sql.Stmt
 	row      []any // scanned into
 	into     []any // pointers to row
@@ -74,6 +75,17 @@ func (s *session) prepare(q *statement) (*sql.Stmt, error) {
 	p, err := s.on.PrepareContext(context.Background(), q.text)
 	s.prepared[q.no] = p
 	return p, err
+}
+
+// setSync says whether commits on this connection are synced. It is not a prepared statement, because SQLite runs it when it is prepared.
+func (s *session) setSync(sync bool) error {
+	level := "NORMAL"
+	if sync {
+		level = "FULL"
+	}
+	_, err := s.conn.ExecContext(context.Background(), "PRAGMA synchronous="+level)
+	s.lazy = !sync
+	return err
 }
 
 // exec runs a statement that returns nothing.

@@ -72,6 +72,7 @@ type Store struct {
 	db      *sql.DB
 	owned   bool   // db was opened here
 	private string // of a store in memory: the folder of its files, which nobody else opens
+	syncs   bool   // a step is on the disk before it is acknowledged
 	keeps   bool   // connections are kept between calls; else db has few, and they are the caller's
 	clock   *clock
 	lock    *lock
@@ -187,6 +188,16 @@ func (s *Store) turn(ctx context.Context) error {
 // write runs fn as one atomic step, under the write lock, and then tells the listeners what became due. fn may run more than once.
 // ctx bounds the waiting; once the step has begun it is brought to its end.
 func (s *Store) write(ctx context.Context, what string, fn func(st *step) error) error {
+	return s.writeAs(ctx, what, s.syncs, fn)
+}
+
+// writeSoon is write for a step that need not outlive a power cut: the next step that does syncs it too, since the log is one sequence. Until
+// then a power cut takes it back, and only that: a killed process does not.
+func (s *Store) writeSoon(ctx context.Context, what string, fn func(st *step) error) error {
+	return s.writeAs(ctx, what, false, fn)
+}
+
+func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st *step) error) error {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return wrap(what, err)
@@ -197,7 +208,7 @@ func (s *Store) write(ctx context.Context, what string, fn func(st *step) error)
 	}
 	defer s.lock.release()
 	for wait := time.Duration(0); ; {
-		due, err := s.writeOnce(ctx, fn)
+		due, err := s.writeOnce(ctx, sync, fn)
 		if !busy(err) {
 			s.waker.tell(due)
 			return wrap(what, err)
@@ -231,10 +242,16 @@ var (
 	sqlRollback  = load("rollback")
 )
 
-func (s *Store) writeOnce(ctx context.Context, fn func(st *step) error) (due map[string]bool, err error) {
+func (s *Store) writeOnce(ctx context.Context, sync bool, fn func(st *step) error) (due map[string]bool, err error) {
 	w, err := s.takeWriter(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if s.syncs && w.lazy == sync {
+		if err := w.setSync(sync); err != nil {
+			s.giveWriter(w, errors.Join(err, sql.ErrConnDone))
+			return nil, err
+		}
 	}
 	if err := w.exec(sqlBegin); err != nil {
 		s.giveWriter(w, err)
