@@ -106,8 +106,16 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	todo := trips
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		s.send(ctx, todo)
+		s.look(ctx, todo)
 		var again []*trip
+		answered := len(todo) < len(trips)
 		for _, t := range todo {
+			answered = answered || t.err == nil
+		}
+		for _, t := range todo {
+			if t.script == luaFetch && answered && t.err != nil {
+				continue // there is something to do elsewhere meanwhile
+			}
 			if transient(t.err) || t.err != nil && !t.script.writes && !definite(t.err) && ctx.Err() == nil {
 				again = append(again, t)
 			}
@@ -132,6 +140,20 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 		}
 	}
 	return first
+}
+
+// look makes the client of a cluster look anew who serves what, where it seems to have changed. (The library does so by itself every ten seconds.)
+func (s *Store) look(ctx context.Context, trips []*trip) {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return
+	}
+	for _, t := range trips {
+		if t.err != nil && (transient(t.err) || !definite(t.err)) && !redis.HasErrorPrefix(t.err, "TRYAGAIN") {
+			cluster.ReloadState(ctx)
+			return
+		}
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -17,7 +18,19 @@ import (
 	"github.com/onceq/onceq/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redis.SetLogger(silent{})
+	if os.Getenv(helperEnv) != "" {
+		helper(os.Args[1])
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// silent keeps the client library from telling of servers that the tests kill.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
