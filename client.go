@@ -43,6 +43,9 @@ type Client struct {
 // InFlighter is a Store that says how many group commits it likes to have under way at once; one, unless it says.
 type InFlighter interface{ InFlight() int }
 
+// Joiner is a Store that says how many calls must wait for a group commit to set out beside those under way; 64, unless it says.
+type Joiner interface{ Join() int }
+
 // Hurrier is a Store where an enqueue may have to wait for somebody else's open transaction.
 type Hurrier interface {
 	// EnqueueAtOnce is Store.Enqueue for rows of callers who do not know each other: where one of them would have to wait it fails
@@ -73,12 +76,15 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if c.watch, err = newDuplicates(c.config); err != nil {
 		return nil, err
 	}
-	inFlight := 1
+	inFlight, join := 1, 64
 	if s, ok := store.(InFlighter); ok {
 		inFlight = s.InFlight()
 	}
+	if s, ok := store.(Joiner); ok {
+		join = s.Join()
+	}
 	c.batch = batch.New(batch.Config[NewRow]{
-		InFlight: inFlight, Join: 64, Calls: 1000, Weight: 4 << 20, Weigh: func(r NewRow) int { return len(r.Args) },
+		InFlight: inFlight, Join: join, Calls: 1000, Weight: 4 << 20, Weigh: func(r NewRow) int { return len(r.Args) },
 	}, c.send)
 	return c, nil
 }

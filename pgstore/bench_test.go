@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,7 @@ var unique = onceq.Unique{Fields: []string{"repo"}}
 func benchClient(b *testing.B) (*onceq.Client, *pgstore.Store, *meter) {
 	m := &meter{server: pgtest.Start(b)}
 	d := newDatabase(b, m.server.URL())
-	s := d.open(b)
+	s := d.open(b, func(c *pgstore.Config) { c.NoListen = os.Getenv("NOLISTEN") != "" })
 	c, err := onceq.NewClient(s, nil)
 	if err != nil {
 		b.Fatal(err)

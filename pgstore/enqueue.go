@@ -82,9 +82,8 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 	err := s.retry(ctx, false, func() error {
 		answered = answered[:0]
 		err := s.query(ctx, s.sql.insert, func(r *record) {
-			if i, at := b.answer(r); i < 0 {
-				now = at
-			} else {
+			var i int
+			if i, now = b.answer(r); i >= 0 {
 				answered = append(answered, i)
 			}
 		}, append(append([]any{strconv.Itoa(patience)}, a.all()...), b.byKey())...)

@@ -83,6 +83,8 @@ func expand(text, namespace string) string {
 			return nulls(conflictColumns)
 		case "conflict_nulls_from_state":
 			return nulls(conflictColumns[2:])
+		case "answer_nulls":
+			return strings.Repeat("null, ", 1+len(conflictColumns)) + "null"
 		case "hot":
 			// Plans are made once, for any number of rows, while the tables may still be empty: what would scan a table is out of the question.
 			return "set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off"

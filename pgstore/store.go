@@ -143,8 +143,12 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 	return s
 }
 
-// InFlight is how many group commits are worth having under way at once.
+// InFlight is how many group commits are worth having under way at once: while the server writes one to its disk it works on the other.
+// More make smaller batches, which cost more than they gain.
 func (s *Store) InFlight() int { return 2 }
+
+// Join is how many calls make a second group commit worth while.
+func (s *Store) Join() int { return 16 }
 
 // Close waits for the calls that are under way and ends all wake-ups; a pool that was handed to New stays open. Calls afterwards answer
 // onceq.ErrClosed, and so does a second Close.
@@ -376,5 +380,6 @@ var _ interface {
 	onceq.Store
 	onceq.Waker
 	onceq.InFlighter
+	onceq.Joiner
 	onceq.Hurrier
 } = (*Store)(nil)

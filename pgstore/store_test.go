@@ -20,6 +20,7 @@ import (
 
 func TestStore(t *testing.T) {
 	suite = t
+	t.Cleanup(func() { spare.all = nil })
 	storetest.Run(t, open)
 }
 
