@@ -90,7 +90,6 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 			if j.ID < frontier {
 				break
 			}
-			after = j.ID
 			if !matches(&r.Filter, j) {
 				continue
 			}

@@ -13,7 +13,6 @@ type partition struct {
 	keys []string // jobs, keys, ix, meta
 }
 
-func (p *partition) jobs() string { return p.keys[0] }
 func (p *partition) hash() string { return p.keys[1] }
 func (p *partition) meta() string { return p.keys[3] }
 
