@@ -30,8 +30,8 @@ import (
 //	         2 + n   text of the key, with a key (see told); 3 + n meta, 2 + n tags (with a byte of length each), the args
 //	profile  kind and queue (with a byte of length each), encoding (1), max attempts (3), timeout (6), retention (6), until (1),
 //	         window (6), TTL (6; 0 = none), from enqueue (1)
-//	key row  0, holder: held by an event's coming only, on the terms and since the enqueue of its holder
-//	         1 or 2 (the holder's row is gone), pending event (1), frees at (6), since (6), holder and next (with a byte of length each);
+//	key row  holder: held until an event only, on the terms and since the enqueue of its holder
+//	         0, and 1 or 2 (the holder's row is gone), pending event (1), frees at (6), since (6), holder and next (with a byte of length each);
 //	         gone: kind and queue (with a byte of length each), state (1), digest (16), text
 //	errors   for each, with 4 bytes of length: attempt (3), run (5), at (6), error and stack (with 4 bytes of length each)
 //
@@ -484,8 +484,8 @@ func (j *job) readBody(r *reader) {
 }
 
 // appendRest adds what follows the instants in the row of a new job.
-func appendRest(b []byte, r *onceq.NewRow, ref uint32) []byte {
-	b = binary.BigEndian.AppendUint32(b, ref)
+func appendRest(b []byte, r *onceq.NewRow, ref string) []byte {
+	b = append(b, ref...)
 	b = append(b, nonce(r.Nonce)...)
 	if r.Claim != nil {
 		b = append(append(b, r.Claim.Key[:]...), r.Claim.Digest[:]...)
@@ -545,10 +545,12 @@ func mix(x uint64) uint64 {
 func heldKey(key onceq.Key, row string, holder *job) (*onceq.HeldKey, error) {
 	r := reader{s: row}
 	h := &onceq.HeldKey{Key: key}
-	form := r.num(1)
-	if form == 0 {
-		h.Holder = unpackID(r.s)
+	form := int64(0)
+	if row == "" || row[0] != 0 {
+		h.Holder = unpackID(row)
 	} else {
+		r.num(1)
+		form = r.num(1)
 		pending := onceq.Until(r.num(1))
 		h.FreesAt, h.Since = instant(r.instant()), instant(r.instant())
 		h.Holder, h.Waiter = unpackID(r.name()), unpackID(r.name())

@@ -14,15 +14,20 @@ import (
 // Modes of a row, see enqueue.lua.
 const (
 	modeMeek     = 0 // due now, held until an event, and it writes to nobody
-	modePlain    = 1 // the same, but it may write to whom it meets
-	modeGeneral  = 2
-	modeFollower = 3
+	modeWrites   = 1 // it may write to whom it meets
+	modeHard     = 2 // it has to do with other rows of its share
+	modeFollower = 3 // it repeats the key of another
+	modeClocks   = 4 // added to the first two: it has a delay, or clocks on its key
 )
+
+// planSize is what enqueue.lua needs to know of a row, in bytes.
+const planSize = 41
 
 // share is what one script call takes of a batch.
 type share struct {
 	trip
-	rows []int // their places in the batch
+	rows   []int // their places in the batch
+	leader []int // of followers
 }
 
 // Enqueue accepts rows, in shares of at most 200 of one partition. Each share is atomic. Where some were done and some were not, the results have
@@ -47,14 +52,14 @@ func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 		}
 	}
 	results := make([]onceq.EnqueueResult, len(rows))
-	first, again := s.enqueueShares(ctx, rows, shares, results)
+	again, first := s.enqueueShares(ctx, rows, shares, results)
 	if len(again) > 0 { // followers whose ID, or whose leader's, was taken: they are judged by themselves
 		shares = shares[:0]
 		for _, i := range again {
 			p, _ := s.where(&rows[i])
 			shares = append(shares, s.share(p, rows, []int{i}, true))
 		}
-		err, _ := s.enqueueShares(ctx, rows, shares, results)
+		_, err := s.enqueueShares(ctx, rows, shares, results)
 		first = errors.Join(first, err)
 	}
 	if first == nil {
@@ -130,67 +135,93 @@ func plain(r *onceq.NewRow) bool {
 // share makes the arguments of a script call. alone says that no row follows another.
 func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *share {
 	sh := &share{trip: trip{script: luaEnqueue, part: part}, rows: places}
-	mode := make([]byte, len(places))
-	leader := make([]int, len(places))
+	n := len(places)
+	mode, leader := make([]byte, n), make([]int, n)
 	modes(rows, places, mode, leader, alone)
 
-	queues, queueNo := []any(nil), map[string]byte{}
-	contents, profileNo := []any(nil), map[string]byte{}
-	size := 0
+	size := n * planSize
 	for _, i := range places {
 		r := &rows[i]
-		size += 150 + len(r.Args) + len(r.Meta) + len(r.ID)
+		size += 120 + len(r.Args) + len(r.Meta)
 		if r.Claim != nil {
 			size += len(r.Claim.Text)
 		}
 	}
-	buf := make([]byte, 0, size) // all the arguments, one after another
-	args := make([]any, 4, 4+4*len(places)+8)
+	buf := make([]byte, n*planSize, size) // the plans, and behind them what is kept of the rows
+	plans := buf[: 0 : n*planSize]
+	var queues, names, contents []any
+	queueNo, profileNo := "", -1 // of the row before
 	content := make([]byte, 0, 128)
+	keyed := false
+	columns := make([]any, 3*n)
 	for k, i := range places {
 		r := &rows[i]
+		columns[k], columns[n+k], columns[2*n+k] = packID(r.ID), "", ""
 		if mode[k] == modeFollower {
-			at := len(buf)
-			buf = append(buf, 0, 0, modeFollower, 0, 0, byte((leader[k]+1)>>8), byte(leader[k]+1))
-			args = append(args, packID(r.ID), "", buf[at:len(buf):len(buf)], "")
+			plans = append(plans, 0, 0, modeFollower, 1, 1, byte((leader[k]+1)>>8), byte(leader[k]+1))
+			plans = plans[:(k+1)*planSize]
 			continue
 		}
-		q, ok := queueNo[r.Queue]
-		if !ok {
-			q = byte(len(queues) + 1)
-			queueNo[r.Queue], queues = q, append(queues, r.Queue)
-		}
+		q := place(&queues, "q", r.Queue, queueNo)
+		queueNo = r.Queue
 		content = appendProfile(content[:0], r)
-		p, ok := profileNo[string(content)]
-		if !ok {
-			p = byte(len(contents)/2 + 1)
-			name := string(content)
-			profileNo[name], contents = p, append(contents, string(binary.BigEndian.AppendUint32(nil, refOf(content))), name)
+		if profileNo < 0 || contents[profileNo] != any(string(content)) {
+			profileNo = slices.Index(contents, any(string(content)))
+			if profileNo < 0 {
+				profileNo = len(contents)
+				contents = append(contents, string(content))
+				names = append(names, "P"+string(binary.BigEndian.AppendUint32(nil, refOf(content))))
+			}
 		}
-		var key any = ""
 		a := byte(stScheduled)
 		if r.Claim != nil {
-			key = r.Claim.Key[:]
 			a |= headKey
 		}
-		at := len(buf)
-		buf = append(buf, a, byte(r.Priority)|headNow, mode[k], q, p, 0, 0)
+		plans = append(plans, a, byte(r.Priority)|headNow, mode[k], byte(q), byte(profileNo+1), 0, 0)
 		if r.RunAt.IsZero() {
-			buf = putMilli(append(buf, 0), r.Delay)
+			plans = putMilli(append(plans, 0), r.Delay)
 		} else {
-			buf = put48(append(buf, 1), min(max(r.RunAt.UnixMilli(), 0), never-1))
+			plans = put48(append(plans, 1), min(max(r.RunAt.UnixMilli(), 0), never-1))
 		}
 		re := &r.Reactions
-		buf = append(buf, byte(re.Scheduled), byte(re.Available), byte(re.Retryable), byte(re.Running), byte(re.Ended), byte(r.Write))
-		buf = putMilli(buf, r.MaxWait)
+		plans = append(plans, byte(re.Scheduled), byte(re.Available), byte(re.Retryable), byte(re.Running), byte(re.Ended), byte(r.Write))
+		plans = append(putMilli(plans, r.MaxWait), 0)
+		var h onceq.Hold
+		if r.Claim != nil {
+			h, keyed, columns[n+k] = r.Claim.Hold, true, r.Claim.Key[:]
+		}
+		fromEnqueue := byte(0)
+		if h.FromEnqueue {
+			fromEnqueue = 1
+		}
+		plans = putMilli(putMilli(append(plans, byte(h.Until), fromEnqueue), h.Window), h.TTL)
 		rest := len(buf)
-		buf = appendRest(buf, r, binary.BigEndian.Uint32([]byte(contents[2*p-2].(string))))
-		args = append(args, packID(r.ID), key, buf[at:rest:rest], buf[rest:len(buf):len(buf)])
+		buf = appendRest(buf, r, names[profileNo].(string)[1:])
+		columns[2*n+k] = buf[rest:len(buf):len(buf)]
 	}
-	args[0], args[1], args[2], args[3] = len(queues), len(contents)/2, len(places), byID(rows, places)
-	sh.args = make([]any, 0, len(args)+len(queues)+len(contents))
-	sh.args = append(append(append(append(sh.args, args[:4]...), queues...), contents...), args[4:]...)
+	sh.args = make([]any, 0, 6+len(queues)+2*len(names)+3*n)
+	sh.args = append(sh.args, len(queues), len(names), n, byID(rows, places), flag(keyed), plans)
+	sh.args = append(append(append(append(sh.args, queues...), names...), contents...), columns...)
+	sh.leader = leader
 	return sh
+}
+
+// place finds a name in a list, or adds it; before is the name that was last. It returns the number, from 1.
+func place(list *[]any, prefix, name, before string) int {
+	if n := len(*list); n > 0 && name == before {
+		for i := n - 1; i >= 0; i-- {
+			if v := (*list)[i].(string); v[len(prefix):] == name {
+				return i + 1
+			}
+		}
+	}
+	for i, v := range *list {
+		if v.(string)[len(prefix):] == name {
+			return i + 1
+		}
+	}
+	*list = append(*list, prefix+name)
+	return len(*list)
 }
 
 // byID is the places of the rows (from 1, 2 bytes each) in the order of their IDs; "" where that is their own.
@@ -210,16 +241,21 @@ func byID(rows []onceq.NewRow, places []int) string {
 	return string(text)
 }
 
+// leads reports whether a row, once it is inserted, holds its key for a while, and writes to nobody if it is not.
+func leads(r *onceq.NewRow, mode byte) bool {
+	return (mode == modeMeek || mode == modeMeek+modeClocks) && r.Claim.Hold.Until != onceq.UntilDue
+}
+
 // modes says for each row of a share how simple it is. Rows that share an ID, and rows that share a key with one that writes, are judged
 // one after another; the others that share a key follow the first of them.
 func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) {
 	for k, i := range places {
 		r := &rows[i]
-		switch {
-		case !plain(r):
-			mode[k] = modeGeneral
-		case r.Reactions.Writes():
-			mode[k] = modePlain
+		if r.Reactions.Writes() {
+			mode[k] = modeWrites
+		}
+		if !plain(r) {
+			mode[k] += modeClocks
 		}
 	}
 	if len(places) == 1 {
@@ -230,7 +266,7 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 	var hard map[onceq.Key]bool
 	harden := func(k int) {
 		r := &rows[places[k]]
-		mode[k] = modeGeneral
+		mode[k] = modeHard
 		if r.Claim != nil {
 			if hard == nil {
 				hard = map[onceq.Key]bool{}
@@ -253,7 +289,7 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 		switch {
 		case !ok:
 			byKey[r.Claim.Key] = k
-		case mode[first] == modeMeek && !r.Reactions.Writes() && !alone:
+		case leads(&rows[places[first]], mode[first]) && !r.Reactions.Writes() && !alone:
 			mode[k], leader[k] = modeFollower, first
 		default:
 			harden(k)
@@ -265,13 +301,13 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 	}
 	for k, i := range places {
 		if c := rows[i].Claim; c != nil && hard[c.Key] {
-			mode[k] = modeGeneral
+			mode[k] = modeHard
 		}
 	}
 }
 
-// enqueueShares sends shares and fills in their results. It returns the first error, and the followers that have to go by themselves.
-func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares []*share, results []onceq.EnqueueResult) (first error, again []int) {
+// enqueueShares sends shares and fills in their results. It returns the followers that have to go by themselves, and the first error.
+func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares []*share, results []onceq.EnqueueResult) (again []int, first error) {
 	trips := make([]*trip, len(shares))
 	for i := range shares {
 		trips[i] = &shares[i].trip
@@ -281,44 +317,40 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 		if sh.err != nil {
 			continue
 		}
+		status, details := text(sh.reply[0]), sh.reply[1:]
+		if status != "" && len(status) != len(sh.rows) {
+			first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer cannot be read (%w)", onceq.ErrUncertain))
+			continue
+		}
 		for k, i := range sh.rows {
-			follower, err := s.enqueued(ctx, rows, sh, k, results)
-			if err != nil {
-				first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err, onceq.ErrUncertain))
+			became := byte('i')
+			if status != "" {
+				became = status[k]
 			}
-			if follower {
+			switch became {
+			case 'i':
+				results[i] = inserted(&rows[i], sh.now)
+				s.wakes.notify(rows[i].Queue)
+			case 'f':
+				results[i] = followed(&rows[i], results[sh.rows[sh.leader[k]]])
+			case 'x':
 				again = append(again, i)
+			default:
+				if len(details) == 0 {
+					first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer is too short (%w)", onceq.ErrUncertain))
+					break
+				}
+				if err := s.met(ctx, &rows[i], sh, list(details[0]), &results[i]); err != nil {
+					first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err, onceq.ErrUncertain))
+				}
+				details = details[1:]
 			}
 		}
 	}
-	return first, again
+	return again, first
 }
 
 var outcomes = [...]onceq.Outcome{onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded}
-
-// enqueued reads the answer for the k-th row of a share. again says that it has to be sent by itself.
-func (s *Store) enqueued(ctx context.Context, rows []onceq.NewRow, sh *share, k int, results []onceq.EnqueueResult) (again bool, err error) {
-	r, result := &rows[sh.rows[k]], &results[sh.rows[k]]
-	if k >= len(sh.reply) {
-		return false, errors.New("the answer is too short")
-	}
-	switch v := sh.reply[k].(type) {
-	case int64:
-		switch v {
-		case 1:
-			*result = inserted(r, sh.now)
-			return false, nil
-		case 5:
-			leader := binary.BigEndian.Uint16(sh.args[len(sh.args)-4*(len(sh.rows)-k)+2].([]byte)[5:]) - 1
-			*result = followed(r, results[sh.rows[leader]])
-			return false, nil
-		}
-		return true, nil
-	case []any:
-		return false, s.met(ctx, r, sh, v, result)
-	}
-	return false, fmt.Errorf("the answer is %T", sh.reply[k])
-}
 
 // inserted is the answer for a new job: all of it is known here but the clock.
 func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
@@ -367,6 +399,9 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 	} else {
 		c = onceq.Conflict{By: "key", Key: r.Claim.Key, Text: job.KeyText, Holder: job.ID, State: job.State, Since: job.EnqueuedAt,
 			FreesAt: instant(leader.FreesAt), FreesWhen: job.Hold.Until.String()}
+		if job.Hold.Until == onceq.UntilWindowEnds {
+			c.FreesWhen = ""
+		}
 	}
 	c.ArgsDiffer = job.Digest != r.Claim.Digest
 	result.Conflict = &c
@@ -377,6 +412,9 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, result *onceq.EnqueueResult) error {
 	now := sh.now
 	read := func(id string, v any) (*job, error) { return s.readTriple(ctx, sh.part, id, v, now) }
+	if len(v) == 0 {
+		return errors.New("there is no answer")
+	}
 	switch code := number(v[0]); {
 	case code == 2 && len(v) == 5: // its own echo
 		j, err := read(r.ID, v[2])
@@ -468,11 +506,11 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 
 // holds reads who holds a key by its row, and when a clock frees it.
 func holds(row string) (id string, frees int64) {
-	if row != "" && row[0] == 0 {
-		return unpackID(row[1:]), onceq.Never
+	if row == "" || row[0] != 0 {
+		return unpackID(row), onceq.Never
 	}
 	r := reader{s: row}
-	r.num(2)
+	r.num(3)
 	frees = r.instant()
 	r.num(6)
 	return unpackID(r.name()), frees

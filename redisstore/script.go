@@ -27,14 +27,23 @@ type script struct {
 	writes            bool
 }
 
+// bookkeeping is what pages.lua needs of lib.lua.
+const bookkeeping = `local call, sub, byte, floor, unpk, jobs, ix = redis.call, string.sub, string.byte, math.floor, struct.unpack, KEYS[1], KEYS[3]
+`
+
 func load(name string, writes bool) *script {
-	var source string
-	for _, file := range []string{"lib", name} {
-		b, err := luaFiles.ReadFile("lua/" + file + ".lua")
+	read := func(name string) string {
+		b, err := luaFiles.ReadFile("lua/" + name + ".lua")
 		if err != nil {
 			panic(err) // it is embedded
 		}
-		source += string(b)
+		return string(b)
+	}
+	library := read("lib") + read("pages") + read("model")
+	source := library + read(name)
+	if name == "enqueue" { // the library comes to be only for rows that are not plain
+		source = "local function judge(rows)\n" + library + read("judge") + "end\n" +
+			"local function book(comes, is, set, add)\n" + bookkeeping + read("pages") + "open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + read(name)
 	}
 	sum := sha1.Sum([]byte(source))
 	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:]), writes: writes}

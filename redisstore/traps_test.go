@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -833,4 +834,61 @@ func TestClosedIsClosed(t *testing.T) {
 	if err := own.Ping(t.Context()).Err(); err != nil {
 		t.Errorf("the caller's client was closed: %v", err)
 	}
+}
+
+// TestIDsOutOfOrderAreListedInOrder: batches of several clients with clocks of their own, and IDs that go again.
+func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
+	t.Parallel()
+	s := fresh(t, Config{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := map[string]bool{}
+	for range 120 {
+		base, n := rng.IntN(2000), 1+rng.IntN(60)
+		if rng.IntN(4) == 0 {
+			base = 0
+		}
+		var rows []onceq.NewRow
+		for range n {
+			id := fmt.Sprintf("01M%023d", base+rng.IntN(1+rng.IntN(300)))
+			if rng.IntN(30) == 0 {
+				id = fmt.Sprint("own ", rng.IntN(1000))
+			}
+			rows = append(rows, onceq.NewRow{ID: id, Kind: "k", Queue: "q", MaxAttempts: 1})
+			want[id] = true
+		}
+		if _, err := s.Enqueue(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+		if rng.IntN(3) == 0 {
+			var ids []string
+			for id := range want {
+				if len(ids) < 40 {
+					ids = append(ids, id)
+				}
+			}
+			if _, err := s.Change(t.Context(), onceq.Change{Op: onceq.OpDelete, IDs: ids}); err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range ids {
+				delete(want, id)
+			}
+		}
+	}
+	var got []string
+	for after := ""; ; {
+		page, err := s.List(t.Context(), onceq.ListRequest{After: after, Limit: 37})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range page.Jobs {
+			got = append(got, j.ID)
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	if len(got) != len(want) || !slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(b, a) }) {
+		t.Errorf("%d are listed of %d, in order: %v", len(got), len(want), slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(b, a) }))
+	}
+	sound(t, s)
 }

@@ -10,7 +10,7 @@ local function wrong(...) lines[#lines + 1] = table.concat({...}) end
 local function hex(s) return (s:gsub('[^%w%p]', function(c) return ('\\%02x'):format(byte(c)) end)) end
 
 local function has(member) return call('ZSCORE', ix, member) ~= false end
-local open = call('HGET', meta, 'I') or BOTTOM
+local open = call('HGET', jobs, BOOK) or BOTTOM
 local function listed(id)
   if not packed(id) then return has('j' .. id) end
   local page
@@ -18,7 +18,7 @@ local function listed(id)
     page = sub(open, SIZE + 1)
   else
     local member = call('ZREVRANGEBYLEX', ix, '[i' .. id, '[i', 'LIMIT', 0, 1)[1]
-    page = member and call('HGET', meta, 'I' .. sub(member, 2)) or ''
+    page = member and call('HGET', jobs, BOOK .. sub(member, 2)) or ''
   end
   for at = 1, #page, SIZE do
     if sub(page, at, at + SIZE - 1) == id then return true end
@@ -35,6 +35,8 @@ if what == 'jobs' then
     local id = got[2][i]
     if byte(id) ~= 0 then
       ids[#ids + 1] = id
+    elseif sub(id, 1, 3) == BOOK then
+      if id ~= BOOK and not has('i' .. sub(id, 4)) then wrong('page ', hex(id), ' is not listed') end
     elseif id ~= '\0' and call('HEXISTS', jobs, (id:gsub('^%z+', ''))) == 0 then
       wrong('field ', hex(id), ' has no job')
     end
@@ -77,7 +79,7 @@ else
     elseif kind == 'r' then id = sub(member, 9 + byte(member, 2))
     elseif kind == 'j' then list = sub(member, 2)
     elseif kind == 'i' then
-      local page = call('HGET', meta, 'I' .. sub(member, 2)) or ''
+      local page = call('HGET', jobs, BOOK .. sub(member, 2)) or ''
       if page == '' then wrong('page ', hex(member), ' is not there') end
       local last
       for at = 1, #page, SIZE do

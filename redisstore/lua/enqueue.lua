@@ -1,281 +1,195 @@
--- enqueue.lua accepts rows, as if one after another.
+-- enqueue.lua accepts rows, as if one after another. What is plain is done here: a row that meets nobody, and one that meets the holder of its
+-- key and writes nothing. The rest goes to judge.lua, behind all that was written here. Rows that have to do with each other all go there.
 --
--- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow; 7 the rows in the order of their IDs
---       (2 bytes each; '' = as they come)
---       a name for each queue; REF, content for each profile; and for each row
---       ID
---       key       or ''
---       plan      2 bytes of a head (for a row due now); mode: 0 = plain: due now, held until an event, and it writes to nobody; 1 = plain
---                 unless it meets somebody; 2 = any other; 3 = a follower: it has only an ID, and the number of the row of the same key
---                 that it repeats; queue; profile; leader; time (0 = delay, 1 = instant); milliseconds; reactions to scheduled,
---                 available, retryable, running and ended; fields; max wait
---       rest      what follows the instants in a row: REF, nonce, key, body
--- reply after the three: for each row
---       1                                       inserted
+-- KEYS and the first of ARGV: see lib.lua
+-- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow
+--       7 the rows in the order of their IDs (2 bytes each), '' = as they come
+--       8 '1' = some have a key
+--       9 plans: for each row, in 41 bytes
+--         2 bytes of a head (for a row due now); mode: 0 = plain: due now, held until an event, and it writes to nobody; 1 = the same but that it
+--         may write to whom it meets; 2 = not plain; 3 = a follower: it has only an ID, and the number of the row of the same key that it
+--         repeats; 4 and 5 = 0 and 1 with a delay or clocks; queue; profile; leader (2 bytes); time (0 = delay, 1 = instant); milliseconds (6);
+--         reactions to scheduled, available, retryable, running and ended; fields; max wait (6); -, until; from enqueue; window (6); TTL (6)
+--       10 on: "q"NAME of each queue; "P"REF of each profile; the content of each profile; the ID of each row; its key, or ''; what follows the
+--       instants in it: REF, nonce, key, body
+-- reply after the three: what became of each row, a byte each ('' = all were inserted), then for each byte 'd' the details
+--       'i' inserted; 'f' as its leader; 'x' its ID is taken, or its leader's: send it again as a row of its own
 --       {2, outcome, job, key row, displaced}   an echo of its own
 --       {3, job}                                the ID is taken
 --       {4, outcome, key row, holder, job}      the key is held: job is {ID, row, head, errors}, or false where it is the holder as it was
 --       {outcome, key row, row, head, errors}   the same, of a row that writes to nobody; outcome 10 = skipped, 11 = rejected
---       5                                       as its leader
---       6                                       its ID is taken, or its leader's: send it again as a row of its own
 --       a job is {row, head, errors}, or false
-local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local MEEK, PLAIN, FOLLOWER = 0, 1, 3
-local at = 7
+local call, sub, byte, char, pack, unpk = redis.call, string.sub, string.byte, string.char, struct.pack, struct.unpack
+local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local nq, np, n, plans = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[9]
+local base = 9 + nq + 2 * np
+local NEVER, PAGE, SIZE = 281474976710655, 32, 19
+local HARD, FOLLOWER = 2, 3
 
-local fields = {}
-for i = 1, nq do fields[i] = 'q' .. ARGV[at + i] end
-at = at + nq
-for i = 1, np do fields[nq + i] = 'P' .. ARGV[at + 2 * i - 1] end
-fields[nq + np + 1], fields[nq + np + 2] = 'PN', 'I'
-local got = start(fields)
-if not got then return {ARGV[1], false} end
-local queue, ref, putprofiles = {}, {}, {}
-for i = 1, nq do
-  queue[i] = ARGV[7 + i]
-  qread(queue[i], got[i])
+local got = call('HMGET', meta, 'v', 'clock', unpack(ARGV, 10, 9 + nq + np))
+if got[1] ~= '1' then return {ARGV[1], false} end
+local now = tonumber(got[2])
+if not now then
+  local t = call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
-local count = tonumber(got[nq + np + 1]) or 0
-open = got[nq + np + 2] or BOTTOM
-for i = 1, np do
-  local name, content, there = ARGV[at + 2 * i - 1], ARGV[at + 2 * i], got[nq + i]
-  if there == content then
-    ref[i] = name
-  elseif not there and count < 1000 then
-    ref[i] = name
-    count = count + 1
-    local k = #putprofiles
-    putprofiles[k + 1], putprofiles[k + 2] = 'P' .. name, content
-    if n > 0 then
-      local p = {}
-      p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq = unpk('>Bc0Bc0BI3I6I6BI6I6B', content)
-      profof[name] = p -- it is not in meta yet
-    end
-  else
-    ref[i] = content -- told with each row
-  end
-end
-at = at + 2 * np
+local now6 = pack('>I6', now)
+local known = call('HMGET', jobs, '\0\0\0', unpack(ARGV, base + 1, base + n))
+local taken = ARGV[8] == '1' and call('HMGET', keys, unpack(ARGV, base + n + 1, base + 2 * n)) or {}
 
--- What is there under these IDs and keys.
-local ids, names, row = {}, {}, {}
+local hard, status, detail, holders, met, comes, new, loud = {}, {}, {}, {}, {}, {}, {}, {}
+local setjobs, setkeys, add = {}, {}, {}
+local nj, nk, na, nc = 0, 0, 0, 0
+local front, lane = {}, {} -- of rows, of members: what they have in common
+local plain = true
 for i = 1, n do
-  local a = at + 4 * i - 3
-  ids[i] = ARGV[a]
-  if ARGV[a + 1] ~= '' then
-    names[#names + 1] = ARGV[a + 1]
-    row[i] = #names
-  end
-end
-local known, taken = hmget(jobs, ids), hmget(keys, names)
-
-local reply, slow, holders, met = {ARGV[1], now6, wokenlist}, {}, {}, {}
-local setjobs, setkeys, add, comes = {}, {}, {}, {}
-local nj, nk, na, nh, nc = 0, 0, 0, 0, 0
-local prefix, lanes, new = {}, {}, {}
-for i = 1, n do
-  local a = at + 4 * i - 3
-  local id, key, plan = ids[i], ARGV[a + 1], ARGV[a + 2]
-  local mode, q = byte(plan, 3, 4)
-  local held = row[i] and taken[row[i]]
+  local o = 41 * (i - 1)
+  local a, b, mode, q, p = byte(plans, o + 1, o + 5)
+  local id, held = ARGV[base + i], taken[i]
+  local queue = got[2 + q]
+  local became = 'd'
   if mode == FOLLOWER then
-    reply[3 + i] = (known[i] or known[unpk('>I2', plan, 6)]) and 6 or 5
-  elseif known[i] then
-    slow[#slow + 1] = i
-  elseif mode == MEEK and held then
-    -- A holder with clocks that have run out, and one that is gone or has somebody behind, the model judges.
-    local form, holder = byte(held), nil
-    if form == 0 then
-      holder = sub(held, 2)
-    elseif form == 1 and now < unpk('>I6', held, 3) then
-      holder = unpk('>Bc0', held, 15)
-      if byte(held, 16 + #holder) ~= 0 then holder = nil end
+    became = (known[1 + i] or known[1 + unpk('>I2', plans, o + 6)]) and 'x' or 'f'
+    plain = false
+  elseif known[1 + i] or mode == HARD then
+    hard[#hard + 1] = i
+  elseif held then
+    local holder
+    if byte(held) ~= 0 then
+      holder = held
+    elseif byte(held, 2) == 1 and now < unpk('>I6', held, 4) then
+      holder = unpk('>Bc0', held, 16)
+      if byte(held, 17 + #holder) ~= 0 then holder = nil end -- somebody stands behind it
     end
-    if holder then
-      holders[nh + 1], holders[nh + 2] = holder, '\0' .. holder
-      nh = nh + 2
+    if holder and mode % 4 == 0 then
+      local h = #holders
+      holders[h + 1], holders[h + 2] = holder, '\0' .. holder
       met[#met + 1] = i
-      reply[3 + i] = {10 + byte(plan, 15), held}
+      detail[i] = {10 + byte(plans, o + 15), held}
     else
-      slow[#slow + 1] = i
+      hard[#hard + 1] = i
     end
-  elseif mode <= PLAIN and not held and #ref[byte(plan, 5)] == 4 then
-    setjobs[nj + 1], setjobs[nj + 2] = id, sub(plan, 1, 2) .. now6 .. ARGV[a + 3]
+  elseif queue and got[2 + nq + p] == ARGV[9 + nq + np + p] then
+    became = 'i'
+    local head = front[a * 256 + b]
+    if not head then
+      head = char(a, b) .. now6
+      front[a * 256 + b] = head
+    end
+    local key, row, members = ARGV[base + n + i], id, lane[q * 256 + b]
+    if not members then
+      members = 'w' .. sub(queue, 1, 3) .. char(b % 16) .. now6
+      lane[q * 256 + b] = members
+      if byte(queue, 5) == 1 then loud[q] = true end
+    end
+    if mode >= 4 then
+      local kind, ms = unpk('>BI6', plans, o + 8)
+      local runat = now + ms
+      if kind == 1 then runat = ms > now and ms or now end
+      if runat > now then
+        local run6 = pack('>I6', runat)
+        head = char(a, b - 32) .. now6 .. run6
+        members = 'w' .. sub(queue, 1, 3) .. char(b % 16) .. run6
+      end
+      if key ~= '' then
+        local till, fromenq, window, ttl = unpk('>BBI6I6', plans, o + 28)
+        local anchor, frees = fromenq == 1 and now or runat, NEVER
+        if till == 1 then
+          frees = anchor + window
+          if runat > frees then frees = runat end
+        elseif till == 7 then
+          frees, till = anchor + window, 0
+        end
+        if ttl > 0 and anchor + ttl < frees then frees = anchor + ttl end
+        if frees <= now then
+          key = ''
+        elseif frees < NEVER then
+          row = pack('>BBBI6I6Bc0B', 0, 1, till, frees, now, #id, id, 0)
+          add[na + 1], add[na + 2] = 0, 'x' .. pack('>I6', frees) .. key
+          na = na + 2
+        end
+      end
+    end
+    setjobs[nj + 1], setjobs[nj + 2] = id, head .. ARGV[base + 2 * n + i]
     nj = nj + 2
-    if row[i] then
-      setkeys[nk + 1], setkeys[nk + 2] = key, '\0' .. id
+    if key ~= '' then
+      setkeys[nk + 1], setkeys[nk + 2] = key, row
       nk = nk + 2
     end
-    local lane = lanes[q]
-    if not lane then
-      lane = qmade(queue[q])
-      lanes[q] = lane
-      wake(queue[q])
-    end
-    lane[1] = lane[1] + 1
-    local b = byte(plan, 2)
-    local w = prefix[256 * q + b]
-    if not w then
-      w = 'w' .. pack('>I3B', lane.no, band(b, 15)) .. now6
-      prefix[256 * q + b] = w
-    end
-    add[na + 1], add[na + 2] = 0, w .. id
+    add[na + 1], add[na + 2] = 0, members .. id
     na = na + 2
-    if packed(id) then
-      comes[nc + 1], new[i] = id, true
+    if #id == SIZE and byte(id, 4) == 0 then
       nc = nc + 1
+      comes[nc], new[i] = id, true
     else
       add[na + 1], add[na + 2] = 0, 'j' .. id
       na = na + 2
     end
-    reply[3 + i] = 1
   else
-    slow[#slow + 1] = i
+    hard[#hard + 1] = i
   end
+  status[i] = became
+  if became == 'd' then plain = false end
 end
 
 if #met > 0 then
-  local h = hmget(jobs, holders)
+  local h = call('HMGET', jobs, unpack(holders))
   for k, i in ipairs(met) do
-    local r = reply[3 + i]
-    r[3] = h[2 * k - 1]
-    if h[2 * k] then r[4], r[5] = h[2 * k], call('HGET', jobs, '\0\0' .. holders[2 * k - 1]) end
+    local d = detail[i]
+    d[3] = h[2 * k - 1]
+    if h[2 * k] then d[4], d[5] = h[2 * k], call('HGET', jobs, '\0\0' .. holders[2 * k - 1]) end
   end
 end
 
-local m
-if #slow > 0 then
-  m = model()
-  m.grows = true
-  local sids, skeys = {}, {}
-  for k, i in ipairs(slow) do
-    sids[k] = ids[i]
-    if row[i] then skeys[#skeys + 1] = ARGV[at + 4 * i - 2] end
-  end
-  m.load(sids)
-  m.loadkeys(skeys)
-  local more, morekeys = {}, {}
-  for _, i in ipairs(slow) do -- what an echo tells
-    local j = m.job(ids[i])
-    if j then
-      if j.displaced ~= '' then more[#more + 1] = j.displaced end
-      if j.key then morekeys[#morekeys + 1] = j.key end
-    end
-  end
-  m.load(more)
-  m.loadkeys(morekeys)
-
-  local function triple(j) return {m.triple(j)} end
-  local function named(j) return {j.id, m.triple(j)} end
-
-  for _, i in ipairs(slow) do
-    local a = at + 4 * i - 3
-    local id, key, plan, rest = ids[i], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
-    local mode, _, prof, _, kind, ms, onscheduled, onavailable, onretryable, onrunning, onended, fields, maxwait = unpk('>BBBI2BI6BBBBBBI6', plan, 3)
-    local answer
-    local j = m.job(id)
-    if j then
-      -- The ID exists. Its own echo has the same nonce.
-      if j.nonce == sub(rest, 5, 12) then
-        local k = j.key and m.keyrow(j.key)
-        local other = j.displaced ~= '' and m.job(j.displaced)
-        answer = {2, j.origin, triple(j), k and m.krow(k) or false, other and triple(other) or false}
-      else
-        answer = {3, triple(j)}
-      end
-    else
-      local r = {id = id, state = SCHEDULED, origin = 0, prio = band(byte(plan, 2), 15), enq = now, ref = ref[prof], prof = profile(ref[prof]),
-        nonce = sub(rest, 5, 12), attempt = 0, run = 0, anchor = 0, started = 0, finished = 0, fetch = 0,
-        worker = '', behind = '', displaced = '', superseded = '', at = 13, full = rest}
-      r.max, r.enc = r.prof.max, r.prof.enc
-      if kind == 1 then
-        r.runat = max(now, ms)
-      else
-        r.runat = now + ms
-      end
-      if key ~= '' then r.key, r.at = key, 45 end
-      local k = key ~= '' and m.keyrow(key)
-      if key == '' then
-        m.insert(r, 0, '', '')
-        answer = 1
-      elseif not m.held(k) then
-        m.insert(r, 0, '', '')
-        m.take(r)
-        answer = 1
-      else
-        local shown, holder = m.kview(k)
-        local action = onended
-        if holder then
-          if holder.state == RUNNING then
-            action = onrunning
-          elseif holder.state > RUNNING then
-            action = onended
-          elseif due(holder) then
-            action = onavailable
-          else
-            action = holder.state == SCHEDULED and onscheduled or onretryable
-          end
-        end
-        local was = {4, 0, m.krow(shown), holder and triple(holder) or false, false}
-        if action > 1 then m.settle(k) end
-        if action == 0 then
-          was[2] = 0
-        elseif action == 1 then
-          was[2] = 1
-        elseif action == 2 then -- write
-          m.write(holder, r, fields)
-          if band(fields, 8) ~= 0 then m.moverun(holder, r.runat) end
-          was[2], was[5] = 2, named(holder)
-        elseif action == 3 then -- push back
-          m.write(holder, r, 1)
-          m.moverun(holder, max(now, min(r.runat, holder.enq + maxwait)))
-          was[2], was[5] = 2, named(holder)
-        elseif action == 4 or action == 5 then -- merge, stand
-          if k.next ~= '' then
-            local w = m.job(k.next)
-            m.renew(w, r)
-            was[2], was[5] = 2, named(w)
-          elseif holder.behind ~= '' then -- the key has passed to the waiter already
-            m.renew(holder, r)
-            was[2], was[5] = 2, named(holder)
-          elseif action == 5 then
-            m.insert(r, 1, holder.id, holder.id)
-            m.stand(k, r)
-            was[2], was[5] = 3, named(r)
-          else
-            m.write(holder, r, 1)
-            if r.runat < holder.runat and holder.state ~= RETRYABLE then m.moverun(holder, r.runat) end
-            was[2], was[5] = 2, named(holder)
-          end
-        else -- take
-          m.supersede(holder, k, r)
-          was[2], was[5] = 4, named(r)
-        end
-        answer = was
-      end
-    end
-    reply[3 + i] = answer
-  end
-end
-
+-- The new IDs go to the open page where they are above all there and find room; else pages.lua finds their places.
 if ARGV[7] ~= '' and nc > 1 then
-  comes, nc = {}, 0
+  nc = 0
   for p = 1, #ARGV[7], 2 do
     local i = unpk('>I2', ARGV[7], p)
     if new[i] then
-      comes[nc + 1] = ids[i]
       nc = nc + 1
+      comes[nc] = ARGV[base + i]
     end
   end
 end
-if not m then idpages(comes, {}, true, add, {}) end
-pieces('HSET', jobs, setjobs)
-if m then m.flush(comes) end
-pieces('HSET', keys, setkeys)
-pieces('ZADD', ix, add)
-if #putprofiles > 0 and (nj > 0 or m) then
-  putprofiles[#putprofiles + 1], putprofiles[#putprofiles + 2] = 'PN', count
-  for _, v in ipairs(putprofiles) do metaset[#metaset + 1] = v end
+if nc > 0 then
+  local open, fits = known[1] or string.rep('\0', SIZE), false
+  if #open <= (PAGE - nc) * SIZE then
+    local a1, a2, a3, a4 = unpk('>I3xI6I6I3', sub(open, -SIZE))
+    local b1, b2, b3, b4 = unpk('>I3xI6I6I3', comes[1])
+    fits = a1 < b1 or a1 == b1 and (a2 < b2 or a2 == b2 and (a3 < b3 or a3 == b3 and a4 < b4))
+  end
+  if fits then
+    setjobs[nj + 1], setjobs[nj + 2] = '\0\0\0', open .. table.concat(comes)
+  else
+    book(comes, open, setjobs, add)
+  end
 end
-qsave()
+if nj > 0 then
+  call('HSET', jobs, unpack(setjobs)) -- refused when memory is full, and then nothing was written
+  if nk > 0 then call('HSET', keys, unpack(setkeys)) end
+  call('ZADD', ix, unpack(add))
+  for q in pairs(loud) do -- somebody waits for this queue's jobs
+    call('PUBLISH', ARGV[3], ARGV[2] .. sub(ARGV[9 + q], 2))
+    call('HSET', meta, ARGV[9 + q], sub(got[2 + q], 1, 4) .. '\0' .. sub(got[2 + q], 6))
+  end
+end
+if plain then return {ARGV[1], now6, {}, ''} end
+
+local woken = {}
+if #hard > 0 then
+  local answers
+  answers, woken = judge(hard)
+  for _, i in ipairs(hard) do
+    if answers[i] == 1 then
+      status[i] = 'i'
+    else
+      detail[i] = answers[i]
+    end
+  end
+end
+local reply = {ARGV[1], now6, woken, table.concat(status)}
+for i = 1, n do
+  if detail[i] then reply[#reply + 1] = detail[i] end
+end
 return reply

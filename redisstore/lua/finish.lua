@@ -40,12 +40,12 @@ for i = 1, n do
     local p = profile(sub(s, 15, 18))
     local quick = unpk('>I6', s, 70) <= now -- the anchor
     if quick and k then
-      local form = byte(k)
-      quick = form == 0 and sub(k, 2) == id or form == 1 and byte(k, 2) ~= 0 and unpk('>Bc0', k, 15) == id and byte(k, 16 + #id) == 0
+      local short = k == id
+      quick = short or byte(k) == 0 and byte(k, 2) == 1 and byte(k, 3) ~= 0 and unpk('>Bc0', k, 16) == id and byte(k, 17 + #id) == 0
       if quick and ends(p.till, state) then
         quick = p.window == 0
       elseif quick then
-        quick = p.retention > 0 and form == 0
+        quick = p.retention > 0 and short
       end
     end
     if not quick then
@@ -58,6 +58,7 @@ for i = 1, n do
   end
 end
 
+local NEVER6 = pack('>I6', NEVER)
 local set, del, kdel, add, rem, goes = {}, {}, {}, {}, {}, {}
 local ids = {}
 for i = 1, n do
@@ -75,7 +76,7 @@ for i = 1, n do
     if key and taken[row[i]] and ends(p.till, state) then
       local k = taken[row[i]]
       kdel[#kdel + 1] = key
-      if byte(k) == 1 then rem[#rem + 1] = 'x' .. sub(k, 3, 8) .. key end
+      if k ~= id and sub(k, 4, 9) ~= NEVER6 then rem[#rem + 1] = 'x' .. sub(k, 4, 9) .. key end
     end
     local q = qmade(p.queue)
     q[3] = q[3] - 1
@@ -122,8 +123,9 @@ if #ids > 0 then
   end
 end
 
+if not m then idpages({}, goes, true, set, del, add, rem) end
 pieces('ZREM', ix, rem) -- never refused for want of memory, and then nothing else is
-if m then m.flush(nil, goes) else idpages({}, goes, true, add, rem) end
+if m then m.flush(goes) end
 pieces('HSET', jobs, set)
 pieces('HDEL', jobs, del)
 pieces('HDEL', keys, kdel)

@@ -19,12 +19,12 @@ local function take(s)
     end
   end
 end
-take(sub(call('HGET', meta, 'I') or BOTTOM, SIZE + 1))
+take(sub(call('HGET', jobs, BOOK) or BOTTOM, SIZE + 1))
 local from = below4 == '' and '(j' or '(i' .. below4
 while more == 0 do
   local some = call('ZREVRANGEBYLEX', ix, from, '[i', 'LIMIT', 0, 8)
   for _, member in ipairs(some) do
-    take(call('HGET', meta, 'I' .. sub(member, 2)) or '')
+    take(call('HGET', jobs, BOOK .. sub(member, 2)) or '')
     if more == 1 then break end
   end
   if #some < 8 then break end

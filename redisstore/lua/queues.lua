@@ -18,7 +18,8 @@ for _, member in ipairs(names) do
   local past = pack('>I6', now + 1)
   local available, oldest = 0, NEVER
   local from = '[w' .. no
-  while q[1] > 0 do
+  local waiting = call('ZLEXCOUNT', ix, from, stop)
+  while waiting > 0 do
     local first = call('ZRANGEBYLEX', ix, from, stop, 'LIMIT', 0, 1)[1]
     if not first then break end
     local prio, runat = sub(first, 5, 5), unpk('>I6', first, 6)
@@ -30,6 +31,6 @@ for _, member in ipairs(names) do
     from = '[w' .. no .. char(byte(prio) + 1)
   end
   local later = call('ZLEXCOUNT', ix, '[t' .. no .. past, '(t' .. pack('>I3', q.no + 1))
-  reply[#reply + 1] = {name, q.paused, q[1] - available - later + q[2], available, q[3], later, q[4], q[5], q[6], pack('>I6', oldest)}
+  reply[#reply + 1] = {name, q.paused, waiting - available - later + q[2], available, q[3], later, q[4], q[5], q[6], pack('>I6', oldest)}
 end
 return reply
