@@ -18,18 +18,31 @@ type hand struct {
 	testing.TB
 	*database
 	ctx    context.Context
-	store  *pgstore.Store
+	store  *pgstore.Store // hides the database's
 	client *onceq.Client
 	fetch  atomic.Int64
 }
 
+// newHand is a hand on a schema of its own, made for the test.
 func newHand(t testing.TB, url string, change ...func(*pgstore.Config)) *hand {
 	t.Helper()
 	d := newDatabase(t, url)
+	return handOf(t, d, d.open(t, change...))
+}
+
+// borrowHand is a hand on a schema that other tests have used.
+func borrowHand(t testing.TB) *hand {
+	t.Helper()
+	d := borrow(t)
+	return handOf(t, d, d.store(t))
+}
+
+func handOf(t testing.TB, d *database, s *pgstore.Store) *hand {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	h := &hand{TB: t, database: d, ctx: ctx, store: d.open(t, change...)}
-	h.client = h.clientOf(h.store)
+	h := &hand{TB: t, database: d, ctx: ctx, store: s}
+	h.client = h.clientOf(s)
 	return h
 }
 

@@ -18,13 +18,7 @@ import (
 	"github.com/onceq/onceq/storetest"
 )
 
-func TestStore(t *testing.T) {
-	suite = t
-	t.Cleanup(func() { spare.all = nil })
-	storetest.Run(t, open)
-}
-
-var suite *testing.T // that cleans up the schemas of its cases
+func TestStore(t *testing.T) { storetest.Run(t, open) }
 
 var schemas atomic.Int64
 
@@ -36,6 +30,17 @@ type database struct {
 
 func newDatabase(t testing.TB, url string) *database {
 	t.Helper()
+	d := makeDatabase(t, url)
+	t.Cleanup(func() {
+		if err := d.drop(); err != nil {
+			t.Log(err)
+		}
+	})
+	return d
+}
+
+func makeDatabase(t testing.TB, url string) *database {
+	t.Helper()
 	d := &database{url: url, schema: fmt.Sprintf("t%d_%d", time.Now().UnixNano(), schemas.Add(1))}
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -45,15 +50,15 @@ func newDatabase(t testing.TB, url string) *database {
 	if d.admin, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if _, err := d.admin.Exec(ctx, "drop schema if exists "+d.quoted()+" cascade"); err != nil {
-			t.Log(err)
-		}
-		d.admin.Close()
-	})
 	return d
+}
+
+func (d *database) drop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	defer d.admin.Close()
+	_, err := d.admin.Exec(ctx, "drop schema if exists "+d.quoted()+" cascade")
+	return err
 }
 
 func (d *database) quoted() string { return pgx.Identifier{d.schema}.Sanitize() }
@@ -105,38 +110,56 @@ func (d *database) giveClock(t testing.TB) {
 			select coalesce((select still from {ns}.test_clock), floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) $$`)
 }
 
-// spare are schemas of cases that have ended, empty again: making one takes longer than most cases.
+// spare are schemas of tests that have ended, empty again, each with connections that have made their plans: to make them takes longer
+// than most tests.
 var spare struct {
 	sync.Mutex
-	all []*database
+	all, free []*database
 }
 
 // borrow returns an empty schema with a clock that can stand still.
-func borrow(t *testing.T) *database {
+func borrow(t testing.TB) *database {
+	t.Helper()
+	url := pgtest.URL(t)
 	spare.Lock()
-	defer spare.Unlock()
 	var d *database
-	if n := len(spare.all); n > 0 {
-		d, spare.all = spare.all[n-1], spare.all[:n-1]
-	} else {
-		d = newDatabase(suite, pgtest.URL(t))
+	if n := len(spare.free); n > 0 {
+		d, spare.free = spare.free[n-1], spare.free[:n-1]
+	}
+	spare.Unlock()
+	if d == nil {
+		d = makeDatabase(t, url)
 		if err := pgstore.Migrate(context.Background(), d.admin, &pgstore.Config{Namespace: d.schema}); err != nil {
 			t.Fatal(err)
 		}
 		d.giveClock(t)
+		spare.Lock()
+		spare.all = append(spare.all, d)
+		spare.Unlock()
 	}
 	t.Cleanup(func() {
 		d.exec(t, "delete from {ns}.jobs; delete from {ns}.keys; delete from {ns}.workers; delete from {ns}.paused; update {ns}.test_clock set still = null")
 		spare.Lock()
 		defer spare.Unlock()
-		spare.all = append(spare.all, d)
+		spare.free = append(spare.free, d)
 	})
 	return d
 }
 
+// store returns a store on the connections that are there.
+func (d *database) store(t testing.TB) *pgstore.Store {
+	t.Helper()
+	s, err := pgstore.New(d.admin, &pgstore.Config{Namespace: d.schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
 func open(t *testing.T) storetest.Harness {
 	d := borrow(t)
-	s := d.open(t)
+	s := d.store(t)
 	return storetest.Harness{
 		Store:    s,
 		SetClock: func(at time.Time) { d.setClock(t, at) },

@@ -19,7 +19,7 @@ import (
 
 // Finish as one statement takes the key away from under a waiter that it does not see.
 func TestAWaiterThatComesWhileFinishWaitsIsNotStranded(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	for _, policy := range []onceq.Option{coalesce, supersede} {
 		h.enqueue(onceq.Inserted, task(1), aKey, coalesce)
 		running := h.start()
@@ -50,7 +50,7 @@ func TestAWaiterThatComesWhileFinishWaitsIsNotStranded(t *testing.T) {
 
 // The same between two statements that never wait: many times, with nobody's transaction open.
 func TestAWaiterThatComesWhileItsHolderFinishesIsNotStranded(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	for range 100 {
 		h.enqueue(onceq.Inserted, task(1), aKey, coalesce)
 		running := h.start()
@@ -82,7 +82,7 @@ func TestAWaiterThatComesWhileItsHolderFinishesIsNotStranded(t *testing.T) {
 
 // INSERT ... ON CONFLICT cannot skip a row in flight: a batch that meets one stalls, and so does who meets the batch.
 func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	tx, inTx := h.begin(pgx.TxOptions{})
 	for _, k := range []string{"busy 1", "busy 2"} {
 		r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey(k))
@@ -131,7 +131,7 @@ func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) 
 
 // A key that somebody's open transaction holds does not hold up callers who share a group commit with those who want it.
 func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	running := h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
 	started := h.start()
 	tx, inTx := h.begin(pgx.TxOptions{})
@@ -203,7 +203,7 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 
 // DO NOTHING followed by SELECT answers "neither inserted nor a holder" where the holder ends in between.
 func TestTheAnswerNeitherDoesNotExist(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	other := h.open(t) // another process
 	ctx, cancel := context.WithTimeout(h.ctx, duration(2*time.Second))
 	defer cancel()
@@ -281,7 +281,7 @@ func complete(h *hand, ctx context.Context, name string, ended *atomic.Int64) {
 
 // Key-then-job against job-then-key is a deadlock, however well the keys are sorted.
 func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
-	base := newHand(t, pgtest.URL(t))
+	base := borrowHand(t)
 	// A database of its own, for its count of deadlocks.
 	name := "deadlock_" + base.schema
 	base.exec(t, "create database "+name)

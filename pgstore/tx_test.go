@@ -13,7 +13,6 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/pgtest"
 )
 
 var (
@@ -34,7 +33,7 @@ func code(err error) string {
 func TestAnEnqueueWaitsForTheTransactionThatHasItsKeyAndThenTellsTheTruth(t *testing.T) {
 	for _, commits := range []bool{true, false} {
 		t.Run(fmt.Sprintf("commits=%v", commits), func(t *testing.T) {
-			h := newHand(t, pgtest.URL(t))
+			h := borrowHand(t)
 			tx, inTx := h.begin(pgx.TxOptions{})
 			first, err := inTx.Enqueue(h.ctx, task(1), aKey)
 			h.wants(onceq.Inserted, first, err)
@@ -77,7 +76,7 @@ func TestAnEnqueueWaitsForTheTransactionThatHasItsKeyAndThenTellsTheTruth(t *tes
 }
 
 func TestAWaitIsBoundedByItsContextAndThenNothingHasHappened(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	_, inTx := h.begin(pgx.TxOptions{})
 	r, err := inTx.Enqueue(h.ctx, task(1), aKey)
 	h.wants(onceq.Inserted, r, err)
@@ -107,7 +106,7 @@ func TestAWaitIsBoundedByItsContextAndThenNothingHasHappened(t *testing.T) {
 }
 
 func TestADuplicateLeavesTheTransactionUsable(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	holder := h.enqueue(onceq.Inserted, task(1), aKey)
 	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
 		tx, inTx := h.begin(pgx.TxOptions{IsoLevel: level})
@@ -133,7 +132,7 @@ func TestADuplicateLeavesTheTransactionUsable(t *testing.T) {
 }
 
 func TestATransactionOfDatabaseSQLIsAsGoodAsOneOfPgx(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	db, err := sql.Open("pgx", h.url)
 	h.must(err)
 	defer db.Close()
@@ -175,7 +174,7 @@ func TestATransactionOfDatabaseSQLIsAsGoodAsOneOfPgx(t *testing.T) {
 }
 
 func TestASavepointTakesItsJobsBack(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	tx, inTx := h.begin(pgx.TxOptions{})
 	r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("kept"))
 	h.wants(onceq.Inserted, r, err)
@@ -205,7 +204,7 @@ func TestAboveReadCommittedAKeyThatChangedSinceTheSnapshotIsASerializationFailur
 		for name, change := range changes {
 			for policy, opt := range map[string]onceq.Option{"skip": onceq.OnConflict(onceq.Skip), "coalesce": coalesce, "supersede": supersede} {
 				t.Run(fmt.Sprintf("%s/%s/%s", level, name, policy), func(t *testing.T) {
-					h := newHand(t, pgtest.URL(t))
+					h := borrowHand(t)
 					h.enqueue(onceq.Inserted, task(1), aKey)
 					tx, inTx := h.begin(pgx.TxOptions{IsoLevel: level})
 					_, err := tx.Exec(h.ctx, "select count(*) from "+h.quoted()+".jobs") // the snapshot
@@ -236,7 +235,7 @@ func TestAboveReadCommittedAKeyThatChangedSinceTheSnapshotIsASerializationFailur
 }
 
 func TestTwoTransactionsInOppositeOrdersFailOneOfThemDefinitely(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	_, one := h.begin(pgx.TxOptions{})
 	txTwo, two := h.begin(pgx.TxOptions{})
 	r, err := one.Enqueue(h.ctx, task(1), onceq.UniqueKey("a"))

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/pgtest"
 )
 
 // lockedBuilder collects log lines.
@@ -64,7 +63,7 @@ func woken(t *testing.T, wake <-chan string, want string) {
 }
 
 func TestOtherProcessesAreWokenWhenATransactionCommitsAndNotBefore(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	other := h.open(t)
 	wake, err := other.Wake(t.Context(), []string{"default", "mail"})
 	h.must(err)
@@ -87,7 +86,7 @@ func TestOtherProcessesAreWokenWhenATransactionCommitsAndNotBefore(t *testing.T)
 }
 
 func TestALateRunTimeAndAWaiterThatIsLetGoWakeToo(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	h.enqueue(onceq.Inserted, task(1), aKey, coalesce)
 	running := h.start()
 	h.enqueue(onceq.Coalesced, task(2), aKey, coalesce)
@@ -98,7 +97,7 @@ func TestALateRunTimeAndAWaiterThatIsLetGoWakeToo(t *testing.T) {
 }
 
 func TestAListenerReconnectsByItself(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	other := h.open(t)
 	wake, err := other.Wake(t.Context(), []string{"default"})
 	h.must(err)
@@ -113,7 +112,7 @@ func TestAListenerReconnectsByItself(t *testing.T) {
 }
 
 func TestNotificationsAreFewerThanEnqueues(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := borrowHand(t)
 	other := h.open(t)
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()

@@ -42,9 +42,12 @@ var shared struct {
 }
 
 // Main wraps the tests of a package: it ends the shared server after them.
-func Main(m *testing.M) interface{ Run() int } { return run{m} }
+func Main(m Tests) Tests { return run{m} }
 
-type run struct{ m *testing.M }
+// Tests is a *testing.M, or what wraps one.
+type Tests interface{ Run() int }
+
+type run struct{ m Tests }
 
 func (r run) Run() int {
 	code := r.m.Run()
@@ -230,6 +233,18 @@ func (s *Server) Start() error {
 	if s.process != nil {
 		return errors.New("it runs")
 	}
+	var err error
+	for range 5 { // after a kill, until the last of its processes has noticed
+		if err = s.launch(); err == nil {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	return err
+}
+
+// launch starts it. s.mu is held.
+func (s *Server) launch() error {
 	log, err := os.OpenFile(filepath.Join(s.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
