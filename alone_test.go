@@ -28,6 +28,34 @@ func (s *occupied) EnqueueAtOnce(ctx context.Context, rows []onceq.NewRow) ([]on
 	return s.Store.Enqueue(ctx, rows)
 }
 
+func (s *occupied) FinishAtOnce(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
+	select {
+	case <-s.over:
+		return s.Store.Finish(ctx, f)
+	default:
+	}
+	var open []onceq.Finish
+	results := make([]onceq.FinishResult, len(f))
+	for i := range f {
+		if f[i].ID == s.id {
+			results[i].Status = onceq.FinishBusy
+			if len(f) == 1 {
+				time.Sleep(20 * time.Millisecond)
+			}
+			continue
+		}
+		open = append(open, f[i])
+	}
+	done, err := s.Store.Finish(ctx, open)
+	for i, n := 0, 0; i < len(f) && err == nil; i++ {
+		if f[i].ID != s.id {
+			results[i] = done[n]
+			n++
+		}
+	}
+	return results, err
+}
+
 func (s *occupied) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	if rows[0].ID == s.id {
 		select {
@@ -82,6 +110,57 @@ func TestACallerThatHasToWaitKeepsNobodyElseWaiting(t *testing.T) {
 		time.Sleep(time.Until(began.Add(11 * time.Second)))
 		close(store.over)
 		late.Wait()
+	})
+}
+
+func TestAResultThatHasToWaitKeepsNoOtherWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &occupied{Store: memstore.New(nil), id: "late", over: make(chan struct{})}
+		client, err := onceq.NewClient(store.Store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		worker, err := onceq.NewWorker(store, &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 2}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		onceq.Handle(worker, func(context.Context, *onceq.Job[job]) error { return nil })
+		ctx, stop := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() {
+			if err := worker.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		state := func(id string) onceq.State {
+			j, err := client.Job(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return j.State
+		}
+		for _, id := range []string{"late", "a", "b", "c"} {
+			if _, err := client.Enqueue(ctx, job{}, onceq.ID(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Second)
+		if got := state("late"); got != onceq.Running {
+			t.Errorf("late is %s", got)
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			if got := state(id); got != onceq.Completed {
+				t.Errorf("%s is %s while another's result waits", id, got)
+			}
+		}
+		close(store.over)
+		time.Sleep(time.Second)
+		if got := state("late"); got != onceq.Completed {
+			t.Errorf("late is %s", got)
+		}
+		stop()
+		running.Wait()
 	})
 }
 

@@ -46,11 +46,14 @@ type InFlighter interface{ InFlight() int }
 // Joiner is a Store that says how many calls must wait for a group commit to set out beside those under way; 64, unless it says.
 type Joiner interface{ Join() int }
 
-// Hurrier is a Store where an enqueue may have to wait for somebody else's open transaction.
+// Hurrier is a Store where a step may have to wait for somebody else's open transaction.
 type Hurrier interface {
 	// EnqueueAtOnce is Store.Enqueue for rows of callers who do not know each other: where one of them would have to wait it fails
 	// soon, for all of them, and nothing has happened.
 	EnqueueAtOnce(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
+
+	// FinishAtOnce is Store.Finish where what would have to wait is answered FinishBusy, and the others are not kept waiting.
+	FinishAtOnce(ctx context.Context, f []Finish) ([]FinishResult, error)
 }
 
 // NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Values out of bounds in

@@ -90,11 +90,19 @@ func (s *session) finishEach(ctx context.Context, batch []*run, requests []Finis
 func (s *session) sendResults(ctx context.Context, requests []Finish) ([]FinishResult, error) {
 	call, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	answers, err := s.w.store.Finish(call, requests)
+	answers, err := finishAtOnce(call, s.w.store, requests)
 	if errors.Is(err, ErrClosed) {
 		s.fail(err)
 	}
 	return answers, err
+}
+
+// finishAtOnce waits for nobody's transaction, where the store has such.
+func finishAtOnce(ctx context.Context, store Store, requests []Finish) ([]FinishResult, error) {
+	if s, ok := store.(Hurrier); ok {
+		return s.FinishAtOnce(ctx, requests)
+	}
+	return store.Finish(ctx, requests)
 }
 
 // acknowledge takes runs whose results were taken, or do not count any more, out of hand; the others wait to be sent again.
@@ -107,11 +115,17 @@ func (s *session) acknowledge(batch []*run, answers []FinishResult, err error) {
 	s.sending -= len(batch)
 	for i, r := range batch {
 		switch {
+		case err == nil && answers[i].Status == FinishBusy && !r.lost && !s.over:
+			again = append(again, r)
 		case err == nil:
 			delete(s.inHand, Run{r.job.ID, r.job.Run})
 			a := answers[i]
 			// A job that runs cannot be deleted. Where it is gone this result was taken before: its answer was lost, here or inside
 			// the store, and the finished job is not kept (any more).
+			if a.Status == FinishBusy {
+				dropped++
+				continue
+			}
 			if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
 				refused = append(refused, r)
 				continue

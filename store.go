@@ -268,6 +268,7 @@ const (
 	FinishDone FinishStatus = iota
 	FinishLost              // another run of the job is current, or somebody else ended this one
 	FinishGone              // there is no such job (any more)
+	FinishBusy              // only from Hurrier: it has not happened yet, for somebody's open transaction has the job; send it again
 )
 
 // FinishResult is the answer to one Finish.

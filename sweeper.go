@@ -47,27 +47,32 @@ func (s *session) sweep(ctx context.Context, seen *suspects) (more bool, err err
 		return false, err
 	}
 	seen.note(swept.Expired, swept.More, time.Now())
-	if err := s.rescue(call, swept.Runs); err != nil {
+	rescued, err := s.rescue(call, swept.Runs)
+	if err != nil {
 		return false, fmt.Errorf("rescue %d runs: %w", len(swept.Runs), err)
 	}
-	return swept.More || len(swept.Runs) > 0, nil
+	return swept.More || rescued > 0, nil
 }
 
-// rescue ends runs of lost workers: a lost run is a failed attempt.
-func (s *session) rescue(ctx context.Context, jobs []*JobRow) error {
+// rescue ends runs of lost workers: a lost run is a failed attempt. n is how many are settled, by us or another.
+func (s *session) rescue(ctx context.Context, jobs []*JobRow) (n int, err error) {
 	if len(jobs) == 0 {
-		return nil
+		return 0, nil
 	}
 	requests := make([]Finish, len(jobs))
 	for i, job := range jobs {
 		requests[i] = decideSafely(job, fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker), s.w.config.Retry)
 		requests[i].Worker, requests[i].Rescue = s.name, true
 	}
-	answers, err := s.w.store.Finish(ctx, requests)
+	answers, err := finishAtOnce(ctx, s.w.store, requests)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i, a := range answers {
+		if a.Status == FinishBusy {
+			continue // the next sweep finds it again
+		}
+		n++
 		if a.Status != FinishDone {
 			continue // another sweeper was first
 		}
@@ -77,7 +82,7 @@ func (s *session) rescue(ctx context.Context, jobs []*JobRow) error {
 			s.mayHaveMore(a.Wake)
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // suspects are beats of workers whose lease is over by the store's clock, each with the time, by our own monotonic clock, at which we

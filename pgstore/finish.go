@@ -49,6 +49,15 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 
 // Finish ends runs. A job that somebody's transaction has locked is passed over, and then waited for on a trip of its own.
 func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
+	return s.finishAll(ctx, fs, true)
+}
+
+// FinishAtOnce is Finish that answers FinishBusy in place of waiting. Where nothing but such is asked for it waits a moment.
+func (s *Store) FinishAtOnce(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
+	return s.finishAll(ctx, fs, false)
+}
+
+func (s *Store) finishAll(ctx context.Context, fs []onceq.Finish, waits bool) ([]onceq.FinishResult, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, s.wrap("finish", err)
@@ -68,7 +77,7 @@ func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishRe
 			seen[fs[i].ID] = true
 			now = append(now, i)
 		}
-		if err := s.finish(ctx, fs, results, now, wake); err != nil {
+		if err := s.finish(ctx, fs, results, now, wake, waits); err != nil {
 			return nil, s.wrap(fmt.Sprintf("finish %d", len(fs)), err)
 		}
 		which = later
@@ -85,10 +94,23 @@ func indexes(n int) []int {
 	return all
 }
 
-func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool) error {
+func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool, waits bool) error {
 	busy, err := s.finishOnce(ctx, fs, results, which, wake, nil)
 	if err != nil {
 		return err
+	}
+	if len(busy) > 0 && !waits {
+		if len(busy) == len(which) { // there is nothing else to do
+			still, err := s.finishOnce(ctx, fs, results, busy[:1], wake, patience)
+			if err != nil {
+				return err
+			}
+			busy = append(still, busy[1:]...)
+		}
+		for _, one := range busy {
+			results[one].Status = onceq.FinishBusy
+		}
+		return nil
 	}
 	for _, one := range busy {
 		for n := 0; ; n++ {
@@ -128,7 +150,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 	}
 	err = s.retry(ctx, true, func() error {
 		busy = busy[:0]
-		return s.query(ctx, s.sql.finish, func(r *record) {
+		err := s.query(ctx, s.sql.finish, func(r *record) {
 			i := which[r.int()-1]
 			status, code, queue := r.int(), r.int(), r.string()
 			if queue != "" {
@@ -145,6 +167,11 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 				results[i].Wake = queue
 			}
 		}, wait, ids, runs, workers, rescues, states, delays, back, failures)
+		if wait != nil && err != nil && fateOf(err) == clash {
+			busy = append(busy[:0], which...)
+			return nil
+		}
+		return err
 	})
 	return busy, err
 }

@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -198,6 +199,45 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 	if j, err := h.client.Job(h.ctx, running.ID); err != nil || j.State != onceq.Completed {
 		t.Errorf("the job that ran meanwhile: %v %v", j, err)
 	}
+	h.sound()
+}
+
+// A result that has to wait for somebody's transaction keeps no other waiting, of the same call or of the same worker.
+func TestAResultThatHasToWaitKeepsNoOtherWaiting(t *testing.T) {
+	h := borrowHand(t)
+	h.enqueue(onceq.Inserted, task(0), aKey, coalesce)
+	locked := h.start()
+	h.enqueue(onceq.Inserted, task(1))
+	free := h.start()
+	tx, inTx := h.begin(pgx.TxOptions{})
+	r, err := inTx.Enqueue(h.ctx, task(2), aKey, coalesce)
+	h.wants(onceq.Coalesced, r, err)
+	end := func(j *onceq.JobRow) onceq.Finish {
+		return onceq.Finish{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}
+	}
+	atOnce := func(want []onceq.FinishStatus, ends ...onceq.Finish) {
+		t.Helper()
+		began := time.Now()
+		results, err := h.store.FinishAtOnce(h.ctx, ends)
+		h.must(err)
+		for i := range want {
+			if results[i].Status != want[i] {
+				t.Errorf("status %d, want %d", results[i].Status, want[i])
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	}
+	atOnce([]onceq.FinishStatus{onceq.FinishBusy, onceq.FinishDone}, end(locked), end(free))
+	atOnce([]onceq.FinishStatus{onceq.FinishBusy}, end(locked))
+	short, cancel := context.WithTimeout(h.ctx, 300*time.Millisecond)
+	defer cancel()
+	if err := h.finish(short, locked); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("finish: %v, want its deadline", err)
+	}
+	h.must(tx.Commit(h.ctx))
+	atOnce([]onceq.FinishStatus{onceq.FinishDone}, end(locked))
 	h.sound()
 }
 
