@@ -892,3 +892,62 @@ func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
 	}
 	sound(t, s)
 }
+
+// acl are the rights that a store needs, for docs: its keys, its channel, and these commands.
+const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists +hscan +zadd +zrem +zscore " +
+	"+zlexcount +zrangebylex +zrevrangebylex +time +publish +subscribe +unsubscribe +ping +info +wait"
+
+func TestTheRightsThatAreNeeded(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	rule := []any{"acl", "setuser", "jobs", "on", ">secret"}
+	for _, word := range strings.Fields(fmt.Sprintf(acl, "mine")) {
+		rule = append(rule, word)
+	}
+	server.Do(rule...)
+	s := open(t, "redis://jobs:secret@"+server.Addr, Config{Namespace: "mine", Partitions: 2})
+	c := clientOf(t, s)
+	wake, err := s.Wake(t.Context(), []string{"default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := clientOf(t, open(t, "redis://jobs:secret@"+server.Addr, Config{Namespace: "mine"}))
+	if _, err := other.Enqueue(t.Context(), task{0}, onceq.Unique{}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-wake:
+	case <-time.After(5 * time.Second):
+		t.Error("not woken")
+	}
+	if _, err := c.EnqueueMany(t.Context(), items(100, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Enqueue(t.Context(), task{5}, onceq.Unique{}, onceq.OnConflict(onceq.Supersede)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+	if err != nil || len(f.Jobs) != 10 {
+		t.Fatal(len(f.Jobs), err)
+	}
+	for i, j := range f.Jobs {
+		end := onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}
+		if i%2 == 0 {
+			end.State, end.Error = onceq.Retryable, "no luck"
+		}
+		if _, err := s.Finish(t.Context(), []onceq.Finish{end}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Sweep(t.Context(), onceq.SweepRequest{Limit: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pause(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	healthy(t, s)
+	sound(t, s)
+}
