@@ -107,7 +107,7 @@ func TestAKilledProducerLosesNothingThatWasAcknowledgedAndLeavesNoHalfBatch(t *t
 		s := newStage(t, url)
 		for range 8 {
 			procs := []*proc{s.start("batches"), s.start("batches")}
-			awaitLedger(t, s, len(readLedger(t, s.ledger))+200)
+			awaitLedger(t, s, countLedger(t, s.ledger)+200)
 			for _, p := range procs {
 				p.kill()
 			}
@@ -133,9 +133,9 @@ func TestAKilledProducerLosesNothingThatWasAcknowledgedAndLeavesNoHalfBatch(t *t
 // awaitLedger waits until the processes have written down so many facts.
 func awaitLedger(t *testing.T, s *stage, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); len(readLedger(t, s.ledger)) < n; {
+	for deadline := time.Now().Add(30 * time.Second); countLedger(t, s.ledger) < n; {
 		if time.Now().After(deadline) {
-			t.Fatalf("the processes wrote down only %d facts in 30s", len(readLedger(t, s.ledger)))
+			t.Fatalf("the processes wrote down only %d facts in 30s", countLedger(t, s.ledger))
 		}
 		time.Sleep(5 * time.Millisecond) // polling a file
 	}

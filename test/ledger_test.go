@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -45,6 +46,23 @@ func (l *ledger) note(n line) {
 	if _, err := l.file.Write(append(raw, '\n')); err != nil {
 		panic(err)
 	}
+}
+
+// countLedger counts what all processes wrote down, without reading it: they go on writing meanwhile.
+func countLedger(t *testing.T, folder string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += bytes.Count(raw, []byte("\n"))
+	}
+	return n
 }
 
 // readLedger reads what all processes wrote down.

@@ -328,6 +328,7 @@ func produceBatches(ctx context.Context, store onceq.Store, l *ledger) error {
 			items[i] = onceq.NewItem(onceq.JSON("noted", json.RawMessage(strconv.Itoa(n+i))), onceq.Unique{}, onceq.Queue("noted"))
 			lines[i] = line{What: "ack", Called: time.Now().UnixNano()}
 		}
+		time.Sleep(5 * time.Millisecond) // the rate of the load
 		for range 2 {
 			receipts, err := client.EnqueueMany(ctx, items)
 			if err := acknowledge(l, lines, receipts, err); err != nil && ctx.Err() == nil {
