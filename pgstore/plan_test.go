@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/pgtest"
 )
@@ -104,5 +106,50 @@ func TestRowsAreNarrow(t *testing.T) {
 	t.Logf("%d bytes a finished job:%s", finished, parts())
 	if waiting > 600 || finished > 480 {
 		t.Errorf("%d bytes a waiting job, want at most 600; %d a finished one, want at most 480", waiting, finished)
+	}
+}
+
+// Behind an old snapshot nothing of an index is forgotten: a fetch that begins at the start reads all that was ever fetched.
+func TestAnOldSnapshotDoesNotMakeFetchReadWhatIsGone(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	const n, slots = 4000, 100
+	for range n / 1000 {
+		var items []onceq.Item
+		for i := range 1000 {
+			items = append(items, onceq.NewItem(task(i)))
+		}
+		_, err := h.client.EnqueueMany(h.ctx, items)
+		h.must(err)
+	}
+	old, _ := h.begin(pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	_, err := old.Exec(h.ctx, "select 1 from "+h.quoted()+".jobs limit 1")
+	h.must(err)
+	read := func() int {
+		time.Sleep(1100 * time.Millisecond) // statistics are told late
+		for range 20 {
+			h.must(h.admin.Ping(h.ctx))
+			_, err := h.store.Get(h.ctx, nil)
+			h.must(err)
+		}
+		return one[int](t, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and indexrelname = 'jobs_waiting'", h.schema)
+	}
+	before := read()
+	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
+	h.must(err)
+	began := time.Now()
+	for got := 0; got < n; {
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
+		h.must(err)
+		if len(f.Jobs) == 0 {
+			t.Fatal("fetched none")
+		}
+		got += len(f.Jobs)
+	}
+	seconds := int(time.Since(began)/time.Second) + 1
+	// Each fetch reads its own and the rows of its millisecond before them, twice; once a second one reads all.
+	if got, most := read()-before, 2*n*(2+1000/slots)+2*n*seconds; got > most {
+		t.Errorf("%d index entries were read to fetch %d jobs, want at most %d", got, n, most)
+	} else {
+		t.Logf("%d index entries were read to fetch %d jobs", got, n)
 	}
 }

@@ -69,6 +69,7 @@ type Store struct {
 	sql    statements
 	waker  waker
 	recent recent
+	floors floors
 	// waiting is room for calls that wait for somebody's transaction: the rest of the pool is for everybody else.
 	waiting chan struct{}
 

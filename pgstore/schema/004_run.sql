@@ -7,8 +7,9 @@ create type {ns}.job_v1 as (
 
 -- Starts due jobs of the queues for a worker. Each priority is probed by itself, so that what is scheduled for later is never looked at,
 -- and what another has locked is passed over. First comes a message: n is the run time of the next waiting job, null where there is none,
--- and -1 where the worker is not known.
-create function {ns}.fetch_v1(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[])
+-- and -1 where the worker is not known. floors has ten run times for each queue: of each priority it begins there, and not at what has been
+-- fetched long ago, whose index entries an old snapshot somewhere may keep from being forgotten.
+create function {ns}.fetch_v1(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[], floors bigint[])
 returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
@@ -21,14 +22,15 @@ begin
   return query
   with picked as materialized (
     select x.tid
-    from unnest(queues, slots) as q(queue, slots)
+    from unnest(queues, slots) with ordinality as q(queue, slots, place)
     cross join lateral (
       select y.tid
       from generate_series(0::bigint, 9::bigint) as p
       cross join lateral (
         select j.ctid as tid from {ns}.jobs j
         where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
-          and (j.priority::bigint << 48) + j.run_at >= p << 48 and (j.priority::bigint << 48) + j.run_at <= (p << 48) + now
+          and (j.priority::bigint << 48) + j.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
+          and (j.priority::bigint << 48) + j.run_at <= (p << 48) + now
         order by (j.priority::bigint << 48) + j.run_at, j.id limit q.slots
         for update skip locked) y
       limit q.slots) x
@@ -50,21 +52,21 @@ begin
   select now, null::bigint, c.job from c;
   return query
   select now, min(j.run_at), null::{ns}.jobs
-  from unnest(queues) as q(queue) cross join generate_series(0::bigint, 9::bigint) as p
+  from unnest(queues) with ordinality as q(queue, place) cross join generate_series(0::bigint, 9::bigint) as p
   cross join lateral (
     select j.run_at from {ns}.jobs j
     where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
-      and (j.priority::bigint << 48) + j.run_at >= p << 48 and (j.priority::bigint << 48) + j.run_at < (p + 1) << 48
+      and (j.priority::bigint << 48) + j.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (j.priority::bigint << 48) + j.run_at < (p + 1) << 48
     order by (j.priority::bigint << 48) + j.run_at, j.id limit 1) j
   where not exists (select from {ns}.paused z where z.queue = q.queue);
 end $$;
 
 -- Adds an error to the last five. It is spelled as the inside of a JSON object and never decoded, so that it may hold any character.
 create function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint, failure text) returns json language sql immutable as $$
-  select case when failure is null then old else ('[' || coalesce((
+  select ('[' || coalesce((
       select string_agg(x.value::text, ',' order by x.n) || ','
       from (select value, n from json_array_elements(old) with ordinality as y(value, n) order by n desc limit 4) x), '')
-    || '{"attempt":' || attempt || ',"run":' || run || ',"at":' || now || ',' || failure || '}]')::json end
+    || '{"attempt":' || attempt || ',"run":' || run || ',"at":' || now || ',' || failure || '}]')::json
 $$;
 
 -- Ends runs, and answers (i, status, state, wake) for each: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try
@@ -102,7 +104,7 @@ begin
     update {ns}.jobs y set
       state = l.final, worker = nullif(workers[l.i], ''), cancel_requested = false,
       attempt = y.attempt - gives_back[l.i]::integer,
-      errors = {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]),
+      errors = case when failures[l.i] is null then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
       run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
       finished_at = case when l.final < 3 then y.finished_at else now end,
       anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
