@@ -225,7 +225,42 @@ func (s *Store) query(ctx context.Context, sql string, each func(*record), args 
 		return &unsent{err}
 	}
 	defer conn.Release()
+	if err := ctx.Err(); err != nil {
+		return &unsent{err}
+	}
+	ctx, cancel := linger(ctx)
+	defer cancel()
 	return query(ctx, conn, s.config.ExecMode, sql, each, args)
+}
+
+// grace is how much longer than its caller a statement waits for its answer. It waits for no lock that long, and so the answer is mostly
+// on its way: to cut the connection would make what is certain uncertain.
+const grace = 250 * time.Millisecond
+
+// linger returns a context that ends a while after ctx.
+func linger(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Done() == nil {
+		return ctx, func() {}
+	}
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var mu sync.Mutex
+	var timer *time.Timer
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if longer.Err() == nil {
+			timer = time.AfterFunc(grace, cancel)
+		}
+	})
+	return longer, func() {
+		stop()
+		cancel()
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+		}
+	}
 }
 
 // rowsQuerier is a connection or a transaction.

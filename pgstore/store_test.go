@@ -138,7 +138,14 @@ func borrow(t testing.TB) *database {
 		spare.Unlock()
 	}
 	t.Cleanup(func() {
-		d.exec(t, "delete from {ns}.jobs; delete from {ns}.keys; delete from {ns}.workers; delete from {ns}.paused; update {ns}.test_clock set still = null")
+		// A statement whose caller has given up may still be about to commit.
+		for range 500 {
+			if !one[bool](t, d, "select exists (select from pg_stat_activity where pid <> pg_backend_pid() and state <> 'idle' and query like '%' || $1 || '%')", d.schema) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		d.exec(t, "truncate {ns}.jobs, {ns}.keys, {ns}.workers, {ns}.paused; update {ns}.test_clock set still = null")
 		spare.Lock()
 		defer spare.Unlock()
 		spare.free = append(spare.free, d)
