@@ -88,7 +88,7 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 			conflict := onceq.Conflict{By: "key", Holder: r.string()}
 			state := r.int()
 			conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(), onceq.Until(r.int()).String()
-			conflict.Text = r.string()
+			conflict.Text = looseText(r.string())
 			differ, left := r.int(), r.json()
 			job := r.job(now)
 			if by == 0 && conflict.Holder != "" { // a queue to wake
@@ -107,7 +107,7 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 				if left != nil {
 					var g gone
 					r.decode(left, &g)
-					conflict.Text, conflict.ArgsDiffer = g.Text, g.Digest != hex.EncodeToString(job.Digest[:])
+					conflict.Text, conflict.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(job.Digest[:])
 				}
 				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
 			default:

@@ -395,7 +395,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	by := r.int()
 	c := onceq.Conflict{Holder: r.string()}
 	state := r.int()
-	c.Since, c.FreesAt, c.FreesWhen, c.Text = r.instant(), r.instant(), onceq.Until(r.int()).String(), r.string()
+	c.Since, c.FreesAt, c.FreesWhen, c.Text = r.instant(), r.instant(), onceq.Until(r.int()).String(), looseText(r.string())
 	differ, left := r.int(), r.json()
 	job := r.job(now)
 	if row < 0 || r.err != nil {
@@ -420,7 +420,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	case job == nil:
 		var g gone
 		r.decode(left, &g)
-		c.Text, c.ArgsDiffer = g.Text, g.Digest != hex.EncodeToString(claim.Digest[:])
+		c.Text, c.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(claim.Digest[:])
 		result.Job = &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
 	case differ == 0:
 		c.Text, c.ArgsDiffer = job.KeyText, job.Digest != claim.Digest

@@ -112,7 +112,7 @@ func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (onceq.KeyPage, e
 			copy(h.Key[:], r.bytes())
 			h.Inert = r.bool()
 			h.Holder, h.Waiter, h.Since, h.FreesAt, h.FreesWhen, h.Gone = r.string(), r.string(), r.instant(), r.instant(), onceq.Until(r.int()).String(), r.bool()
-			h.Kind, h.Queue, h.Text, h.State = r.string(), r.string(), r.string(), r.state()
+			h.Kind, h.Queue, h.Text, h.State = r.string(), r.string(), looseText(r.string()), r.state()
 			copy(h.Digest[:], r.bytes())
 			if h.Inert && !k.Filter.Inert || k.Filter.Queue != "" && k.Filter.Queue != h.Queue || k.Filter.Kind != "" && k.Filter.Kind != h.Kind {
 				last = h.Key

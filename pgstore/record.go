@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -281,38 +280,6 @@ func (r *record) job(now int64) *onceq.JobRow {
 // usualRetention is kept as NULL.
 const usualRetention = 24 * time.Hour
 
-// A readable key mostly repeats what stands in its job's row: one character stands for that.
-const (
-	markNames = "\x01" // kind=… queue=…
-	markArgs  = "\x02" // the args
-)
-
-// shortText is a readable key as it is kept with a job.
-func shortText(r *onceq.NewRow) string {
-	text := r.Claim.Text
-	if strings.ContainsAny(text, markNames+markArgs) {
-		return text
-	}
-	rest, ok := strings.CutPrefix(text, "kind="+r.Kind+" queue="+r.Queue)
-	if !ok {
-		return text
-	}
-	const all = " args="
-	if r.Encoding == onceq.EncodingJSON && len(rest) == len(all)+len(r.Args) && rest[:len(all)] == all && rest[len(all):] == string(r.Args) {
-		return markNames + all + markArgs
-	}
-	return markNames + rest
-}
-
-// longText is the readable key of a job as it is handed out.
-func longText(j *onceq.JobRow) string {
-	if !strings.ContainsAny(j.KeyText, markNames+markArgs) {
-		return j.KeyText
-	}
-	text := strings.Replace(j.KeyText, markNames, "kind="+j.Kind+" queue="+j.Queue, 1)
-	return strings.Replace(text, markArgs, string(j.Args), 1)
-}
-
 func (r *record) readJob(now int64) *onceq.JobRow {
 	j := &onceq.JobRow{Encoding: onceq.EncodingJSON, EnqueuedAt: r.instant()}
 	runAt := r.int64()
@@ -345,7 +312,7 @@ func (r *record) readJob(now int64) *onceq.JobRow {
 	r.next() // nonce
 	copy(j.Digest[:], r.bytes())
 	j.Args, j.KeyText, j.Worker, j.Behind, j.Displaced, j.SupersededBy = r.bytes(), r.string(), r.string(), r.string(), r.string(), r.string()
-	j.KeyText = longText(j)
+	j.KeyText = longText(j.KeyText, j)
 	if j.Key != nil && !anchored {
 		j.Anchor = instant(j.Hold.AnchorAt(j.EnqueuedAt.UnixMilli(), runAt))
 	}

@@ -29,7 +29,7 @@ create table {ns}.jobs (
   nonce            bytea not null,             -- of the call that made it: knows its own echo
   digest           bytea,                      -- of the args by value; null without a key
   args             bytea not null,
-  key_text         text,                       -- \x01 stands for kind=… queue=…, \x02 for the args
+  key_text         text,                       -- \x01 stands for kind=…, \x03 for queue=…, \x02 for args=…
   worker           text collate "C",           -- who runs it, or ran it last
   behind           text collate "C",           -- the job it waits behind
   displaced        text,

@@ -195,14 +195,16 @@ begin
   perform {ns}.put_v1(k, now);
 end $$;
 
--- The readable key, whole.
-create function {ns}.text_v1(j {ns}.jobs) returns text language sql stable as $$
-  select case
-    when strpos(j.key_text, E'\x02') > 0
-      then replace(replace(j.key_text, E'\x01', 'kind=' || j.kind || ' queue=' || j.queue), E'\x02', convert_from(j.args, 'UTF8'))
-    when strpos(j.key_text, E'\x01') > 0 then replace(j.key_text, E'\x01', 'kind=' || j.kind || ' queue=' || j.queue)
-    else j.key_text end
-$$;
+-- The readable key as it is where it does not stand with its job: see text.go.
+create function {ns}.text_v1(j {ns}.jobs) returns text language plpgsql stable as $$
+declare
+  text text := replace(replace(j.key_text, E'\x01', 'kind=' || j.kind), E'\x03', 'queue=' || j.queue);
+begin
+  if right(text, 1) = E'\x02' then
+    text := left(text, -1) || E'\x04' || convert_from(j.args, 'UTF8');
+  end if;
+  return text;
+end $$;
 
 create function {ns}.gone_v1(j {ns}.jobs) returns json language sql stable as $$
   select json_build_object('kind', j.kind, 'queue', j.queue, 'text', {ns}.text_v1(j), 'state', j.state, 'digest', encode(j.digest, 'hex'))

@@ -1,0 +1,149 @@
+package pgstore
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/onceq/onceq"
+)
+
+// A readable key mostly repeats what stands in its job's row: one character stands for that. Where a text leaves its row, or the args
+// change, the server writes out what the characters stand for; but it cannot put the members of args in order, and so leaves that to who
+// reads it. See text_v1 in schema/002_keys.sql.
+const (
+	markKind  = "\x01" // kind=…
+	markQueue = "\x03" // queue=…
+	markArgs  = "\x02" // the job's args, members in order; it is the last
+	markText  = "\x04" // what follows, members in order
+	marks     = markKind + markQueue + markArgs + markText
+)
+
+// shortText is a readable key as it is kept with a job.
+func shortText(r *onceq.NewRow) string {
+	text := r.Claim.Text
+	if strings.ContainsAny(text, marks) {
+		return text
+	}
+	var short strings.Builder
+	for _, part := range [...]struct{ text, mark string }{{"kind=" + r.Kind, markKind}, {"queue=" + r.Queue, markQueue}} {
+		rest, found := strings.CutPrefix(text, part.text)
+		if !found || rest != "" && rest[0] != ' ' {
+			continue
+		}
+		short.WriteString(part.mark)
+		if text = rest; text != "" {
+			short.WriteByte(' ')
+			text = text[1:]
+		}
+	}
+	if rest, found := strings.CutPrefix(text, "args="); found && r.Encoding == onceq.EncodingJSON && len(rest) == len(r.Args) &&
+		!bytes.ContainsAny(r.Args, marks) && rest == inOrder(r.Args) {
+		short.WriteString("args=" + markArgs)
+	} else {
+		short.WriteString(text)
+	}
+	return short.String()
+}
+
+// longText is the readable key of a job as it is handed out.
+func longText(text string, j *onceq.JobRow) string {
+	if !strings.ContainsAny(text, marks) {
+		return text
+	}
+	text = strings.Replace(text, markKind, "kind="+j.Kind, 1)
+	text = strings.Replace(text, markQueue, "queue="+j.Queue, 1)
+	if before, found := strings.CutSuffix(text, markArgs); found {
+		return before + inOrder(j.Args)
+	}
+	return looseText(text)
+}
+
+// looseText is a readable key that has left its job's row, as it is handed out.
+func looseText(text string) string {
+	before, args, found := strings.Cut(text, markText)
+	if !found {
+		return text
+	}
+	return before + inOrder([]byte(args))
+}
+
+// inOrder writes JSON without white space with the members of its objects in the order of their names, as a readable key has them. What
+// is not such JSON comes out as anything: the caller compares, or has compared.
+func inOrder(json []byte) string {
+	w := orderer{in: json, out: make([]byte, 0, len(json))}
+	w.value()
+	return string(append(w.out, w.in...))
+}
+
+type orderer struct{ in, out []byte }
+
+func (w *orderer) take(n int) {
+	w.out = append(w.out, w.in[:n]...)
+	w.in = w.in[n:]
+}
+
+func (w *orderer) value() {
+	if len(w.in) == 0 {
+		return
+	}
+	switch w.in[0] {
+	case '{':
+		w.object()
+	case '[':
+		for w.take(1); len(w.in) > 0 && w.in[0] != ']'; {
+			w.value()
+			if len(w.in) > 0 && w.in[0] == ',' {
+				w.take(1)
+			} else if len(w.in) == 0 || w.in[0] != ']' {
+				return
+			}
+		}
+		w.take(min(1, len(w.in)))
+	case '"':
+		w.text()
+	default:
+		n := bytes.IndexAny(w.in, ",]}")
+		if n <= 0 {
+			n = len(w.in)
+		}
+		w.take(n)
+	}
+}
+
+func (w *orderer) text() {
+	for n := 1; n < len(w.in); n++ {
+		switch w.in[n] {
+		case '\\':
+			n++
+		case '"':
+			w.take(n + 1)
+			return
+		}
+	}
+	w.take(len(w.in))
+}
+
+// object writes the members where they come, and then puts them in order.
+func (w *orderer) object() {
+	w.take(1)
+	start := len(w.out)
+	var members [][]byte
+	for len(w.in) > 0 && w.in[0] == '"' {
+		from := len(w.out)
+		w.text()
+		if len(w.in) == 0 || w.in[0] != ':' {
+			return
+		}
+		w.take(1)
+		w.value()
+		members = append(members, slices.Clone(w.out[from:]))
+		if len(w.in) == 0 || w.in[0] != ',' {
+			break
+		}
+		w.take(1)
+	}
+	slices.SortStableFunc(members, bytes.Compare) // but for names that go on with a space or an exclamation mark; the caller compares
+	w.out = append(w.out[:start], bytes.Join(members, []byte{','})...)
+	w.take(min(1, len(w.in)))
+}
