@@ -120,6 +120,9 @@ type NewRow struct {
 	made bool // the ID was made for this call, so that nobody else can have it
 }
 
+// Made reports whether a client made the ID for this call, so that nobody else can have it. The call itself may be sent again.
+func (r *NewRow) Made() bool { return r.made }
+
 // Claim is the key that a new job wants to hold.
 type Claim struct {
 	Key    Key

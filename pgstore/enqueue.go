@@ -86,7 +86,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 			if i, now = b.answer(r); i >= 0 {
 				answered = append(answered, i)
 			}
-		}, append(append([]any{strconv.Itoa(patience)}, a.all()...), b.byKey())...)
+		}, append(append([]any{strconv.Itoa(patience)}, a.all()...), b.byKey(), b.made())...)
 		if err != nil && fateOf(err) == clash {
 			return nil // with now still 0
 		}
@@ -246,6 +246,11 @@ func (b *batch) byKey() []int32 {
 		return bytes.Compare(b.rows[b.sent[x-1]].Claim.Key[:], b.rows[b.sent[y-1]].Claim.Key[:])
 	})
 	return all
+}
+
+// made reports whether the IDs of all rows that were sent are new.
+func (b *batch) made() bool {
+	return !slices.ContainsFunc(b.sent, func(i int) bool { return !b.rows[i].Made() })
 }
 
 // together puts the open rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the

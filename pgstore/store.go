@@ -327,7 +327,7 @@ func fateOf(err error) fate {
 		return away
 	case errors.As(err, &pg):
 		switch pg.Code {
-		case "55P03", "40P01", "40001", "OQ001":
+		case "55P03", "40P01", "40001", "OQ001", "23505":
 			return clash
 		case "25006": // a standby: a failover is under way
 			return away
