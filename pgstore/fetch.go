@@ -28,7 +28,7 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 	var got onceq.Fetched
 	unknown := false
 	err = s.retry(ctx, false, func() error {
-		got = onceq.Fetched{NextDue: -1}
+		got = onceq.Fetched{} // where all that was asked for has started, nobody has looked for more
 		return s.query(ctx, s.sql.fetch, func(r *record) {
 			now, next := r.int64(), r.int64()
 			if j := r.job(now); j != nil {
@@ -38,7 +38,9 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 			switch {
 			case next < 0:
 				unknown = true
-			case next > 0:
+			case next == 0:
+				got.NextDue = -1
+			default:
 				got.NextDue = max(0, time.Duration(next-now)*time.Millisecond)
 			}
 		}, f.Worker, f.No, queues, slots, f.Kinds, floors)

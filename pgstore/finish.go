@@ -65,17 +65,19 @@ func (s *Store) finishAll(ctx context.Context, fs []onceq.Finish, waits bool) ([
 	defer leave()
 	results := make([]onceq.FinishResult, len(fs))
 	wake := map[string]bool{}
-	// A job twice in one call: one after another.
+	// A job twice in one call: one after another; and a trip is of one worker.
 	for which := indexes(len(fs)); len(which) > 0; {
 		var now, later []int
+		first := &fs[which[0]]
 		seen := make(map[string]bool, len(which))
 		for _, i := range which {
-			if seen[fs[i].ID] {
+			f := &fs[i]
+			if seen[f.ID] || f.Worker != first.Worker || f.Rescue != first.Rescue {
 				later = append(later, i)
-				continue
+			} else {
+				now = append(now, i)
 			}
-			seen[fs[i].ID] = true
-			now = append(now, i)
+			seen[f.ID] = true
 		}
 		if err := s.finish(ctx, fs, results, now, wake, waits); err != nil {
 			return nil, s.wrap(fmt.Sprintf("finish %d", len(fs)), err)
@@ -132,24 +134,39 @@ func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.F
 // finishOnce is one trip. It returns those that are busy. Its context ending, or a lock it cannot have, changes nothing.
 func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool, wait any) (busy []int, err error) {
 	n := len(which)
-	ids, runs, workers, rescues := make([]string, n), make([]int64, n), make([]string, n), make([]bool, n)
-	states, delays, back, failures := make([]int16, n), make([]int64, n), make([]bool, n), []*string(nil)
+	ids, runs := make([]string, n), make([]int64, n)
+	var states []int16 // null where there is nothing to say, as mostly
+	var delays []int64
+	var back []bool
+	var failures []*string
 	// In the order of their IDs: so two calls never wait for each other.
 	which = slices.Clone(which)
 	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
 	for at, i := range which {
 		f := &fs[i]
-		ids[at], runs[at], workers[at], rescues[at] = f.ID, f.Run, f.Worker, f.Rescue
-		states[at], delays[at], back[at] = codeOf[f.State], f.Delay.Milliseconds(), f.GiveBack
+		ids[at], runs[at] = f.ID, f.Run
+		if f.State != onceq.Completed && states == nil {
+			states = slices.Repeat([]int16{codeCompleted}, n)
+		}
+		if states != nil {
+			states[at] = codeOf[f.State]
+		}
+		if f.Delay != 0 {
+			set(&delays, n, at, f.Delay.Milliseconds())
+		}
+		if f.GiveBack {
+			set(&back, n, at, true)
+		}
 		if f.Error != "" {
-			if failures == nil {
-				failures = make([]*string, n)
-			}
-			failures[at] = encodeFailure(f.Error, f.Stack)
+			set(&failures, n, at, encodeFailure(f.Error, f.Stack))
 		}
 	}
+	worker, rescue := fs[which[0]].Worker, fs[which[0]].Rescue
 	err = s.retry(ctx, true, func() error {
 		busy = busy[:0]
+		for _, i := range which { // unless it says otherwise
+			results[i] = onceq.FinishResult{State: fs[i].State}
+		}
 		err := s.query(ctx, s.sql.finish, func(r *record) {
 			i := which[r.int()-1]
 			status, code, queue := r.int(), r.int(), r.string()
@@ -166,7 +183,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			case 4:
 				results[i].Wake = queue
 			}
-		}, wait, ids, runs, workers, rescues, states, delays, back, failures)
+		}, wait, worker, rescue, ids, runs, states, delays, back, failures)
 		if wait != nil && err != nil && fateOf(err) == clash {
 			busy = append(busy[:0], which...)
 			return nil
@@ -174,6 +191,14 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 		return err
 	})
 	return busy, err
+}
+
+// set puts a value into a list of n that is made for its first one.
+func set[T any](list *[]T, n, at int, value T) {
+	if *list == nil {
+		*list = make([]T, n)
+	}
+	(*list)[at] = value
 }
 
 // encodeFailure writes an error as the inside of a JSON object.

@@ -6,9 +6,10 @@ create type {ns}.job_v1 as (
 );
 
 -- Starts due jobs of the queues for a worker. Each priority is probed by itself, so that what is scheduled for later is never looked at,
--- and what another has locked is passed over. First comes a message: n is the run time of the next waiting job, null where there is none,
--- and -1 where the worker is not known. floors has ten run times for each queue: of each priority it begins there, and not at what has been
--- fetched long ago, whose index entries an old snapshot somewhere may keep from being forgotten.
+-- and what another has locked is passed over. A row without a job is a message: n is the run time of the next waiting job, null where there
+-- is none, and -1 where the worker is not known. Where all that was asked for has started there is none: who wants to know asks again.
+-- floors has ten run times for each queue: of each priority it begins there, and not at what has been fetched long ago, whose index entries an
+-- old snapshot somewhere may keep from being forgotten.
 create function {ns}.fetch_v1(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[], floors bigint[])
 returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
@@ -35,30 +36,37 @@ begin
         for update skip locked) y
       limit q.slots) x
     where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)
-  ), c as (
-    update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
-      anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
-    from picked where j.ctid = picked.tid
-    returning j as job, j.id, j.key, j.hold_until, j.hold_window, j.hold_ttl, j.anchor
-  ), free as ( -- the first fetch is the event of some
-    select k.ctid as tid, {ns}.rest_v1(c.hold_window, c.hold_ttl, c.anchor) as rest
-    from c cross join lateral (select k.ctid from {ns}.keys k
-      where c.hold_until = 2 and k.key = c.key and k.holder = c.id and k.pending = 2 and k.gone is null and (k.frees_at is null or k.frees_at > now) limit 1) k
-  ), freed as (
-    delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2
-  ), kept as (
-    update {ns}.keys k set pending = 0, frees_at = free.rest from free where k.ctid = free.tid and free.rest > now and k.pending = 2
   )
-  select now, null::bigint, c.job from c;
-  return query
-  select now, min(j.run_at), null::{ns}.jobs
-  from unnest(queues) with ordinality as q(queue, place) cross join generate_series(0::bigint, 9::bigint) as p
-  cross join lateral (
-    select j.run_at from {ns}.jobs j
-    where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
-      and (j.priority::bigint << 48) + j.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (j.priority::bigint << 48) + j.run_at < (p + 1) << 48
-    order by (j.priority::bigint << 48) + j.run_at, j.id limit 1) j
-  where not exists (select from {ns}.paused z where z.queue = q.queue);
+  update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
+    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
+  from picked where j.ctid = picked.tid
+  returning now, null::bigint, j;
+  get diagnostics started = row_count;
+
+  if started > 0 then -- the first fetch is the event of some
+    with free as (
+      select k.ctid as tid, {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor) as rest
+      from {ns}.jobs j
+      cross join lateral (select k.ctid from {ns}.keys k
+        where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null and (k.frees_at is null or k.frees_at > now) limit 1) k
+      where j.state = 2 and j.worker = fetch_v1.worker and j.fetch_no = fetch_v1.fetch_no and j.hold_until = 2
+    ), kept as (
+      update {ns}.keys k set pending = 0, frees_at = free.rest from free where k.ctid = free.tid and free.rest > now and k.pending = 2
+    )
+    delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2;
+  end if;
+
+  if started < (select sum(q.slots) from unnest(slots) as q(slots) where q.slots > 0) or started = 0 then
+    return query
+    select now, min(j.run_at), null::{ns}.jobs
+    from unnest(queues) with ordinality as q(queue, place) cross join generate_series(0::bigint, 9::bigint) as p
+    cross join lateral (
+      select j.run_at from {ns}.jobs j
+      where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
+        and (j.priority::bigint << 48) + j.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (j.priority::bigint << 48) + j.run_at < (p + 1) << 48
+      order by (j.priority::bigint << 48) + j.run_at, j.id limit 1) j
+    where not exists (select from {ns}.paused z where z.queue = q.queue);
+  end if;
 end $$;
 
 -- Adds an error to the last five. It is spelled as the inside of a JSON object and never decoded, so that it may hold any character.
@@ -69,20 +77,21 @@ create function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint
     || '{"attempt":' || attempt || ',"run":' || run || ',"at":' || now || ',' || failure || '}]')::json
 $$;
 
--- Ends runs, and answers (i, status, state, wake) for each: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try
--- again). A second answer with status 4 adds a queue to wake. No job twice in one call. With patience it waits that long for
--- locked jobs, without it passes them over.
-create function {ns}.finish_v1(patience integer, ids text[], runs bigint[], workers text[], rescues boolean[], states smallint[], delays bigint[],
+-- Ends runs for a worker, and says (i, status, state, wake) of each that did not simply end as it was to: status 0 done, 1 lost, 2 gone,
+-- 3 busy (locked by somebody's transaction: try again), 4 a queue to wake. No job twice in one call. Where states, delays, gives_back or
+-- failures is null, all are completed, at once, spend their attempt, have not failed. With patience it waits that long for locked jobs,
+-- without it passes them over.
+create function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[], states smallint[], delays bigint[],
   gives_back boolean[], failures text[])
 returns table (i integer, status integer, state smallint, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   now bigint;
-  n integer := cardinality(ids);
   done integer[];
-  finals smallint[];
-  wakes text[];
-  rest integer[];     -- those whose key needs another look
+  keyed integer;
+  freed integer;
+  odd integer[];      -- those of which there is something to say
+  early integer[];    -- those that ended before their anchor
   fleeting integer[]; -- those that are not kept
   x integer;
   j {ns}.jobs;
@@ -95,48 +104,56 @@ begin
   now := {ns}.clock_v1();
   -- A waiter that comes to stand behind one of these while this waits is not in this statement's snapshot: its key is left to the next.
   with l as materialized (
-    select x.i, y.tid, y.anchor, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else states[x.i] end as final
-    from generate_series(1, n) as x(i)
+    select x.i::integer, y.tid, y.anchor, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else coalesce(states[x.i], 3::smallint) end as final
+    from unnest(ids, runs) with ordinality as x(id, run, i)
     cross join lateral (select y.ctid as tid, y.anchor, y.cancel_requested from {ns}.jobs y
-      where y.id = ids[x.i] and y.state = 2 and y.run = runs[x.i] and (rescues[x.i] or y.worker = workers[x.i])
+      where y.id = x.id and y.state = 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
       for update skip locked) y
   ), u as (
     update {ns}.jobs y set
-      state = l.final, worker = nullif(workers[l.i], ''), cancel_requested = false,
-      attempt = y.attempt - gives_back[l.i]::integer,
+      state = l.final, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
+      attempt = y.attempt - coalesce(gives_back[l.i], false)::integer,
       errors = case when failures[l.i] is null then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
-      run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
+      run_at = case when l.final < 3 then now + coalesce(delays[l.i], 0) else y.run_at end,
       finished_at = case when l.final < 3 then y.finished_at else now end,
       anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
     from l where y.ctid = l.tid
-    returning l.i, l.anchor > now as early, y.id, y.key, y.state, y.queue, y.retention, y.run_at, y.anchor, y.hold_until, y.hold_window, y.hold_ttl
-  ), h as (
-    select k.tid, k.pending as was, k.frees_at as freed, p.pending,
-      case when p.pending <> k.pending or u.early and k.pending = 0 then {ns}.rest_v1(u.hold_window, u.hold_ttl, u.anchor)
-        when u.early then {ns}.frees_v1(u.hold_until, u.hold_window, u.hold_ttl, u.anchor, u.run_at) else k.frees_at end as frees_at
-    from u
-    cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
-      where u.state >= 3 and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
-    cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, u.state) then 0::smallint else k.pending end as pending) p
+    returning l.i, l.anchor > now as early, y.id, y.key, y.state, y.retention, y.hold_window
   ), freed as (
-    delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
-    returning k.holder
-  ), kept as (
-    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at from h
-    where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now) and k.next is null and (h.pending <> h.was or h.frees_at is distinct from h.freed)
-    returning k.holder
+    delete from {ns}.keys k using u
+    where u.state >= 3 and u.hold_window is null and {ns}.ends_on_v1(k.pending, u.state)
+      and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now)
+    returning 1
   )
-  select array_agg(u.i), array_agg(u.state), array_agg(case when u.state < 3 and u.run_at <= now then u.queue end),
-      array_agg(u.i) filter (where u.state >= 3 and u.key is not null
-        and u.id not in (select f.holder from freed f) and u.id not in (select f.holder from kept f)),
+  select array_agg(u.i), count(u.key) filter (where u.state >= 3), (select count(*) from freed),
+      array_agg(u.i) filter (where u.state < 3 or u.state <> coalesce(states[u.i], 3)),
+      array_agg(u.i) filter (where u.early),
       array_agg(u.i) filter (where u.state >= 3 and u.retention = 0)
-    into done, finals, wakes, rest, fleeting from u;
-  return query select q.i, 0, q.state, q.wake from unnest(done, finals, wakes) as q(i, state, wake);
+    into done, keyed, freed, odd, early, fleeting from u;
 
-  if rest is not null then -- hand keys over to waiters
+  if odd is not null then
+    return query select q.i, 0, y.state, case when y.state < 3 and y.run_at <= now then y.queue end
+    from unnest(odd) as q(i) cross join lateral (select * from {ns}.jobs y where y.id = ids[q.i] limit 1) y;
+  end if;
+
+  if freed < keyed then -- keys that stay, and those that are handed over to waiters
+    with h as (
+      select k.tid, k.pending as was, k.frees_at as freed, p.pending,
+        case when p.pending <> k.pending or q.i = any(early) and k.pending = 0 then {ns}.rest_v1(y.hold_window, y.hold_ttl, y.anchor)
+          when q.i = any(early) then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at) else k.frees_at end as frees_at
+      from unnest(done) as q(i)
+      cross join lateral (select * from {ns}.jobs y where y.id = ids[q.i] limit 1) y
+      cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
+        where y.state >= 3 and k.key = y.key and k.holder = y.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
+      cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, y.state) then 0::smallint else k.pending end as pending) p
+    ), f as (
+      delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
+    )
+    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at from h
+    where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now) and k.next is null and (h.pending <> h.was or h.frees_at is distinct from h.freed);
     for x in
-      select q.i from unnest(rest) as q(i)
-      cross join lateral (select y.key from {ns}.jobs y where y.id = ids[q.i] limit 1) y
+      select q.i from unnest(done) as q(i)
+      cross join lateral (select y.key from {ns}.jobs y where y.id = ids[q.i] and y.state >= 3 limit 1) y
       cross join lateral (select k.holder, k.next, k.frees_at, k.gone from {ns}.keys k where k.key = y.key limit 1) k
       where k.holder = ids[q.i] and k.gone is null and (k.next is not null or k.frees_at <= now)
         or k.holder <> ids[q.i] and exists (select from {ns}.jobs w where w.id = k.holder and w.behind = ids[q.i])
@@ -164,15 +181,15 @@ begin
     delete from {ns}.jobs y where y.id = any(array(select ids[q.i] from unnest(fleeting) as q(i))) and y.state >= 3;
   end if;
 
-  if cardinality(coalesce(done, '{}')) < n then
+  if cardinality(coalesce(done, '{}')) < cardinality(ids) then
     return query
-    select x.i, case
+    select x.i::integer, case
         when y.id is null then 2
-        when y.run = runs[x.i] and y.state <> 2 and y.worker = workers[x.i] then 0
-        when y.run = runs[x.i] and y.state = 2 and (rescues[x.i] or y.worker = workers[x.i]) then 3
+        when y.run = x.run and y.state <> 2 and y.worker = finish_v1.worker then 0
+        when y.run = x.run and y.state = 2 and (rescue or y.worker = finish_v1.worker) then 3
         else 1 end, y.state, null::text
-    from generate_series(1, n) as x(i)
-    left join lateral (select * from {ns}.jobs y where y.id = ids[x.i] limit 1) y on true
+    from unnest(ids, runs) with ordinality as x(id, run, i)
+    left join lateral (select * from {ns}.jobs y where y.id = x.id limit 1) y on true
     where x.i not in (select unnest(coalesce(done, '{}')));
   end if;
 end $$;
@@ -200,9 +217,8 @@ begin
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
     return query
-    select case f.status when 0 then 3 else 4 end, f.i, f.wake from {ns}.finish_v1(null, back, back_runs, array_fill(''::text, array[cardinality(back)]),
-      array_fill(true, array[cardinality(back)]), array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
-      array_fill(true, array[cardinality(back)]), array_fill(null::text, array[cardinality(back)])) f
+    select case f.status when 0 then 3 else 4 end, f.i, f.wake from {ns}.finish_v1(null, '', true, back, back_runs,
+      array_fill(0::smallint, array[cardinality(back)]), null, array_fill(true, array[cardinality(back)]), null) f
     where f.status in (0, 4);
   end if;
   if lease = 0 then
