@@ -73,6 +73,56 @@ func TestNothingEverScansATable(t *testing.T) {
 	}
 }
 
+// The index of what runs is small when a plan is made, and looks like a short way to a job; it is not while thousands run.
+func TestAFinishAndAHeartbeatReadTheirOwnRunsAndNoOthers(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	const n, few = 2000, 20
+	fill := func() {
+		var items []onceq.Item
+		for i := range n {
+			items = append(items, onceq.NewItem(task(i)))
+		}
+		_, err := h.client.EnqueueMany(h.ctx, items)
+		h.must(err)
+	}
+	fill()
+	h.exec(t, "update {ns}.jobs set state = 3, finished_at = run_at")
+	h.exec(t, "vacuum analyze {ns}.jobs") // none runs
+	fill()
+	_, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
+	h.must(err)
+	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
+	h.must(err)
+	var runs []onceq.Run
+	var ends []onceq.Finish
+	for _, j := range f.Jobs[:few] {
+		runs = append(runs, onceq.Run{ID: j.ID, Run: j.Run})
+		ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
+	}
+	read := func() int {
+		time.Sleep(1100 * time.Millisecond) // statistics are told late
+		for range 20 {
+			_, err := h.store.Get(h.ctx, nil)
+			h.must(err)
+		}
+		return one[int](t, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and indexrelname = 'jobs_running'", h.schema)
+	}
+	before := read()
+	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour, Runs: runs})
+	h.must(err)
+	heartbeat := read() - before
+	_, err = h.store.Finish(h.ctx, ends)
+	h.must(err)
+	finish := read() - before - heartbeat
+	t.Logf("of %d entries a heartbeat with %d runs read %d, the finish of %d runs %d", n, few, heartbeat, few, finish)
+	if heartbeat > few {
+		t.Errorf("a heartbeat read %d entries, want at most %d", heartbeat, few)
+	}
+	if finish > few {
+		t.Errorf("a finish read %d entries, want at most %d", finish, few)
+	}
+}
+
 func TestRowsAreNarrow(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	const n = 20_000

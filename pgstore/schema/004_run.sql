@@ -1,4 +1,5 @@
--- Fetch, Extend and Finish.
+-- Fetch, Extend and Finish. Where a job is looked up by its ID, its state is "between 2 and 2": with "= 2" the index of what runs would do
+-- too, and it looks small to the planner.
 
 -- A job that is handed out, or without one a message: n says what it counts.
 create type {ns}.job_v1 as (
@@ -99,7 +100,7 @@ declare
 begin
   if patience is not null then -- one job at a time: it holds nothing while it waits
     perform set_config('lock_timeout', patience::text, true);
-    perform from {ns}.jobs y where y.id = any(ids) and y.state = 2 order by y.id for update;
+    perform from {ns}.jobs y where y.id = any(ids) and y.state between 2 and 2 order by y.id for update;
   end if;
   now := {ns}.clock_v1();
   -- A waiter that comes to stand behind one of these while this waits is not in this statement's snapshot: its key is left to the next.
@@ -107,7 +108,7 @@ begin
     select x.i::integer, y.tid, y.anchor, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else coalesce(states[x.i], 3::smallint) end as final
     from unnest(ids, runs) with ordinality as x(id, run, i)
     cross join lateral (select y.ctid as tid, y.anchor, y.cancel_requested from {ns}.jobs y
-      where y.id = x.id and y.state = 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
+      where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
       for update skip locked) y
   ), u as (
     update {ns}.jobs y set
@@ -208,12 +209,12 @@ begin
   select case when y.id is null then 1 else 2 end, x.i, null::text
   from generate_series(1, cardinality(ids)) as x(i)
   left join lateral (select y.id, y.cancel_requested from {ns}.jobs y
-    where y.id = ids[x.i] and y.state = 2 and y.run = runs[x.i] and y.worker = extend_v1.worker limit 1) y on true
+    where y.id = ids[x.i] and y.state between 2 and 2 and y.run = runs[x.i] and y.worker = extend_v1.worker limit 1) y on true
   where y.id is null or y.cancel_requested
   order by x.i;
   select array_agg(y.id order by y.id), array_agg(y.run order by y.id) into back, back_runs
   from {ns}.jobs y
-  where y.state = 2 and y.worker = extend_v1.worker and (lease = 0 or y.fetch_no <= fetches_done)
+  where y.state = 2 and y.worker = extend_v1.worker and y.fetch_no <= case when lease = 0 then 9223372036854775807 else fetches_done end
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
     return query
