@@ -189,6 +189,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 		for _, r := range runs {
 			s.take(r)
 		}
+		s.start(runs)
 	}
 	for _, asked := range r.Queues {
 		q := s.queue(asked.Queue)
@@ -208,9 +209,6 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 			r.cancel(ErrLeaseLost)
 		}
 		return false, err
-	}
-	for i, r := range runs {
-		go s.run(r, fetched.Jobs[i])
 	}
 	if err == nil && len(runs) == 0 && fetched.NextDue == 0 {
 		sleep(ctx, time.Millisecond) // a store that says so again and again is not asked in a tight loop

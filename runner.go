@@ -11,7 +11,8 @@ import (
 
 // run is one run of a job by this worker.
 type run struct {
-	job    JobRow // as it was fetched; the handler has a row of its own
+	job    JobRow  // as it was fetched
+	row    *JobRow // the handler's own
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	queue  *queue
@@ -26,15 +27,45 @@ type run struct {
 
 func (s *session) newRun(job *JobRow) *run {
 	ctx, cancel := context.WithCancelCause(s.base)
-	return &run{job: *job, ctx: ctx, cancel: cancel}
+	return &run{job: *job, row: job, ctx: ctx, cancel: cancel}
 }
 
 func (r *run) attrs() []any {
 	return []any{"job", r.job.ID, "kind", r.job.Kind, "queue", r.job.Queue, "run", r.job.Run, "attempt", r.job.Attempt}
 }
 
-// run calls the handler and settles what it returned, however it ended: this goroutine does nothing else.
-func (s *session) run(r *run, job *JobRow) {
+// start has the handlers of runs begin. s.mu is held.
+func (s *session) start(runs []*run) {
+	s.toStart = append(s.toStart, runs...)
+	s.callRunner()
+}
+
+// callRunner makes sure that somebody is on the way while there are runs to start. s.mu is held.
+func (s *session) callRunner() {
+	if len(s.toStart) > 0 && !s.runnerComes {
+		s.runnerComes = true
+		go s.runner()
+	}
+}
+
+// runner calls one handler after another while there are any to start. Before each it calls another runner for the next, so that no
+// handler waits for another to end. Where they end at once a few runners do all the work, and their stacks need not grow again for each.
+func (s *session) runner() {
+	s.mu.Lock()
+	s.runnerComes = false
+	for len(s.toStart) > 0 {
+		r := s.toStart[0]
+		s.toStart = s.toStart[1:]
+		s.callRunner()
+		s.mu.Unlock()
+		s.run(r)
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+}
+
+// run calls the handler and settles what it returned, however it ended: the goroutine may end with it.
+func (s *session) run(r *run) {
 	ctx := r.ctx
 	if r.job.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -50,7 +81,7 @@ func (s *session) run(r *run, job *JobRow) {
 		}
 		s.settle(r, err, context.Cause(ctx))
 	}()
-	err = s.w.handle(ctx, job)
+	err = s.w.handle(ctx, r.row)
 }
 
 // panicStack is a stack without the frames above the call of panic.

@@ -25,20 +25,22 @@ type session struct {
 
 	beating sync.Mutex // one Extend at a time
 
-	mu       sync.Mutex
-	queues   []*queue
-	inHand   map[Run]*run
-	running  int    // handlers that have not returned, stuck ones too
-	results  []*run // for the finisher, in the order in which they came
-	sending  int    // results under way
-	fetchNo  int64  // of the latest fetch
-	fetched  int64  // every fetch up to this one is over, and what it brought is in inHand
-	look     time.Time
-	leased   bool // as far as we can know by our own clock, the store has us as alive
-	leaseEnd time.Time
-	lapse    *time.Timer // fires at leaseEnd
-	over     bool        // nobody waits for results any more
-	fatal    error       // the store was closed
+	mu          sync.Mutex
+	queues      []*queue
+	inHand      map[Run]*run
+	toStart     []*run // in hand, and their handlers are still to be called
+	running     int    // handlers that have not returned, stuck ones too
+	results     []*run // for the finisher, in the order in which they came
+	sending     int    // results under way
+	fetchNo     int64  // of the latest fetch
+	fetched     int64  // every fetch up to this one is over, and what it brought is in inHand
+	look        time.Time
+	leased      bool // as far as we can know by our own clock, the store has us as alive
+	leaseEnd    time.Time
+	lapse       *time.Timer // fires at leaseEnd
+	runnerComes bool        // a runner is on the way
+	over        bool        // nobody waits for results any more
+	fatal       error       // the store was closed
 
 	hungry   chan struct{} // the fetcher should look again
 	finished chan struct{} // the finisher should look again
