@@ -1,25 +1,42 @@
 package onceq
 
+import (
+	"encoding/binary"
+
+	"github.com/onceq/onceq/internal/firsts"
+)
+
 // Folding settles equal keys of one group commit in process: of calls that only ask (Skip, Reject) and meet in one trip, the first is
 // sent and the others are answered from its answer. A hot key's duplicates then cost next to nothing.
 
 // foldable reports whether a call can be answered from another's answer: it writes to no holder, and its ID is new for sure.
 func (r *NewRow) foldable() bool { return r.Claim != nil && r.made && !r.Reactions.Writes() }
 
-// fold returns the rows to send and, for each row, the index of the one that is sent for it.
-func fold(rows []NewRow) (sent []NewRow, of []int) {
-	first := make(map[Key]int, len(rows))
-	of = make([]int, len(rows))
-	for i := range rows {
-		if rows[i].foldable() {
-			if at, met := first[rows[i].Claim.Key]; met {
-				of[i] = at
-				continue
-			}
-			first[rows[i].Claim.Key] = len(sent)
+// fold returns the rows to send and, for each row, the index of the one that is sent for it; nil where each is its own.
+func fold(rows []*NewRow) (sent []NewRow, of []int) {
+	sent = make([]NewRow, 0, len(rows))
+	var keys firsts.Table
+	if len(rows) > 1 {
+		keys = firsts.New(len(rows))
+	}
+	for i, r := range rows {
+		at := len(sent)
+		if keys != nil && r.foldable() {
+			key := &r.Claim.Key
+			at = keys.Find(binary.LittleEndian.Uint32(key[:]), at, func(n int) bool { return sent[n].Claim.Key == *key })
 		}
-		of[i] = len(sent)
-		sent = append(sent, rows[i])
+		if at < len(sent) && of == nil {
+			of = make([]int, i, len(rows))
+			for n := range of {
+				of[n] = n
+			}
+		}
+		if of != nil {
+			of = append(of, at)
+		}
+		if at == len(sent) {
+			sent = append(sent, *r)
+		}
 	}
 	return sent, of
 }

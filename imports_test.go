@@ -14,13 +14,14 @@ import (
 // mayUse says what each package may import outside the standard library. Reading it is reading the architecture: the root knows no
 // store, stores do not know each other, and only storeurl and the command know them all.
 var mayUse = map[string][]string{
-	".":                    {"onceq/internal/batch", "onceq/internal/fingerprint", "go.opentelemetry.io/otel"},
+	".":                    {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/firsts", "go.opentelemetry.io/otel"},
 	"internal/fingerprint": {},
 	"internal/batch":       {},
+	"internal/firsts":      {},
 	"internal/memstore":    {"onceq"},
 	"sqlitestore":          {"onceq", "modernc.org/sqlite"},
 	"pgstore":              {"onceq", "github.com/jackc/pgx/v5"},
-	"redisstore":           {"onceq", "github.com/redis/go-redis/v9"},
+	"redisstore":           {"onceq", "onceq/internal/firsts", "github.com/redis/go-redis/v9"},
 	"storeurl":             {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore"},
 	"storetest":            {"onceq", "onceq/internal/memstore", "pgregory.net/rapid", "github.com/anishathalye/porcupine"},
 	"onceqtest":            {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},

@@ -135,6 +135,15 @@ func packID(id string) string {
 		return id
 	}
 	var b [packedSize]byte
+	return string(appendID(b[:0], id))
+}
+
+// appendID adds an ID as it is kept.
+func appendID(to []byte, id string) []byte {
+	if !made(id) {
+		return append(to, id...)
+	}
+	var b [packedSize]byte
 	copy(b[:], id[:3])
 	acc, bits, at := uint32(0), 0, 4
 	for i := 3; i < len(id); i++ {
@@ -146,7 +155,7 @@ func packID(id string) string {
 		}
 	}
 	b[at] = byte(acc << (8 - bits))
-	return string(b[:])
+	return append(to, b[:]...)
 }
 
 // unpackID is packID undone.
@@ -201,16 +210,17 @@ func packBelow(id string) string {
 	return packID(string(bound))
 }
 
-// common is what the text of a key may have in common with the rest of its row.
-func common(kind, queue string, args []byte) string {
-	return "kind=" + kind + " queue=" + queue + " args=" + string(args[:min(len(args), 2048)])
+// appendCommon adds what the text of a key may have in common with the rest of its row.
+func appendCommon(b []byte, kind, queue string, args []byte) []byte {
+	b = append(append(append(append(b, "kind="...), kind...), " queue="...), queue...)
+	return append(append(b, " args="...), args[:min(len(args), 2048)]...)
 }
 
 // told tells a text by copies of what it has in common: for each a literal (with a byte of length), and where in the common text and
 // how much (2 bytes each). ok is false where that is no shorter.
-func told(b []byte, text, all string) (_ []byte, ok bool) {
+func told(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	before := len(b)
-	if text == all {
+	if text == string(all) {
 		return append(b, 0, 0, 0, byte(len(text)>>8), byte(len(text))), true
 	}
 	const shortest = 8
@@ -218,11 +228,11 @@ func told(b []byte, text, all string) (_ []byte, ok bool) {
 		return b, false
 	}
 	var at [512]uint16 // where a group of four bytes was last, plus one
-	hash := func(s string, i int) uint32 {
-		return (uint32(s[i]) | uint32(s[i+1])<<8 | uint32(s[i+2])<<16 | uint32(s[i+3])<<24) * 2654435761 >> 23
+	hash := func(a, b, c, d byte) uint32 {
+		return (uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24) * 2654435761 >> 23
 	}
 	for i := 0; i+4 <= len(all); i++ {
-		at[hash(all, i)] = uint16(i + 1)
+		at[hash(all[i], all[i+1], all[i+2], all[i+3])] = uint16(i + 1)
 	}
 	emit := func(lit string, from, n int) {
 		for len(lit) > 255 {
@@ -233,7 +243,7 @@ func told(b []byte, text, all string) (_ []byte, ok bool) {
 	}
 	lit := 0
 	for i := 0; i+4 <= len(text); {
-		from := int(at[hash(text, i)]) - 1
+		from := int(at[hash(text[i], text[i+1], text[i+2], text[i+3])]) - 1
 		n := 0
 		if from >= 0 {
 			for i+n < len(text) && from+n < len(all) && text[i+n] == all[from+n] {
@@ -258,17 +268,19 @@ func told(b []byte, text, all string) (_ []byte, ok bool) {
 }
 
 // untold is told undone.
-func untold(s, all string) (text string, ok bool) {
+func untold(s string, all []byte) (text string, ok bool) {
+	var room [512]byte
+	b := room[:0]
 	r := reader{s: s}
 	for r.s != "" && !r.bad {
-		text += r.name()
+		b = append(b, r.name()...)
 		from, n := int(r.num(2)), int(r.num(2))
 		if from+n > len(all) {
 			return "", false
 		}
-		text += all[from : from+n]
+		b = append(b, all[from:from+n]...)
 	}
-	return text, !r.bad
+	return string(b), !r.bad
 }
 
 // profile is what many jobs have in common.
@@ -477,7 +489,8 @@ func (j *job) readBody(r *reader) {
 	}
 	if flags&bodyTold != 0 {
 		var ok bool
-		if j.KeyText, ok = untold(text, common(j.Kind, j.Queue, j.Args)); !ok {
+		var room [512]byte
+		if j.KeyText, ok = untold(text, appendCommon(room[:0], j.Kind, j.Queue, j.Args)); !ok {
 			r.bad = true
 		}
 	}
@@ -504,8 +517,8 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) []byte {
 	b = append(b, flags)
 	if r.Claim != nil {
 		b = append(b, 0, 0)
-		text, ok := told(b, r.Claim.Text, common(r.Kind, r.Queue, r.Args))
-		if ok {
+		var room [512]byte
+		if text, ok := told(b, r.Claim.Text, appendCommon(room[:0], r.Kind, r.Queue, r.Args)); ok {
 			b = text
 			b[at] |= bodyTold
 		} else {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/firsts"
 )
 
 // Modes of a row, see enqueue.lua.
@@ -139,25 +140,26 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	mode, leader := make([]byte, n), make([]int, n)
 	modes(rows, places, mode, leader, alone)
 
-	size := n * planSize
+	size := 0
 	for _, i := range places {
 		r := &rows[i]
-		size += 120 + len(r.Args) + len(r.Meta)
+		size += 120 + len(r.ID) + len(r.Args) + len(r.Meta)
 		if r.Claim != nil {
-			size += len(r.Claim.Text)
+			size += len(r.Claim.Key) + len(r.Claim.Text)
 		}
 	}
-	buf := make([]byte, n*planSize, size) // the plans, and behind them what is kept of the rows
-	plans := buf[: 0 : n*planSize]
+	plans := make([]byte, 0, n*planSize)
+	buf := make([]byte, 0, size) // of each row its ID, its key and the rest
+	ends := make([]int, 1, 1+3*n)
 	var queues, names, contents []any
 	queueNo, profileNo := "", -1 // of the row before
 	content := make([]byte, 0, 128)
 	keyed := false
-	columns := make([]any, 3*n)
 	for k, i := range places {
 		r := &rows[i]
-		columns[k], columns[n+k], columns[2*n+k] = packID(r.ID), "", ""
+		buf = appendID(buf, r.ID)
 		if mode[k] == modeFollower {
+			ends = append(ends, len(buf), len(buf), len(buf))
 			plans = append(plans, 0, 0, modeFollower, 1, 1, byte((leader[k]+1)>>8), byte(leader[k]+1))
 			plans = plans[:(k+1)*planSize]
 			continue
@@ -165,8 +167,8 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		q := place(&queues, "q", r.Queue, queueNo)
 		queueNo = r.Queue
 		content = appendProfile(content[:0], r)
-		if profileNo < 0 || contents[profileNo] != any(string(content)) {
-			profileNo = slices.Index(contents, any(string(content)))
+		if profileNo < 0 || contents[profileNo].(string) != string(content) {
+			profileNo = slices.IndexFunc(contents, func(c any) bool { return c.(string) == string(content) })
 			if profileNo < 0 {
 				profileNo = len(contents)
 				contents = append(contents, string(content))
@@ -186,22 +188,33 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		re := &r.Reactions
 		plans = append(plans, byte(re.Scheduled), byte(re.Available), byte(re.Retryable), byte(re.Running), byte(re.Ended), byte(r.Write))
 		plans = append(putMilli(plans, r.MaxWait), 0)
+		ends = append(ends, len(buf))
 		var h onceq.Hold
 		if r.Claim != nil {
-			h, keyed, columns[n+k] = r.Claim.Hold, true, r.Claim.Key[:]
+			h, keyed = r.Claim.Hold, true
+			buf = append(buf, r.Claim.Key[:]...)
 		}
 		fromEnqueue := byte(0)
 		if h.FromEnqueue {
 			fromEnqueue = 1
 		}
 		plans = putMilli(putMilli(append(plans, byte(h.Until), fromEnqueue), h.Window), h.TTL)
-		rest := len(buf)
+		ends = append(ends, len(buf))
 		buf = appendRest(buf, r, names[profileNo].(string)[1:])
-		columns[2*n+k] = buf[rest:len(buf):len(buf)]
+		ends = append(ends, len(buf))
 	}
+	all := string(buf)
+	columns := make([]string, 3*n) // pointers into it are arguments that need no memory of their own
 	sh.args = make([]any, 0, 6+len(queues)+2*len(names)+3*n)
 	sh.args = append(sh.args, len(queues), len(names), n, byID(rows, places), flag(keyed), plans)
-	sh.args = append(append(append(append(sh.args, queues...), names...), contents...), columns...)
+	sh.args = append(append(append(sh.args, queues...), names...), contents...)
+	for c := range 3 {
+		for k := range n {
+			column := &columns[c*n+k]
+			*column = all[ends[3*k+c]:ends[3*k+c+1]]
+			sh.args = append(sh.args, column)
+		}
+	}
 	sh.leader = leader
 	return sh
 }
@@ -246,6 +259,14 @@ func leads(r *onceq.NewRow, mode byte) bool {
 	return (mode == modeMeek || mode == modeMeek+modeClocks) && r.Claim.Hold.Until != onceq.UntilDue
 }
 
+// hashID tells IDs apart by their last characters, where those that are made are random.
+func hashID(id string) (h uint32) {
+	for _, c := range []byte(id[max(0, len(id)-8):]) {
+		h = h<<5 ^ h>>27 ^ uint32(c)
+	}
+	return h
+}
+
 // modes says for each row of a share how simple it is. Rows that share an ID, and rows that share a key with one that writes, are judged
 // one after another; the others that share a key follow the first of them.
 func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) {
@@ -261,8 +282,6 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 	if len(places) == 1 {
 		return
 	}
-	byKey := make(map[onceq.Key]int, len(places))
-	byID := make(map[string]int, len(places))
 	var hard map[onceq.Key]bool
 	harden := func(k int) {
 		r := &rows[places[k]]
@@ -274,21 +293,20 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 			hard[r.Claim.Key] = true
 		}
 	}
+	ids, keys := firsts.New(len(places)), firsts.New(len(places))
 	for k, i := range places {
 		r := &rows[i]
-		if first, ok := byID[r.ID]; ok {
+		if first := ids.Find(hashID(r.ID), k, func(n int) bool { return rows[places[n]].ID == r.ID }); first != k {
 			harden(k)
 			harden(first)
-		} else {
-			byID[r.ID] = k
 		}
 		if r.Claim == nil {
 			continue
 		}
-		first, ok := byKey[r.Claim.Key]
+		key := &r.Claim.Key
+		first := keys.Find(binary.LittleEndian.Uint32(key[:]), k, func(n int) bool { return rows[places[n]].Claim.Key == *key })
 		switch {
-		case !ok:
-			byKey[r.Claim.Key] = k
+		case first == k:
 		case leads(&rows[places[first]], mode[first]) && !r.Reactions.Writes() && !alone:
 			mode[k], leader[k] = modeFollower, first
 		default:
@@ -372,9 +390,8 @@ func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 	}
 	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j}
 	if c := r.Claim; c != nil {
-		key := c.Key
 		anchor := c.Hold.AnchorAt(now, runAt)
-		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &key, c.Text, c.Hold, c.Digest, instant(anchor)
+		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &c.Key, c.Text, c.Hold, c.Digest, instant(anchor)
 		if frees := c.Hold.FreesAt(anchor, runAt); frees > now {
 			result.FreesAt = frees
 		}

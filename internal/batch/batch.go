@@ -36,14 +36,15 @@ type Batcher[Q, A any] struct {
 	inFlight int
 	closed   bool
 	idle     sync.Cond // inFlight went to zero
+	calls    sync.Pool // of those that were answered
 }
 
 type call[Q, A any] struct {
 	query  Q
 	answer A
 	err    error
-	done   chan struct{}
-	trip   *trip // nil while it waits; under the batcher's lock
+	done   chan struct{} // has room for the one signal that there will be
+	trip   *trip         // nil while it waits; under the batcher's lock
 }
 
 // trip is one send: it is cancelled when all of its callers have gone.
@@ -58,6 +59,7 @@ type trip struct {
 func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []Q) ([]A, []error)) *Batcher[Q, A] {
 	b := &Batcher[Q, A]{config: config, send: send}
 	b.idle.L = &b.mu
+	b.calls.New = func() any { return &call[Q, A]{done: make(chan struct{}, 1)} }
 	return b
 }
 
@@ -77,21 +79,27 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 		b.mu.Unlock()
 		return b.alone(ctx, q)
 	}
-	c := &call[Q, A]{query: q, done: make(chan struct{})}
+	c := b.calls.Get().(*call[Q, A])
+	c.query = q
 	b.waiting = append(b.waiting, c)
 	b.launch()
 	b.mu.Unlock()
 
+	gone := ctx.Done()
+	if gone == nil { // a plain receive is cheaper
+		<-c.done
+		return b.answered(c)
+	}
 	select {
 	case <-c.done:
-		return c.answer, c.err
-	case <-ctx.Done():
+		return b.answered(c)
+	case <-gone:
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	select {
 	case <-c.done: // the answer came after all
-		return c.answer, c.err
+		return b.answered(c)
 	default:
 	}
 	if c.trip == nil {
@@ -107,6 +115,14 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 		c.trip.cancel()
 	}
 	return answer, errors.Join(ErrSent, ctx.Err())
+}
+
+// answered takes the answer out of a call, which is free to be another's then.
+func (b *Batcher[Q, A]) answered(c *call[Q, A]) (A, error) {
+	answer, err := c.answer, c.err
+	*c = call[Q, A]{done: c.done}
+	b.calls.Put(c)
+	return answer, err
 }
 
 // alone sends one call from its caller's goroutine.
@@ -161,7 +177,6 @@ func (b *Batcher[Q, A]) fly() {
 		}
 		answers, errs := b.send(ctx, queries)
 		t.cancel()
-		b.mu.Lock()
 		for i, c := range calls {
 			if i < len(answers) {
 				c.answer = answers[i]
@@ -169,8 +184,9 @@ func (b *Batcher[Q, A]) fly() {
 			if errs != nil {
 				c.err = errs[i]
 			}
-			close(c.done)
+			c.done <- struct{}{}
 		}
+		b.mu.Lock()
 	}
 	b.landed()
 }
@@ -202,7 +218,7 @@ func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
 		n++
 	}
 	calls := b.waiting[:n:n]
-	b.waiting = append([]*call[Q, A](nil), b.waiting[n:]...)
+	b.waiting = append(make([]*call[Q, A], 0, len(b.waiting)), b.waiting[n:]...)
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &trip{callers: n, cancel: cancel}
 	for _, c := range calls {
