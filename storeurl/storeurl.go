@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	neturl "net/url"
 	"os"
 	"strings"
 
@@ -30,23 +31,28 @@ var schemes = map[string]scheme{
 		open:  openSQLite,
 		file:  sqliteFile,
 	},
-	"postgres":       {forms: []string{"postgres://…"}, open: openPostgres},
-	"postgresql":     {open: openPostgres},
-	"redis":          {forms: []string{"redis://…"}, open: openRedis},
-	"rediss":         {forms: []string{"rediss://…"}, open: openRedis},
-	"unix":           {forms: []string{"unix://…"}, open: openRedis},
-	"redis+sentinel": {forms: []string{"redis+sentinel://h1,h2/master/db"}, open: openRedis},
-	"redis+cluster":  {forms: []string{"redis+cluster://h1,h2"}, open: openRedis},
+	"postgres":        {forms: []string{"postgres://…"}, open: openPostgres},
+	"postgresql":      {open: openPostgres},
+	"redis":           {forms: []string{"redis://…"}, open: openRedis},
+	"rediss":          {forms: []string{"rediss://…"}, open: openRedis},
+	"unix":            {forms: []string{"unix://…"}, open: openRedis},
+	"redis+sentinel":  {forms: []string{"redis+sentinel://h1,h2/master/db"}, open: openRedis},
+	"rediss+sentinel": {open: openRedis},
+	"redis+cluster":   {forms: []string{"redis+cluster://h1,h2"}, open: openRedis},
+	"rediss+cluster":  {open: openRedis},
 }
 
 // order is the order of schemes in messages.
-var order = []string{"sqlite", "postgres", "postgresql", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}
+var order = []string{"sqlite", "postgres", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}
 
 // Open opens the store that url names, with the default configuration of its package. The caller closes it.
 //
 //	sqlite:PATH   sqlite:///absolute/path   sqlite::memory:
 //	postgres://user@host/database   postgresql://…
-//	redis://host:6379/0   rediss://…   unix:///path/to/socket   redis+sentinel://h1,h2/master/db   redis+cluster://h1,h2
+//	redis://host:6379/0   unix:///path/to/socket   redis+sentinel://h1,h2/master/db   redis+cluster://h1,h2   rediss… in place of redis… for TLS
+//
+// All but SQLite take ?namespace=NAME, which is the Namespace of the store's Config, and what else their drivers take as a query (of pgx
+// default_query_exec_mode=exec, for pgbouncer in transaction mode).
 func Open(ctx context.Context, url string) (onceq.Store, error) {
 	s, err := parse(url)
 	if err != nil {
@@ -117,7 +123,11 @@ func openSQLite(_ context.Context, url string) (onceq.Store, error) {
 }
 
 func openPostgres(ctx context.Context, url string) (onceq.Store, error) {
-	store, err := pgstore.Open(ctx, url, nil)
+	url, namespace, err := CutNamespace(url)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pgstore.Open(ctx, url, &pgstore.Config{Namespace: namespace})
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +135,45 @@ func openPostgres(ctx context.Context, url string) (onceq.Store, error) {
 }
 
 func openRedis(ctx context.Context, url string) (onceq.Store, error) {
-	store, err := redisstore.Open(ctx, url, nil)
+	url, namespace, err := CutNamespace(url)
+	if err != nil {
+		return nil, err
+	}
+	store, err := redisstore.Open(ctx, url, &redisstore.Config{Namespace: namespace})
 	if err != nil {
 		return nil, err
 	}
 	return store, nil
+}
+
+// CutNamespace takes namespace=NAME out of a URL's query; "" = it says none. The rest is as it was.
+func CutNamespace(url string) (rest, namespace string, err error) {
+	base, query, found := strings.Cut(url, "?")
+	if !found {
+		return url, "", nil
+	}
+	query, fragment, _ := strings.Cut(query, "#")
+	var kept []string
+	for _, pair := range strings.Split(query, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if name != "namespace" {
+			kept = append(kept, pair)
+			continue
+		}
+		switch namespace, err = neturl.QueryUnescape(value); {
+		case err != nil:
+			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Value: value, Rule: "must be URL-encoded: " + err.Error()}
+		case namespace == "":
+			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Rule: "is empty: say namespace=NAME, or leave it away"}
+		}
+	}
+	if len(kept) > 0 {
+		base += "?" + strings.Join(kept, "&")
+	}
+	if fragment != "" {
+		base += "#" + fragment
+	}
+	return base, namespace, nil
 }
 
 func sqliteFile(url string) (string, bool) {

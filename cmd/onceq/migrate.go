@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -20,18 +21,26 @@ func newMigrate(a *app) *cobra.Command {
 store does it too, unless the program says NoMigrate; this is for roles that may not change a schema. A SQLite file is brought up to date when it
 is opened, and Redis has no schema.`
 	run := func(c *cobra.Command, what string) error {
+		postgres := strings.HasPrefix(a.store, "postgres://") || strings.HasPrefix(a.store, "postgresql://")
+		url, namespace, err := storeurl.CutNamespace(a.store)
+		if err != nil && postgres {
+			return usagef("%v", err)
+		}
+		if postgres {
+			config.Namespace = cmp.Or(config.Namespace, namespace)
+		}
 		if print {
 			a.printf("%s", pgstore.Script(&config, after))
 			return nil
 		}
-		if !strings.HasPrefix(a.store, "postgres://") && !strings.HasPrefix(a.store, "postgresql://") {
+		if !postgres {
 			if _, err := storeurl.Creates(a.store); err != nil {
 				return usagef("%v", err)
 			}
 			a.printf("nothing to migrate: a SQLite file is brought up to date when it is opened, and Redis has no schema\n")
 			return nil
 		}
-		pool, err := pgxpool.New(c.Context(), a.store)
+		pool, err := pgxpool.New(c.Context(), url)
 		if err != nil {
 			return usagef("%v", err)
 		}
@@ -76,7 +85,7 @@ is opened, and Redis has no schema.`
 			RunE: func(c *cobra.Command, _ []string) error { return run(c, "status") }},
 	)
 	flags := c.PersistentFlags()
-	flags.StringVar(&config.Namespace, "namespace", "", "the schema that holds the tables (default onceq)")
+	flags.StringVar(&config.Namespace, "namespace", "", "the schema that holds the tables (default: ?namespace=… of the store, or onceq)")
 	flags.BoolVar(&print, "print", false, "print the SQL instead, for people who run it by hand; connects to nothing")
 	flags.IntVar(&after, "after", 0, "with --print: only the migrations after this version")
 	return c

@@ -1,0 +1,123 @@
+package storeurl
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/pgtest"
+	"github.com/onceq/onceq/internal/redistest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m).Run()) }
+
+// Each kind of URL opens a store that works, and a namespace is a store of its own.
+func TestEveryURLOpensAStoreAndANamespaceIsAStoreOfItsOwn(t *testing.T) {
+	for name, url := range map[string]func(t *testing.T) string{
+		"postgres":   func(t *testing.T) string { return pgtest.URL(t) },
+		"postgresql": func(t *testing.T) string { return strings.Replace(pgtest.URL(t), "postgres:", "postgresql:", 1) },
+		"pgbouncer":  func(t *testing.T) string { return pgtest.URL(t) + "&default_query_exec_mode=exec" },
+		"redis":      func(t *testing.T) string { return redistest.URL(t) },
+		"unix": func(t *testing.T) string {
+			path := filepath.Join(t.TempDir(), "s")
+			redistest.Start(t, "--unixsocket", path)
+			return "unix://" + path
+		},
+		"rediss":         secureRedis,
+		"redis+sentinel": func(t *testing.T) string { return redistest.StartSentinels(t).URL() },
+		"redis+cluster":  func(t *testing.T) string { return redistest.ClusterURL(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := url(t)
+			if strings.Contains(url, "?") {
+				url += "&namespace="
+			} else {
+				url += "?namespace="
+			}
+			for _, want := range []struct {
+				namespace string
+				outcome   onceq.Outcome
+			}{{"a%20" + name, onceq.Inserted}, {"b%20" + name, onceq.Inserted}, {"a%20" + name, onceq.Skipped}} {
+				store, err := Open(t.Context(), url+want.namespace)
+				if err != nil {
+					t.Fatal(err)
+				}
+				client, err := onceq.NewClient(store, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := client.Enqueue(t.Context(), onceq.JSON("mail", []byte(`{"to":"a"}`)), onceq.UniqueKey("welcome"))
+				if err != nil || r.Outcome != want.outcome {
+					t.Errorf("in %s: %v, %v; want %v", want.namespace, r.Outcome, err, want.outcome)
+				}
+				if err := client.Close(); err != nil {
+					t.Error(err)
+				}
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// secureRedis is a server with a certificate that this process trusts.
+func secureRedis(t *testing.T) string {
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "onceq's test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: cert}, "key": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert")) // read at the first connection with TLS: this is the only one of this binary
+	addr := redistest.FreeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert"), "--tls-key-file", filepath.Join(dir, "key"), "--tls-auth-clients", "no")
+	return "rediss://" + addr
+}
+
+func TestTheNamespaceIsTakenOutOfTheQuery(t *testing.T) {
+	for url, want := range map[string][2]string{
+		"redis://h/0":                          {"redis://h/0", ""},
+		"redis://h/0?namespace=x":              {"redis://h/0", "x"},
+		"postgres://h/d?a=1&namespace=x%2Fy&b": {"postgres://h/d?a=1&b", "x/y"},
+		"postgres://h/d?a=namespace=x":         {"postgres://h/d?a=namespace=x", ""},
+		"postgres://h/d?namespace=":            {"", "error"},
+		"postgres://h/d?namespace=%zz":         {"", "error"},
+	} {
+		rest, namespace, err := CutNamespace(url)
+		if err != nil {
+			namespace = "error"
+		}
+		if rest != want[0] || namespace != want[1] {
+			t.Errorf("CutNamespace(%q) = %q, %q, %v; want %q", url, rest, namespace, err, want)
+		}
+	}
+}
