@@ -112,6 +112,32 @@ type fetch struct {
 	kinds []any
 	jobs  []found
 	found []candidate
+
+	answered bool // by some partition
+	soon     bool // to be repeated, because some partition did not
+}
+
+// soon is when a fetch is repeated that some partition has not answered.
+const soon = 20 * time.Millisecond
+
+// overlooks reports whether all that failed passes by itself (a slot moves, a node fails over) and has not lasted for longer than
+// Config.Patience, while other partitions have answered: there is something to do elsewhere meanwhile, and no reason to alarm anybody.
+func (f *fetch) overlooks(trips []*trip) bool {
+	overlooked, now := true, time.Now()
+	for _, t := range trips {
+		p := f.s.parts[t.part]
+		if t.err == nil {
+			f.answered = true
+			continue
+		}
+		p.away.CompareAndSwap(0, now.UnixMilli())
+		if !transient(t.err) || now.Sub(time.UnixMilli(p.away.Load())) > f.s.config.Patience {
+			overlooked = false
+		}
+	}
+	overlooked = overlooked && f.answered
+	f.soon = f.soon || overlooked
+	return overlooked
 }
 
 type found struct {
@@ -176,6 +202,9 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 		if err != nil && errors.Is(err, onceq.ErrUncertain) && ctx.Err() == nil {
 			err = f.s.again(ctx, trips)
 		}
+		if err != nil && f.overlooks(trips) {
+			err = nil
+		}
 		if first == nil {
 			first = err
 		}
@@ -184,6 +213,7 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 				f.finish(of[i])
 				continue
 			}
+			f.s.parts[t.part].away.Store(0)
 			v := list(t.reply[0])
 			if v == nil {
 				lost++
@@ -297,6 +327,9 @@ func (f *fetch) answer(parts []*fetchPart) onceq.Fetched {
 				r.NextDue = d
 			}
 		}
+	}
+	if f.soon && (r.NextDue < 0 || r.NextDue > soon) {
+		r.NextDue = soon
 	}
 	return r
 }

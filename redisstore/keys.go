@@ -4,13 +4,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/onceq/onceq"
 )
 
 // A partition is four keys of fixed names under one hash tag, so in one slot. A job lies in the partition of its key.
 type partition struct {
-	keys []string // jobs, keys, ix, meta
+	keys []string     // jobs, keys, ix, meta
+	away atomic.Int64 // since when fetches have not reached it, in Unix milliseconds; 0 = they do
 }
 
 func (p *partition) hash() string { return p.keys[1] }
