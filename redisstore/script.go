@@ -80,6 +80,7 @@ type trip struct {
 	script *script
 	part   int
 	args   []any // behind token, sender and channel
+	whole  []any // args with room for the head in front of them, where there is
 
 	token string
 	reply []any // behind token, now and the queues that were woken
@@ -139,7 +140,11 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 		if t.err == nil {
 			continue
 		}
-		if !definite(t.err) && t.script.writes {
+		uncertain := !definite(t.err) && t.script.writes
+		if ended := ctx.Err(); ended != nil && !errors.Is(t.err, ended) {
+			t.err = fmt.Errorf("%w: %w", ended, t.err)
+		}
+		if uncertain {
 			t.err = fmt.Errorf("redisstore: %s: %w (%w)", t.script.name, t.err, onceq.ErrUncertain)
 		} else {
 			t.err = fmt.Errorf("redisstore: %s: %w", t.script.name, t.err)
@@ -227,7 +232,10 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 	calls := make([]call, len(trips))
 	for i, t := range trips {
 		t.err = nil
-		args := make([]any, head, head+len(t.args))
+		args := t.whole
+		if args == nil {
+			args = append(make([]any, head, head+len(t.args)), t.args...)
+		}
 		args[0], args[1] = "evalsha", t.script.sha
 		if whole {
 			args[0], args[1] = "eval", t.script.source
@@ -237,7 +245,7 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 			args[3+k] = key
 		}
 		args[7], args[8], args[9] = t.token, s.sender, s.channel
-		calls[i] = call{redis.NewCmd(ctx, append(args, t.args...)...)}
+		calls[i] = call{redis.NewCmd(ctx, args...)}
 	}
 	if s.acks() && trips[0].script.writes {
 		s.acked(ctx, trips, calls)

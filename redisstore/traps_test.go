@@ -444,13 +444,39 @@ func TestAServerThatWouldBreakAPromiseIsRefused(t *testing.T) {
 		t.Error("a server that evicts was opened")
 	}
 	s := open(t, server.URL(), Config{AllowEviction: true})
-	if !strings.HasPrefix(s.Server(), "Redis ") {
+	if !strings.HasPrefix(s.Server(), "Redis ") && !strings.HasPrefix(s.Server(), "Valkey ") {
 		t.Errorf("the server is %q", s.Server())
 	}
-	if version, _ := strings.CutPrefix(s.Server(), "Redis "); !atLeast(version, 7, 2) {
-		if _, err := Open(t.Context(), redistest.Start(t).URL(), &Config{AckAOF: true, Logger: quiet}); err == nil || !strings.Contains(err.Error(), "7.2") {
-			t.Errorf("AckAOF on %s: %v", version, err)
+}
+
+// TestWithAckAOFAnAnswerMeansThatTheJobIsOnDisk: and where a replica is to have it that does not, the answer is uncertain, and the job exists. A server that is too old for it is refused.
+func TestWithAckAOFAnAnswerMeansThatTheJobIsOnDisk(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
+	if product, version, _ := strings.Cut(open(t, server.URL(), Config{}).Server(), " "); product == "Redis" && !atLeast(version, 7, 2) {
+		if _, err := Open(t.Context(), server.URL(), &Config{AckAOF: true, Logger: quiet}); err == nil || !strings.Contains(err.Error(), "7.2") {
+			t.Errorf("AckAOF on Redis %s: %v", version, err)
 		}
+		return
+	}
+	patient := open(t, server.URL(), Config{AckAOF: true, AckTimeout: 10 * time.Second})
+	for n := range 3 {
+		r, err := clientOf(t, patient).Enqueue(t.Context(), task{n}, onceq.Unique{})
+		if err != nil || r.Outcome != onceq.Inserted {
+			t.Errorf("%v, %v", r.Outcome, err)
+		}
+	}
+	if stats := server.Do("info", "commandstats").(string); !strings.Contains(stats, "cmdstat_waitaof:calls=") {
+		t.Error("WAITAOF was not called")
+	}
+	alone := open(t, server.URL(), Config{AckAOF: true, AckReplicas: 1, AckTimeout: 50 * time.Millisecond})
+	_, err := clientOf(t, alone).Enqueue(t.Context(), task{10}, onceq.Unique{})
+	var uncertain *onceq.UncertainError
+	if !errors.As(err, &uncertain) {
+		t.Fatalf("without a replica: %v, want an uncertain answer", err)
+	}
+	if jobs, err := patient.Get(t.Context(), []string{uncertain.ID}); err != nil || jobs[0] == nil {
+		t.Errorf("the job: %v, %v", jobs, err)
 	}
 }
 
