@@ -27,15 +27,19 @@ type waker struct {
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	stop      context.CancelFunc // of the hearing; nil while nobody listens
-	pending   map[string]bool    // queues to notify of
-	sending   bool               // somebody sends what is pending
-	sentAt    map[string]time.Time
+	stop      context.CancelFunc   // of the hearing; nil while nobody listens
+	pending   map[string]bool      // queues to notify of
+	sending   bool                 // somebody sends what is pending
+	notBefore map[string]time.Time // when to notify of a queue
 	closed    bool
 	running   sync.WaitGroup
 }
 
 const notifyEvery = 5 * time.Millisecond
+
+// ourselvesFirst is how long others hear later of what listeners of this process were woken for: a NOTIFY at the same time would make
+// their fetch a third slower.
+const ourselvesFirst = 2 * time.Millisecond
 
 // listener is somebody who waits for jobs of some queues.
 type listener struct {
@@ -48,7 +52,7 @@ func (w *waker) init(s *Store) {
 	sum := sha256.Sum256([]byte(s.config.Namespace))
 	w.channel = "onceq_" + hex.EncodeToString(sum[:8])
 	w.self = strconv.FormatUint(rand.Uint64(), 36)
-	w.listeners, w.pending, w.sentAt = map[*listener]bool{}, map[string]bool{}, map[string]time.Time{}
+	w.listeners, w.pending, w.notBefore = map[*listener]bool{}, map[string]bool{}, map[string]time.Time{}
 }
 
 // channelInTx is the channel that an enqueue inside a caller's transaction notifies, and what comes before the queue.
@@ -116,7 +120,10 @@ func (w *waker) tell(queues map[string]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for queue := range queues {
-		w.wakeUp(queue)
+		first := time.Now().Add(ourselvesFirst)
+		if w.wakeUp(queue) && !w.pending[queue] && w.notBefore[queue].Before(first) {
+			w.notBefore[queue] = first
+		}
 		w.pending[queue] = true
 	}
 	if !w.sending && !w.closed && !w.store.config.NoListen {
@@ -125,17 +132,19 @@ func (w *waker) tell(queues map[string]bool) {
 	}
 }
 
-// wakeUp wakes the listeners of this process; "" is any queue. w.mu is held.
-func (w *waker) wakeUp(queue string) {
+// wakeUp wakes the listeners of this process and says whether there are any; "" is any queue. w.mu is held.
+func (w *waker) wakeUp(queue string) (woken bool) {
 	for l := range w.listeners {
 		if queue != "" && !slices.Contains(l.queues, queue) {
 			continue
 		}
 		select {
 		case l.wake <- queue:
+			woken = true
 		default: // it has enough to wake up for
 		}
 	}
+	return woken
 }
 
 // send notifies other processes until nothing is pending. What cannot be sent is left to their polling.
@@ -146,16 +155,16 @@ func (w *waker) send() {
 		var ready []string
 		wait := notifyEvery
 		for queue := range w.pending {
-			if since := now.Sub(w.sentAt[queue]); since >= notifyEvery {
+			if left := w.notBefore[queue].Sub(now); left <= 0 {
 				ready = append(ready, w.self+" "+queue)
-				w.sentAt[queue] = now
+				w.notBefore[queue] = now.Add(notifyEvery)
 				delete(w.pending, queue)
 			} else {
-				wait = min(wait, notifyEvery-since)
+				wait = min(wait, left)
 			}
 		}
-		if len(w.sentAt) > 1000 {
-			clear(w.sentAt)
+		if len(w.notBefore) > 1000 {
+			clear(w.notBefore)
 		}
 		if len(ready) == 0 && (len(w.pending) == 0 || w.closed) {
 			w.sending = false
