@@ -35,7 +35,7 @@ type Client struct {
 	store  Store
 	config Config
 	ids    idSource
-	batch  *batch.Batcher[*NewRow, EnqueueResult]
+	batch  *batch.Batcher[NewRow, EnqueueResult]
 	closed atomic.Bool
 	watch  duplicates
 }
@@ -86,7 +86,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if s, ok := store.(Joiner); ok {
 		join = s.Join()
 	}
-	c.batch = batch.New(batch.Config[*NewRow]{
+	c.batch = batch.New(batch.Config[NewRow]{
 		InFlight: inFlight, Join: join, Calls: 1000, Weight: 4 << 20, Weigh: func(r *NewRow) int { return len(r.Args) },
 	}, c.send)
 	return c, nil
@@ -187,12 +187,12 @@ func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []er
 var errAlone = errors.New("onceq: to be sent alone")
 
 // enqueue sends a row with whatever else is on its way, or alone where that does not go.
-func (c *Client) enqueue(ctx context.Context, row *NewRow) (EnqueueResult, error) {
+func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error) {
 	result, err := c.batch.Do(ctx, row)
 	if !errors.Is(err, errAlone) {
 		return result, err
 	}
-	results, err := c.store.Enqueue(ctx, []NewRow{*row})
+	results, err := c.store.Enqueue(ctx, []NewRow{row})
 	if err != nil {
 		return EnqueueResult{}, err
 	}
@@ -212,10 +212,10 @@ func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receip
 	if err != nil {
 		return Receipt{}, err
 	}
-	result, err := c.enqueue(ctx, &row)
+	result, err := c.enqueue(ctx, row)
 	for try := 0; try < resends && errors.Is(err, ErrUncertain) && row.Retention > 0 && ctx.Err() == nil; try++ {
 		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
-		result, err = c.enqueue(ctx, &row)
+		result, err = c.enqueue(ctx, row)
 	}
 	switch {
 	case errors.Is(err, batch.ErrClosed):

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -21,7 +22,9 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	if err != nil {
 		return NewRow{}, err
 	}
-	s := newSettings()
+	s := spareSettings.Get().(*settings)
+	defer spareSettings.Put(s)
+	*s = newSettings()
 	s.applyAll(ofDefaults, c.config.Defaults)
 	if o, ok := args.(EnqueueOptioner); ok {
 		s.applyAll(ofType, o.EnqueueOptions())
@@ -82,6 +85,9 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	}
 	return row, nil
 }
+
+// spareSettings are those of calls that have their row.
+var spareSettings = sync.Pool{New: func() any { return new(settings) }}
 
 func (r *NewRow) key() *Key {
 	if r.Claim == nil {

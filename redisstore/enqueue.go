@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/firsts"
@@ -29,6 +30,31 @@ type share struct {
 	trip
 	rows   []int // their places in the batch
 	leader []int // of followers
+	made   *scratch
+}
+
+// scratch is what the arguments of a share are made of. It serves one share after another.
+type scratch struct {
+	mode        []byte
+	leader      []int
+	plans, rows []byte
+	ends        []int
+	columns     []column
+	args        []any
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// column is an argument that needs no memory of its own: the client library writes what a pointer to it stands for.
+type column []byte
+
+func (c *column) MarshalBinary() ([]byte, error) { return *c, nil }
+
+// sized is a slice of n zero elements, in the memory of s where that suffices.
+func sized[T any](s []T, n int) []T {
+	s = slices.Grow(s[:0], n)[:n]
+	clear(s)
+	return s
 }
 
 // Enqueue accepts rows, in shares of at most 200 of one partition. Each share is atomic. Where some were done and some were not, the results have
@@ -137,20 +163,12 @@ func plain(r *onceq.NewRow) bool {
 func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *share {
 	sh := &share{trip: trip{script: luaEnqueue, part: part}, rows: places}
 	n := len(places)
-	mode, leader := make([]byte, n), make([]int, n)
+	made := scratches.Get().(*scratch)
+	mode, leader := sized(made.mode, n), sized(made.leader, n)
 	modes(rows, places, mode, leader, alone)
 
-	size := 0
-	for _, i := range places {
-		r := &rows[i]
-		size += 120 + len(r.ID) + len(r.Args) + len(r.Meta)
-		if r.Claim != nil {
-			size += len(r.Claim.Key) + len(r.Claim.Text)
-		}
-	}
-	plans := make([]byte, 0, n*planSize)
-	buf := make([]byte, 0, size) // of each row its ID, its key and the rest
-	ends := make([]int, 1, 1+3*n)
+	plans := sized(made.plans, n*planSize)[:0]
+	buf, ends := made.rows[:0], append(made.ends[:0], 0) // of each row its ID, its key and the rest, and where they end
 	var queues, names, contents []any
 	queueNo, profileNo := "", -1 // of the row before
 	content := make([]byte, 0, 128)
@@ -203,20 +221,26 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		buf = appendRest(buf, r, names[profileNo].(string)[1:])
 		ends = append(ends, len(buf))
 	}
-	all := string(buf)
-	columns := make([]string, 3*n) // pointers into it are arguments that need no memory of their own
-	sh.args = make([]any, 0, 6+len(queues)+2*len(names)+3*n)
-	sh.args = append(sh.args, len(queues), len(names), n, byID(rows, places), flag(keyed), plans)
-	sh.args = append(append(append(sh.args, queues...), names...), contents...)
+	columns := sized(made.columns, 3*n)
+	args := append(sized(made.args, head), len(queues), len(names), n, byID(rows, places), flag(keyed), plans)
+	args = append(append(append(args, queues...), names...), contents...)
 	for c := range 3 {
 		for k := range n {
 			column := &columns[c*n+k]
-			*column = all[ends[3*k+c]:ends[3*k+c+1]]
-			sh.args = append(sh.args, column)
+			*column = buf[ends[3*k+c]:ends[3*k+c+1]]
+			args = append(args, column)
 		}
 	}
-	sh.leader = leader
+	*made = scratch{mode, leader, plans, buf, ends, columns, args}
+	sh.whole, sh.args, sh.leader, sh.made = args, args[head:], leader, made
 	return sh
+}
+
+// done gives back what the arguments were made of.
+func (sh *share) done() {
+	clear(sh.made.args)
+	scratches.Put(sh.made)
+	sh.whole, sh.args, sh.leader, sh.made = nil, nil, nil, nil
 }
 
 // place finds a name in a list, or adds it; before is the name that was last. It returns the number, from 1.
@@ -332,6 +356,7 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 	}
 	first = s.do(ctx, trips...)
 	for _, sh := range shares {
+		defer sh.done()
 		if sh.err != nil {
 			continue
 		}

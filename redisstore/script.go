@@ -247,7 +247,7 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 		args[7], args[8], args[9] = t.token, s.sender, s.channel
 		calls[i] = call{redis.NewCmd(ctx, args...)}
 	}
-	if s.acks() && trips[0].script.writes {
+	if s.acks() && trips[0].script.writes && trips[0].script != luaInit {
 		s.acked(ctx, trips, calls)
 	} else if len(calls) == 1 {
 		_ = s.client.Process(ctx, calls[0]) // its error stands in the call

@@ -19,17 +19,17 @@ var ErrSent = errors.New("batch: gave up waiting for an answer")
 
 // Config bounds the batches.
 type Config[Q any] struct {
-	InFlight int         // trips at once; at least 1
-	Join     int         // calls that must wait before another trip joins one that is under way; the first needs one
-	Calls    int         // calls of one trip; at least 1
-	Weight   int         // of one trip; a single call may weigh more
-	Weigh    func(Q) int // nil = every call weighs nothing
+	InFlight int          // trips at once; at least 1
+	Join     int          // calls that must wait before another trip joins one that is under way; the first needs one
+	Calls    int          // calls of one trip; at least 1
+	Weight   int          // of one trip; a single call may weigh more
+	Weigh    func(*Q) int // nil = every call weighs nothing
 }
 
 // Batcher collects calls of type Q and answers them with A.
 type Batcher[Q, A any] struct {
 	config Config[Q]
-	send   func(ctx context.Context, calls []Q) ([]A, []error)
+	send   func(ctx context.Context, calls []*Q) ([]A, []error)
 
 	mu       sync.Mutex
 	waiting  []*call[Q, A]
@@ -53,10 +53,10 @@ type trip struct {
 	cancel  context.CancelFunc
 }
 
-// New makes a Batcher. send answers calls in their order, with an error each (nil slice = none failed); up to Config.InFlight of it run at
-// once. A call that is sent alone runs in its caller's goroutine and under its context; a trip of several has a context that ends when
+// New makes a Batcher. send answers calls in their order, with an error each (nil slice = none failed), and keeps none of the pointers; up to
+// Config.InFlight of it run at once. A call that is sent alone runs in its caller's goroutine and under its context; a trip of several has a context that ends when
 // nobody waits for its answers any more.
-func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []Q) ([]A, []error)) *Batcher[Q, A] {
+func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []*Q) ([]A, []error)) *Batcher[Q, A] {
 	b := &Batcher[Q, A]{config: config, send: send}
 	b.idle.L = &b.mu
 	b.calls.New = func() any { return &call[Q, A]{done: make(chan struct{}, 1)} }
@@ -74,13 +74,13 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 		b.mu.Unlock()
 		return answer, ErrClosed
 	}
+	c := b.calls.Get().(*call[Q, A])
+	c.query = q
 	if b.inFlight == 0 && len(b.waiting) == 0 {
 		b.inFlight++
 		b.mu.Unlock()
-		return b.alone(ctx, q)
+		return b.alone(ctx, c)
 	}
-	c := b.calls.Get().(*call[Q, A])
-	c.query = q
 	b.waiting = append(b.waiting, c)
 	b.launch()
 	b.mu.Unlock()
@@ -126,20 +126,25 @@ func (b *Batcher[Q, A]) answered(c *call[Q, A]) (A, error) {
 }
 
 // alone sends one call from its caller's goroutine.
-func (b *Batcher[Q, A]) alone(ctx context.Context, q Q) (answer A, err error) {
+func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
 	defer func() {
 		b.mu.Lock()
 		b.landed()
 		b.mu.Unlock()
 	}()
-	answers, errs := b.send(ctx, []Q{q})
-	if len(answers) > 0 {
-		answer = answers[0]
+	answers, errs := b.send(ctx, []*Q{&c.query})
+	c.settle(answers, errs, 0)
+	return b.answered(c)
+}
+
+// settle notes what became of call i of a trip.
+func (c *call[Q, A]) settle(answers []A, errs []error, i int) {
+	if i < len(answers) {
+		c.answer = answers[i]
 	}
 	if errs != nil {
-		err = errs[0]
+		c.err = errs[i]
 	}
-	return answer, err
 }
 
 // landed is the end of a trip: the next may go. b.mu is held.
@@ -171,19 +176,14 @@ func (b *Batcher[Q, A]) fly() {
 	for b.gather(); b.ready(b.inFlight - 1); b.gather() {
 		calls, t, ctx := b.board()
 		b.mu.Unlock()
-		queries := make([]Q, len(calls))
+		queries := make([]*Q, len(calls))
 		for i, c := range calls {
-			queries[i] = c.query
+			queries[i] = &c.query
 		}
 		answers, errs := b.send(ctx, queries)
 		t.cancel()
 		for i, c := range calls {
-			if i < len(answers) {
-				c.answer = answers[i]
-			}
-			if errs != nil {
-				c.err = errs[i]
-			}
+			c.settle(answers, errs, i)
 			c.done <- struct{}{}
 		}
 		b.mu.Lock()
@@ -210,7 +210,7 @@ func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
 	n, weight := 0, 0
 	for n < len(b.waiting) && n < b.config.Calls {
 		if b.config.Weigh != nil {
-			weight += b.config.Weigh(b.waiting[n].query)
+			weight += b.config.Weigh(&b.waiting[n].query)
 		}
 		if n > 0 && weight > b.config.Weight {
 			break
