@@ -112,14 +112,17 @@ func (w *orderer) value() {
 }
 
 func (w *orderer) text() {
-	for n := 1; n < len(w.in); n++ {
-		switch w.in[n] {
-		case '\\':
-			n++
-		case '"':
-			w.take(n + 1)
+	for n := 1; n < len(w.in); {
+		end := bytes.IndexByte(w.in[n:], '"')
+		if end < 0 {
+			break
+		}
+		escape := bytes.IndexByte(w.in[n:n+end], '\\')
+		if escape < 0 {
+			w.take(n + end + 1)
 			return
 		}
+		n += escape + 2
 	}
 	w.take(len(w.in))
 }
@@ -128,7 +131,8 @@ func (w *orderer) text() {
 func (w *orderer) object() {
 	w.take(1)
 	start := len(w.out)
-	var members [][]byte
+	var few [16]int
+	starts, sorted := few[:0], true // of the members in w.out
 	for len(w.in) > 0 && w.in[0] == '"' {
 		from := len(w.out)
 		w.text()
@@ -137,13 +141,39 @@ func (w *orderer) object() {
 		}
 		w.take(1)
 		w.value()
-		members = append(members, slices.Clone(w.out[from:]))
+		if n := len(starts); n > 0 && bytes.Compare(w.out[starts[n-1]:from-1], w.out[from:]) > 0 {
+			sorted = false
+		}
+		starts = append(starts, from)
 		if len(w.in) == 0 || w.in[0] != ',' {
 			break
 		}
 		w.take(1)
 	}
-	slices.SortStableFunc(members, bytes.Compare) // but for names that go on with a space or an exclamation mark; the caller compares
-	w.out = append(w.out[:start], bytes.Join(members, []byte{','})...)
+	if !sorted {
+		w.order(start, starts)
+	}
 	w.take(min(1, len(w.in)))
+}
+
+// order sorts the members of the object that begins at start and is the end of what was written.
+func (w *orderer) order(start int, starts []int) {
+	all := slices.Clone(w.out[start:])
+	var few [16][]byte
+	members := few[:0]
+	for i, from := range starts {
+		to := len(all)
+		if i+1 < len(starts) {
+			to = starts[i+1] - 1 - start // the comma
+		}
+		members = append(members, all[from-start:to])
+	}
+	slices.SortStableFunc(members, bytes.Compare) // but for names that go on with a space or an exclamation mark; the caller compares
+	w.out = w.out[:start]
+	for i, m := range members {
+		if i > 0 {
+			w.out = append(w.out, ',')
+		}
+		w.out = append(w.out, m...)
+	}
 }
