@@ -24,6 +24,7 @@ type record struct {
 	values []any // in place of raw, from database/sql
 	at     int
 	err    error
+	row    *record // what within returned, for the next time
 }
 
 // next returns the next column: bytes in binary or as text, or a value of database/sql.
@@ -187,7 +188,7 @@ func instant(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// within reads the next column, a row, as a record of its own; nil for NULL.
+// within reads the next column, a row, as a record of its own, until the next call; nil for NULL.
 func (r *record) within() *record {
 	raw, isBinary, value := r.next()
 	switch v := value.(type) {
@@ -199,7 +200,11 @@ func (r *record) within() *record {
 	if raw == nil {
 		return nil
 	}
-	in := &record{raw: make([][]byte, 0, jobFields), binary: isBinary}
+	if r.row == nil {
+		r.row = &record{raw: make([][]byte, 0, jobFields)}
+	}
+	in := r.row
+	in.raw, in.binary, in.at, in.err = in.raw[:0], isBinary, 0, nil
 	if isBinary {
 		in.splitBinary(raw)
 	} else {
