@@ -107,7 +107,7 @@ func (l *pressure) failed(err error) {
 
 func (l *pressure) work(ctx context.Context, s *Store, name string) {
 	for no := int64(1); ctx.Err() == nil; no++ {
-		call, cancel := context.WithTimeout(ctx, 5*time.Second)
+		call, cancel := context.WithTimeout(ctx, s.config.Patience+5*time.Second)
 		if _, err := s.Extend(call, onceq.ExtendRequest{Worker: name, Lease: time.Minute, FetchesDone: no - 1}); err != nil {
 			l.failed(err)
 		}

@@ -19,6 +19,9 @@ type placing struct {
 type placedIDs struct {
 	mu         sync.Mutex
 	inner, out map[string]string
+
+	// taking is held from where an ID gets its place until it is enqueued: of two calls with one ID the second meets the first.
+	taking sync.Mutex
 }
 
 func newPlacedIDs() *placedIDs {
@@ -86,14 +89,22 @@ func (p placing) rows(jobs []*onceq.JobRow) {
 }
 
 func (p placing) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	if slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return !made(r.ID) && r.Claim != nil }) {
+		p.ids.taking.Lock()
+		defer p.ids.taking.Unlock()
+	}
+	return p.enqueue(ctx, rows)
+}
+
+func (p placing) enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	seenIDs := map[string]bool{}
 	for i := range rows {
 		if seenIDs[rows[i].ID] { // where it falls depends on what became of the first
-			first, err := p.Enqueue(ctx, rows[:i])
+			first, err := p.enqueue(ctx, rows[:i])
 			if err != nil {
 				return first, err
 			}
-			rest, err := p.Enqueue(ctx, rows[i:])
+			rest, err := p.enqueue(ctx, rows[i:])
 			return append(first, rest...), err
 		}
 		seenIDs[rows[i].ID] = true
