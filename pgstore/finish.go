@@ -133,42 +133,34 @@ func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.F
 
 // finishOnce is one trip. It returns those that are busy. Its context ending, or a lock it cannot have, changes nothing.
 func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool, wait any) (busy []int, err error) {
-	n := len(which)
-	ids, runs := make([]string, n), make([]int64, n)
-	var states []int16 // null where there is nothing to say, as mostly
-	var delays []int64
-	var back []bool
-	var failures []*string
 	// In the order of their IDs: so two calls never wait for each other.
 	which = slices.Clone(which)
 	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
-	for at, i := range which {
+	ids, runs := make([]string, 0, len(which)), make([]int64, 0, len(which))
+	oddIDs, oddRuns, states, delays, back, failures := []string{}, []int64{}, []int16{}, []int64{}, []bool{}, []*string{}
+	for _, i := range which {
 		f := &fs[i]
-		ids[at], runs[at] = f.ID, f.Run
-		if f.State != onceq.Completed && states == nil {
-			states = slices.Repeat([]int16{codeCompleted}, n)
+		if f.State == onceq.Completed && !f.GiveBack && f.Error == "" {
+			ids, runs = append(ids, f.ID), append(runs, f.Run)
+			continue
 		}
-		if states != nil {
-			states[at] = codeOf[f.State]
-		}
-		if f.Delay != 0 {
-			set(&delays, n, at, f.Delay.Milliseconds())
-		}
-		if f.GiveBack {
-			set(&back, n, at, true)
-		}
+		oddIDs, oddRuns = append(oddIDs, f.ID), append(oddRuns, f.Run)
+		states, delays, back = append(states, codeOf[f.State]), append(delays, f.Delay.Milliseconds()), append(back, f.GiveBack)
+		var failure *string
 		if f.Error != "" {
-			set(&failures, n, at, encodeFailure(f.Error, f.Stack))
+			failure = encodeFailure(f.Error, f.Stack)
 		}
+		failures = append(failures, failure)
 	}
 	worker, rescue := fs[which[0]].Worker, fs[which[0]].Rescue
 	err = s.retry(ctx, true, func() error {
 		busy = busy[:0]
 		for _, i := range which { // unless it says otherwise
-			results[i] = onceq.FinishResult{State: fs[i].State}
+			results[i] = onceq.FinishResult{State: onceq.Completed}
 		}
 		err := s.query(ctx, s.sql.finish, func(r *record) {
-			i := which[r.int()-1]
+			at, _ := slices.BinarySearchFunc(which, r.string(), func(i int, id string) int { return cmp.Compare(fs[i].ID, id) })
+			i := which[at]
 			status, code, queue := r.int(), r.int(), r.string()
 			if queue != "" {
 				wake[queue] = true
@@ -183,7 +175,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			case 4:
 				results[i].Wake = queue
 			}
-		}, wait, worker, rescue, ids, runs, states, delays, back, failures)
+		}, wait, worker, rescue, ids, runs, oddIDs, oddRuns, states, delays, back, failures)
 		if wait != nil && err != nil && fateOf(err) == clash {
 			busy = append(busy[:0], which...)
 			return nil
@@ -191,14 +183,6 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 		return err
 	})
 	return busy, err
-}
-
-// set puts a value into a list of n that is made for its first one.
-func set[T any](list *[]T, n, at int, value T) {
-	if *list == nil {
-		*list = make([]T, n)
-	}
-	(*list)[at] = value
 }
 
 // encodeFailure writes an error as the inside of a JSON object.

@@ -22,7 +22,9 @@ begin
     return;
   end if;
   return query
-  with picked as materialized (
+  update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
+    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
+  where j.ctid = any(array(
     select x.tid
     from unnest(queues, slots) with ordinality as q(queue, slots, place)
     cross join lateral (
@@ -36,11 +38,7 @@ begin
         order by (j.priority::bigint << 48) + j.run_at, j.id limit q.slots
         for update skip locked) y
       limit q.slots) x
-    where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)
-  )
-  update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
-    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
-  from picked where j.ctid = picked.tid
+    where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)))
   returning now, null::bigint, j;
   get diagnostics started = row_count;
 
@@ -78,74 +76,83 @@ create function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint
     || '{"attempt":' || attempt || ',"run":' || run || ',"at":' || now || ',' || failure || '}]')::json
 $$;
 
--- Ends runs for a worker, and says (i, status, state, wake) of each that did not simply end as it was to: status 0 done, 1 lost, 2 gone,
--- 3 busy (locked by somebody's transaction: try again), 4 a queue to wake. No job twice in one call. Where states, delays, gives_back or
--- failures is null, all are completed, at once, spend their attempt, have not failed. With patience it waits that long for locked jobs,
--- without it passes them over.
-create function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[], states smallint[], delays bigint[],
-  gives_back boolean[], failures text[])
-returns table (i integer, status integer, state smallint, wake text) language plpgsql {hot} as $$
+-- Ends runs for a worker: those of ids are completed, and of the odd ones states and the like say what becomes of them. It answers (id, status,
+-- state, wake) for each that was not simply completed: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try again),
+-- 4 a queue to wake besides. No job twice in one call. With patience it waits that long for locked jobs, without it passes them over.
+create function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
+  odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[])
+returns table (id text, status integer, state smallint, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   now bigint;
-  done integer[];
+  done text[];
+  odd text[] := '{}';
   keyed integer;
   freed integer;
-  odd integer[];      -- those of which there is something to say
-  early integer[];    -- those that ended before their anchor
-  fleeting integer[]; -- those that are not kept
-  x integer;
+  fleeting text[]; -- those that are not kept
+  x text;
   j {ns}.jobs;
   e record;
 begin
   if patience is not null then -- one job at a time: it holds nothing while it waits
     perform set_config('lock_timeout', patience::text, true);
-    perform from {ns}.jobs y where y.id = any(ids) and y.state between 2 and 2 order by y.id for update;
+    perform from {ns}.jobs y where y.id = any(ids || odd_ids) and y.state between 2 and 2 order by y.id for update;
   end if;
   now := {ns}.clock_v1();
-  -- A waiter that comes to stand behind one of these while this waits is not in this statement's snapshot: its key is left to the next.
-  with l as materialized (
-    select x.i::integer, y.tid, y.anchor, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else coalesce(states[x.i], 3::smallint) end as final
-    from unnest(ids, runs) with ordinality as x(id, run, i)
-    cross join lateral (select y.ctid as tid, y.anchor, y.cancel_requested from {ns}.jobs y
-      where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
-      for update skip locked) y
-  ), u as (
-    update {ns}.jobs y set
-      state = l.final, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
-      attempt = y.attempt - coalesce(gives_back[l.i], false)::integer,
-      errors = case when failures[l.i] is null then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
-      run_at = case when l.final < 3 then now + coalesce(delays[l.i], 0) else y.run_at end,
-      finished_at = case when l.final < 3 then y.finished_at else now end,
-      anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
-    from l where y.ctid = l.tid
-    returning l.i, l.anchor > now as early, y.id, y.key, y.state, y.retention, y.hold_window
+  -- A waiter that comes to stand behind one of these while this waits is not in this statement's snapshot: its key is left to a later one.
+  with u as (
+    update {ns}.jobs y set state = 3, worker = nullif(finish_v1.worker, ''), cancel_requested = false, finished_at = now,
+      anchor = case when y.key is not null then least(y.anchor, now) else y.anchor end
+    where y.ctid = any(array(
+      select z.tid from unnest(ids, runs) as x(id, run)
+      cross join lateral (select z.ctid as tid from {ns}.jobs z
+        where z.id = x.id and z.state between 2 and 2 and z.run = x.run and (rescue or z.worker = finish_v1.worker)
+        for update skip locked) z))
+    returning y.id, y.key, y.retention, y.hold_window
   ), freed as (
     delete from {ns}.keys k using u
-    where u.state >= 3 and u.hold_window is null and {ns}.ends_on_v1(k.pending, u.state)
+    where u.hold_window is null and k.pending in (1, 2, 3, 4)
       and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now)
     returning 1
   )
-  select array_agg(u.i), count(u.key) filter (where u.state >= 3), (select count(*) from freed),
-      array_agg(u.i) filter (where u.state < 3 or u.state <> coalesce(states[u.i], 3)),
-      array_agg(u.i) filter (where u.early),
-      array_agg(u.i) filter (where u.state >= 3 and u.retention = 0)
-    into done, keyed, freed, odd, early, fleeting from u;
+  select coalesce(array_agg(u.id), '{}'), count(u.key), (select count(*) from freed), array_agg(u.id) filter (where u.retention = 0)
+    into done, keyed, freed, fleeting from u;
 
-  if odd is not null then
-    return query select q.i, 0, y.state, case when y.state < 3 and y.run_at <= now then y.queue end
-    from unnest(odd) as q(i) cross join lateral (select * from {ns}.jobs y where y.id = ids[q.i] limit 1) y;
+  if odd_ids <> '{}' then
+    with l as materialized (
+      select x.i, y.tid, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else states[x.i] end as final
+      from unnest(odd_ids, odd_runs) with ordinality as x(id, run, i)
+      cross join lateral (select y.ctid as tid, y.cancel_requested from {ns}.jobs y
+        where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
+        for update skip locked) y
+    ), u as (
+      update {ns}.jobs y set
+        state = l.final, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
+        attempt = y.attempt - gives_back[l.i]::integer,
+        errors = case when failures[l.i] is null then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
+        run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
+        finished_at = case when l.final < 3 then y.finished_at else now end,
+        anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
+      from l where y.ctid = l.tid
+      returning y.id, y.key, y.state, y.retention
+    )
+    select coalesce(array_agg(u.id), '{}'), keyed + count(u.key) filter (where u.state >= 3),
+        fleeting || array_agg(u.id) filter (where u.state >= 3 and u.retention = 0)
+      into odd, keyed, fleeting from u;
+    done := done || odd;
+    return query select y.id, 0, y.state, case when y.state < 3 and y.run_at <= now then y.queue end
+      from unnest(odd) as q(id) cross join lateral (select * from {ns}.jobs y where y.id = q.id limit 1) y;
   end if;
 
-  if freed < keyed then -- keys that stay, and those that are handed over to waiters
+  if freed < keyed then -- there may be keys that stay, and such that pass to a waiter
     with h as (
-      select k.tid, k.pending as was, k.frees_at as freed, p.pending,
-        case when p.pending <> k.pending or q.i = any(early) and k.pending = 0 then {ns}.rest_v1(y.hold_window, y.hold_ttl, y.anchor)
-          when q.i = any(early) then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at) else k.frees_at end as frees_at
-      from unnest(done) as q(i)
-      cross join lateral (select * from {ns}.jobs y where y.id = ids[q.i] limit 1) y
+      select k.tid, k.pending as was, k.frees_at as freed, p.pending, -- an anchor that was still to come is now
+        case when p.pending <> k.pending or y.anchor = now and k.pending = 0 then {ns}.rest_v1(y.hold_window, y.hold_ttl, y.anchor)
+          when y.anchor = now then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at) else k.frees_at end as frees_at
+      from unnest(done) as q(id)
+      cross join lateral (select * from {ns}.jobs y where y.id = q.id and y.state >= 3 limit 1) y
       cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
-        where y.state >= 3 and k.key = y.key and k.holder = y.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
+        where k.key = y.key and k.holder = y.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
       cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, y.state) then 0::smallint else k.pending end as pending) p
     ), f as (
       delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
@@ -153,16 +160,16 @@ begin
     update {ns}.keys k set pending = h.pending, frees_at = h.frees_at from h
     where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now) and k.next is null and (h.pending <> h.was or h.frees_at is distinct from h.freed);
     for x in
-      select q.i from unnest(done) as q(i)
-      cross join lateral (select y.key from {ns}.jobs y where y.id = ids[q.i] and y.state >= 3 limit 1) y
+      select q.id from unnest(done) as q(id)
+      cross join lateral (select y.key from {ns}.jobs y where y.id = q.id and y.state >= 3 limit 1) y
       cross join lateral (select k.holder, k.next, k.frees_at, k.gone from {ns}.keys k where k.key = y.key limit 1) k
-      where k.holder = ids[q.i] and k.gone is null and (k.next is not null or k.frees_at <= now)
-        or k.holder <> ids[q.i] and exists (select from {ns}.jobs w where w.id = k.holder and w.behind = ids[q.i])
+      where k.holder = q.id and k.gone is null and (k.next is not null or k.frees_at <= now)
+        or k.holder <> q.id and exists (select from {ns}.jobs w where w.id = k.holder and w.behind = q.id)
     loop
-      select * into j from {ns}.jobs y where y.id = ids[x];
+      select * into j from {ns}.jobs y where y.id = x;
       select * into e from {ns}.ended_v1(j, false, now);
       if (e.j).keyless then
-        update {ns}.jobs y set keyless = true where y.id = ids[x] and not y.keyless;
+        update {ns}.jobs y set keyless = true where y.id = x and not y.keyless;
       end if;
       if e.wake is not null then
         return query select x, 4, j.state, e.wake;
@@ -172,26 +179,26 @@ begin
 
   if fleeting is not null then
     for x in
-      select q.i from unnest(fleeting) as q(i)
-      cross join lateral (select y.key from {ns}.jobs y where y.id = ids[q.i] limit 1) y
-      cross join lateral (select from {ns}.keys k where k.key = y.key and k.holder = ids[q.i] and k.gone is null limit 1) k
+      select q.id from unnest(fleeting) as q(id)
+      cross join lateral (select y.key from {ns}.jobs y where y.id = q.id limit 1) y
+      cross join lateral (select from {ns}.keys k where k.key = y.key and k.holder = q.id and k.gone is null limit 1) k
     loop
-      select * into j from {ns}.jobs y where y.id = ids[x];
+      select * into j from {ns}.jobs y where y.id = x;
       perform {ns}.remove_v1(j, true, now);
     end loop;
-    delete from {ns}.jobs y where y.id = any(array(select ids[q.i] from unnest(fleeting) as q(i))) and y.state >= 3;
+    delete from {ns}.jobs y where y.id = any(fleeting) and y.state >= 3;
   end if;
 
-  if cardinality(coalesce(done, '{}')) < cardinality(ids) then
+  if cardinality(done) < cardinality(ids || odd_ids) then
     return query
-    select x.i::integer, case
+    select x.id, case
         when y.id is null then 2
         when y.run = x.run and y.state <> 2 and y.worker = finish_v1.worker then 0
         when y.run = x.run and y.state = 2 and (rescue or y.worker = finish_v1.worker) then 3
         else 1 end, y.state, null::text
-    from unnest(ids, runs) with ordinality as x(id, run, i)
+    from unnest(ids || odd_ids, runs || odd_runs) as x(id, run)
     left join lateral (select * from {ns}.jobs y where y.id = x.id limit 1) y on true
-    where x.i not in (select unnest(coalesce(done, '{}')));
+    where x.id not in (select unnest(done));
   end if;
 end $$;
 
@@ -218,8 +225,8 @@ begin
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
     return query
-    select case f.status when 0 then 3 else 4 end, f.i, f.wake from {ns}.finish_v1(null, '', true, back, back_runs,
-      array_fill(0::smallint, array[cardinality(back)]), null, array_fill(true, array[cardinality(back)]), null) f
+    select case f.status when 0 then 3 else 4 end, 0, f.wake from {ns}.finish_v1(null, '', true, '{}', '{}', back, back_runs,
+      array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]), array_fill(true, array[cardinality(back)]), null) f
     where f.status in (0, 4);
   end if;
   if lease = 0 then
