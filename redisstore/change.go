@@ -102,7 +102,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+" and is due when that has ended")
 		case held:
 			id, _ := holds(text(v[2]))
-			holder, err := s.readTriple(ctx, sh.part, packID(id), v[3], sh.now)
+			holder, err := s.readTriple(ctx, sh.part, id, v[3], sh.now)
 			if err != nil {
 				return err
 			}

@@ -362,6 +362,7 @@ func (r *reader) err(what string) error {
 // job is a row as it was read.
 type job struct {
 	onceq.JobRow
+	key    onceq.Key // that JobRow.Key points to
 	nonce  string
 	anchor int64
 	runAt  int64
@@ -441,7 +442,7 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 	j.Keyless, j.CancelRequested = a&headKeyless != 0, a&headCancel != 0
 	j.EnqueuedAt, j.RunAt = instant(enqueued), instant(j.runAt)
 	if a&headKey != 0 {
-		j.Key = new(onceq.Key)
+		j.Key = &j.key
 		copy(j.Key[:], r.take(len(j.Key)))
 		j.Hold = p.hold
 		j.anchor = p.hold.AnchorAt(enqueued, j.runAt)
@@ -556,18 +557,28 @@ func mix(x uint64) uint64 {
 
 // heldKey reads a key's row; holder is its job, nil where that is gone.
 func heldKey(key onceq.Key, row string, holder *job) (*onceq.HeldKey, error) {
+	h := new(onceq.HeldKey)
+	return h, readKey(h, key, row, holder)
+}
+
+func readKey(h *onceq.HeldKey, key onceq.Key, row string, holder *job) error {
 	r := reader{s: row}
-	h := &onceq.HeldKey{Key: key}
+	*h = onceq.HeldKey{Key: key}
 	form := int64(0)
 	if row == "" || row[0] != 0 {
-		h.Holder = unpackID(row)
+		h.Holder = row
 	} else {
 		r.num(1)
 		form = r.num(1)
 		pending := onceq.Until(r.num(1))
 		h.FreesAt, h.Since = instant(r.instant()), instant(r.instant())
-		h.Holder, h.Waiter = unpackID(r.name()), unpackID(r.name())
+		h.Holder, h.Waiter = r.name(), unpackID(r.name())
 		h.FreesWhen = pending.String()
+	}
+	if holder != nil {
+		h.Holder = holder.ID
+	} else {
+		h.Holder = unpackID(h.Holder)
 	}
 	if form == 2 {
 		h.Gone = true
@@ -577,10 +588,10 @@ func heldKey(key onceq.Key, row string, holder *job) (*onceq.HeldKey, error) {
 		}
 		copy(h.Digest[:], r.take(16))
 		h.Text = r.s
-		return h, r.err("key")
+		return r.err("key")
 	}
 	if holder == nil {
-		return nil, fmt.Errorf("redisstore: the holder %q of key %s is not there", h.Holder, key)
+		return fmt.Errorf("redisstore: the holder %q of key %s is not there", h.Holder, key)
 	}
 	if form == 0 {
 		h.Since, h.FreesWhen = holder.EnqueuedAt, holder.Hold.Until.String()
@@ -589,7 +600,7 @@ func heldKey(key onceq.Key, row string, holder *job) (*onceq.HeldKey, error) {
 		h.FreesWhen = "" // due is a question: it has come, and only Window holds
 	}
 	h.Kind, h.Queue, h.Text, h.State, h.Digest = holder.Kind, holder.Queue, holder.KeyText, holder.State, holder.Digest
-	return h, r.err("key")
+	return r.err("key")
 }
 
 // packError is how the error of a run is sent.

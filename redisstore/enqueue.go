@@ -360,7 +360,7 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 		if sh.err != nil {
 			continue
 		}
-		status, details := text(sh.reply[0]), sh.reply[1:]
+		status, details, profiles := text(sh.reply[0]), sh.reply[1:], s.profilesOf(ctx, sh.part)
 		if status != "" && len(status) != len(sh.rows) {
 			first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer cannot be read (%w)", onceq.ErrUncertain))
 			continue
@@ -379,14 +379,30 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 			case 'x':
 				again = append(again, i)
 			default:
-				if len(details) == 0 {
+				tells := 1
+				switch became {
+				case 's', 'r':
+					tells = 2
+				case 'S', 'R':
+					tells = 4
+				}
+				if len(details) < tells {
 					first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer is too short (%w)", onceq.ErrUncertain))
 					break
 				}
-				if err := s.met(ctx, &rows[i], sh, list(details[0]), &results[i]); err != nil {
+				var err error
+				switch became {
+				case 's', 'S':
+					err = skipped(&rows[i], onceq.Skipped, sh.now, details[:tells], profiles, &results[i])
+				case 'r', 'R':
+					err = skipped(&rows[i], onceq.Rejected, sh.now, details[:tells], profiles, &results[i])
+				default:
+					err = s.met(ctx, &rows[i], sh, list(details[0]), &results[i])
+				}
+				if err != nil {
 					first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err, onceq.ErrUncertain))
 				}
-				details = details[1:]
+				details = details[tells:]
 			}
 		}
 	}
@@ -452,8 +468,7 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 
 // met reads the answer for a row that met a job.
 func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, result *onceq.EnqueueResult) error {
-	now := sh.now
-	read := func(id string, v any) (*job, error) { return s.readTriple(ctx, sh.part, id, v, now) }
+	read := func(id string, v any) (*job, error) { return s.readTriple(ctx, sh.part, id, v, sh.now) }
 	if len(v) == 0 {
 		return errors.New("there is no answer")
 	}
@@ -466,7 +481,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		*result = onceq.EnqueueResult{Outcome: j.Origin, Job: &j.JobRow}
 		if j.Origin == onceq.Inserted {
 			if row := text(v[3]); row != "" {
-				if holder, frees := holds(row); holder == r.ID {
+				if holder, frees := holds(row); unpackID(holder) == r.ID {
 					result.FreesAt = frees
 				}
 			}
@@ -500,8 +515,8 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		if err != nil {
 			return err
 		}
-		held, err := heldKey(r.Claim.Key, row, holder)
-		if err != nil {
+		var held onceq.HeldKey
+		if err := readKey(&held, r.Claim.Key, row, holder); err != nil {
 			return err
 		}
 		outcome := number(v[1])
@@ -525,35 +540,38 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		}
 		result.Job = &j.JobRow
 		return nil
-	case code >= 10 && len(v) >= 3:
-		row := text(v[1])
-		id, _ := holds(row)
-		v = append(v, nil, nil)
-		holder, err := readJob(packID(id), text(v[2]), text(v[3]), text(v[4]), now, s.profilesOf(ctx, sh.part))
-		if err != nil {
-			return err
-		}
-		held, err := heldKey(r.Claim.Key, row, holder)
-		if err != nil {
-			return err
-		}
-		*result = onceq.EnqueueResult{Outcome: onceq.Skipped, Conflict: held.Conflict(r.Claim.Digest), Job: &holder.JobRow}
-		if code == 11 {
-			result.Outcome = onceq.Rejected
-		}
-		return nil
 	}
 	return fmt.Errorf("the answer is %v", v[0])
 }
 
-// holds reads who holds a key by its row, and when a clock frees it.
+// skipped reads the answer for a row that met the holder of its key and writes to nobody: the key's row, and three fields of the holder.
+func skipped(r *onceq.NewRow, outcome onceq.Outcome, now int64, v []any, profiles func(string) (*profile, error), result *onceq.EnqueueResult) error {
+	row := text(v[0])
+	id, _ := holds(row)
+	head, errs := "", ""
+	if len(v) == 4 {
+		head, errs = text(v[2]), text(v[3])
+	}
+	holder, err := readJob(id, text(v[1]), head, errs, now, profiles)
+	if err != nil {
+		return err
+	}
+	var held onceq.HeldKey
+	if err := readKey(&held, r.Claim.Key, row, holder); err != nil {
+		return err
+	}
+	*result = onceq.EnqueueResult{Outcome: outcome, Conflict: held.Conflict(r.Claim.Digest), Job: &holder.JobRow}
+	return nil
+}
+
+// holds reads who (packed) holds a key by its row, and when a clock frees it.
 func holds(row string) (id string, frees int64) {
 	if row == "" || row[0] != 0 {
-		return unpackID(row), onceq.Never
+		return row, onceq.Never
 	}
 	r := reader{s: row}
 	r.num(3)
 	frees = r.instant()
 	r.num(6)
-	return unpackID(r.name()), frees
+	return r.name(), frees
 }

@@ -12,12 +12,13 @@
 --         reactions to scheduled, available, retryable, running and ended; fields; max wait (6); -, until; from enqueue; window (6); TTL (6)
 --       10 on: "q"NAME of each queue; "P"REF of each profile; the content of each profile; the ID of each row; its key, or ''; what follows the
 --       instants in it: REF, nonce, key, body
--- reply after the three: what became of each row, a byte each ('' = all were inserted), then for each byte 'd' the details
+-- reply after the three: what became of each row, a byte each ('' = all were inserted), then what some of them tell, one behind the other
 --       'i' inserted; 'f' as its leader; 'x' its ID is taken, or its leader's: send it again as a row of its own
+--       's' skipped, 'r' rejected: key row and row of the holder; 'S', 'R': and its head and errors
+--       'd' a list
 --       {2, outcome, job, key row, displaced}   an echo of its own
 --       {3, job}                                the ID is taken
 --       {4, outcome, key row, holder, job}      the key is held: job is {ID, row, head, errors}, or false where it is the holder as it was
---       {outcome, key row, row, head, errors}   the same, of a row that writes to nobody; outcome 10 = skipped, 11 = rejected
 --       a job is {row, head, errors}, or false
 local call, sub, byte, char, pack, unpk = redis.call, string.sub, string.byte, string.char, struct.pack, struct.unpack
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -37,9 +38,9 @@ local now6 = pack('>I6', now)
 local known = call('HMGET', jobs, '\0\0\0', unpack(ARGV, base + 1, base + n))
 local taken = ARGV[8] == '1' and call('HMGET', keys, unpack(ARGV, base + n + 1, base + 2 * n)) or {}
 
-local hard, status, detail, holders, met, comes, new, loud = {}, {}, {}, {}, {}, {}, {}, {}
+local hard, status, detail, holders, comes, new, loud = {}, {}, {}, {}, {}, {}, {}
 local setjobs, setkeys, add = {}, {}, {}
-local nj, nk, na, nc = 0, 0, 0, 0
+local nj, nk, na, nc, nh = 0, 0, 0, 0, 0
 local front, lane = {}, {} -- of rows, of members: what they have in common
 local plain = true
 for i = 1, n do
@@ -62,10 +63,10 @@ for i = 1, n do
       if byte(held, 17 + #holder) ~= 0 then holder = nil end -- somebody stands behind it
     end
     if holder and mode % 4 == 0 then
-      local h = #holders
-      holders[h + 1], holders[h + 2] = holder, '\0' .. holder
-      met[#met + 1] = i
-      detail[i] = {10 + byte(plans, o + 15), held}
+      holders[nh + 1], holders[nh + 2] = holder, '\0' .. holder
+      nh = nh + 2
+      became = byte(plans, o + 15) == 0 and 's' or 'r'
+      plain = false
     else
       hard[#hard + 1] = i
     end
@@ -105,7 +106,7 @@ for i = 1, n do
           key = ''
         elseif frees < NEVER then
           row = pack('>BBBI6I6Bc0B', 0, 1, till, frees, now, #id, id, 0)
-          add[na + 1], add[na + 2] = 0, 'x' .. pack('>I6', frees) .. key
+          add[na + 1], add[na + 2] = '0', 'x' .. pack('>I6', frees) .. key
           na = na + 2
         end
       end
@@ -116,13 +117,13 @@ for i = 1, n do
       setkeys[nk + 1], setkeys[nk + 2] = key, row
       nk = nk + 2
     end
-    add[na + 1], add[na + 2] = 0, members .. id
+    add[na + 1], add[na + 2] = '0', members .. id
     na = na + 2
     if #id == SIZE and byte(id, 4) == 0 then
       nc = nc + 1
       comes[nc], new[i] = id, true
     else
-      add[na + 1], add[na + 2] = 0, 'j' .. id
+      add[na + 1], add[na + 2] = '0', 'j' .. id
       na = na + 2
     end
   else
@@ -132,13 +133,9 @@ for i = 1, n do
   if became == 'd' then plain = false end
 end
 
-if #met > 0 then
-  local h = call('HMGET', jobs, unpack(holders))
-  for k, i in ipairs(met) do
-    local d = detail[i]
-    d[3] = h[2 * k - 1]
-    if h[2 * k] then d[4], d[5] = h[2 * k], call('HGET', jobs, '\0\0' .. holders[2 * k - 1]) end
-  end
+local met, errors = nh > 0 and call('HMGET', jobs, unpack(holders)), {}
+for k = 2, nh, 2 do
+  if met[k] then errors[k] = call('HGET', jobs, '\0\0' .. holders[k - 1]) or '' end
 end
 
 -- The new IDs go to the open page where they are above all there and find room; else pages.lua finds their places.
@@ -188,8 +185,24 @@ if #hard > 0 then
     end
   end
 end
-local reply = {ARGV[1], now6, woken, table.concat(status)}
+local reply = {ARGV[1], now6, woken, ''}
+local nr = 4
+nh = 0
 for i = 1, n do
-  if detail[i] then reply[#reply + 1] = detail[i] end
+  local became = status[i]
+  if became == 's' or became == 'r' then
+    nh = nh + 2
+    reply[nr + 1], reply[nr + 2] = taken[i], met[nh - 1] or ''
+    nr = nr + 2
+    if met[nh] then
+      status[i] = string.upper(became)
+      reply[nr + 1], reply[nr + 2] = met[nh], errors[nh]
+      nr = nr + 2
+    end
+  elseif detail[i] then
+    nr = nr + 1
+    reply[nr] = detail[i]
+  end
 end
+reply[4] = table.concat(status)
 return reply

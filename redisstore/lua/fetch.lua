@@ -122,7 +122,7 @@ for i, id in ipairs(ids) do
       ns = ns + 2
       rem[nr + 1] = was[i]
       nr = nr + 1
-      add[na + 1], add[na + 2] = 0, running .. id
+      add[na + 1], add[na + 2] = '0', running .. id
       na = na + 2
       local q = lanes[i]
       q[1], q[3] = q[1] - 1, q[3] + 1

@@ -83,10 +83,10 @@ for i = 1, n do
     if p.retention > 0 then
       set[#set + 1] = '\0' .. id
       set[#set + 1] = char(byte(s) - RUNNING + state) .. sub(s, 2, o + 22) .. now6 .. sub(s, o + 29)
-      add[#add + 1] = 0
+      add[#add + 1] = '0'
       add[#add + 1] = 'f' .. pack('>I6', now + p.retention) .. id
       if state > COMPLETED then
-        add[#add + 1] = 0
+        add[#add + 1] = '0'
         add[#add + 1] = 's' .. char(state) .. id
       end
       q[state + 1] = q[state + 1] + 1

@@ -12,7 +12,7 @@
 --
 -- The layouts of rows are described in codec.go, which is the other reader of them. Instants are whole milliseconds in six bytes.
 -- Checks come first and writes last: after the first write nothing can fail. Memory full is met at the first write, so nothing is half done.
--- Strings are never compared with <: that goes by the server's locale.
+-- Strings are never compared with <: that goes by the server's locale. The score 0 is told as '0': a number would be printed for each call.
 local call, sub, byte, char, floor, max, min = redis.call, string.sub, string.byte, string.char, math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

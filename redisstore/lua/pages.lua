@@ -29,7 +29,7 @@ local function idpages(adds, drops, ascending, set, del, add, rem)
     local first = sub(s, 1, SIZE)
     changed[first] = s
     fresh[#fresh + 1] = first
-    add[#add + 1] = 0
+    add[#add + 1] = '0'
     add[#add + 1] = 'i' .. first
   end
 
