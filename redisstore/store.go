@@ -76,6 +76,7 @@ var _ interface {
 	onceq.Waker
 	onceq.Placer
 	onceq.InFlighter
+	onceq.Joiner
 	onceq.Checker
 } = (*Store)(nil)
 
@@ -188,6 +189,9 @@ func (s *Store) checkInit(t *trip) error {
 
 // InFlight is how many group commits a client has under way: while the server works on one the next is made.
 func (s *Store) InFlight() int { return 2 }
+
+// Join is how many calls make it worth while to send a second one beside the first: fewer would cost more a job than they gain.
+func (s *Store) Join() int { return 24 }
 
 // Partitions is into how many parts the jobs are spread.
 func (s *Store) Partitions() int { return len(s.parts) }
