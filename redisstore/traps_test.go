@@ -733,7 +733,7 @@ func TestAcknowledgementsOfReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--repl-diskless-sync-delay", "0")
 	host, port, _ := net.SplitHostPort(server.Addr)
-	replica := redistest.Start(t, "--replicaof", host+" "+port)
+	replica := redistest.Start(t, "--replicaof", host, port)
 	for !strings.Contains(server.Do("info", "replication").(string), "state=online") {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -161,7 +161,7 @@ func StartSentinels(t testing.TB, options ...string) *Sentinels {
 	t.Helper()
 	s := &Sentinels{Master: Start(t, append([]string{"--repl-diskless-sync-delay", "0"}, options...)...)}
 	host, port, _ := net.SplitHostPort(s.Master.Addr)
-	s.Replica = Start(t, append([]string{"--replicaof", host + " " + port, "--repl-diskless-sync-delay", "0"}, options...)...)
+	s.Replica = Start(t, append([]string{"--replicaof", host, port, "--repl-diskless-sync-delay", "0"}, options...)...)
 	for range 3 {
 		dir := t.TempDir()
 		w := &Server{t: t, Dir: dir, Addr: FreeAddr(t)}
