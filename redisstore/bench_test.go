@@ -265,19 +265,69 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 	}
 }
 
-// BenchmarkBytesPerWaitingJob is the memory of a unique job that waits, with a hundred bytes of args.
-func BenchmarkBytesPerWaitingJob(b *testing.B) {
-	w := newBench(b, Config{})
-	used := func() (n int64) {
-		info, err := w.store.client.Info(context.Background(), "memory").Result()
-		if err != nil {
+// BenchmarkMemory is what the server's memory grows by for each job, and for a key that is left when its job is gone.
+func BenchmarkMemory(b *testing.B) {
+	const jobs = 100_000
+	for _, kind := range []struct {
+		name string
+		text int // bytes of args, about
+		opts []onceq.Option
+		then string
+	}{
+		{"waiting", 100, nil, ""},
+		{"waiting and unique", 100, []onceq.Option{onceq.Unique{}}, ""},
+		{"waiting and unique, 1 KB of args", 1000, []onceq.Option{onceq.Unique{}}, ""},
+		{"finished", 100, []onceq.Option{onceq.Unique{}}, "run"},
+		{"finished, its key held by a window", 100, []onceq.Option{onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour}}, "run"},
+		{"a key whose job is gone", 100, []onceq.Option{onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour}, onceq.Retention(0)}, "run"},
+	} {
+		b.Run(kind.name, func(b *testing.B) {
+			w := newBench(b, Config{})
+			ctx := context.Background()
+			used := func() (n int64) {
+				info, err := w.store.client.Info(ctx, "memory").Result()
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = fmt.Sscan(readInfo(info)["used_memory"], &n)
+				return n
+			}
+			before := used()
+			items := make([]onceq.Item, 1000)
+			for range jobs / len(items) {
+				for i := range items {
+					items[i] = onceq.NewItem(payload{1_000_000 + counter.Add(1), strings.Repeat("x", kind.text-22)}, kind.opts...)
+				}
+				if _, err := w.client.EnqueueMany(ctx, items); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if kind.then == "run" {
+				w.runAll(jobs)
+			}
+			b.ReportMetric(float64(used()-before)/jobs, "bytes/job")
+		})
+	}
+}
+
+// runAll starts and completes so many jobs.
+func (b *bench) runAll(jobs int) {
+	ctx := context.Background()
+	if _, err := b.store.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour}); err != nil {
+		b.Fatal(err)
+	}
+	for no := int64(1); jobs > 0; no++ {
+		f, err := b.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
+		if err != nil || len(f.Jobs) == 0 {
+			b.Fatal("fetched none: ", err)
+		}
+		jobs -= len(f.Jobs)
+		var ends []onceq.Finish
+		for _, j := range f.Jobs {
+			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
+		}
+		if _, err := b.store.Finish(ctx, ends); err != nil {
 			b.Fatal(err)
 		}
-		_, _ = fmt.Sscan(readInfo(info)["used_memory"], &n)
-		return n
 	}
-	const jobs = 100_000
-	before := used()
-	w.fill(jobs)
-	b.ReportMetric(float64(used()-before)/jobs, "bytes/job")
 }
