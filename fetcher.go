@@ -139,11 +139,12 @@ func (s *session) mark(queue string) {
 	tell(s.hungry)
 }
 
-// roomForMore reports whether a fetch is worth while.
+// roomForMore reports whether a fetch is worth while. While handlers are still to be called it is not: those that end at once are about to
+// leave their slots, and one fetch for all of them costs less than many.
 func (s *session) roomForMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.leased || len(s.results)+s.sending >= maxUnsent {
+	if !s.leased || len(s.toStart) > 0 || len(s.results)+s.sending >= maxUnsent {
 		return false
 	}
 	for _, q := range s.queues {

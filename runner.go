@@ -57,6 +57,9 @@ func (s *session) runner() {
 		r := s.toStart[0]
 		s.toStart = s.toStart[1:]
 		s.callRunner()
+		if len(s.toStart) == 0 {
+			tell(s.hungry) // the fetcher waits for that
+		}
 		s.mu.Unlock()
 		s.run(r)
 		s.mu.Lock()
@@ -118,7 +121,7 @@ func (s *session) settle(r *run, err, cause error) {
 		s.results = append(s.results, r)
 		tell(s.finished)
 	}
-	if r.queue.more {
+	if r.queue.more && len(s.toStart) == 0 {
 		tell(s.hungry)
 	}
 	last := s.running == 0
