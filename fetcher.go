@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -144,15 +145,12 @@ func (s *session) mark(queue string) {
 func (s *session) roomForMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.leased || len(s.toStart) > 0 || len(s.results)+s.sending >= maxUnsent {
-		return false
-	}
-	for _, q := range s.queues {
-		if q.more && q.busy < q.slots {
-			return true
-		}
-	}
-	return false
+	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending < maxUnsent && s.wantsMore()
+}
+
+// wantsMore reports whether there may be jobs for a free slot. s.mu is held.
+func (s *session) wantsMore() bool {
+	return slices.ContainsFunc(s.queues, func(q *queue) bool { return q.more && q.busy < q.slots })
 }
 
 // fetch asks for as many jobs as there are free slots and starts them. done is true when Drain is asked for and nothing is left to do.

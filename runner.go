@@ -57,7 +57,7 @@ func (s *session) runner() {
 		r := s.toStart[0]
 		s.toStart = s.toStart[1:]
 		s.callRunner()
-		if len(s.toStart) == 0 {
+		if len(s.toStart) == 0 && s.wantsMore() {
 			tell(s.hungry) // the fetcher waits for that
 		}
 		s.mu.Unlock()
