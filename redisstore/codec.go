@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -603,15 +602,13 @@ func readKey(h *onceq.HeldKey, key onceq.Key, row string, holder *job) error {
 	return r.err("key")
 }
 
-// packError is how the error of a run is sent.
-func packError(f *onceq.Finish) []byte {
+// appendError adds the error of a run as it is sent.
+func appendError(b []byte, f *onceq.Finish) []byte {
 	if f.Error == "" {
-		return nil
+		return b
 	}
-	var b bytes.Buffer
 	for _, s := range []string{f.Error, f.Stack} {
-		_ = binary.Write(&b, binary.BigEndian, uint32(len(s)))
-		b.WriteString(s)
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 	}
-	return b.Bytes()
+	return b
 }

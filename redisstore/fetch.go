@@ -267,20 +267,27 @@ func (f *fetch) read(ctx context.Context, t *trip, lanes []*lane, v []any, look 
 		return errors.New("redisstore: fetch: the answer is too short")
 	}
 	got := make(map[string]int, len(lanes))
-	for _, one := range list(v[0]) {
+	profiles := f.s.profilesOf(ctx, t.part)
+	for jobs := list(v[0]); len(jobs) > 0; jobs = jobs[1:] {
 		if look {
-			c := list(one)
+			c := list(jobs[0])
 			l := lanes[number(c[0])-1]
 			l.slots--
 			f.found = append(f.found, candidate{t.part, l.queue, text(c[1])})
 			continue
 		}
-		j, err := f.s.readTriple(ctx, t.part, "", one, t.now)
+		var j *job
+		var err error
+		if id, first := jobs[0].(string); first && len(jobs) > 1 {
+			if j, err = readJob(id, text(jobs[1]), "", "", t.now, profiles); err == nil {
+				j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, instant(t.now)
+			}
+			jobs = jobs[1:]
+		} else {
+			j, err = f.s.readTriple(ctx, t.part, "", jobs[0], t.now)
+		}
 		if err != nil {
 			return uncertain(err)
-		}
-		if len(list(one)) == 2 {
-			j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, instant(t.now)
 		}
 		got[j.Queue]++
 		f.jobs = append(f.jobs, found{f.place(lanes, j.Queue), &j.JobRow})

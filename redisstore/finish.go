@@ -18,8 +18,10 @@ func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishRe
 	}
 	shares := s.byID(luaFinish, len(fs), func(i int) string { return fs[i].ID })
 	for _, sh := range shares {
-		sh.args = make([]any, 1, 1+4*len(sh.rows))
+		sh.args = make([]any, 1, 1+2*len(sh.rows))
 		sh.args[0] = len(sh.rows)
+		var room [128]byte
+		before := any("") // most have the same
 		for _, i := range sh.rows {
 			f := &fs[i]
 			state, ok := stateCode(f.State)
@@ -33,19 +35,32 @@ func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishRe
 			if f.GiveBack {
 				flags |= 2
 			}
-			run := put48(nil, min(max(f.Run, 0), 1<<40-1))[1:]
-			sh.args = append(sh.args, packID(f.ID), f.Worker, putMilli(append(run, state, flags), f.Delay), packError(f))
+			spec := append(put48(room[:0], min(max(f.Run, 0), 1<<40-1))[1:], state, flags)
+			spec = appendError(putName(putMilli(spec, f.Delay), f.Worker), f)
+			if string(spec) != before.(string) {
+				before = string(spec)
+			}
+			sh.args = append(sh.args, packID(f.ID), before)
 		}
 	}
 	results := make([]onceq.FinishResult, len(fs))
-	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
-		v := text(sh.reply[k])
-		if len(v) < 2 || v[0] > 2 || int(v[1]) >= len(states) {
-			return errors.New("redisstore: finish: the answer cannot be read")
+	err := s.doTrips(ctx, shares, func(sh *share) error {
+		answers, woke := text(sh.reply[0]), sh.reply[1:]
+		if len(answers) != 2*len(sh.rows) {
+			return errors.New("redisstore: the answer is too short")
 		}
-		results[i] = onceq.FinishResult{Status: onceq.FinishStatus(v[0]), Wake: v[2:]}
-		if results[i].Status == onceq.FinishDone {
-			results[i].State = states[v[1]]
+		for k, i := range sh.rows {
+			status, state := answers[2*k], answers[2*k+1]
+			if status > 3 || int(state) >= len(states) || status == 3 && len(woke) == 0 {
+				return errors.New("redisstore: finish: the answer cannot be read")
+			}
+			if status == 3 {
+				results[i].Wake, woke = text(woke[0]), woke[1:]
+				status = 0
+			}
+			if results[i].Status = onceq.FinishStatus(status); results[i].Status == onceq.FinishDone {
+				results[i].State = states[state]
+			}
 		}
 		return nil
 	})
@@ -77,8 +92,23 @@ func (s *Store) byID(script *script, n int, id func(i int) string) []*share {
 	return shares
 }
 
-// doShares sends shares and reads an answer for each of their rows. An error of a writing step that was done in part is uncertain.
+// doShares is doTrips where the reply has a value for each of the rows.
 func (s *Store) doShares(ctx context.Context, shares []*share, read func(sh *share, k, i int) error) error {
+	return s.doTrips(ctx, shares, func(sh *share) error {
+		if len(sh.reply) < len(sh.rows) {
+			return errors.New("redisstore: the answer is too short")
+		}
+		for k, i := range sh.rows {
+			if err := read(sh, k, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// doTrips sends shares and reads their answers. An error of a writing step that was done in part is uncertain.
+func (s *Store) doTrips(ctx context.Context, shares []*share, read func(sh *share) error) error {
 	trips := make([]*trip, len(shares))
 	for i := range shares {
 		trips[i] = &shares[i].trip
@@ -90,13 +120,8 @@ func (s *Store) doShares(ctx context.Context, shares []*share, read func(sh *sha
 			continue
 		}
 		done++
-		for k, i := range sh.rows {
-			if k >= len(sh.reply) {
-				return uncertain(errors.New("redisstore: the answer is too short"))
-			}
-			if e := read(sh, k, i); e != nil {
-				return uncertain(e)
-			}
+		if e := read(sh); e != nil {
+			return uncertain(e)
 		}
 	}
 	if err != nil && done > 0 && len(shares) > 0 && shares[0].script.writes {

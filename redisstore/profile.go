@@ -49,9 +49,6 @@ func (s *Store) profilesOf(ctx context.Context, part int) func(ref string) (*pro
 // readTriple reads a job as scripts hand it out: {row, head, errors}, or {ID, row, head, errors} where id is "". nil where there is none.
 func (s *Store) readTriple(ctx context.Context, part int, id string, v any, now int64) (*job, error) {
 	l := list(v)
-	if len(l) == 2 { // as fetch.lua hands out a first run, the rest of whose head it leaves to us
-		return readJob(text(l[0]), text(l[1]), "", "", now, s.profilesOf(ctx, part))
-	}
 	if len(l) == 4 {
 		id, l = text(l[0]), l[1:]
 	}

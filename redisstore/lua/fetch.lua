@@ -3,7 +3,7 @@
 -- ARGV  4 worker, 5 number of the fetch, 6 '1' = only look: start nothing, 7 kinds, 8 queues: how many of each follow
 --       the kinds, and for each queue: name, slots, cursor ('' or where to go on)
 -- reply after the three: false where the worker is not known, else {jobs, for each queue milliseconds until the next is due (-1 = none), cursors}
---       a job is {ID, row, head, errors}, or {ID, row} where it is the first run of one that nothing was changed of; only looked at,
+--       a job is {ID, row, head, errors}, or ID and row where it is the first run of one that nothing was changed of; only looked at,
 --       {the queue's number in the request, its member of ix from the priority on};
 --       a cursor is '' when the queue was looked through
 local worker, no, look, nk, nq = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -95,10 +95,10 @@ end
 local fields = {}
 for i, id in ipairs(ids) do fields[2 * i - 1], fields[2 * i] = id, '\0' .. id end
 local read = hmget(jobs, fields)
-local slow, set, add, rem = {}, {}, {}, {}
-local ns, na, nr = 0, 0, 0
+local slow, place, set, add, rem = {}, {}, {}, {}, {} -- place is that in the reply
+local ns, na, nr, nj = 0, 0, 0, 0
 local running, zero6 = 'r' .. pack('>Bc0I6', #worker, worker, no), pack('>I6', 0)
-local tails = {} -- by REF: what follows the anchor in the head of a first run
+local tails = {} -- by REF: what stands before and behind the anchor in the head of a first run
 for i, id in ipairs(ids) do
   local row = read[2 * i - 1]
   local a, b = byte(row, 1, 2)
@@ -107,31 +107,38 @@ for i, id in ipairs(ids) do
     local now1 = band(b, 32) ~= 0
     local at = now1 and 9 or 15
     local ref = sub(row, at, at + 3)
-    p = profile(ref)
+    local tail = tails[ref]
+    if not tail then
+      p = profile(ref)
+      tail = {p, pack('>I3I3I5', 1, p.max, 1), pack('>I6I6I6BBc0', now, 0, no, p.enc, #worker, worker) .. '\0\0\0'}
+      tails[ref] = tail
+    end
+    p = tail[1]
     local key = band(a, 32) ~= 0
-    if not (key and p.till == STARTED) then
-      local tail = tails[ref]
-      if not tail then
-        tail = {pack('>I3I3I5', 1, p.max, 1), pack('>I6I6I6BBc0', now, 0, no, p.enc, #worker, worker) .. '\0\0\0'}
-        tails[ref] = tail
+    if key and p.till == STARTED then
+      p = nil
+    else
+      local enq, anchor = now1 and sub(row, 3, 8) or '', zero6
+      if key then
+        anchor = now1 and enq or p.fromenq == 1 and sub(row, 3, 8) or sub(row, 9, 14)
       end
-      local enq = sub(row, 3, 8)
-      local runat = now1 and enq or sub(row, 9, 14)
-      set[ns + 1], set[ns + 2] = '\0' .. id, char(a - band(a, 7) + RUNNING, band(b, 15) + 16) .. enq .. runat ..
-        sub(row, at, at + (key and 43 or 11)) .. tail[1] .. (key and (p.fromenq == 1 and enq or runat) or zero6) .. tail[2]
+      set[ns + 1], set[ns + 2] = fields[2 * i], char(a - band(a, 7) + RUNNING, band(b, 15) + 16) .. enq ..
+        sub(row, 3, at + (key and 43 or 11)) .. tail[2] .. anchor .. tail[3]
       ns = ns + 2
-      rem[nr + 1] = was[i]
       nr = nr + 1
+      rem[nr] = was[i]
       add[na + 1], add[na + 2] = '0', running .. id
       na = na + 2
       local q = lanes[i]
       q[1], q[3] = q[1] - 1, q[3] + 1
-      reply[i] = {id, row}
-    else
-      p = nil
+      reply[nj + 1], reply[nj + 2] = id, row
+      nj = nj + 2
     end
   end
-  if not p then slow[#slow + 1] = i end
+  if not p then
+    nj = nj + 1
+    slow[#slow + 1], place[i], reply[nj] = i, nj, false
+  end
 end
 if #slow > 0 then
   m = m or model()
@@ -152,7 +159,7 @@ if #slow > 0 then
     j.split = j.split or ''
     local k = j.key and m.keyrow(j.key)
     if k and k.holder == id and not k.gone and k.pending == STARTED then m.come(k, j) end
-    reply[i] = {id, m.triple(j)}
+    reply[place[i]] = {id, m.triple(j)}
   end
 end
 pieces('ZREM', ix, rem) -- never refused for want of memory, and then nothing else is

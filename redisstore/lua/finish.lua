@@ -1,100 +1,118 @@
 -- finish.lua ends runs.
 --
 -- ARGV  4 how many follow, no ID twice: for each
---       ID, worker, spec (run, state, flags: 1 = rescue, 2 = the attempt is not spent; delay), error (packed, or '')
--- reply after the three: for each 2 bytes (status: 0 = done, 1 = lost, 2 = gone; state) and the queue in which a job became due
+--       ID, spec (run, state, flags: 1 = rescue, 2 = the attempt is not spent; delay; worker, with a byte of length; error, packed, or nothing)
+-- reply after the three: for each 2 bytes (status: 0 = done, 1 = lost, 2 = gone, 3 = done, and a queue has a job that is due now; state), and
+--       behind them the queues of those with status 3
 local n = tonumber(ARGV[4])
 if not start({}) then return {ARGV[1], false} end
-local reply = {ARGV[1], now6, wokenlist}
+
+-- The specs of a batch are mostly the same one.
+local specs = {}
+for i = 6, 2 * n + 4, 2 do
+  local text = ARGV[i]
+  if not specs[text] then
+    local state, flags = byte(text, 6, 7)
+    local long = byte(text, 14)
+    specs[text] = {run = sub(text, 1, 5), state = state, worker = sub(text, 14, 14 + long), long = long,
+      ends = state >= COMPLETED and flags == 0 and #text == 14 + long, reply = '\0' .. char(state)}
+  end
+end
 
 -- The common case is done without the model: a job completes, is discarded or cancelled by the worker that runs it, and its key has nobody
 -- behind it and is free from now on, or stays as it is.
-local fields, names, row, hard, slow = {}, {}, {}, {}, {}
-for i = 1, n do fields[i] = '\0' .. ARGV[4 * i + 1] end
+local fields, names, row, prof, hard = {}, {}, {}, {}, {}
+local nk = 0
+for i = 1, n do fields[i] = '\0' .. ARGV[2 * i + 3] end
 local heads = hmget(jobs, fields)
 for i = 1, n do
-  local s, spec = heads[i], ARGV[4 * i + 3]
-  local state, flags = byte(spec, 6, 7)
-  local quick = false
-  if s and state >= COMPLETED and ARGV[4 * i + 4] == '' and flags == 0 then
+  local s, spec = heads[i], specs[ARGV[2 * i + 4]]
+  if s and spec.ends then
     local a, b = byte(s, 1, 2)
     if a < 128 and band(a, 7) == RUNNING and band(b, 112) == 16 then
       local key = band(a, 32) ~= 0
       local o = key and 59 or 27
-      local worker = ARGV[4 * i + 2]
-      if sub(s, o + 6, o + 10) == sub(spec, 1, 5) and sub(s, o + 36, o + 36 + #worker) == char(#worker) .. worker then
-        quick = true
+      if sub(s, o + 6, o + 10) == spec.run and sub(s, o + 36, o + 36 + spec.long) == spec.worker then
+        prof[i] = profile(sub(s, 15, 18))
         if key then
-          names[#names + 1] = sub(s, 27, 58)
-          row[i] = #names
+          nk = nk + 1
+          names[nk], row[i] = sub(s, 27, 58), nk
         end
       end
     end
   end
-  if not quick then slow[i] = true end
 end
 local taken = hmget(keys, names)
 for i = 1, n do
-  if not slow[i] and row[i] then
-    local s, state, id, k = heads[i], byte(ARGV[4 * i + 3], 6), ARGV[4 * i + 1], taken[row[i]]
-    local p = profile(sub(s, 15, 18))
+  local s, p = heads[i], prof[i]
+  if p and row[i] then
+    local k = taken[row[i]]
     local quick = unpk('>I6', s, 70) <= now -- the anchor
     if quick and k then
+      local id = ARGV[2 * i + 3]
       local short = k == id
       quick = short or byte(k) == 0 and byte(k, 2) == 1 and byte(k, 3) ~= 0 and unpk('>Bc0', k, 16) == id and byte(k, 17 + #id) == 0
-      if quick and ends(p.till, state) then
+      if quick and ends(p.till, specs[ARGV[2 * i + 4]].state) then
         quick = p.window == 0
       elseif quick then
         quick = p.retention > 0 and short
       end
     end
     if not quick then
-      slow[i] = true
+      prof[i] = nil
       hard[names[row[i]]] = true
     end
-  elseif slow[i] and heads[i] then
-    local j = readhead(ARGV[4 * i + 1], heads[i])
+  elseif s and not p then
+    local j = readhead(ARGV[2 * i + 3], s)
     if j.key then hard[j.key] = true end
   end
 end
 
 local NEVER6 = pack('>I6', NEVER)
-local set, del, kdel, add, rem, goes = {}, {}, {}, {}, {}, {}
-local ids = {}
+local set, del, kdel, add, rem, goes, ids, answers, woke = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local ns, na, nr = 0, 0, 0
 for i = 1, n do
-  local id = ARGV[4 * i + 1]
-  if slow[i] or row[i] and hard[names[row[i]]] then
-    slow[i] = true
+  local id, p = ARGV[2 * i + 3], prof[i]
+  local key = row[i] and names[row[i]]
+  if not p or key and hard[key] then
+    prof[i] = nil
     ids[#ids + 1] = id
   else
-    local s, state = heads[i], byte(ARGV[4 * i + 3], 6)
-    local key = row[i] and names[row[i]]
-    local o = key and 59 or 27
-    local p = profile(sub(s, 15, 18))
-    local worker = ARGV[4 * i + 2]
-    rem[#rem + 1] = 'r' .. char(#worker) .. worker .. sub(s, o + 29, o + 34) .. id
-    if key and taken[row[i]] and ends(p.till, state) then
-      local k = taken[row[i]]
+    local s, spec = heads[i], specs[ARGV[2 * i + 4]]
+    local state, o = spec.state, key and 59 or 27
+    nr = nr + 1
+    rem[nr] = 'r' .. spec.worker .. sub(s, o + 29, o + 34) .. id
+    local k = key and taken[row[i]]
+    if k and ends(p.till, state) then
       kdel[#kdel + 1] = key
-      if k ~= id and sub(k, 4, 9) ~= NEVER6 then rem[#rem + 1] = 'x' .. sub(k, 4, 9) .. key end
+      if k ~= id and sub(k, 4, 9) ~= NEVER6 then
+        nr = nr + 1
+        rem[nr] = 'x' .. sub(k, 4, 9) .. key
+      end
     end
     local q = qmade(p.queue)
     q[3] = q[3] - 1
     if p.retention > 0 then
-      set[#set + 1] = '\0' .. id
-      set[#set + 1] = char(byte(s) - RUNNING + state) .. sub(s, 2, o + 22) .. now6 .. sub(s, o + 29)
-      add[#add + 1] = '0'
-      add[#add + 1] = 'f' .. pack('>I6', now + p.retention) .. id
+      set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - RUNNING + state) .. sub(s, 2, o + 22) .. now6 .. sub(s, o + 29)
+      ns = ns + 2
+      p.ended = p.ended or 'f' .. pack('>I6', now + p.retention)
+      add[na + 1], add[na + 2] = '0', p.ended .. id
+      na = na + 2
       if state > COMPLETED then
-        add[#add + 1] = '0'
-        add[#add + 1] = 's' .. char(state) .. id
+        add[na + 1], add[na + 2] = '0', 's' .. char(state) .. id
+        na = na + 2
       end
       q[state + 1] = q[state + 1] + 1
     else
-      del[#del + 1], del[#del + 2], del[#del + 3] = id, '\0' .. id, '\0\0' .. id
-      if packed(id) then goes[#goes + 1] = id else rem[#rem + 1] = 'j' .. id end
+      del[#del + 1], del[#del + 2], del[#del + 3] = id, fields[i], '\0\0' .. id
+      if packed(id) then
+        goes[#goes + 1] = id
+      else
+        nr = nr + 1
+        rem[nr] = 'j' .. id
+      end
     end
-    reply[3 + i] = '\0' .. char(state)
+    answers[i] = spec.reply
   end
 end
 
@@ -103,22 +121,22 @@ if #ids > 0 then
   m = model()
   m.loadwith(ids)
   for i = 1, n do
-    if slow[i] then
-      local a = 4 * i + 1
-      local j = m.job(ARGV[a])
-      local run, state, flags, delay = unpk('>I5BBI6', ARGV[a + 2])
-      local answer
+    if not prof[i] then
+      local text = ARGV[2 * i + 4]
+      local j, spec = m.job(ARGV[2 * i + 3]), specs[text]
+      local run, state, flags, delay = unpk('>I5BBI6', text)
+      local worker = sub(spec.worker, 2)
       if not j then
-        answer = '\2\0'
-      elseif j.run == run and j.state == RUNNING and (j.worker == ARGV[a + 1] or band(flags, 1) ~= 0) then
-        local as, woke = m.finishrun(j, ARGV[a + 1], state, delay, band(flags, 2) ~= 0, ARGV[a + 3])
-        answer = '\0' .. char(as) .. (woke or '')
-      elseif j.run == run and j.state ~= RUNNING and j.worker == ARGV[a + 1] then
-        answer = '\0' .. char(j.state) -- a repeat
+        answers[i] = '\2\0'
+      elseif j.run == run and j.state == RUNNING and (j.worker == worker or band(flags, 1) ~= 0) then
+        local as, queue = m.finishrun(j, worker, state, delay, band(flags, 2) ~= 0, sub(text, 15 + spec.long))
+        answers[i] = (queue and '\3' or '\0') .. char(as)
+        woke[#woke + 1] = queue
+      elseif j.run == run and j.state ~= RUNNING and j.worker == worker then
+        answers[i] = '\0' .. char(j.state) -- a repeat
       else
-        answer = '\1\0'
+        answers[i] = '\1\0'
       end
-      reply[3 + i] = answer
     end
   end
 end
@@ -131,4 +149,6 @@ pieces('HDEL', jobs, del)
 pieces('HDEL', keys, kdel)
 pieces('ZADD', ix, add)
 qsave()
+local reply = {ARGV[1], now6, wokenlist, table.concat(answers)}
+for i, queue in ipairs(woke) do reply[4 + i] = queue end
 return reply
