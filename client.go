@@ -126,23 +126,7 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) ([]EnqueueResult, []e
 	if of == nil {
 		return answers, failed
 	}
-	results, errs := make([]EnqueueResult, len(rows)), make([]error, len(rows))
-	led := make([]bool, len(sent))
-	var again []int // rows that the answer to their leader does not settle
-	for i, at := range of {
-		switch {
-		case failed != nil && failed[at] != nil:
-			errs[i] = failed[at]
-		case !led[at]:
-			led[at] = true
-			results[i] = answers[at]
-		default:
-			var settled bool
-			if results[i], settled = unfold(rows[i], &sent[at], answers[at]); !settled {
-				again = append(again, i)
-			}
-		}
-	}
+	results, errs, again := unfoldAll(rows, sent, of, answers, failed)
 	if len(again) == 0 {
 		return results, errs
 	}
@@ -281,12 +265,41 @@ func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, erro
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	results, err := c.store.Enqueue(ctx, rows)
+	results, err := enqueueMany(ctx, c.store.Enqueue, rows)
 	for try := 0; try < resends && errors.Is(err, ErrUncertain) && keepsAll(rows) && ctx.Err() == nil; try++ {
 		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
-		results, err = c.store.Enqueue(ctx, rows)
+		results, err = enqueueMany(ctx, c.store.Enqueue, rows)
 	}
 	return c.receipts(ctx, rows, results, err)
+}
+
+// enqueueMany enqueues the items of one call in one step, equal keys folded.
+func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([]EnqueueResult, error), rows []NewRow) ([]EnqueueResult, error) {
+	sent, of := foldBatch(rows)
+	answers, err := enqueue(ctx, sent)
+	if of == nil || len(answers) == 0 {
+		return answers, err
+	}
+	all := make([]*NewRow, len(rows))
+	for i := range rows {
+		all[i] = &rows[i]
+	}
+	results, _, again := unfoldAll(all, sent, of, answers, nil)
+	if err != nil || len(again) == 0 {
+		return results, err
+	}
+	// Only in a resend: the job that was inserted then has let its key go meanwhile, and these come after it.
+	rest := make([]NewRow, len(again))
+	for n, i := range again {
+		rest[n] = rows[i]
+	}
+	if answers, err = enqueue(ctx, rest); err != nil {
+		return results, fmt.Errorf("%w: the rest of a batch: %w", ErrUncertain, err)
+	}
+	for n, i := range again {
+		results[i] = answers[n]
+	}
+	return results, nil
 }
 
 func keepsAll(rows []NewRow) bool {
@@ -373,7 +386,7 @@ func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, er
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	results, err := t.tx.Enqueue(ctx, rows)
+	results, err := enqueueMany(ctx, t.tx.Enqueue, rows)
 	if err != nil {
 		return nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
 	}

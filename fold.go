@@ -6,11 +6,33 @@ import (
 	"github.com/onceq/onceq/internal/firsts"
 )
 
-// Folding settles equal keys of one group commit in process: of calls that only ask (Skip, Reject) and meet in one trip, the first is
-// sent and the others are answered from its answer. A hot key's duplicates then cost next to nothing.
+// Folding settles equal keys of one trip in process: of rows that only ask (Skip, Reject) the first is sent, and the others are answered from
+// its answer. A hot key's duplicates then cost next to nothing, and a store meets each key once.
 
 // foldable reports whether a call can be answered from another's answer: it writes to no holder, and its ID is new for sure.
 func (r *NewRow) foldable() bool { return r.Claim != nil && r.made && !r.Reactions.Writes() }
+
+// foldBatch is fold for the items of one call, which are as if they came one after another: where some of them write to holders, or a key may
+// hold for no time, or equal keys stand for different args, it leaves all as it is.
+func foldBatch(rows []NewRow) (sent []NewRow, of []int) {
+	all := make([]*NewRow, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		if r.Claim != nil && (!r.foldable() || r.Claim.Hold.Until == UntilDue) {
+			return rows, nil
+		}
+		all[i] = r
+	}
+	if sent, of = fold(all); of == nil {
+		return rows, nil
+	}
+	for i, at := range of {
+		if c := rows[i].Claim; c != nil && c.Digest != sent[at].Claim.Digest {
+			return rows, nil
+		}
+	}
+	return sent, of
+}
 
 // fold returns the rows to send and, for each row, the index of the one that is sent for it; nil where each is its own.
 func fold(rows []*NewRow) (sent []NewRow, of []int) {
@@ -71,4 +93,28 @@ func unfold(row *NewRow, leader *NewRow, r EnqueueResult) (EnqueueResult, bool) 
 		answer.Outcome = Rejected
 	}
 	return answer, true
+}
+
+// unfoldAll answers rows from the answers to those that were sent for them. again are those that this does not settle.
+func unfoldAll(rows []*NewRow, sent []NewRow, of []int, answers []EnqueueResult, failed []error) (results []EnqueueResult, errs []error, again []int) {
+	results, errs = make([]EnqueueResult, len(rows)), make([]error, len(rows))
+	led := make([]bool, len(sent))
+	for i, at := range of {
+		switch {
+		case failed != nil && failed[at] != nil:
+			errs[i] = failed[at]
+		case !led[at]:
+			led[at] = true
+			results[i] = answers[at]
+		default:
+			if answers[at].Job == nil {
+				continue // of a share that was not applied
+			}
+			var settled bool
+			if results[i], settled = unfold(rows[i], &sent[at], answers[at]); !settled {
+				again = append(again, i)
+			}
+		}
+	}
+	return results, errs, again
 }

@@ -2,6 +2,10 @@ package onceq_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -117,5 +121,110 @@ func TestAKeyThatHoldsForNoTimeAnswersForNobodyElse(t *testing.T) {
 		if r.Outcome != onceq.Inserted {
 			t.Errorf("%d: %s, want inserted: the key is held for no time", i, r.Outcome)
 		}
+	}
+}
+
+// counting is a store that counts the rows of each call.
+type counting struct {
+	onceq.Store
+	rows []int
+}
+
+func (c *counting) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+	c.rows = append(c.rows, len(rows))
+	return c.Store.Enqueue(ctx, rows)
+}
+
+// A batch is as if its items were enqueued one after another, whatever is folded.
+func TestABatchWithEqualKeysAnswersAsItsItemsDoOneAfterAnother(t *testing.T) {
+	still := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	open := func() (*counting, *onceq.Client) {
+		s := &counting{Store: memstore.New(func() time.Time { return still })}
+		c, err := onceq.NewClient(s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return s, c
+	}
+	folded := 0
+	for seed := range uint64(500) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		items := make([]onceq.Item, 2+random.IntN(8))
+		rare := random.IntN(3) == 0 // what is not folded
+		for i := range items {
+			u := onceq.Unique{Fields: []string{"repo"}}
+			opts := []onceq.Option{}
+			switch random.IntN(4) {
+			case 0:
+				u.Window = time.Minute
+			case 1:
+				opts = append(opts, onceq.Delay(time.Hour))
+			case 2:
+				opts = append(opts, onceq.OnConflict(onceq.Reject))
+			}
+			reason := "same"
+			if rare {
+				switch random.IntN(6) {
+				case 0:
+					u.Until = onceq.UntilDue
+				case 1:
+					reason = "other"
+				case 2:
+					opts = append(opts, onceq.OnConflict(onceq.Replace{Args: true}))
+				case 3:
+					opts = append(opts, onceq.ID(fmt.Sprint("id", random.IntN(2))))
+				}
+			}
+			items[i] = onceq.NewItem(push{random.IntN(3), reason}, append(opts, u)...)
+		}
+		store, together := open()
+		_, single := open()
+		if random.IntN(2) == 0 {
+			for _, c := range []*onceq.Client{together, single} {
+				if _, err := c.Enqueue(t.Context(), push{0, "before"}, onceq.Unique{Fields: []string{"repo"}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			store.rows = nil
+		}
+		got, err := together.EnqueueMany(t.Context(), items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if store.rows[0] < len(items) {
+			folded++
+		}
+		number := map[string]int{} // of a job: it is made in the same place
+		name := func(id string) string { return fmt.Sprint("job ", number[id]) }
+		for i, item := range items {
+			want, err := single.Enqueue(t.Context(), item.Args, item.Options...)
+			var duplicate *onceq.DuplicateError
+			if err != nil && !errors.As(err, &duplicate) {
+				t.Fatal(err)
+			}
+			for _, r := range []*onceq.Receipt{&got[i], &want} {
+				job := *r.Job
+				if r.Outcome == onceq.Inserted {
+					number[job.ID] = i + 1
+				}
+				job.ID, job.Displaced = name(job.ID), name(job.Displaced)
+				r.Job = &job
+				if r.Conflict != nil {
+					c := *r.Conflict
+					c.Holder = name(c.Holder)
+					if c.By == "id" {
+						c.Text = ""
+					}
+					r.Conflict = &c
+				}
+			}
+			if !reflect.DeepEqual(got[i].Conflict, want.Conflict) || got[i].Outcome != want.Outcome || got[i].Job.ID != want.Job.ID || got[i].Job.State != want.Job.State {
+				t.Fatalf("seed %d, item %d of %d:\n%+v %+v %+v\nby itself\n%+v %+v %+v", seed, i, len(items), got[i].Outcome, got[i].Job, got[i].Conflict, want.Outcome, want.Job, want.Conflict)
+			}
+		}
+	}
+	if folded < 100 {
+		t.Errorf("%d of 500 batches were folded", folded)
 	}
 }
