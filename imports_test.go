@@ -27,7 +27,7 @@ var mayUse = map[string][]string{
 	"onceqtest":            {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},
 	"internal/pgtest":      {"github.com/jackc/pgx/v5"},
 	"internal/redistest":   {"github.com/redis/go-redis/v9"},
-	"cmd/onceq":            {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/jackc/pgx/v5", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},
+	"cmd/onceq":            {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/jackc/pgx/v5", "github.com/redis/go-redis/v9/logging", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},
 }
 
 const module = "github.com/onceq/onceq"

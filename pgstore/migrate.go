@@ -261,6 +261,9 @@ func check(ctx context.Context, q querier, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("pgstore: look at the schema %q: %w", namespace, err)
 	}
+	if version == 0 {
+		return fmt.Errorf("pgstore: there is no store in the schema %q of this database yet: run `onceq migrate`, or pgstore.Migrate", namespace)
+	}
 	if version < latest() {
 		return fmt.Errorf("pgstore: the schema %q is at version %d and this onceq needs %d: run `onceq migrate`, or pgstore.Migrate", namespace, version, latest())
 	}

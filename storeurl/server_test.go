@@ -121,3 +121,29 @@ func TestTheNamespaceIsTakenOutOfTheQuery(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenExistingMakesNothing(t *testing.T) {
+	file := "sqlite:" + filepath.Join(t.TempDir(), "jobs.db")
+	schema := pgtest.URL(t) + "&namespace=nobody%20made%20this"
+	for _, url := range []string{file, schema} {
+		for range 2 {
+			store, err := OpenExisting(t.Context(), url)
+			if err == nil {
+				_ = store.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "there is no store") {
+				t.Errorf("%s: %v", url, err)
+			}
+		}
+		made, err := Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = made.Close()
+		store, err := OpenExisting(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = store.Close()
+	}
+}

@@ -20,7 +20,7 @@ import (
 // scheme is one kind of store.
 type scheme struct {
 	forms []string // how its URLs look, for messages
-	open  func(ctx context.Context, url string) (onceq.Store, error)
+	open  func(ctx context.Context, url string, existing bool) (onceq.Store, error)
 	file  func(url string) (path string, ok bool) // the file a URL stands for; nil = no store of this scheme is a file
 }
 
@@ -58,7 +58,24 @@ func Open(ctx context.Context, url string) (onceq.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.open(ctx, url)
+	return s.open(ctx, url, false)
+}
+
+// OpenExisting is Open for a command that only looks: where there is no such file, or no such schema, or an old one, it makes none and
+// fails. (Redis has nothing that could be missing.)
+func OpenExisting(ctx context.Context, url string) (onceq.Store, error) {
+	s, err := parse(url)
+	if err != nil {
+		return nil, err
+	}
+	path, err := Creates(url)
+	switch {
+	case err != nil:
+		return nil, err
+	case path != "":
+		return nil, fmt.Errorf("there is no store at %s yet", path)
+	}
+	return s.open(ctx, url, true)
 }
 
 // Creates returns the file that Open would make because there is none yet; "" when there is one, or the store is not a file. A command
@@ -110,7 +127,7 @@ func accepted() string {
 	return strings.Join(forms, ", ")
 }
 
-func openSQLite(_ context.Context, url string) (onceq.Store, error) {
+func openSQLite(_ context.Context, url string, _ bool) (onceq.Store, error) {
 	path, err := sqlitePath(url)
 	if err != nil {
 		return nil, err
@@ -122,19 +139,19 @@ func openSQLite(_ context.Context, url string) (onceq.Store, error) {
 	return store, nil
 }
 
-func openPostgres(ctx context.Context, url string) (onceq.Store, error) {
+func openPostgres(ctx context.Context, url string, existing bool) (onceq.Store, error) {
 	url, namespace, err := CutNamespace(url)
 	if err != nil {
 		return nil, err
 	}
-	store, err := pgstore.Open(ctx, url, &pgstore.Config{Namespace: namespace})
+	store, err := pgstore.Open(ctx, url, &pgstore.Config{Namespace: namespace, NoMigrate: existing})
 	if err != nil {
 		return nil, err
 	}
 	return store, nil
 }
 
-func openRedis(ctx context.Context, url string) (onceq.Store, error) {
+func openRedis(ctx context.Context, url string, _ bool) (onceq.Store, error) {
 	url, namespace, err := CutNamespace(url)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
@@ -22,7 +23,10 @@ const (
 	exitDuplicate = 3
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	logging.Disable() // go-redis's own lines: what they tell comes as an error too, and is said once
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run is the command as a function: it prints its error and returns the exit code.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {

@@ -236,9 +236,13 @@ type session struct {
 
 func (s *session) close() error { return errors.Join(s.client.Close(), s.store.Close()) }
 
-// open opens the store, making the file if need be.
+// open opens the store, making it if need be.
 func (a *app) open(ctx context.Context, config *onceq.Config) (*session, error) {
 	store, err := storeurl.Open(ctx, a.store)
+	return openSession(store, err, config)
+}
+
+func openSession(store onceq.Store, err error, config *onceq.Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +262,8 @@ func (a *app) with(ctx context.Context, do func(*onceq.Client) error) (err error
 	if path != "" {
 		return fmt.Errorf("there is no store at %s yet: onceq enqueue makes it, or name another with --store or ONCEQ_STORE", path)
 	}
-	s, err := a.open(ctx, nil)
+	store, err := storeurl.OpenExisting(ctx, a.store)
+	s, err := openSession(store, err, nil)
 	if err != nil {
 		return err
 	}
