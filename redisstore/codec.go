@@ -216,7 +216,7 @@ func appendCommon(b []byte, kind, queue string, args []byte) []byte {
 }
 
 // told tells a text by copies of what it has in common: for each a literal (with a byte of length), and where in the common text and
-// how much (2 bytes each). ok is false where that is no shorter.
+// how much (2 bytes each); it may end with a literal. ok is false where that is no shorter.
 func told(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	before := len(b)
 	if text == string(all) {
@@ -262,6 +262,7 @@ func told(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	}
 	if lit < len(text) {
 		emit(text[lit:], 0, 0)
+		b = b[:len(b)-4]
 	}
 	return b, len(b)-before < len(text)
 }
@@ -272,7 +273,9 @@ func untold(s string, all []byte) (text string, ok bool) {
 	b := room[:0]
 	r := reader{s: s}
 	for r.s != "" && !r.bad {
-		b = append(b, r.name()...)
+		if b = append(b, r.name()...); r.s == "" {
+			break
+		}
 		from, n := int(r.num(2)), int(r.num(2))
 		if from+n > len(all) {
 			return "", false

@@ -226,8 +226,12 @@ local function model()
       local text, i = {}, 1
       while i <= #told do
         local lit, from, n
-        lit, from, n, i = unpk('>Bc0I2I2', told, i)
-        text[#text + 1] = lit .. sub(all, from + 1, from + n)
+        lit, i = unpk('>Bc0', told, i)
+        text[#text + 1] = lit
+        if i <= #told then
+          from, n, i = unpk('>I2I2', told, i)
+          text[#text + 1] = sub(all, from + 1, from + n)
+        end
       end
       told, b.flags = table.concat(text), b.flags - 4
     end
