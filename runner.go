@@ -55,6 +55,7 @@ func (s *session) runner() {
 	s.runnerComes = false
 	for len(s.toStart) > 0 {
 		r := s.toStart[0]
+		s.toStart[0] = nil // not to be kept for longer than it runs
 		s.toStart = s.toStart[1:]
 		s.callRunner()
 		if len(s.toStart) == 0 && s.wantsMore() {

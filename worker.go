@@ -32,6 +32,7 @@ var (
 // retryable while attempts are left. Execution is at least once: a worker that dies or loses its lease has the job run again elsewhere.
 // The context ends with the job's timeout, with the lease (ErrLeaseLost), when the job is to stop (ErrCancelRequested) and at the end of
 // a shutdown (ErrShutdown); ClientFrom finds a client in it. A handler that does not heed its context keeps its slot until it returns.
+// Its goroutine may call other handlers afterwards: what it does to it (runtime.LockOSThread, labels for profiles) it undoes.
 type Handler func(ctx context.Context, job *JobRow) error
 
 // Middleware wraps the handling of every job, of a kind without a handler too. The first of a list is the outermost.
