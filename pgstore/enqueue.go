@@ -79,14 +79,19 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 	a := b.arrays(b.open)
 	var now int64
 	var answered []int
+	sql, args := s.sql.insert, append(a.all(), b.byKey(), b.made())
+	if len(b.open) == 1 {
+		sql, args = s.sql.insertOne, a.first()
+	}
+	args = append([]any{strconv.Itoa(patience)}, args...)
 	err := s.retry(ctx, false, func() error {
 		answered = answered[:0]
-		err := s.query(ctx, s.sql.insert, func(r *record) {
+		err := s.query(ctx, sql, func(r *record) {
 			var i int
 			if i, now = b.answer(r); i >= 0 {
 				answered = append(answered, i)
 			}
-		}, append(append([]any{strconv.Itoa(patience)}, a.all()...), b.byKey(), b.made())...)
+		}, args...)
 		if err != nil && fateOf(err) == clash {
 			return nil // with now still 0
 		}
@@ -321,6 +326,19 @@ type arrays struct {
 
 func (a *arrays) all() []any {
 	return []any{a.ids, a.nonces, a.kinds, a.queues, a.args, a.metas, a.tags, a.keys, a.texts, a.digests, a.nums}
+}
+
+// first is the first row.
+func (a *arrays) first() []any {
+	return []any{a.ids[0], a.nonces[0], a.kinds[0], a.queues[0], a.args[0], at(a.metas), at(a.tags), at(a.keys), at(a.texts), at(a.digests), a.nums}
+}
+
+// at is the first element, if there is one.
+func at[T any](s []T) any {
+	if len(s) == 0 {
+		return nil
+	}
+	return s[0]
 }
 
 // numbers are the numbers of a row, in their order in nums.

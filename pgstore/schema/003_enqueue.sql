@@ -81,38 +81,8 @@ declare
   inserted integer;
   met integer[];         -- rows whose key or ID is not free
   answered integer;
-  run_at bigint;
   a {ns}.answer_v1 := row(0, 0, 0, now, {answer_nulls});
 begin
-  if n = 1 then -- the same, with less ado
-    run_at := greatest(now, case when nums[6] <> 0 then nums[6] else now + nums[5] end);
-    if claims = 1 then
-      insert into {ns}.keys (frees_at, pending, key, holder)
-      values ({ns}.frees_v1(nums[8]::smallint, nullif(nums[9], 0), nullif(nums[10], 0), case when nums[11] <> 0 then now else run_at end, run_at),
-        {ns}.pending_v1(nums[8]::smallint), keys[1], ids[1])
-      on conflict (key) do nothing;
-    end if;
-    if claims = 0 or found then
-      insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state, priority,
-        hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
-      values (now, run_at, nullif(nums[4], 86400000), nullif(nums[3], 0), nullif(nums[9], 0), nullif(nums[10], 0), nums[2], 0, nums[1],
-        nullif(nums[8], 0), nums[7] <> 0, false, false, nullif(nums[11] <> 0, false),
-        ids[1], kinds[1], queues[1], keys[1], nonces[1], digests[1], args[1], nullif(texts[1], ''), metas[1]::json, tags[1]::json)
-      on conflict (id) do nothing;
-      if found then
-        return next a;
-        return;
-      end if;
-      if claims = 1 then
-        raise exception 'onceq: again' using errcode = 'OQ001';
-      end if;
-    end if;
-    return query select * from {ns}.lookup_v1(array[1], ids, nonces, kinds, keys, nums);
-    if not found then
-      raise exception 'onceq: again' using errcode = 'OQ001';
-    end if;
-    return;
-  end if;
   if claims > 0 then
     insert into {ns}.keys (frees_at, pending, key, holder)
     select {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end, r.run_at),
@@ -158,6 +128,43 @@ begin
     end if;
   end if;
   return next a;
+end $$;
+
+-- insert_v1 for one row, with less ado: it scans nothing, and so needs no say in how plans are made.
+create function {ns}.insert_one_v1(patience text, id text, nonce bytea, kind text, queue text, args bytea, meta text, tags text,
+  key bytea, text text, digest bytea, nums bigint[])
+returns setof {ns}.answer_v1 language plpgsql as $$
+#variable_conflict use_variable
+declare
+  ignored text := set_config('lock_timeout', patience, true);
+  now bigint := {ns}.clock_v1();
+  run_at bigint := greatest(now, case when nums[6] <> 0 then nums[6] else now + nums[5] end);
+  a {ns}.answer_v1 := row(0, 0, 0, now, {answer_nulls});
+begin
+  if key is not null then
+    insert into {ns}.keys (frees_at, pending, key, holder)
+    values ({ns}.frees_v1(nums[8]::smallint, nullif(nums[9], 0), nullif(nums[10], 0), case when nums[11] <> 0 then now else run_at end, run_at),
+      {ns}.pending_v1(nums[8]::smallint), key, id)
+    on conflict on constraint keys_pkey do nothing;
+  end if;
+  if key is null or found then
+    insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state, priority,
+      hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
+    values (now, run_at, nullif(nums[4], 86400000), nullif(nums[3], 0), nullif(nums[9], 0), nullif(nums[10], 0), nums[2], 0, nums[1],
+      nullif(nums[8], 0), nums[7] <> 0, false, false, nullif(nums[11] <> 0, false),
+      id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, tags::json)
+    on conflict on constraint jobs_pkey do nothing;
+    if found then
+      return next a;
+      return;
+    elsif key is not null then
+      raise exception 'onceq: again' using errcode = 'OQ001';
+    end if;
+  end if;
+  return query select * from {ns}.lookup_v1(array[1], array[id], array[nonce], array[kind], array[key], nums);
+  if not found then
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
 end $$;
 
 -- Enqueues the rows one after another, as the readable model does. It locks the jobs that stand behind nobody, then those that stand
