@@ -197,7 +197,8 @@ type batch struct {
 	results []onceq.EnqueueResult
 	done    []bool
 	open    []int // rows without an answer, in the order in which they are sent
-	plain   bool  // no key and no ID twice, and every claim holds for some time: the common path will do
+	plain   bool  // no key and no ID twice, every claim holds for some time, and not asGiven: the common path will do
+	asGiven bool  // some row writes to the holder of its key, and some row may meet that holder by its ID: what they see depends on their order
 	claims  int
 	filled  map[string]bool
 
@@ -233,6 +234,9 @@ func newBatch(rows []onceq.NewRow) *batch {
 			b.claims++
 		}
 	}
+	named := slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return !r.Made() })
+	b.asGiven = named && slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return r.Claim != nil && r.Reactions.Writes() })
+	b.plain = b.plain && !b.asGiven
 	if b.plain {
 		slices.SortFunc(b.open, func(x, y int) int { return cmp.Compare(rows[x].ID, rows[y].ID) }) // mostly they are
 	}
@@ -259,10 +263,14 @@ func (b *batch) made() bool {
 }
 
 // together puts the open rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the
-// same ID side by side and in the order in which it was given.
+// same ID side by side and in the order in which it was given. Rows whose order matters stay as they were given: two such calls may wait for
+// each other, and the first to lose its patience lets go of everything.
 func (b *batch) together() {
 	rows := b.rows
 	slices.Sort(b.open)
+	if b.asGiven {
+		return
+	}
 	keys, ids := make(map[onceq.Key]int, len(rows)), make(map[string]int, len(rows))
 	leader := indexes(len(rows)) // of what belongs together, the first row; by way of others
 	first := func(i int) int {

@@ -54,6 +54,18 @@ var batches = []scenario{
 		w.has(r[0].Job.ID, 1)
 		equal(w, "jobs", len(w.jobs()), 2)
 	}},
+	{"what_a_batch_writes_to_a_holder_is_seen_by_a_later_item_with_its_id_and_not_by_an_earlier_one", func(w *world) {
+		w.enqueue(onceq.Inserted, task(1), onceq.ID("a"), key)
+		r := w.many([]onceq.Outcome{onceq.Rejected, onceq.Replaced, onceq.Rejected, onceq.Skipped, onceq.Superseded, onceq.Skipped},
+			onceq.NewItem(task(9), onceq.ID("a"), reject),
+			onceq.NewItem(task(2), key, onceq.OnConflict(onceq.Replace{Args: true})),
+			onceq.NewItem(task(9), onceq.ID("a"), reject),
+			onceq.NewItem(task(9), onceq.ID("a")),
+			onceq.NewItem(task(3), key, supersede),
+			onceq.NewItem(task(9), onceq.ID("a")))
+		equal(w, "args seen by ID", line(string(r[0].Job.Args), string(r[2].Job.Args), string(r[3].Job.Args), string(r[5].Job.Args)), "1 2 2 2")
+		equal(w, "states", line(r[3].Job.State, r[5].Job.State), "available cancelled")
+	}},
 	{"an_id_twice_in_a_batch_is_one_job_and_one_duplicate", func(w *world) {
 		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected}, onceq.NewItem(task(1), onceq.ID("a")),
 			onceq.NewItem(task(2), onceq.ID("a")), onceq.NewItem(task(3), onceq.ID("a"), reject))
