@@ -202,7 +202,7 @@ type EnqueueResult struct {
 	Job *JobRow
 	// Conflict is nil when Inserted. ArgsDiffer is the root's to fill where By is "id".
 	Conflict *Conflict
-	// FreesAt is, for an inserted job with a claim, when a clock frees its key (Never: no clock).
+	// FreesAt is, for an inserted job that holds its key, when a clock frees that (Never: no clock); 0 for any other.
 	FreesAt int64
 }
 

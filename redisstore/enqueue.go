@@ -481,7 +481,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		*result = onceq.EnqueueResult{Outcome: j.Origin, Job: &j.JobRow}
 		if j.Origin == onceq.Inserted {
 			if row := text(v[3]); row != "" {
-				if holder, frees := holds(row); unpackID(holder) == r.ID {
+				if holder, frees := holds(row); unpackID(holder) == r.ID && frees > sh.now {
 					result.FreesAt = frees
 				}
 			}

@@ -338,7 +338,7 @@ func (st *step) inserted(j *job) (onceq.EnqueueResult, error) {
 		if err != nil {
 			return result, err
 		}
-		if k.heldBy(j) {
+		if k.heldBy(j) && st.now < k.freesAt {
 			result.FreesAt = k.freesAt
 		}
 	}

@@ -337,6 +337,11 @@ func (m *match) enqueue() error {
 	var rows []onceq.NewRow
 	for range 1 + m.throw(3) {
 		args, opts := m.item()
+		id := ""
+		if len(m.ids) > 0 && m.throw(10) == 9 {
+			id = choose(m, m.ids...)
+			opts = append(opts, onceq.ID(id))
+		}
 		m.rec.rows = nil
 		if _, err := m.client.Enqueue(m.ctx, args, opts...); !errors.Is(err, errRecorded) {
 			return fmt.Errorf("%v %v: %w", args, opts, err)
@@ -349,9 +354,8 @@ func (m *match) enqueue() error {
 		if row.Claim != nil {
 			k = &row.Claim.Key
 		}
-		row.ID = placed(m.store, fmt.Sprintf("%026d", n*1000), k)
-		if len(m.ids) > 0 && m.throw(10) == 9 {
-			row.ID = choose(m, m.ids...)
+		if id == "" {
+			row.ID = placed(m.store, fmt.Sprintf("%026d", n*1000), k)
 		}
 		m.ids = append(m.ids, row.ID)
 		rows = append(rows, row)

@@ -86,6 +86,18 @@ var uncertain = []scenario{
 		equal(w, "job", line(r.Job.ID == err.ID, r.Job.State), "true completed")
 		w.holds(second)
 	})},
+	{"a_resend_tells_no_end_of_a_key_that_the_job_holds_no_longer", func(w *world) {
+		row := []onceq.NewRow{onceq.NewRow(w.row(task(1), key, onceq.Unique{TTL: time.Hour}))}
+		for range 2 {
+			results, err := w.Store.Enqueue(w.ctx, row)
+			w.must(err)
+			equal(w, "frees at", results[0].FreesAt, start.Add(time.Hour).UnixMilli())
+		}
+		w.after(time.Hour)
+		results, err := w.Store.Enqueue(w.ctx, row)
+		w.must(err)
+		equal(w, "frees at", results[0].FreesAt, 0)
+	}},
 	{"a_resend_under_reject_is_not_refused_by_its_own_job", shaky(func(w *world, f *flaky) {
 		err := w.lost(f, answerLost, task(1), key, reject)
 		w.enqueue(onceq.Inserted, task(1), key, reject, onceq.Resend(err))

@@ -114,7 +114,7 @@ func (s *Store) met(j *job, r *onceq.NewRow, now int64) onceq.EnqueueResult {
 func (s *Store) inserted(j *job, now int64) onceq.EnqueueResult {
 	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(now)}
 	if j.Key != nil {
-		if k := s.keys[*j.Key]; k != nil && k.holder == j.ID {
+		if k := s.keys[*j.Key]; k != nil && k.holder == j.ID && now < k.freesAt {
 			result.FreesAt = k.freesAt
 		}
 	}

@@ -225,7 +225,8 @@ begin
         select * into h from {ns}.jobs where id = ids[i];
         if found then
           if h.nonce = nonces[i] then -- the call's own echo
-            select coalesce(x.frees_at, 9223372036854775807) into frees from {ns}.keys x where h.origin is null and x.key = h.key and x.holder = h.id;
+            select coalesce(x.frees_at, 9223372036854775807) into frees from {ns}.keys x where h.origin is null and x.key = h.key and x.holder = h.id
+              and (x.frees_at is null or x.frees_at > now);
             return query select try, i, coalesce(h.origin, 0::smallint)::integer, now, frees,
               case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
               coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, {ns}.text_v1(h),
