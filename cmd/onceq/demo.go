@@ -259,7 +259,9 @@ func (d *demo) startWorker(ctx context.Context, i int, all *sync.WaitGroup) erro
 		return err
 	}
 	w := &d.workers[i]
+	d.mu.Lock() // workers that were started before look at all
 	*w = demoWorker{cmd: cmd, stop: stop, inHand: map[string]bool{}}
+	d.mu.Unlock()
 	wait, err := follow(cmd, func(line string) {
 		what, id, _ := strings.Cut(line, " ")
 		d.mu.Lock()

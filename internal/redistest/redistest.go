@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -238,27 +239,25 @@ func URL(t testing.TB) string {
 	})
 }
 
-// FreeAddr is a loopback address on which nobody listens, also not on the port 10,000 above (where a cluster's nodes talk).
+// FreeAddr is a loopback address on which nobody listens, also not on the port 10,000 above (where a cluster's nodes talk). Both are below the
+// ports that systems give to connections as they come, so that none of those takes one before the server does.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		var bus net.Listener
-		if port < 55000 {
-			bus, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+10000))
-		}
-		_ = l.Close()
-		if bus != nil {
-			_ = bus.Close()
-		}
-		if err == nil && port < 55000 {
-			return l.Addr().String()
+	for range 1000 {
+		port := 10_001 + rand.IntN(12_000)
+		if free(port) && free(port+10_000) {
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		}
 	}
 	t.Fatal("redistest: no free port")
 	return ""
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
 }
