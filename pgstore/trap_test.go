@@ -141,7 +141,7 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 	r, err = inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("running"), coalesce) // locks the job that runs
 	h.wants(onceq.Coalesced, r, err)
 
-	ctx, cancel := context.WithTimeout(h.ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
 	defer cancel()
 	var late, all sync.WaitGroup
 	var gotLate atomic.Int64
