@@ -73,6 +73,19 @@ func TestNothingEverScansATable(t *testing.T) {
 	}
 }
 
+// entriesRead is how many entries of an index have been read, on all connections. They tell it late: at the end of a step that comes a
+// second after the one before.
+func (h *hand) entriesRead(index string) int {
+	h.Helper()
+	time.Sleep(1100 * time.Millisecond)
+	for range 20 {
+		h.must(h.admin.Ping(h.ctx))
+		_, err := h.store.Get(h.ctx, nil)
+		h.must(err)
+	}
+	return one[int](h, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and indexrelname = $2", h.schema, index)
+}
+
 // The index of what runs is small when a plan is made, and looks like a short way to a job; it is not while thousands run.
 func TestAFinishAndAHeartbeatReadTheirOwnRunsAndNoOthers(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
@@ -99,14 +112,7 @@ func TestAFinishAndAHeartbeatReadTheirOwnRunsAndNoOthers(t *testing.T) {
 		runs = append(runs, onceq.Run{ID: j.ID, Run: j.Run})
 		ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
 	}
-	read := func() int {
-		time.Sleep(1100 * time.Millisecond) // statistics are told late
-		for range 20 {
-			_, err := h.store.Get(h.ctx, nil)
-			h.must(err)
-		}
-		return one[int](t, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and indexrelname = 'jobs_running'", h.schema)
-	}
+	read := func() int { return h.entriesRead("jobs_running") }
 	before := read()
 	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour, Runs: runs})
 	h.must(err)
@@ -174,15 +180,7 @@ func TestAnOldSnapshotDoesNotMakeFetchReadWhatIsGone(t *testing.T) {
 	old, _ := h.begin(pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	_, err := old.Exec(h.ctx, "select 1 from "+h.quoted()+".jobs limit 1")
 	h.must(err)
-	read := func() int {
-		time.Sleep(1100 * time.Millisecond) // statistics are told late
-		for range 20 {
-			h.must(h.admin.Ping(h.ctx))
-			_, err := h.store.Get(h.ctx, nil)
-			h.must(err)
-		}
-		return one[int](t, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and indexrelname = 'jobs_waiting'", h.schema)
-	}
+	read := func() int { return h.entriesRead("jobs_waiting") }
 	before := read()
 	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	h.must(err)
