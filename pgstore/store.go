@@ -308,6 +308,7 @@ type fate uint8
 const (
 	final fate = iota // nothing happened, and it would happen again
 	clash             // nothing happened: others were in the way
+	stopped           // nothing happened: the server was told to stop the statement, or takes a lock timeout for that
 	away              // nothing happened: the server cannot be reached, or is not ready
 	lost              // the answer was lost: it may have happened
 )
@@ -329,6 +330,8 @@ func fateOf(err error) fate {
 		switch pg.Code {
 		case "55P03", "40P01", "40001", "OQ001", "23505":
 			return clash
+		case "57014": // a lock that is granted as its timeout strikes, before the next wait: the server forgets why it was to stop
+			return stopped
 		case "25006": // a standby: a failover is under way
 			return away
 		}
@@ -349,6 +352,8 @@ const (
 	waitingPatience = 100
 	// reconnect is how long a call goes on when the server is not there: a restart, a failover. The call's context may be shorter.
 	reconnect = 15 * time.Second
+	// maxStops is how often in a row a step may be stopped: more often it is no mistake, but a statement_timeout of the role, say.
+	maxStops = 3
 )
 
 // retry repeats a step that did not happen because others were in the way or the server was, and, where it is repeatable, one whose answer
@@ -356,14 +361,20 @@ const (
 func (s *Store) retry(ctx context.Context, repeatable bool, step func() error) error {
 	var since time.Time
 	unsure := false
+	stops := 0
 	for n := 0; ; n++ {
 		err := step()
 		if err == nil {
 			return nil
 		}
 		f := fateOf(err)
-		if f == lost {
+		switch f {
+		case lost:
 			unsure = true
+		case stopped:
+			if stops++; stops == maxStops {
+				f = final
+			}
 		}
 		_, senseless := err.(*garbled)
 		fail := func(err error) error {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/pgtest"
+	"github.com/onceq/onceq/pgstore"
 )
 
 // Finish as one statement takes the key away from under a waiter that it does not see.
@@ -199,6 +201,62 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 	if j, err := h.client.Job(h.ctx, running.ID); err != nil || j.State != onceq.Completed {
 		t.Errorf("the job that ran meanwhile: %v %v", j, err)
 	}
+	h.sound()
+}
+
+// Where a lock is granted in the instant in which its timeout strikes, and another wait follows, PostgreSQL reports "canceling statement due
+// to user request": one of some thousands of waits behind others. For the caller it is what any lost wait is.
+func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
+	h := borrowHand(t)
+	h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
+	started := h.start()
+	tx, inTx := h.begin(pgx.TxOptions{})
+	r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("held"))
+	h.wants(onceq.Inserted, r, err)
+	r, err = inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("running"), coalesce) // locks the job that runs
+	h.wants(onceq.Coalesced, r, err)
+	var calls sync.WaitGroup
+	calls.Go(func() {
+		if r, err := h.client.Enqueue(h.ctx, task(2), onceq.UniqueKey("held")); err != nil || r.Outcome != onceq.Skipped {
+			t.Errorf("%s %v, want skipped", r.Outcome, err)
+		}
+	})
+	calls.Go(func() {
+		if err := h.finish(h.ctx, started); err != nil {
+			t.Error(err)
+		}
+	})
+	stopped := map[string]bool{}
+	for _, call := range []string{"act", "finish"} {
+		for !stopped[call] && h.ctx.Err() == nil {
+			stopped[call] = one[int](t, h.database, `select count(*) filter (where pg_cancel_backend(pid)) from pg_stat_activity
+				where wait_event_type = 'Lock' and strpos(query, $1) > 0 and strpos(query, $2) > 0`, h.schema, call+"_v1(") > 0
+		}
+	}
+	h.must(tx.Commit(h.ctx))
+	calls.Wait()
+	h.sound()
+}
+
+// A role may have a statement_timeout. A call that cannot be done within it says so, and is not tried for ever.
+func TestAStatementTimeoutEndsACallWithItsName(t *testing.T) {
+	h := borrowHand(t)
+	tx, inTx := h.begin(pgx.TxOptions{})
+	r, err := inTx.Enqueue(h.ctx, task(1), aKey)
+	h.wants(onceq.Inserted, r, err)
+	at, err := url.Parse(h.url)
+	h.must(err)
+	query := at.Query()
+	query.Set("statement_timeout", "10")
+	at.RawQuery = query.Encode()
+	s, err := pgstore.Open(h.ctx, at.String(), &pgstore.Config{Namespace: h.schema, NoMigrate: true})
+	h.must(err)
+	defer s.Close()
+	short := h.clientOf(s)
+	if _, err := short.Enqueue(h.ctx, task(2), aKey); err == nil || !strings.Contains(err.Error(), "statement timeout") || errors.Is(err, onceq.ErrUncertain) {
+		t.Errorf("enqueue: %v, want that of the statement timeout", err)
+	}
+	h.must(tx.Rollback(h.ctx))
 	h.sound()
 }
 
