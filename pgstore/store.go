@@ -306,11 +306,11 @@ func (e *unsent) Unwrap() error { return e.error }
 type fate uint8
 
 const (
-	final fate = iota // nothing happened, and it would happen again
-	clash             // nothing happened: others were in the way
-	stopped           // nothing happened: the server was told to stop the statement, or takes a lock timeout for that
-	away              // nothing happened: the server cannot be reached, or is not ready
-	lost              // the answer was lost: it may have happened
+	final   fate = iota // nothing happened, and it would happen again
+	clash               // nothing happened: others were in the way
+	stopped             // nothing happened: the server was told to stop the statement, or takes a lock timeout for that
+	away                // nothing happened: the server cannot be reached, or is not ready
+	lost                // the answer was lost: it may have happened
 )
 
 func fateOf(err error) fate {

@@ -83,6 +83,11 @@ var batches = []scenario{
 		if invalid := w.refused(err); !strings.HasPrefix(invalid.Field, "item 1: ") {
 			w.Fatalf("the error names %q, want item 1", invalid.Field)
 		}
+		noField := onceq.Unique{Fields: []string{"absent"}} // found out when its key is computed
+		_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), noField), onceq.NewItem(task(3), onceq.Priority(10))})
+		if invalid := w.refused(err); !strings.HasPrefix(invalid.Field, "item 1: ") {
+			w.Fatalf("the error names %q, want item 1, the first", invalid.Field)
+		}
 		equal(w, "jobs", len(w.jobs()), 0)
 		w.insert(task(1), key)
 	}},
