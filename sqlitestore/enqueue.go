@@ -14,7 +14,15 @@ var (
 	sqlAnswer = load("answer")
 	sqlAddJob = load("add_job")
 	sqlAddKey = load("add_key")
+
+	sqlAddJobs     = sqlAddJob.repeated(together)
+	sqlAddKeys     = sqlAddKey.repeated(together)
+	sqlTakeBackJob = load("take_back_jobs")
+	sqlTakeBackKey = load("take_back_key")
 )
+
+// together is how many new jobs go into one statement where nothing is in their way: a statement costs as much to begin and to end as a row.
+const together = 16
 
 // Enqueue accepts rows one after another, all or none. What can be answered without writing (duplicates under Skip and Reject) is
 // answered from a snapshot, without waiting for anybody.
@@ -122,8 +130,22 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 // enqueue judges rows one after another, and writes.
 func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) error {
 	careful := 0 // of so many rows to come it is better asked first whom they meet
-	for i := range rows {
+	single := 0  // so many are better inserted one by one
+	for i := 0; i < len(rows); {
+		if careful == 0 && single == 0 && i+together <= len(rows) {
+			ok, err := st.insertTogether(results, rows[i:i+together])
+			if err != nil {
+				return err
+			}
+			if ok {
+				i += together
+				continue
+			}
+			single = 4 * together
+		}
 		r := &rows[i]
+		i++
+		single = max(0, single-1)
 		if careful == 0 {
 			result, ok, err := st.insertFree(r)
 			if err != nil {
@@ -133,7 +155,7 @@ func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) err
 				*results = append(*results, result)
 				continue
 			}
-			careful = 16
+			careful, single = together, 4*together
 		}
 		careful--
 		result, err := st.judge(r)
@@ -145,38 +167,43 @@ func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) err
 	return nil
 }
 
-// insertFree inserts a row that meets nobody, without asking first: the unique indexes say whether it does. ok is false, and nothing is
-// written, when it may.
-func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool, err error) {
+// candidate is a row as the job that it is if it meets nobody, and its key, if it has one. ok is false where it may meet somebody of whom the
+// unique indexes do not know.
+func (st *step) candidate(r *onceq.NewRow) (j *job, k *heldKey, ok bool, err error) {
 	if _, seen := st.byID[r.ID]; seen {
-		return result, false, nil
+		return nil, nil, false, nil
 	}
-	j := st.newJob(r, onceq.Inserted, "", "")
-	var k *heldKey
+	j = st.newJob(r, onceq.Inserted, "", "")
 	if r.Claim != nil {
 		if _, seen := st.keys[*j.Key]; seen {
-			return result, false, nil
+			return nil, nil, false, nil
 		}
 		k = &heldKey{freesAt: j.Hold.FreesAt(j.anchor, j.runAt)}
 		if !k.held(st.now) { // it holds for no time, and may meet somebody all the same
-			return result, false, nil
+			return nil, nil, false, nil
 		}
 	}
-	if err := st.nextSeq(&j.seq); err != nil {
+	return j, k, true, st.nextSeq(&j.seq)
+}
+
+// insertFree inserts a row that meets nobody, without asking first: the unique indexes say whether it does. ok is false, and nothing is
+// written, when it may.
+func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool, err error) {
+	j, k, ok, err := st.candidate(r)
+	if err != nil || !ok {
 		return result, false, err
 	}
 	if k != nil {
-		n, err := st.affect(sqlAddKey, j.Key[:], j.seq, int64(pending(j)), k.freesAt, st.now)
+		n, err := st.affect(sqlAddKey, st.keyValues(nil, j, k)...)
 		if err != nil || n == 0 {
 			return result, false, err
 		}
 	}
-	m, err := j.packMore()
+	values, err := st.jobValues(nil, j)
 	if err != nil {
 		return result, false, err
 	}
-	n, err := st.affect(sqlAddJob, j.seq, j.ID, j.Kind, j.Queue, j.argsValue(), int64(j.Priority), j.runAt, j.keyValue(), j.KeyText,
-		st.now, j.anchor, j.packTerms(), m)
+	n, err := st.affect(sqlAddJob, values...)
 	if err != nil {
 		return result, false, err
 	}
@@ -186,13 +213,69 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 		}
 		return result, false, err
 	}
+	return st.isIn(j, k), true, nil
+}
+
+// insertTogether is insertFree for rows that all have a key: all of them, or ok is false and none.
+func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (ok bool, err error) {
+	var jobs [together]*job
+	var held [together]*heldKey
+	keys, values := make([]any, 0, together*5), make([]any, 0, together*13)
+	for i := range rows {
+		j, k, ok, err := st.candidate(&rows[i])
+		if err != nil || !ok || k == nil {
+			return false, err
+		}
+		jobs[i], held[i] = j, k
+		keys = st.keyValues(keys, j, k)
+		if values, err = st.jobValues(values, j); err != nil {
+			return false, err
+		}
+	}
+	n, err := st.affect(sqlAddKeys, keys...)
+	if err == nil && n == together {
+		if n, err = st.affect(sqlAddJobs, values...); err == nil && n < together {
+			err = st.exec(sqlTakeBackJob, jobs[0].seq, jobs[together-1].seq)
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	if n < together {
+		for _, j := range jobs {
+			if err := st.exec(sqlTakeBackKey, j.Key[:], j.seq); err != nil {
+				return false, err
+			}
+		}
+		return false, nil
+	}
+	for i, j := range jobs {
+		*results = append(*results, st.isIn(j, held[i]))
+	}
+	return true, nil
+}
+
+// keyValues appends those of add_key.
+func (st *step) keyValues(values []any, j *job, k *heldKey) []any {
+	return append(values, j.Key[:], j.seq, int64(pending(j)), k.freesAt, st.now)
+}
+
+// jobValues appends those of add_job.
+func (st *step) jobValues(values []any, j *job) ([]any, error) {
+	more, err := j.packMore()
+	return append(values, j.seq, j.ID, j.Kind, j.Queue, j.argsValue(), int64(j.Priority), j.runAt, j.keyValue(), j.KeyText,
+		st.now, j.anchor, j.packTerms(), more), err
+}
+
+// isIn is the answer to a row that was inserted.
+func (st *step) isIn(j *job, k *heldKey) onceq.EnqueueResult {
 	st.counts[place{j.Queue, j.State}]++
 	st.wake(j)
-	result = onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(st.now)}
+	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(st.now)}
 	if k != nil {
 		result.FreesAt = k.freesAt
 	}
-	return result, true, nil
+	return result
 }
 
 // judge says whom a row meets, and does what is to be done about it.

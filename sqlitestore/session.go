@@ -29,6 +29,15 @@ func load(name string) *statement {
 	return s
 }
 
+// repeated is an INSERT of so many rows in place of one.
+func (q *statement) repeated(n int) *statement {
+	before, after, _ := strings.Cut(q.text, "VALUES ")
+	row, after, _ := strings.Cut(after, "\n")
+	s := &statement{no: statements, text: before + "VALUES " + strings.Repeat(row+", ", n-1) + row + "\n" + after}
+	statements++
+	return s
+}
+
 // preparer is a *sql.Conn or a *sql.Tx.
 type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)

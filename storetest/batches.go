@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -152,6 +153,40 @@ var batches = []scenario{
 			}
 		}
 		equal(w, "jobs", len(w.jobs()), n)
+	}},
+	{"wherever_in_a_long_batch_an_item_meets_a_job_the_others_are_inserted_and_hold_their_keys", func(w *world) {
+		byKey, byID := w.insert(task(0), onceq.UniqueKey("held")), w.insert(task(0), onceq.ID("there"))
+		const n = 35
+		for place := range n {
+			var items []onceq.Item
+			want := slices.Repeat([]onceq.Outcome{onceq.Inserted}, n)
+			for i := range n {
+				items = append(items, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(place, i))))
+			}
+			want[place] = onceq.Skipped
+			meets := byKey
+			switch place % 3 {
+			case 0:
+				items[place] = onceq.NewItem(task(place), onceq.UniqueKey("held"))
+			case 1: // it takes no key
+				items[place] = onceq.NewItem(task(place), onceq.UniqueKey(fmt.Sprint("free ", place)), onceq.ID("there"))
+				meets = byID
+			case 2: // two in one batch
+				other := (place + 7) % n
+				items[other] = onceq.NewItem(task(other), onceq.UniqueKey(fmt.Sprint("free ", place-1)), onceq.ID(fmt.Sprint("id ", place)))
+				items[place], want[place], meets = items[other], onceq.Inserted, nil
+				want[max(place, other)] = onceq.Skipped
+			}
+			r := w.many(want, items...)
+			for i := range n {
+				if want[i] == onceq.Inserted {
+					w.holds(w.job(r[i].Job.ID))
+				} else if meets != nil {
+					equal(w, "job", r[i].Job.ID, meets.ID)
+				}
+			}
+		}
+		equal(w, "jobs", len(w.jobs()), 2+n*(n-1))
 	}},
 	{"calls_that_share_a_trip_get_their_own_answers", func(w *world) {
 		type got struct {

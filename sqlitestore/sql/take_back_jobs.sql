@@ -1,0 +1,2 @@
+-- Of rows that were inserted together, those that were.
+DELETE FROM onceq_jobs WHERE seq BETWEEN ? AND ?
