@@ -26,9 +26,9 @@ type asynqQueue struct {
 func openAsynq(check time.Duration) opener {
 	return func(ctx context.Context, e *env) (system, error) {
 		q := &asynqQueue{check: check, conn: asynq.RedisClientOpt{Addr: e.server.addr, DB: 1, PoolSize: 64}}
-		var err error
-		if q.redis, err = emptied(ctx, e.server.addr, 1); err != nil {
-			return nil, err
+		q.redis = connected(e.server.addr, 1)
+		if err := empty(ctx, q.redis); err != nil {
+			return nil, cmp.Or(err, q.redis.Close())
 		}
 		q.client = asynq.NewClient(q.conn)
 		return q, nil

@@ -58,16 +58,19 @@ func openRedis(far bool, retentionMax int) opener {
 			db = 2 + others%12
 			others++
 		}
-		plain, err := emptied(ctx, e.server.addr, db)
-		if err != nil {
-			return nil, err
+		plain, clear := connected(e.server.addr, db), empty
+		if retentionMax > 0 { // it lies beside what has grown, and a rewrite would fork that too: for a while each page that is written first is a fault
+			clear = func(ctx context.Context, c *redis.Client) error { return c.FlushDB(ctx).Err() }
+		}
+		if err := clear(ctx, plain); err != nil {
+			return nil, cmp.Or(err, plain.Close())
 		}
 		url, config := "redis://"+e.server.addr+"/"+strconv.Itoa(db), &redisstore.Config{RetentionMax: retentionMax, Logger: quiet}
 		store, err := redisstore.Open(ctx, url, config)
 		if err != nil {
 			return nil, err
 		}
-		o, err := newOurs(store, func() error { return cmp.Or(empty(context.Background(), plain), plain.Close()) })
+		o, err := newOurs(store, func() error { return cmp.Or(clear(context.Background(), plain), plain.Close()) })
 		if err != nil {
 			return nil, err
 		}
@@ -75,14 +78,15 @@ func openRedis(far bool, retentionMax int) opener {
 			o.far = func() (onceq.Store, error) { return redisstore.Open(ctx, url, config) }
 		}
 		o.sizes = func(ctx context.Context) (float64, error) { return usedMemory(ctx, plain) }
+		if retentionMax > 0 {
+			o.tidy = func(ctx context.Context) error { return rewritten(ctx, plain) }
+		}
 		return o, nil
 	}
 }
 
-// emptied connects to an emptied database.
-func emptied(ctx context.Context, addr string, db int) (*redis.Client, error) {
-	c := redis.NewClient(&redis.Options{Addr: addr, DB: db, ReadTimeout: time.Minute})
-	return c, empty(ctx, c)
+func connected(addr string, db int) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: addr, DB: db, ReadTimeout: time.Minute})
 }
 
 // empty empties the database and lets the append-only file shrink now, not in the middle of the next measurement.
@@ -93,6 +97,11 @@ func empty(ctx context.Context, c *redis.Client) error {
 	if err := c.BgRewriteAOF(ctx).Err(); err != nil && !strings.Contains(err.Error(), "in progress") {
 		return err
 	}
+	return rewritten(ctx, c)
+}
+
+// rewritten waits for the end of a rewrite that is under way.
+func rewritten(ctx context.Context, c *redis.Client) error {
 	for range 3000 {
 		info, err := c.Info(ctx, "persistence").Result()
 		if err != nil || strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0") {
