@@ -115,20 +115,28 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 
 // lookUp answers the rows that meet a job and write nothing to it.
 func (s *Store) lookUp(ctx context.Context, b *batch) error {
-	a := b.arrays(b.open)
-	which := make([]int32, len(b.open))
-	for n := range which {
-		which[n] = int32(n + 1)
+	var args []any
+	sql, answer := s.sql.look, b.judge
+	if ids, keys := b.claimed(b.open); keys != nil {
+		args = []any{ids, keys}
+	} else {
+		a := b.arrays(b.open)
+		which := make([]int32, len(b.open))
+		for n := range which {
+			which[n] = int32(n + 1)
+		}
+		sql, answer = s.sql.lookup, b.answer
+		args = []any{which, a.ids, a.nonces, a.kinds, a.keys, a.nums}
 	}
 	err := s.retry(ctx, true, func() error {
 		for _, i := range b.open {
 			b.done[i] = false
 		}
-		return s.query(ctx, s.sql.lookup, func(r *record) {
-			if i, _ := b.answer(r); i >= 0 {
+		return s.query(ctx, sql, func(r *record) {
+			if i, _ := answer(r); i >= 0 {
 				b.done[i] = true
 			}
-		}, which, a.ids, a.nonces, a.kinds, a.keys, a.nums)
+		}, args...)
 	})
 	if err != nil {
 		return err
@@ -260,6 +268,20 @@ func (b *batch) byKey() []int32 {
 // made reports whether the IDs of all rows that were sent are new.
 func (b *batch) made() bool {
 	return !slices.ContainsFunc(b.sent, func(i int) bool { return !b.rows[i].Made() })
+}
+
+// claimed are the IDs and the keys of rows that are about to be sent; nil unless all have a key, and no ID of their callers'.
+func (b *batch) claimed(which []int) (ids []string, keys [][]byte) {
+	ids, keys = make([]string, len(which)), make([][]byte, len(which))
+	for at, i := range which {
+		r := &b.rows[i]
+		if r.Claim == nil || !r.Made() {
+			return nil, nil
+		}
+		ids[at], keys[at] = r.ID, r.Claim.Key[:]
+	}
+	b.sent = slices.Clone(which)
+	return ids, keys
 }
 
 // together puts the open rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the
@@ -449,10 +471,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	c.By, c.Key = "key", claim.Key
 	switch {
 	case job == nil:
-		var g gone
-		r.decode(left, &g)
-		c.Text, c.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(claim.Digest[:])
-		result.Job = &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
+		result.Job = r.gone(left, &c, claim)
 	case differ == 0:
 		c.Text, c.ArgsDiffer = job.KeyText, job.Digest != claim.Digest
 	default:
@@ -461,8 +480,59 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	return try, row, now, result
 }
 
+// judge reads a found_v1 and answers its row from it, unless that writes to the holder: then row is -1.
+func (b *batch) judge(r *record) (row int, now int64) {
+	row = b.sent[r.int()-1]
+	now = r.int64()
+	claim := b.rows[row].Claim
+	c := &onceq.Conflict{By: "key", Key: claim.Key, Since: r.instant(), FreesAt: r.instant()}
+	pending := onceq.Until(r.int())
+	c.Holder = r.string()
+	left, job := r.json(), r.job(now)
+	reactions := &b.rows[row].Reactions
+	action := reactions.Ended
+	switch {
+	case job != nil:
+		if c.Since.IsZero() {
+			c.Since = job.EnqueuedAt
+		}
+		c.State, c.Text, c.ArgsDiffer = job.State, job.KeyText, job.Digest != claim.Digest
+		if pending == onceq.UntilDue && job.Behind == "" && (job.Run > 0 || job.RunAt.UnixMilli() <= now) { // see named_v1
+			pending = 0
+		}
+		action = reactions.On(job.State)
+	case left != nil:
+		job = r.gone(left, c, claim)
+	default: // it has just changed hands
+		return -1, now
+	}
+	if r.err != nil || action > onceq.ActionRefuse {
+		return -1, now
+	}
+	c.FreesWhen = pending.String()
+	b.results[row] = onceq.EnqueueResult{Outcome: onceq.Skipped, Job: job, Conflict: c}
+	if action == onceq.ActionRefuse {
+		b.results[row].Outcome = onceq.Rejected
+	}
+	return row, now
+}
+
+// gone reads what a key keeps of a holder whose row is gone.
+func (r *record) gone(left []byte, c *onceq.Conflict, claim *onceq.Claim) *onceq.JobRow {
+	var g gone
+	r.decode(left, &g)
+	if g.State < 0 || g.State >= len(stateOf) {
+		r.fail("a state was expected", g.State)
+		return nil
+	}
+	c.State = stateOf[g.State]
+	c.Text, c.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(claim.Digest[:])
+	return &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
+}
+
 // gone is what a key keeps of a holder whose row is gone.
 type gone struct {
+	State  int    `json:"state"`
 	Kind   string `json:"kind"`
 	Queue  string `json:"queue"`
 	Text   string `json:"text"`

@@ -198,13 +198,13 @@ var statementFiles embed.FS
 
 // statements are the texts of sql/, as they are for one namespace.
 type statements struct {
-	lookup, insert, insertOne, act, actText, fetch, extend, finish, change, release, pause, resume, sweep,
+	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, change, release, pause, resume, sweep,
 	get, list, keys, queues, notify string
 }
 
 func loadStatements(namespace string) (s statements) {
 	for name, to := range map[string]*string{
-		"enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert, "enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
+		"enqueue_look": &s.look, "enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert, "enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
 		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish,
 		"change": &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
 		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues, "notify": &s.notify,

@@ -49,6 +49,26 @@ begin
     or m.id is null and (c.shown is not null or k.gone is not null) and {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) <= 1;
 end $$;
 
+-- A key that is held, and its holder: no row of a job where that is gone.
+create type {ns}.found_v1 as (
+  i integer, now bigint, since bigint, frees_at bigint, pending smallint, holder text, gone json,
+  job {ns}.jobs
+);
+
+-- Looks for the holders of keys for rows whose IDs are new, with less ado than lookup_v1. What only that can answer is left out: a row that was
+-- sent before and whose job is there, and a key that has passed to a waiter.
+create function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1 language plpgsql {hot} as $$
+declare
+  now bigint := {ns}.clock_v1();
+begin
+  return query
+  select i::integer, now, k.since, k.frees_at, k.pending, k.holder, k.gone, j.job
+  from unnest(ids, keys) with ordinality as r(id, key, i)
+  cross join lateral (select * from {ns}.keys x where x.key = r.key and (x.frees_at is null or x.frees_at > now) limit 1) k
+  left join lateral (select x as job from {ns}.jobs x where x.id = k.holder and x.key = r.key and k.gone is null limit 1) j on true
+  where not exists (select from {ns}.jobs x where x.id = r.id offset 0);
+end $$;
+
 -- The rows as new jobs, but for those that have met another. The planner puts it where it is called from.
 create function {ns}.rows_v1(now bigint, n integer, met integer[], ids text[], nonces bytea[], kinds text[], queues text[], args bytea[],
   metas text[], tags text[], keys bytea[], texts text[], digests bytea[], nums bigint[])
