@@ -26,6 +26,7 @@ func shortText(r *onceq.NewRow) string {
 		return text
 	}
 	var short strings.Builder
+	short.Grow(16)
 	for _, part := range [...]struct{ text, mark string }{{"kind=" + r.Kind, markKind}, {"queue=" + r.Queue, markQueue}} {
 		rest, found := strings.CutPrefix(text, part.text)
 		if !found || rest != "" && rest[0] != ' ' {
@@ -38,7 +39,7 @@ func shortText(r *onceq.NewRow) string {
 		}
 	}
 	if rest, found := strings.CutPrefix(text, "args="); found && r.Encoding == onceq.EncodingJSON && len(rest) == len(r.Args) &&
-		!bytes.ContainsAny(r.Args, marks) && rest == inOrder(r.Args) {
+		rest == string(appendInOrder(make([]byte, 0, len(r.Args)), r.Args)) {
 		short.WriteString("args=" + markArgs)
 	} else {
 		short.WriteString(text)
@@ -48,15 +49,27 @@ func shortText(r *onceq.NewRow) string {
 
 // longText is the readable key of a job as it is handed out.
 func longText(text string, j *onceq.JobRow) string {
-	if !strings.ContainsAny(text, marks) {
+	first := strings.IndexAny(text, marks)
+	if first < 0 {
 		return text
 	}
-	text = strings.Replace(text, markKind, "kind="+j.Kind, 1)
-	text = strings.Replace(text, markQueue, "queue="+j.Queue, 1)
-	if before, found := strings.CutSuffix(text, markArgs); found {
-		return before + inOrder(j.Args)
+	out := make([]byte, 0, len(text)+len("kind=queue=")+len(j.Kind)+len(j.Queue)+len(j.Args))
+	out = append(out, text[:first]...)
+	for i := first; i < len(text); i++ {
+		switch text[i] {
+		case markKind[0]:
+			out = append(append(out, "kind="...), j.Kind...)
+		case markQueue[0]:
+			out = append(append(out, "queue="...), j.Queue...)
+		case markArgs[0]:
+			out = appendInOrder(out, j.Args)
+		case markText[0]:
+			return string(appendInOrder(out, []byte(text[i+1:])))
+		default:
+			out = append(out, text[i])
+		}
 	}
-	return looseText(text)
+	return string(out)
 }
 
 // looseText is a readable key that has left its job's row, as it is handed out.
@@ -65,15 +78,15 @@ func looseText(text string) string {
 	if !found {
 		return text
 	}
-	return before + inOrder([]byte(args))
+	return string(appendInOrder([]byte(before), []byte(args)))
 }
 
-// inOrder writes JSON without white space with the members of its objects in the order of their names, as a readable key has them. What
-// is not such JSON comes out as anything: the caller compares, or has compared.
-func inOrder(json []byte) string {
-	w := orderer{in: json, out: make([]byte, 0, len(json))}
+// appendInOrder appends JSON without white space with the members of its objects in the order of their names, as a readable key has them.
+// What is not such JSON comes out as anything: the caller compares, or has compared.
+func appendInOrder(out, json []byte) []byte {
+	w := orderer{in: json, out: out}
 	w.value()
-	return string(append(w.out, w.in...))
+	return append(w.out, w.in...)
 }
 
 type orderer struct{ in, out []byte }
