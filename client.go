@@ -40,10 +40,12 @@ type Client struct {
 	watch  duplicates
 }
 
-// InFlighter is a Store that says how many group commits it likes to have under way at once; one, unless it says.
+// InFlighter is a Store that says how many group commits may be under way at once; one, unless it says. More than two are only while trips
+// to it take long for what they carry.
 type InFlighter interface{ InFlight() int }
 
-// Joiner is a Store that says how many calls must wait for a group commit to set out beside those under way; 64, unless it says.
+// Joiner is a Store that says how many calls must wait for a second group commit to set out beside one that is under way, while trips are
+// short; 64, unless it says.
 type Joiner interface{ Join() int }
 
 // Hurrier is a Store where a step may have to wait for somebody else's open transaction.

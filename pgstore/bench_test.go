@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/pgtest"
 	"github.com/onceq/onceq/pgstore"
@@ -175,4 +177,65 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 	m.stop(b, b.N*100)
+}
+
+// BenchmarkSlowDisk is how long an enqueue takes where the server's commits do, for a few callers and for many, and beside it the barest
+// insert, one a transaction, from as many connections: where commits mostly wait, sharing them must not make anybody wait twice.
+func BenchmarkSlowDisk(b *testing.B) {
+	for _, delay := range []int{0, 500, 1000, 5000} {
+		server := pgtest.Start(b, "-c", fmt.Sprint("commit_delay=", delay), "-c", "commit_siblings=0")
+		d := newDatabase(b, server.URL())
+		client, err := onceq.NewClient(d.open(b), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { client.Close() })
+		config, err := pgxpool.ParseConfig(server.URL())
+		if err != nil {
+			b.Fatal(err)
+		}
+		config.MaxConns = 64
+		pool, err := pgxpool.NewWithConfig(b.Context(), config)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(pool.Close)
+		if _, err := pool.Exec(b.Context(), "create table bare (id bigint primary key, key text unique, args text)"); err != nil {
+			b.Fatal(err)
+		}
+		var n atomic.Int64
+		for _, side := range []struct {
+			name string
+			do   func() error
+		}{
+			{"onceq", func() error {
+				_, err := client.Enqueue(context.Background(), reindex{n.Add(1), reason}, unique)
+				return err
+			}},
+			{"bare", func() error {
+				i := n.Add(1)
+				_, err := pool.Exec(context.Background(), "insert into bare values ($1, $2, $3) on conflict (key) do nothing", i, fmt.Sprint(i), reason)
+				return err
+			}},
+		} {
+			for _, callers := range []int{1, 2, 8, 16, 64} {
+				b.Run(fmt.Sprintf("commits=%dµs/%s/callers=%d", delay, side.name, callers), func(b *testing.B) {
+					var left atomic.Int64
+					left.Store(int64(b.N))
+					var all sync.WaitGroup
+					for range callers {
+						all.Go(func() {
+							for left.Add(-1) >= 0 {
+								if err := side.do(); err != nil {
+									b.Error(err)
+								}
+							}
+						})
+					}
+					all.Wait()
+					b.ReportMetric(b.Elapsed().Seconds()*1000*float64(callers)/float64(b.N), "ms/call")
+				})
+			}
+		}
+	}
 }

@@ -144,9 +144,8 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 	return s
 }
 
-// InFlight is how many group commits are worth having under way at once: while the server writes one to its disk it works on the other.
-// More make smaller batches, which cost more than they gain.
-func (s *Store) InFlight() int { return 2 }
+// InFlight is how many group commits may be under way at once while the server is slow or far. Half of the pool is for everybody else.
+func (s *Store) InFlight() int { return min(8, max(2, int(s.pool.Config().MaxConns/2))) }
 
 // Join is how many calls make a second group commit worth while.
 func (s *Store) Join() int { return 16 }

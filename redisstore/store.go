@@ -187,8 +187,8 @@ func (s *Store) checkInit(t *trip) error {
 	return nil
 }
 
-// InFlight is how many group commits a client has under way: while the server works on one the next is made.
-func (s *Store) InFlight() int { return 2 }
+// InFlight is how many group commits may be under way at once while the server is far, or waits for its disk or for replicas.
+func (s *Store) InFlight() int { return 8 }
 
 // Join is how many calls make it worth while to send a second one beside the first: fewer would cost more a job than they gain.
 func (s *Store) Join() int { return 24 }

@@ -1,7 +1,9 @@
 // Package batch is group commit: calls that arrive while one is in flight travel together in the next.
 //
 // There is no timer. A lone call is sent at once and pays nothing for the machinery; under load the batches grow by themselves, because
-// more calls arrive while one trip lasts.
+// more calls arrive while one trip lasts. Where trips are short that is all there is to gain. Where they are long for what they carry (a slow
+// disk, a far server) they mostly wait, and calls that wait for a trip to come back before they set out themselves wait twice: then several
+// trips are under way at once, small as they are.
 package batch
 
 import (
@@ -9,6 +11,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // ErrClosed is the answer of Do after Close.
@@ -19,8 +22,8 @@ var ErrSent = errors.New("batch: gave up waiting for an answer")
 
 // Config bounds the batches.
 type Config[Q any] struct {
-	InFlight int          // trips at once; at least 1
-	Join     int          // calls that must wait before another trip joins one that is under way; the first needs one
+	InFlight int          // trips at once, while they are slow; else at most two; at least 1
+	Join     int          // calls that must wait before a second trip joins one that is not slow
 	Calls    int          // calls of one trip; at least 1
 	Weight   int          // of one trip; a single call may weigh more
 	Weigh    func(*Q) int // nil = every call weighs nothing
@@ -34,6 +37,9 @@ type Batcher[Q, A any] struct {
 	mu       sync.Mutex
 	waiting  []*call[Q, A]
 	inFlight int
+	waits    time.Duration // what each trip took beside the work on its calls, at least
+	least    time.Duration // of the trips since that was found
+	trips    int           // how many they are
 	closed   bool
 	idle     sync.Cond // inFlight went to zero
 	calls    sync.Pool // of those that were answered
@@ -127,12 +133,16 @@ func (b *Batcher[Q, A]) answered(c *call[Q, A]) (A, error) {
 
 // alone sends one call from its caller's goroutine.
 func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
+	var took time.Duration
 	defer func() {
 		b.mu.Lock()
+		b.timed(took, 1)
 		b.landed()
 		b.mu.Unlock()
 	}()
+	began := time.Now()
 	answers, errs := b.send(ctx, []*Q{&c.query})
+	took = time.Since(began)
 	c.settle(answers, errs, 0)
 	return b.answered(c)
 }
@@ -166,7 +176,33 @@ func (b *Batcher[Q, A]) launch() {
 
 // ready reports whether a trip is worth while beside so many others. b.mu is held.
 func (b *Batcher[Q, A]) ready(others int) bool {
-	return len(b.waiting) > 0 && (others == 0 || others < b.config.InFlight && len(b.waiting) >= b.config.Join)
+	switch {
+	case len(b.waiting) == 0 || others >= b.config.InFlight:
+		return false
+	case others == 0 || b.waits > slow:
+		return true
+	}
+	return others < 2 && len(b.waiting) >= b.config.Join
+}
+
+const (
+	// slow is from when on trips mostly wait.
+	slow = 400 * time.Microsecond
+	// work is what a call may take of a trip before the trip counts as one that waits: more than it takes any store on a usual machine.
+	work = 50 * time.Microsecond
+	// several is of how many trips the quickest says how long all must wait. Of those of a busy machine, or around an outage, some are quick.
+	several = 32
+)
+
+// timed takes note of how long a trip of so many calls took. b.mu is held.
+func (b *Batcher[Q, A]) timed(took time.Duration, calls int) {
+	waited := took - time.Duration(calls)*work
+	if b.trips == 0 || waited < b.least {
+		b.least = waited
+	}
+	if b.trips++; b.trips == several {
+		b.waits, b.trips = b.least, 0
+	}
 }
 
 // fly makes one trip after another for as long as somebody waits.
@@ -180,13 +216,16 @@ func (b *Batcher[Q, A]) fly() {
 		for i, c := range calls {
 			queries[i] = &c.query
 		}
+		began := time.Now()
 		answers, errs := b.send(ctx, queries)
+		took := time.Since(began)
 		t.cancel()
 		for i, c := range calls {
 			c.settle(answers, errs, i)
 			c.done <- struct{}{}
 		}
 		b.mu.Lock()
+		b.timed(took, len(calls))
 	}
 	b.landed()
 }
