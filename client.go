@@ -88,8 +88,12 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if s, ok := store.(Joiner); ok {
 		join = s.Join()
 	}
+	var rivals func(*NewRow) uint64
+	if _, ok := store.(Hurrier); ok {
+		rivals = (*NewRow).rival
+	}
 	c.batch = batch.New(batch.Config[NewRow]{
-		InFlight: inFlight, Join: join, Calls: 1000, Weight: 4 << 20, Weigh: func(r *NewRow) int { return len(r.Args) },
+		InFlight: inFlight, Join: join, Calls: 1000, Weight: 4 << 20, Weigh: func(r *NewRow) int { return len(r.Args) }, Rivals: rivals,
 	}, c.send)
 	return c, nil
 }

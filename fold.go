@@ -12,6 +12,15 @@ import (
 // foldable reports whether a call can be answered from another's answer: it writes to no holder, and its ID is new for sure.
 func (r *NewRow) foldable() bool { return r.Claim != nil && r.made && !r.Reactions.Writes() }
 
+// rival is the same for rows that want the same key, and for hardly any others; 0 where a row wants none. Where steps wait for each
+// other, of two trips at once with the same new key one would wait, with all that is in it.
+func (r *NewRow) rival() uint64 {
+	if r.Claim == nil {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(r.Claim.Key[:]) | 1
+}
+
 // foldBatch is fold for the items of one call, which are as if they came one after another: where some of them write to holders, or a key may
 // hold for no time, or equal keys stand for different args, it leaves all as it is.
 func foldBatch(rows []NewRow) (sent []NewRow, of []int) {

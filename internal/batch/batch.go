@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,6 +28,10 @@ type Config[Q any] struct {
 	Calls    int          // calls of one trip; at least 1
 	Weight   int          // of one trip; a single call may weigh more
 	Weigh    func(*Q) int // nil = every call weighs nothing
+
+	// Rivals says which calls would be in each other's way in two trips at once: those of the same number, other than 0. One that comes while
+	// another is under way waits for that, and nobody else does. nil = there are none.
+	Rivals func(*Q) uint64
 }
 
 // Batcher collects calls of type Q and answers them with A.
@@ -41,8 +46,10 @@ type Batcher[Q, A any] struct {
 	least    time.Duration // of the trips since that was found
 	trips    int           // how many they are
 	closed   bool
-	idle     sync.Cond // inFlight went to zero
-	calls    sync.Pool // of those that were answered
+	idle     sync.Cond               // inFlight went to zero
+	away     map[uint64]rivals[Q, A] // by their number
+	behind   int                     // calls in away
+	calls    sync.Pool               // of those that were answered
 }
 
 type call[Q, A any] struct {
@@ -53,9 +60,16 @@ type call[Q, A any] struct {
 	trip   *trip         // nil while it waits; under the batcher's lock
 }
 
+// rivals are what is under way with a number, and the calls that wait for it.
+type rivals[Q, A any] struct {
+	trip   *trip
+	behind []*call[Q, A]
+}
+
 // trip is one send: it is cancelled when all of its callers have gone.
 type trip struct {
 	callers int
+	numbers []uint64 // of Config.Rivals
 	cancel  context.CancelFunc
 }
 
@@ -63,7 +77,7 @@ type trip struct {
 // Config.InFlight of it run at once. A call that is sent alone runs in its caller's goroutine and under its context; a trip of several has a context that ends when
 // nobody waits for its answers any more.
 func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []*Q) ([]A, []error)) *Batcher[Q, A] {
-	b := &Batcher[Q, A]{config: config, send: send}
+	b := &Batcher[Q, A]{config: config, send: send, away: map[uint64]rivals[Q, A]{}}
 	b.idle.L = &b.mu
 	b.calls.New = func() any { return &call[Q, A]{done: make(chan struct{}, 1)} }
 	return b
@@ -84,11 +98,14 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	c.query = q
 	if b.inFlight == 0 && len(b.waiting) == 0 {
 		b.inFlight++
+		b.departs(&trip{}, c)
 		b.mu.Unlock()
 		return b.alone(ctx, c)
 	}
-	b.waiting = append(b.waiting, c)
-	b.launch()
+	if !b.stays(c) {
+		b.waiting = append(b.waiting, c)
+		b.launch()
+	}
 	b.mu.Unlock()
 
 	gone := ctx.Done()
@@ -109,18 +126,65 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	default:
 	}
 	if c.trip == nil {
-		for i, w := range b.waiting {
-			if w == c {
-				b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
-				break
-			}
-		}
+		b.forget(c)
 		return answer, ctx.Err()
 	}
 	if c.trip.callers--; c.trip.callers == 0 {
 		c.trip.cancel()
 	}
 	return answer, errors.Join(ErrSent, ctx.Err())
+}
+
+// forget takes a call out of those that have not been sent. b.mu is held.
+func (b *Batcher[Q, A]) forget(c *call[Q, A]) {
+	if i := slices.Index(b.waiting, c); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+		return
+	}
+	n := b.number(c)
+	r := b.away[n]
+	if i := slices.Index(r.behind, c); i >= 0 {
+		r.behind = slices.Delete(r.behind, i, i+1)
+		b.away[n] = r
+		b.behind--
+	}
+}
+
+// number is that of Config.Rivals.
+func (b *Batcher[Q, A]) number(c *call[Q, A]) uint64 {
+	if b.config.Rivals == nil {
+		return 0
+	}
+	return b.config.Rivals(&c.query)
+}
+
+// stays has a call wait for a rival that is under way, if there is one. b.mu is held.
+func (b *Batcher[Q, A]) stays(c *call[Q, A]) bool {
+	n := b.number(c)
+	r, ok := b.away[n]
+	if ok {
+		r.behind = append(r.behind, c)
+		b.away[n] = r
+		b.behind++
+	}
+	return ok
+}
+
+// departs notes that a call is on a trip. b.mu is held.
+func (b *Batcher[Q, A]) departs(t *trip, c *call[Q, A]) {
+	if n := b.number(c); n != 0 {
+		b.away[n] = rivals[Q, A]{trip: t}
+		t.numbers = append(t.numbers, n)
+	}
+}
+
+// arrives lets those go on who waited for a call of this number. b.mu is held.
+func (b *Batcher[Q, A]) arrives(n uint64) {
+	if r, ok := b.away[n]; ok {
+		b.waiting = append(b.waiting, r.behind...)
+		b.behind -= len(r.behind)
+		delete(b.away, n)
+	}
 }
 
 // answered takes the answer out of a call, which is free to be another's then.
@@ -134,8 +198,10 @@ func (b *Batcher[Q, A]) answered(c *call[Q, A]) (A, error) {
 // alone sends one call from its caller's goroutine.
 func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
 	var took time.Duration
+	n := b.number(c)
 	defer func() {
 		b.mu.Lock()
+		b.arrives(n)
 		b.timed(took, 1)
 		b.landed()
 		b.mu.Unlock()
@@ -211,6 +277,10 @@ func (b *Batcher[Q, A]) fly() {
 	defer b.mu.Unlock()
 	for b.gather(); b.ready(b.inFlight - 1); b.gather() {
 		calls, t, ctx := b.board()
+		if len(calls) == 0 {
+			t.cancel()
+			continue
+		}
 		b.mu.Unlock()
 		queries := make([]*Q, len(calls))
 		for i, c := range calls {
@@ -225,6 +295,9 @@ func (b *Batcher[Q, A]) fly() {
 			c.done <- struct{}{}
 		}
 		b.mu.Lock()
+		for _, n := range t.numbers {
+			b.arrives(n)
+		}
 		b.timed(took, len(calls))
 	}
 	b.landed()
@@ -244,25 +317,30 @@ func (b *Batcher[Q, A]) gather() {
 	}
 }
 
-// board takes calls from the queue for one trip. b.mu is held.
+// board takes calls from the queue for one trip, if there are any that can go. b.mu is held.
 func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
-	n, weight := 0, 0
-	for n < len(b.waiting) && n < b.config.Calls {
+	var calls []*call[Q, A]
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &trip{cancel: cancel}
+	weight, at := 0, 0
+	for ; at < len(b.waiting) && len(calls) < b.config.Calls; at++ {
+		c := b.waiting[at]
 		if b.config.Weigh != nil {
-			weight += b.config.Weigh(&b.waiting[n].query)
+			weight += b.config.Weigh(&c.query)
 		}
-		if n > 0 && weight > b.config.Weight {
+		if len(calls) > 0 && weight > b.config.Weight {
 			break
 		}
-		n++
-	}
-	calls := b.waiting[:n:n]
-	b.waiting = append(make([]*call[Q, A], 0, len(b.waiting)), b.waiting[n:]...)
-	ctx, cancel := context.WithCancel(context.Background())
-	t := &trip{callers: n, cancel: cancel}
-	for _, c := range calls {
+		if r, ok := b.away[b.number(c)]; ok && r.trip != t { // it came when its rival waited too, and did not get on the same trip
+			b.stays(c)
+			continue
+		}
+		calls = append(calls, c)
+		b.departs(t, c)
 		c.trip = t
 	}
+	b.waiting = append(make([]*call[Q, A], 0, len(b.waiting)), b.waiting[at:]...)
+	t.callers = len(calls)
 	return calls, t, ctx
 }
 
@@ -280,5 +358,5 @@ func (b *Batcher[Q, A]) Close() {
 func (b *Batcher[Q, A]) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting)
+	return len(b.waiting) + b.behind
 }
