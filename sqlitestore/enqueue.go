@@ -221,7 +221,11 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 	var jobs [together]*job
 	var held [together]*heldKey
 	keys, values := make([]any, 0, together*5), make([]any, 0, together*13)
+	size := 0
 	for i := range rows {
+		if size += len(rows[i].Args); size > 1<<20 { // SQLite copies them all
+			return false, nil
+		}
 		j, k, ok, err := st.candidate(&rows[i])
 		if err != nil || !ok || k == nil {
 			return false, err

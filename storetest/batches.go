@@ -154,6 +154,17 @@ var batches = []scenario{
 		}
 		equal(w, "jobs", len(w.jobs()), n)
 	}},
+	{"a_batch_of_large_args_is_a_batch_like_any", func(w *world) {
+		var items []onceq.Item
+		for i := range 20 {
+			items = append(items, onceq.NewItem(mail{To: strings.Repeat(fmt.Sprint(i%10), 100_000)}, onceq.UniqueKey(fmt.Sprint(i))))
+		}
+		for i, r := range w.many(slices.Repeat([]onceq.Outcome{onceq.Inserted}, 20), items...) {
+			equal(w, "bytes", len(w.job(r.Job.ID).Args), 100_000+len(`{"to":""}`))
+			w.holds(w.job(r.Job.ID))
+			equal(w, "first", string(r.Job.Args[7]), fmt.Sprint(i%10))
+		}
+	}},
 	{"wherever_in_a_long_batch_an_item_meets_a_job_the_others_are_inserted_and_hold_their_keys", func(w *world) {
 		byKey, byID := w.insert(task(0), onceq.UniqueKey("held")), w.insert(task(0), onceq.ID("there"))
 		const n = 35
