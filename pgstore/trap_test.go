@@ -132,16 +132,22 @@ func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) 
 	h.sound()
 }
 
-// A key that somebody's open transaction holds does not hold up callers who share a group commit with those who want it.
-func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
-	h := borrowHand(t)
-	running := h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
-	started := h.start()
+// inTheWay opens a transaction that has taken the key "held" and locked a job, which runs, under the key "running".
+func (h *hand) inTheWay() (running *onceq.JobRow, tx pgx.Tx) {
+	h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
+	running = h.start()
 	tx, inTx := h.begin(pgx.TxOptions{})
 	r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("held"))
 	h.wants(onceq.Inserted, r, err)
-	r, err = inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("running"), coalesce) // locks the job that runs
+	r, err = inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("running"), coalesce)
 	h.wants(onceq.Coalesced, r, err)
+	return running, tx
+}
+
+// A key that somebody's open transaction holds does not hold up callers who share a group commit with those who want it.
+func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
+	h := borrowHand(t)
+	running, tx := h.inTheWay()
 
 	ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
 	defer cancel()
@@ -164,7 +170,7 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 		})
 	}
 	late.Go(func() {
-		if err := h.finish(h.ctx, started); err != nil {
+		if err := h.finish(h.ctx, running); err != nil {
 			t.Error(err)
 		}
 	})
@@ -208,13 +214,7 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 // to user request": one of some thousands of waits behind others. For the caller it is what any lost wait is.
 func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 	h := borrowHand(t)
-	h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
-	started := h.start()
-	tx, inTx := h.begin(pgx.TxOptions{})
-	r, err := inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("held"))
-	h.wants(onceq.Inserted, r, err)
-	r, err = inTx.Enqueue(h.ctx, task(1), onceq.UniqueKey("running"), coalesce) // locks the job that runs
-	h.wants(onceq.Coalesced, r, err)
+	running, tx := h.inTheWay()
 	var calls sync.WaitGroup
 	calls.Go(func() {
 		if r, err := h.client.Enqueue(h.ctx, task(2), onceq.UniqueKey("held")); err != nil || r.Outcome != onceq.Skipped {
@@ -222,7 +222,7 @@ func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 		}
 	})
 	calls.Go(func() {
-		if err := h.finish(h.ctx, started); err != nil {
+		if err := h.finish(h.ctx, running); err != nil {
 			t.Error(err)
 		}
 	})
