@@ -113,6 +113,7 @@ func (m *match) note(format string, args ...any) {
 // verbs are the steps; a name that stands twice comes up twice as often.
 var verbs = map[string]func(m *match) error{
 	"enqueue": (*match).enqueue,
+	"crowd":   (*match).crowd,
 	"echo":    (*match).echo,
 	"fetch":   (*match).fetch,
 	"finish":  (*match).finish,
@@ -124,7 +125,7 @@ var verbs = map[string]func(m *match) error{
 	"wait":    (*match).wait,
 }
 
-var verbNames = []string{"enqueue", "enqueue", "enqueue", "enqueue", "echo", "fetch", "fetch", "fetch", "finish", "finish", "finish", "extend", "change", "change",
+var verbNames = []string{"enqueue", "enqueue", "enqueue", "enqueue", "crowd", "echo", "fetch", "fetch", "fetch", "finish", "finish", "finish", "extend", "change", "change",
 	"release", "pause", "sweep", "wait", "wait"}
 
 // play makes the moves one after another.
@@ -340,28 +341,63 @@ func (m *match) enqueue() error {
 		id := ""
 		if len(m.ids) > 0 && m.throw(10) == 9 {
 			id = choose(m, m.ids...)
-			opts = append(opts, onceq.ID(id))
 		}
-		m.rec.rows = nil
-		if _, err := m.client.Enqueue(m.ctx, args, opts...); !errors.Is(err, errRecorded) {
-			return fmt.Errorf("%v %v: %w", args, opts, err)
+		row, err := m.row(args, opts, id)
+		if err != nil {
+			return err
 		}
-		row := m.rec.rows[0]
-		n := uint64(len(m.ids) + 1)
-		binary.BigEndian.PutUint64(row.Nonce[:], n)
-		binary.BigEndian.PutUint64(row.Nonce[8:], n)
-		var k *onceq.Key
-		if row.Claim != nil {
-			k = &row.Claim.Key
-		}
-		if id == "" {
-			row.ID = placed(m.store, fmt.Sprintf("%026d", n*1000), k)
-		}
-		m.ids = append(m.ids, row.ID)
 		rows = append(rows, row)
 	}
 	m.sent = append(m.sent, rows)
 	return m.send(rows, false)
+}
+
+// crowd enqueues a batch so long that stores take short cuts, with other keys than the rest: none twice, and a few that are held already.
+func (m *match) crowd() error {
+	var rows []onceq.NewRow
+	way, first := choose(m, ways...), m.throw(60)
+	met, meets := m.throw(20), m.throw(6) == 5 // an item with an ID that is there
+	for i := range 17 + m.throw(4) {
+		opts := append(slices.Clone(way), onceq.UniqueKey(fmt.Sprint("crowd ", (first+i)%60)))
+		if slices.ContainsFunc(opts, isDebounce) {
+			opts = append(opts, onceq.Delay(time.Second))
+		}
+		id := ""
+		if meets && i == met && len(m.ids) > 0 {
+			id = choose(m, m.ids...)
+		}
+		row, err := m.row(task(len(m.ids)), opts, id)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	m.sent = append(m.sent, rows)
+	return m.send(rows, false)
+}
+
+// row is an enqueue as a client sends it, with a nonce and (without one that is named) an ID that are the same in every run.
+func (m *match) row(args onceq.Args, opts []onceq.Option, id string) (onceq.NewRow, error) {
+	if id != "" {
+		opts = append(opts, onceq.ID(id))
+	}
+	m.rec.rows = nil
+	if _, err := m.client.Enqueue(m.ctx, args, opts...); !errors.Is(err, errRecorded) {
+		return onceq.NewRow{}, fmt.Errorf("%v %v: %w", args, opts, err)
+	}
+	row := m.rec.rows[0]
+	n := uint64(len(m.ids) + 1)
+	binary.BigEndian.PutUint64(row.Nonce[:], n)
+	binary.BigEndian.PutUint64(row.Nonce[8:], n)
+	var k *onceq.Key
+	if row.Claim != nil {
+		k = &row.Claim.Key
+	}
+	if id == "" {
+		row.ID = placed(m.store, fmt.Sprintf("%026d", n*1000), k)
+	}
+	m.ids = append(m.ids, row.ID)
+	return row, nil
 }
 
 // echo sends a batch once more.
