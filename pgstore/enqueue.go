@@ -482,8 +482,13 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 
 // judge reads a found_v1 and answers its row from it, unless that writes to the holder: then row is -1.
 func (b *batch) judge(r *record) (row int, now int64) {
-	row = b.sent[r.int()-1]
+	row = r.int() - 1
 	now = r.int64()
+	if r.err != nil || row < 0 || row >= len(b.sent) {
+		r.fail("the number of a row was expected", row+1)
+		return -1, now
+	}
+	row = b.sent[row]
 	claim := b.rows[row].Claim
 	c := &onceq.Conflict{By: "key", Key: claim.Key, Since: r.instant(), FreesAt: r.instant()}
 	pending := onceq.Until(r.int())

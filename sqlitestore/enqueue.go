@@ -216,7 +216,7 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 	return st.isIn(j, k), true, nil
 }
 
-// insertTogether is insertFree for rows that all have a key: all of them, or ok is false and none.
+// insertTogether is insertFree for rows that all have a key, or all have none: all of them, or ok is false and none.
 func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (ok bool, err error) {
 	var jobs [together]*job
 	var held [together]*heldKey
@@ -227,16 +227,21 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 			return false, nil
 		}
 		j, k, ok, err := st.candidate(&rows[i])
-		if err != nil || !ok || k == nil {
+		if err != nil || !ok || i > 0 && (k == nil) != (held[0] == nil) {
 			return false, err
 		}
 		jobs[i], held[i] = j, k
-		keys = st.keyValues(keys, j, k)
+		if k != nil {
+			keys = st.keyValues(keys, j, k)
+		}
 		if values, err = st.jobValues(values, j); err != nil {
 			return false, err
 		}
 	}
-	n, err := st.affect(sqlAddKeys, keys...)
+	n := int64(together)
+	if len(keys) > 0 {
+		n, err = st.affect(sqlAddKeys, keys...)
+	}
 	if err == nil && n == together {
 		if n, err = st.affect(sqlAddJobs, values...); err == nil && n < together {
 			err = st.exec(sqlTakeBackJob, jobs[0].seq, jobs[together-1].seq)
@@ -246,9 +251,11 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 		return false, err
 	}
 	if n < together {
-		for _, j := range jobs {
-			if err := st.exec(sqlTakeBackKey, j.Key[:], j.seq); err != nil {
-				return false, err
+		for i, j := range jobs {
+			if held[i] != nil {
+				if err := st.exec(sqlTakeBackKey, j.Key[:], j.seq); err != nil {
+					return false, err
+				}
 			}
 		}
 		return false, nil

@@ -165,6 +165,19 @@ var batches = []scenario{
 			equal(w, "first", string(r.Job.Args[7]), fmt.Sprint(i%10))
 		}
 	}},
+	{"a_long_batch_of_jobs_without_keys_finds_the_ids_that_are_there", func(w *world) {
+		w.insert(task(0), onceq.ID("there"))
+		for place := range 20 {
+			var items []onceq.Item
+			want := slices.Repeat([]onceq.Outcome{onceq.Inserted}, 20)
+			for i := range 20 {
+				items = append(items, onceq.NewItem(task(i), onceq.ID(fmt.Sprint(place, " ", i))))
+			}
+			items[place], want[place] = onceq.NewItem(task(place), onceq.ID("there")), onceq.Skipped
+			w.many(want, items...)
+		}
+		equal(w, "jobs", len(w.jobs()), 1+20*19)
+	}},
 	{"wherever_in_a_long_batch_an_item_meets_a_job_the_others_are_inserted_and_hold_their_keys", func(w *world) {
 		byKey, byID := w.insert(task(0), onceq.UniqueKey("held")), w.insert(task(0), onceq.ID("there"))
 		const n = 35
