@@ -239,7 +239,7 @@ func TestAnAnswerCutAnywhereMakesNoSecondJob(t *testing.T) {
 		t.Fatalf("a proxy cannot be put before %s:%d: name both in ONCEQ_TEST_POSTGRES", config.Host, config.Port)
 	}
 	// Without prepared statements each enqueue is one answer, to be cut anywhere.
-	h.url += "&default_query_exec_mode=exec"
+	h.url = with(h, h.url, "default_query_exec_mode", "exec")
 	s := h.open(t, func(c *pgstore.Config) { c.NoListen = true }) // whose answers would be cut in place of those that are meant
 	defer s.Close()
 	client := h.clientOf(s)

@@ -98,8 +98,8 @@ func TestEverythingWorksBehindPgbouncerInTransactionMode(t *testing.T) {
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
 		t.Run(mode.String(), func(t *testing.T) {
 			d := newDatabase(t, pgtest.URL(t))
-			d.url = url + "&default_query_exec_mode=" + map[pgx.QueryExecMode]string{
-				pgx.QueryExecModeExec: "exec", pgx.QueryExecModeSimpleProtocol: "simple_protocol"}[mode]
+			d.url = with(t, url, "default_query_exec_mode", map[pgx.QueryExecMode]string{
+				pgx.QueryExecModeExec: "exec", pgx.QueryExecModeSimpleProtocol: "simple_protocol"}[mode])
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			h := &hand{TB: t, database: d, ctx: ctx, store: d.open(t, func(c *pgstore.Config) { c.NoListen = true })}
@@ -177,7 +177,7 @@ func TestEverythingWorksBehindPgbouncerInTransactionMode(t *testing.T) {
 func TestAListenerThatHearsNothingFindsOut(t *testing.T) {
 	url := bouncer(t)
 	d := newDatabase(t, pgtest.URL(t))
-	d.url = url + "&default_query_exec_mode=exec"
+	d.url = with(t, url, "default_query_exec_mode", "exec")
 	var said lockedBuilder
 	s := d.open(t, func(c *pgstore.Config) { c.Logger = said.logger() })
 	ctx, cancel := context.WithCancel(context.Background())

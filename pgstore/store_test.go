@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,19 @@ func (d *database) open(t testing.TB, change ...func(*pgstore.Config)) *pgstore.
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// with is the URL with one more parameter; a server that was given may be named without any.
+func with(t testing.TB, server, name, value string) string {
+	t.Helper()
+	at, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := at.Query()
+	query.Set(name, value)
+	at.RawQuery = query.Encode()
+	return at.String()
 }
 
 // exec runs SQL in the schema, past the store: {ns} is the schema.
