@@ -303,10 +303,7 @@ func TestTheAnswerNeitherDoesNotExist(t *testing.T) {
 	var inserted, met, ended atomic.Int64
 	var all sync.WaitGroup
 	for g := range 6 {
-		client := h.client
-		if g%2 == 1 {
-			client = h.clientOf(other)
-		}
+		client := h.clientOf([]*pgstore.Store{h.store, other}[g%2]) // of its own: a client has no two of its calls with one key under way
 		all.Go(func() {
 			for ctx.Err() == nil {
 				r, err := client.Enqueue(h.ctx, task(g), onceq.UniqueKey(fmt.Sprint(rand.IntN(50))))
