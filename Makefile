@@ -1,4 +1,4 @@
-# make demo   see it work, in 20 seconds
+# make demo   see it work, in ten seconds
 # make test   every test, with the race detector, against real servers (installs those that are missing, if you are root)
 # make check  format, vet, staticcheck, tidy, known vulnerabilities
 # make soak   two minutes of faults and random policies; SOAK=10m for longer
