@@ -115,19 +115,31 @@ func (l life) instants() (ts []time.Duration) {
 	return slices.Compact(ts)
 }
 
-// play lives this life with a job for every term at once. At each instant all keys are looked at and enqueued once more, until they
-// are free.
+// play lives this life with three jobs for every term at once: the first of its kind, queue and terms that the store sees comes in a batch,
+// the second in a batch with IDs that the client makes, the third by itself. Stores take other paths for what they have seen before. At
+// each instant all keys are looked at and enqueued once more, until they are free.
 func (l life) play(w *world, opts ...onceq.Option) {
-	terms := allTerms()
+	terms := slices.Repeat(allTerms(), 3)
 	ids, taken := make([]string, len(terms)), make([]bool, len(terms))
-	var items []onceq.Item
+	items := make([]onceq.Item, len(terms))
+	batch := len(terms) / 3
 	for i, h := range terms {
 		ids[i] = fmt.Sprint(i)
-		items = append(items, onceq.NewItem(task(0), append(opts, onceq.ID(ids[i]), onceq.UniqueKey(ids[i]), onceq.Delay(l.due),
-			onceq.Unique{Until: h.until, Window: h.window, TTL: h.ttl, FromEnqueue: h.fromEnqueue})...))
+		items[i] = onceq.NewItem(task(0), append(slices.Clone(opts), onceq.UniqueKey(ids[i]), onceq.Delay(l.due),
+			onceq.Unique{Until: h.until, Window: h.window, TTL: h.ttl, FromEnqueue: h.fromEnqueue})...)
+		if i < batch {
+			items[i].Options = append(items[i].Options, onceq.ID(ids[i]))
+		}
 	}
-	_, err := w.client.EnqueueMany(w.ctx, items)
-	w.must(err)
+	receipts := w.many(each(onceq.Inserted, batch), items[:batch]...)
+	receipts = append(receipts, w.many(each(onceq.Inserted, batch), items[batch:2*batch]...)...)
+	for _, it := range items[2*batch:] {
+		receipts = append(receipts, w.enqueue(onceq.Inserted, it.Args, it.Options...))
+	}
+	keys := slices.Clone(ids)
+	for i, r := range receipts {
+		ids[i] = r.Job.ID
+	}
 	var running []*onceq.JobRow
 	for _, t := range l.instants() {
 		w.at(start.Add(t))
@@ -141,10 +153,10 @@ func (l life) play(w *world, opts ...onceq.Option) {
 		if t == l.removed {
 			l.remove(w, ids)
 		}
-		keys, err := allKeys(w.ctx, w.Store, onceq.KeyFilter{}, 1000)
+		rows, err := allKeys(w.ctx, w.Store, onceq.KeyFilter{}, 1000)
 		w.must(err)
 		holder := map[string]string{}
-		for _, k := range keys {
+		for _, k := range rows {
 			holder[k.Text] = k.Holder
 		}
 		var again []onceq.Item
@@ -154,11 +166,11 @@ func (l life) play(w *world, opts ...onceq.Option) {
 				continue
 			}
 			held := l.held(h, t)
-			if got := holder[fmt.Sprintf("kind=task key=%q", ids[i])]; (got == ids[i]) != held {
-				w.Errorf("%v after the enqueue: held by %q, want held = %v (%s)", t, got, held, h)
+			if got := holder[fmt.Sprintf("kind=task key=%q", keys[i])]; (got == ids[i]) != held {
+				w.Errorf("%v after the enqueue: held by %q, want held = %v (%s, job %d of 3)", t, got, held, h, 1+i/batch)
 			}
 			taken[i] = !held
-			again = append(again, onceq.NewItem(task(1), onceq.UniqueKey(ids[i]), onceq.Queue("again")))
+			again = append(again, onceq.NewItem(task(1), onceq.UniqueKey(keys[i]), onceq.Queue("again")))
 			want = append(want, map[bool]onceq.Outcome{true: onceq.Skipped, false: onceq.Inserted}[held])
 		}
 		w.many(want, again...)
@@ -207,6 +219,7 @@ var holding = []scenario{
 	// Each of these plays one life for every Until, with and without Window and TTL, from the run time and from the enqueue.
 	{"while_a_job_waits", lived(life{due: 0, started: never, ended: never, removed: never})},
 	{"while_a_delayed_job_waits", lived(life{due: 10 * minute, started: never, ended: never, removed: never})},
+	{"while_a_job_waits_longer_than_window_and_ttl", lived(life{due: time.Hour, started: never, ended: never, removed: never})},
 	{"while_a_job_runs", lived(life{due: 10 * minute, started: 12 * minute, ended: never, removed: never})},
 	{"after_a_job_is_completed", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never, endsAs: onceq.Completed})},
 	{"after_a_job_is_discarded", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never, endsAs: onceq.Discarded})},
@@ -357,6 +370,23 @@ var holding = []scenario{
 		w.runNow(from.ID)
 		w.sameTime("frees at", w.holds(at).FreesAt, start.Add(11*minute))
 		w.sameTime("frees at", w.holds(from).FreesAt, start.Add(10*minute))
+	}},
+	{"an_event_that_has_come_stays_so_when_the_job_is_put_off_and_ends_early", func(w *world) {
+		later := func(w *world, k string) *onceq.JobRow {
+			w.at(start)
+			j := w.insert(task(1), onceq.UniqueKey(k), onceq.Unique{Until: onceq.UntilDue, Window: 20 * minute}, onceq.Delay(10*minute))
+			w.at(start.Add(15 * minute)) // it is due: only the window holds from here on
+			w.enqueue(onceq.Replaced, task(2), onceq.UniqueKey(k), replace(onceq.Replace{RunAt: true}), onceq.Delay(time.Hour))
+			held := w.holds(j)
+			equal(w, "frees when", held.FreesWhen, "")
+			w.sameTime("frees at", held.FreesAt, start.Add(95*minute))
+			w.after(minute)
+			return j
+		}
+		w.cancel(later(w, "cancelled").ID)
+		w.sameTime("frees at", w.holder(w.keyOf(task(1), onceq.UniqueKey("cancelled"))).FreesAt, start.Add(36*minute))
+		w.remove(later(w, "deleted").ID)
+		w.sameTime("frees at", w.holder(w.keyOf(task(1), onceq.UniqueKey("deleted"))).FreesAt, start.Add(36*minute))
 	}},
 	{"run_now_moves_no_anchor_after_the_first_fetch", func(w *world) {
 		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilFinished, TTL: time.Hour})
