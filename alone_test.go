@@ -20,51 +20,49 @@ type occupied struct {
 	over chan struct{} // closed when the transaction ends
 }
 
-func (s *occupied) EnqueueAtOnce(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-	if slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return r.ID == s.id }) {
-		time.Sleep(20 * time.Millisecond)
-		return nil, errors.New("occupied")
-	}
-	return s.Store.Enqueue(ctx, rows)
-}
+func (s *occupied) Traits() onceq.Traits { return onceq.Traits{Blocks: true} }
 
-func (s *occupied) FinishAtOnce(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
-	select {
-	case <-s.over:
-		return s.Store.Finish(ctx, f)
-	default:
-	}
-	var open []onceq.Finish
-	results := make([]onceq.FinishResult, len(f))
-	for i := range f {
-		if f[i].ID == s.id {
-			results[i].Status = onceq.FinishBusy
-			if len(f) == 1 {
-				time.Sleep(20 * time.Millisecond)
-			}
-			continue
+func (s *occupied) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	if slices.ContainsFunc(r.Rows, func(r onceq.NewRow) bool { return r.ID == s.id }) {
+		if r.NoWait {
+			time.Sleep(20 * time.Millisecond)
+			return nil, errors.New("occupied")
 		}
-		open = append(open, f[i])
-	}
-	done, err := s.Store.Finish(ctx, open)
-	for i, n := 0, 0; i < len(f) && err == nil; i++ {
-		if f[i].ID != s.id {
-			results[i] = done[n]
-			n++
-		}
-	}
-	return results, err
-}
-
-func (s *occupied) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-	if rows[0].ID == s.id {
 		select {
 		case <-s.over:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
-	return s.Store.Enqueue(ctx, rows)
+	return s.Store.Enqueue(ctx, r)
+}
+
+func (s *occupied) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	select {
+	case <-s.over:
+		return s.Store.Finish(ctx, r)
+	default:
+	}
+	var open []onceq.Finish
+	results := make([]onceq.FinishResult, len(r.Runs))
+	for i, f := range r.Runs {
+		if f.ID == s.id {
+			results[i].Status = onceq.FinishBusy
+			if len(r.Runs) == 1 {
+				time.Sleep(20 * time.Millisecond)
+			}
+			continue
+		}
+		open = append(open, f)
+	}
+	done, err := s.Store.Finish(ctx, onceq.FinishRequest{Runs: open})
+	for i, n := 0, 0; i < len(results) && err == nil; i++ {
+		if r.Runs[i].ID != s.id {
+			results[i] = done[n]
+			n++
+		}
+	}
+	return results, err
 }
 
 func TestACallerThatHasToWaitKeepsNobodyElseWaiting(t *testing.T) {

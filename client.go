@@ -1,6 +1,7 @@
 package onceq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,26 +37,10 @@ type Client struct {
 	config Config
 	ids    idSource
 	batch  *batch.Batcher[NewRow, EnqueueResult]
+	blocks bool // Traits.Blocks of the store
+	place  func(id string, key *Key) string
 	closed atomic.Bool
 	watch  duplicates
-}
-
-// InFlighter is a Store that says how many group commits may be under way at once; one, unless it says. More than two are only while trips
-// to it take long for what they carry.
-type InFlighter interface{ InFlight() int }
-
-// Joiner is a Store that says how many calls must wait for a second group commit to set out beside one that is under way, while trips are
-// short; 64, unless it says.
-type Joiner interface{ Join() int }
-
-// Hurrier is a Store where a step may have to wait for somebody else's open transaction.
-type Hurrier interface {
-	// EnqueueAtOnce is Store.Enqueue for rows of callers who do not know each other: where one of them would have to wait it fails
-	// soon, for all of them, and nothing has happened.
-	EnqueueAtOnce(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
-
-	// FinishAtOnce is Store.Finish where what would have to wait is answered FinishBusy, and the others are not kept waiting.
-	FinishAtOnce(ctx context.Context, f []Finish) ([]FinishResult, error)
 }
 
 // NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Values out of bounds in
@@ -81,19 +66,14 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if c.watch, err = newDuplicates(c.config); err != nil {
 		return nil, err
 	}
-	inFlight, join := 1, 64
-	if s, ok := store.(InFlighter); ok {
-		inFlight = s.InFlight()
-	}
-	if s, ok := store.(Joiner); ok {
-		join = s.Join()
-	}
+	traits := store.Traits()
+	c.blocks, c.place = traits.Blocks, traits.Place
 	var rivals func(*NewRow) uint64
-	if _, ok := store.(Hurrier); ok {
+	if traits.Blocks {
 		rivals = (*NewRow).rival
 	}
 	c.batch = batch.New(batch.Config[NewRow]{
-		InFlight: inFlight, Join: join, Calls: 1000, Weight: 4 << 20, Weigh: func(r *NewRow) int { return len(r.Args) }, Rivals: rivals,
+		InFlight: max(1, traits.InFlight), Join: cmp.Or(traits.Join, 64), Calls: 1000, Weight: 4 << 20, Weigh: func(r *NewRow) int { return len(r.Args) }, Rivals: rivals,
 	}, c.send)
 	return c, nil
 }
@@ -154,16 +134,11 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) ([]EnqueueResult, []e
 // trip sends rows of different callers. Where the store refuses them together, one may be at fault, or in somebody's way: each is then
 // sent alone, by its own caller and within its own context.
 func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
-	enqueue := c.store.Enqueue
-	s, hurries := c.store.(Hurrier)
-	if hurries {
-		enqueue = s.EnqueueAtOnce
-	}
-	results, err := enqueue(ctx, rows)
+	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: rows, NoWait: c.blocks})
 	if err == nil {
 		return results, nil
 	}
-	if (len(rows) > 1 || hurries) && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+	if (len(rows) > 1 || c.blocks) && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 		results, err = nil, errAlone
 	}
 	errs := make([]error, len(rows))
@@ -182,7 +157,7 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	if !errors.Is(err, errAlone) {
 		return result, err
 	}
-	results, err := c.store.Enqueue(ctx, []NewRow{row})
+	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
 	if err != nil {
 		return EnqueueResult{}, err
 	}
@@ -271,12 +246,17 @@ func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, erro
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	results, err := enqueueMany(ctx, c.store.Enqueue, rows)
+	results, err := enqueueMany(ctx, c.enqueueRows, rows)
 	for try := 0; try < resends && errors.Is(err, ErrUncertain) && keepsAll(rows) && ctx.Err() == nil; try++ {
 		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
-		results, err = enqueueMany(ctx, c.store.Enqueue, rows)
+		results, err = enqueueMany(ctx, c.enqueueRows, rows)
 	}
 	return c.receipts(ctx, rows, results, err)
+}
+
+// enqueueRows enqueues rows of one caller, who waits for whom it must.
+func (c *Client) enqueueRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, error) {
+	return c.store.Enqueue(ctx, EnqueueRequest{Rows: rows})
 }
 
 // enqueueMany enqueues the items of one call in one step, equal keys folded.

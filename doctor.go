@@ -33,8 +33,8 @@ func (c *Client) Doctor(ctx context.Context, progress func(done int)) (DoctorRep
 	if err := d.jobs(ctx); err != nil {
 		return d.report, err
 	}
-	if s, ok := c.store.(Checker); ok {
-		lines, err := s.Check(ctx)
+	if check := c.store.Traits().Check; check != nil {
+		lines, err := check(ctx)
 		if err != nil {
 			return d.report, err
 		}

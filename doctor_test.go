@@ -76,7 +76,7 @@ func patient(t *testing.T) onceq.Store {
 		t.Fatal(f, err)
 	}
 	for _, j := range f.Jobs[1:] {
-		if _, err := store.Finish(t.Context(), []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}}); err != nil {
+		if _, err := store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

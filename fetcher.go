@@ -17,7 +17,7 @@ const maxUnsent = 2000
 // It fetches when some queue may have more and has a free slot. A queue may have more after a wake-up, when a fetch got all the slots
 // it asked for, when the time has come that the store named, and once every PollInterval.
 func (s *session) fetchLoop(ctx context.Context) {
-	var wakes <-chan string
+	var wakes <-chan Wake
 	var subscribed time.Time
 	look := time.NewTimer(s.w.config.PollInterval)
 	defer look.Stop()
@@ -29,9 +29,12 @@ func (s *session) fetchLoop(ctx context.Context) {
 			s.gather()
 			for more := true; more; {
 				select { // what was announced by now, this fetch will see
-				case _, ok := <-wakes:
-					if !ok {
+				case wake, ok := <-wakes:
+					switch {
+					case !ok:
 						wakes, more = nil, false
+					case wake.Stop:
+						tell(s.beatNow)
 					}
 				default:
 					more = false
@@ -55,11 +58,14 @@ func (s *session) fetchLoop(ctx context.Context) {
 		look.Reset(time.Until(s.lookAt()))
 		select {
 		case <-ctx.Done():
-		case queue, ok := <-wakes:
-			if !ok {
+		case wake, ok := <-wakes:
+			switch {
+			case !ok:
 				wakes = nil
-			} else {
-				s.mayHaveMore(queue)
+			case wake.Stop:
+				tell(s.beatNow)
+			default:
+				s.mayHaveMore(wake.Queue)
 			}
 		case <-look.C:
 			s.mayHaveMore("")
@@ -88,16 +94,16 @@ func (s *session) gather() {
 }
 
 // subscribe asks a store that can for wake-ups. Without them there is polling.
-func (s *session) subscribe(ctx context.Context) <-chan string {
-	waker, ok := s.w.store.(Waker)
-	if !ok {
+func (s *session) subscribe(ctx context.Context) <-chan Wake {
+	wake := s.w.store.Traits().Wake
+	if wake == nil {
 		return nil
 	}
 	names := make([]string, len(s.queues))
 	for i, q := range s.queues {
 		names[i] = q.name
 	}
-	wakes, err := waker.Wake(ctx, names)
+	wakes, err := wake(ctx, WakeRequest{Queues: names, Worker: s.name})
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("onceq: no wake-ups from the store; polling for now", "error", err)
 	}

@@ -90,19 +90,11 @@ func (s *session) finishEach(ctx context.Context, batch []*run, requests []Finis
 func (s *session) sendResults(ctx context.Context, requests []Finish) ([]FinishResult, error) {
 	call, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
-	answers, err := finishAtOnce(call, s.w.store, requests)
+	answers, err := s.w.store.Finish(call, FinishRequest{Runs: requests, NoWait: true})
 	if errors.Is(err, ErrClosed) {
 		s.fail(err)
 	}
 	return answers, err
-}
-
-// finishAtOnce waits for nobody's transaction, where the store has such.
-func finishAtOnce(ctx context.Context, store Store, requests []Finish) ([]FinishResult, error) {
-	if s, ok := store.(Hurrier); ok {
-		return s.FinishAtOnce(ctx, requests)
-	}
-	return store.Finish(ctx, requests)
 }
 
 // acknowledge takes runs whose results were taken, or do not count any more, out of hand; the others wait to be sent again.

@@ -84,8 +84,11 @@ func (s *flaky) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 	return tamper(ctx, s, op, func(ctx context.Context) (onceq.Extended, error) { return s.Store.Extend(ctx, r) })
 }
 
-func (s *flaky) Finish(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
-	return tamper(ctx, s, "finish", func(ctx context.Context) ([]onceq.FinishResult, error) { return s.Store.Finish(ctx, f) })
+func (s *flaky) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	f := r.Runs
+	return tamper(ctx, s, "finish", func(ctx context.Context) ([]onceq.FinishResult, error) {
+		return s.Store.Finish(ctx, onceq.FinishRequest{Runs: f})
+	})
 }
 
 func (s *flaky) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {

@@ -22,7 +22,8 @@ type slow struct {
 	first chan struct{}
 }
 
-func (s *slow) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (s *slow) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	s.mu.Lock()
 	s.rows = append(s.rows, len(rows))
 	n := len(s.rows)
@@ -30,7 +31,7 @@ func (s *slow) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enqueu
 	if n == 1 {
 		<-s.first
 	}
-	return s.Store.Enqueue(ctx, rows)
+	return s.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 }
 
 // together enqueues all items at once, so that all but the first share a trip.
@@ -130,9 +131,10 @@ type counting struct {
 	rows []int
 }
 
-func (c *counting) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (c *counting) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	c.rows = append(c.rows, len(rows))
-	return c.Store.Enqueue(ctx, rows)
+	return c.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 }
 
 // A batch is as if its items were enqueued one after another, whatever is folded.

@@ -87,7 +87,7 @@ func TestARunThatTheStoreSaysIsLostIsCancelledAndItsResultDropped(t *testing.T) 
 		synctest.Wait()
 		job := o.job(id)
 		// Another worker took it for lost and finished it.
-		r, err := o.store.Finish(t.Context(), []onceq.Finish{{ID: id, Run: job.Run, Worker: "rescuer", Rescue: true, State: onceq.Retryable, Delay: time.Hour, Error: "lost"}})
+		r, err := o.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: job.Run, Worker: "rescuer", Rescue: true, State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
 		if err != nil || r[0].Status != onceq.FinishDone {
 			t.Fatal(r, err)
 		}
@@ -299,13 +299,14 @@ type picky struct {
 	bad atomic.Pointer[string]
 }
 
-func (p *picky) Finish(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
+func (p *picky) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	f := r.Runs
 	for _, one := range f {
 		if bad := p.bad.Load(); bad != nil && one.ID == *bad {
 			return nil, errDown
 		}
 	}
-	return p.Store.Finish(ctx, f)
+	return p.Store.Finish(ctx, onceq.FinishRequest{Runs: f})
 }
 
 func TestAResultThatTheStoreRefusesDoesNotStopTheOthers(t *testing.T) {
@@ -356,7 +357,7 @@ func TestTheRunsOfALostWorkerAreRescuedAtTheCostOfAnAttempt(t *testing.T) {
 			t.Errorf("errors %+v", job.Errors)
 		}
 		// The lost worker comes back and changes nothing.
-		r, err := o.store.Finish(t.Context(), []onceq.Finish{{ID: last, Run: 1, Worker: "w-dead", State: onceq.Completed}})
+		r, err := o.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: last, Run: 1, Worker: "w-dead", State: onceq.Completed}}})
 		if err != nil || r[0].Status != onceq.FinishLost {
 			t.Errorf("a late result: %+v, %v", r, err)
 		}

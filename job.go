@@ -167,6 +167,8 @@ type JobFilter struct {
 	Key   *Key
 	All   bool
 	Limit int // at most so many; 0 = no limit
+	// Args asks for the args of each job too. Without it lists do not read them: JobRow.Args is nil.
+	Args bool
 }
 
 func (f JobFilter) empty() bool {

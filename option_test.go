@@ -17,9 +17,9 @@ type recorder struct {
 	rows []onceq.NewRow
 }
 
-func (r *recorder) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-	r.rows = append(r.rows, rows...)
-	return r.Store.Enqueue(ctx, rows)
+func (r *recorder) Enqueue(ctx context.Context, req onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	r.rows = append(r.rows, req.Rows...)
+	return r.Store.Enqueue(ctx, req)
 }
 
 // enqueued returns the row that an enqueue decided.

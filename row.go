@@ -79,8 +79,8 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	row.Nonce = nonceOf(nonce, index)
 	if row.ID == "" {
 		row.ID, row.made = c.ids.next(time.Now()), true
-		if p, ok := c.store.(Placer); ok {
-			row.ID = p.Place(row.ID, row.key())
+		if c.place != nil {
+			row.ID = c.place(row.ID, row.key())
 		}
 	}
 	return row, nil

@@ -24,7 +24,10 @@ type Store interface {
 	//	3. The key is held: Row.Reactions.On(state of the effective holder) says what to do.
 	//
 	// A row that meets nobody and whose own terms hold for no time (UntilDue without a delay) is inserted and leaves no key.
-	Enqueue(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
+	//
+	// With NoWait a row that would have to wait for somebody's open transaction fails the whole call
+	// soon, and nothing has happened. See [Traits.Blocks].
+	Enqueue(ctx context.Context, r EnqueueRequest) ([]EnqueueResult, error)
 
 	// Fetch starts due jobs of the queues, lowest priority number first, then by run time, then by ID, and gives them to the worker:
 	// they are Running, with one more attempt and the next run number, and a first fetch releases an UntilStarted key. A job that
@@ -42,7 +45,10 @@ type Store interface {
 	// for that worker (or, from a sweeper, with Rescue); else its result is FinishLost, or FinishGone when the row is not there.
 	// A repeat of a Finish that took effect, by the same worker and run, is answered as the first time. The job's own change and that
 	// of its key (released, kept, or handed to the waiter that stands behind it) are one step, whatever other requests are in the call.
-	Finish(ctx context.Context, f []Finish) ([]FinishResult, error)
+	//
+	// With NoWait a run whose job is locked by somebody's open transaction is answered [FinishBusy],
+	// and the others are not kept waiting. See [Traits.Blocks].
+	Finish(ctx context.Context, r FinishRequest) ([]FinishResult, error)
 
 	// Change is an operator's step on jobs by ID, on a queue or on a key. It answers in the order of Change.IDs.
 	Change(ctx context.Context, c Change) ([]ChangeResult, error)
@@ -65,21 +71,54 @@ type Store interface {
 	// it is asked. Each of its parts does at most Limit rows.
 	Sweep(ctx context.Context, r SweepRequest) (Swept, error)
 
+	// Traits says what the store can do besides. It answers at once and always the same.
+	Traits() Traits
+
 	Close() error
 }
 
-// Waker is a Store that can say when something may be due. It is optional: a worker polls besides.
-type Waker interface {
-	// Wake sends the name of a queue ("" = any of them) soon after something became due there, or was given an earlier run time (the
-	// worker then learns when to look from Fetched.NextDue): in this process at once, from others as fast as the store can. It may send too often and it may miss; it never blocks the store. It ends, and closes the
-	// channel, with ctx.
-	Wake(ctx context.Context, queues []string) (<-chan string, error)
+// Traits says what a store can do besides its methods, and how it likes to be called. The zero
+// value fits the simplest store. It is data and not a set of optional interfaces, so that a
+// decorator that embeds a Store loses nothing.
+type Traits struct {
+	// InFlight is how many group commits may be under way at once; 0 means 1. More than two are
+	// used only while trips take long for what they carry.
+	InFlight int
+
+	// Join is how many calls must be queued before a second group commit starts while one is in
+	// flight; 0 means 64. It does not matter while trips are slow: then InFlight alone decides.
+	Join int
+
+	// Blocks says that a step may have to wait for somebody's open transaction, so that NoWait in
+	// a request makes a difference.
+	Blocks bool
+
+	// Place gives an ID that the client made the form that lets its job lie beside its key (nil =
+	// no key): at most the last three characters change. nil = any ID will do.
+	Place func(id string, key *Key) string
+
+	// Wake sends a [Wake] soon after something became due in one of the queues, or was given an
+	// earlier run time (the worker then learns when to look from Fetched.NextDue), and soon after
+	// a run of the worker was asked to stop: in this process at once, from others as fast as the
+	// store can. It may send too often, and it may miss: a worker polls and beats besides. It never
+	// blocks the store. The channel is closed when ctx ends. nil = the store has no wake-ups.
+	Wake func(ctx context.Context, r WakeRequest) (<-chan Wake, error)
+
+	// Check looks for damage in the store's own files or indexes, beyond the invariants that
+	// [Client.Doctor] checks on every store, and returns one line for each. nil = nothing to check.
+	Check func(ctx context.Context) ([]string, error)
 }
 
-// Placer is a Store that spreads jobs over partitions and so has a say in their IDs.
-type Placer interface {
-	// Place returns the ID, made to fall where its key (nil = none) lies: at most the last three characters change.
-	Place(id string, key *Key) string
+// WakeRequest says what somebody wants to hear of.
+type WakeRequest struct {
+	Queues []string
+	Worker string // also when a run of this worker is asked to stop; "" = no worker
+}
+
+// Wake is one wake-up.
+type Wake struct {
+	Queue string // something may be due in this queue; "" = in any of them
+	Stop  bool   // a run of the worker was asked to stop, and nothing is said about queues
 }
 
 // Tx is a caller's own transaction on a store: what is enqueued through it exists if and only if the transaction commits.
@@ -88,10 +127,12 @@ type Tx interface {
 	Enqueue(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
 }
 
-// Checker is a Store that can check its own files or indexes, beyond the invariants that Client.Doctor checks on every store.
-type Checker interface {
-	// Check returns one line for each thing that is wrong.
-	Check(ctx context.Context) ([]string, error)
+// EnqueueRequest is a batch of enqueues.
+type EnqueueRequest struct {
+	Rows []NewRow
+	// NoWait asks for a definite error soon in place of a wait for somebody's open transaction. It
+	// is set where rows of callers who do not know each other share the call.
+	NoWait bool
 }
 
 // NewRow is an enqueue, decided: everything a store needs to insert the job or to answer for it.
@@ -212,6 +253,9 @@ type FetchRequest struct {
 	No     int64  // the number of this fetch: 1, 2, 3 … for each worker
 	Queues []QueueSlots
 	Kinds  []string // only these; nil = any
+	// MaxBytes bounds the args and meta of all jobs together: a fetch stops there and says that
+	// there may be more at once. One job is given however large it is. 0 = no bound.
+	MaxBytes int
 }
 
 // QueueSlots is how many jobs of a queue are wanted.
@@ -249,6 +293,13 @@ type Extended struct {
 	Back int   // how many jobs were handed back
 }
 
+// FinishRequest is a batch of results.
+type FinishRequest struct {
+	Runs []Finish
+	// NoWait asks for FinishBusy in place of a wait for somebody's open transaction.
+	NoWait bool
+}
+
 // Finish ends one run of a job.
 type Finish struct {
 	ID     string
@@ -268,10 +319,10 @@ type Finish struct {
 type FinishStatus uint8
 
 const (
-	FinishDone FinishStatus = iota
-	FinishLost              // another run of the job is current, or somebody else ended this one
-	FinishGone              // there is no such job (any more)
-	FinishBusy              // only from Hurrier: it has not happened yet, for somebody's open transaction has the job; send it again
+	FinishDone FinishStatus = iota // it took effect
+	FinishLost                     // another run of the job is current, or somebody else ended this one
+	FinishGone                     // there is no such job (any more)
+	FinishBusy                     // only with NoWait: nothing happened, for somebody's open transaction has the job
 )
 
 // FinishResult is the answer to one Finish.
@@ -318,6 +369,10 @@ type ListRequest struct {
 	After  string    // the cursor of the page before, or ""
 	Limit  int       // 1 … 1000
 }
+
+// MaxPageBytes bounds the args and meta of a page of jobs that was asked for with args
+// ([JobFilter].Args). A page ends before the job that would go beyond, but has one at least.
+const MaxPageBytes = 4 << 20
 
 // JobPage is a page of jobs.
 type JobPage struct {

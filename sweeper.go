@@ -64,7 +64,7 @@ func (s *session) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 		requests[i] = decideSafely(job, fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker), s.w.config.Retry)
 		requests[i].Worker, requests[i].Rescue = s.name, true
 	}
-	answers, err := finishAtOnce(ctx, s.w.store, requests)
+	answers, err := s.w.store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})
 	if err != nil {
 		return 0, err
 	}

@@ -56,7 +56,8 @@ func (s *treadmill) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetc
 	return f, nil
 }
 
-func (s *treadmill) Finish(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
+func (s *treadmill) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	f := r.Runs
 	s.finishes.Add(1)
 	s.busy(len(f))
 	s.finished.Add(int64(len(f)))

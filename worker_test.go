@@ -55,8 +55,12 @@ func TestAHandlerOfAPointerTypeGetsNumbersExactAndNeverANilPointer(t *testing.T)
 	})
 }
 
+// deaf is a store without wake-ups.
+type deaf struct{ onceq.Store }
+
+func (deaf) Traits() onceq.Traits { return onceq.Traits{} }
+
 func TestWithoutWakeUpsAJobIsFoundByPolling(t *testing.T) {
-	type deaf struct{ onceq.Store } // hides Wake
 	inOffice(t, func() onceq.Store { return deaf{memstore.New(nil)} }, func(t *testing.T, o *office) {
 		o.serve(onceq.WorkerConfig{PollInterval: 10 * time.Second}, fine)
 		pass(time.Second)

@@ -227,7 +227,7 @@ func (g *grown) fetchBeside(ctx context.Context, e *env) (out sample, err error)
 		return out, fmt.Errorf("fetched %d of %d jobs", len(ends), n)
 	}
 	for i := 0; i < n; i += 200 {
-		if _, err = o.store.Finish(ctx, ends[i:i+200]); err != nil {
+		if _, err = o.store.Finish(ctx, onceq.FinishRequest{Runs: ends[i : i+200]}); err != nil {
 			return out, err
 		}
 	}

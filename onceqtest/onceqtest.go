@@ -111,7 +111,7 @@ func find(t testing.TB, client *onceq.Client, args onceq.Args) (found *onceq.Job
 		t.Fatalf("onceqtest: the args cannot be encoded: %v", err)
 	}
 	var list strings.Builder
-	for job, err := range client.Jobs(t.Context(), onceq.JobFilter{Kind: args.Kind()}) {
+	for job, err := range client.Jobs(t.Context(), onceq.JobFilter{Kind: args.Kind(), Args: true}) {
 		if err != nil {
 			t.Fatalf("onceqtest: %v", err)
 		}

@@ -172,7 +172,7 @@ func BenchmarkRun(b *testing.B) {
 		for i, j := range f.Jobs {
 			ends[i] = onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}
 		}
-		if _, err := s.Finish(ctx, ends); err != nil {
+		if _, err := s.Finish(ctx, onceq.FinishRequest{Runs: ends}); err != nil {
 			b.Fatal(err)
 		}
 	}

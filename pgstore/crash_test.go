@@ -278,7 +278,7 @@ func TestAnAnswerCutAnywhereMakesNoSecondJob(t *testing.T) {
 	_, err = s.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	h.must(err)
 	p.limit.Store(1)
-	results, err := s.Finish(h.ctx, []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}})
+	results, err := s.Finish(h.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}}})
 	h.must(err)
 	if results[0].Status != onceq.FinishDone {
 		t.Errorf("finish: %+v", results[0])

@@ -15,21 +15,13 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Enqueue accepts rows in one step: all or none of them.
-func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-	return s.enqueue(ctx, rows, true)
-}
-
-// errBusy is the answer of EnqueueAtOnce where somebody's transaction is in the way.
+// errBusy is the answer under NoWait where somebody's open transaction is in the way: it comes
+// within some tens of milliseconds, for all rows, and nothing has happened.
 var errBusy = errors.New("somebody's transaction has a key that was asked for")
 
-// EnqueueAtOnce is Enqueue for rows of callers who do not know each other: where one of them would have to wait for somebody's open
-// transaction it fails within some tens of milliseconds, for all of them, and nothing has happened. Each can then be sent alone.
-func (s *Store) EnqueueAtOnce(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-	return s.enqueue(ctx, rows, false)
-}
-
-func (s *Store) enqueue(ctx context.Context, rows []onceq.NewRow, waits bool) ([]onceq.EnqueueResult, error) {
+// Enqueue accepts rows in one step: all or none of them.
+func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows, waits := r.Rows, !r.NoWait
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, s.wrap("enqueue", err)

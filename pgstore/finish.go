@@ -47,17 +47,11 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 	return got, nil
 }
 
-// Finish ends runs. A job that somebody's transaction has locked is passed over, and then waited for on a trip of its own.
-func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
-	return s.finishAll(ctx, fs, true)
-}
-
-// FinishAtOnce is Finish that answers FinishBusy in place of waiting. Where nothing but such is asked for it waits a moment.
-func (s *Store) FinishAtOnce(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
-	return s.finishAll(ctx, fs, false)
-}
-
-func (s *Store) finishAll(ctx context.Context, fs []onceq.Finish, waits bool) ([]onceq.FinishResult, error) {
+// Finish ends runs. A job that somebody's transaction has locked is passed over, and then waited
+// for on a trip of its own; under NoWait it is answered FinishBusy. If every job of a NoWait call
+// is locked it waits a moment for the first, so that callers do not spin.
+func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	fs, waits := r.Runs, !r.NoWait
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, s.wrap("finish", err)

@@ -144,7 +144,7 @@ func (s *side) cycle(b *testing.B) {
 	for i, j := range got.Jobs {
 		ends[i] = onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}
 	}
-	s.time(b, "finish", func() error { _, err := s.store.Finish(ctx, ends); return err })
+	s.time(b, "finish", func() error { _, err := s.store.Finish(ctx, onceq.FinishRequest{Runs: ends}); return err })
 }
 
 func (s *side) time(b *testing.B, op string, do func() error) {

@@ -100,7 +100,7 @@ func (h *hand) start() *onceq.JobRow {
 }
 
 func (h *hand) finish(ctx context.Context, j *onceq.JobRow) error {
-	r, err := h.store.Finish(ctx, []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}})
+	r, err := h.store.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}}})
 	if err == nil && r[0].Status != onceq.FinishDone {
 		return errors.New("the finish did not count")
 	}

@@ -66,6 +66,9 @@ func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, e
 		err := s.query(ctx, s.sql.list, func(r *record) {
 			now, n, id := r.int64(), r.int(), r.string()
 			if j := r.job(now); j != nil {
+				if !l.Filter.Args {
+					j.Args = nil
+				}
 				page.Jobs = append(page.Jobs, j)
 			} else {
 				looked, last = n, id

@@ -137,7 +137,7 @@ func TestEverythingWorksBehindPgbouncerInTransactionMode(t *testing.T) {
 				t.Errorf("%+v", j)
 			}
 			h.enqueue(onceq.Coalesced, task(3), aKey, coalesce)
-			results, err := h.store.Finish(ctx, []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Discarded, Error: `it "failed"` + "\x00", Stack: "(a,b)"}})
+			results, err := h.store.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Discarded, Error: `it "failed"` + "\x00", Stack: "(a,b)"}}})
 			h.must(err)
 			if results[0].State != onceq.Discarded || results[0].Wake != "default" {
 				t.Errorf("%+v", results[0])
@@ -182,7 +182,7 @@ func TestAListenerThatHearsNothingFindsOut(t *testing.T) {
 	s := d.open(t, func(c *pgstore.Config) { c.Logger = said.logger() })
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	wake, err := s.Wake(ctx, []string{"default"})
+	wake, err := s.Wake(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}

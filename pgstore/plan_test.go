@@ -51,7 +51,7 @@ func TestNothingEverScansATable(t *testing.T) {
 			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed})
 		}
 		h.enqueue(onceq.Skipped, task(1), onceq.UniqueKey(fmt.Sprint(round, 40)))
-		_, err = h.store.Finish(h.ctx, ends)
+		_, err = h.store.Finish(h.ctx, onceq.FinishRequest{Runs: ends})
 		h.must(err)
 		_, err = h.client.Cancel(h.ctx, h.enqueue(onceq.Inserted, task(1)).ID)
 		h.must(err)
@@ -117,7 +117,7 @@ func TestAFinishAndAHeartbeatReadTheirOwnRunsAndNoOthers(t *testing.T) {
 	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour, Runs: runs})
 	h.must(err)
 	heartbeat := read() - before
-	_, err = h.store.Finish(h.ctx, ends)
+	_, err = h.store.Finish(h.ctx, onceq.FinishRequest{Runs: ends})
 	h.must(err)
 	finish := read() - before - heartbeat
 	t.Logf("of %d entries a heartbeat with %d runs read %d, the finish of %d runs %d", n, few, heartbeat, few, finish)

@@ -144,11 +144,11 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 	return s
 }
 
-// InFlight is how many group commits may be under way at once while the server is slow or far. Half of the pool is for everybody else.
-func (s *Store) InFlight() int { return min(8, max(2, int(s.pool.Config().MaxConns/2))) }
-
-// Join is how many calls make a second group commit worth while.
-func (s *Store) Join() int { return 16 }
+// Traits says how group commits are best sent here: several at once while the server is slow or
+// far, and half of the pool is left for everybody else.
+func (s *Store) Traits() onceq.Traits {
+	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake}
+}
 
 // Close waits for the calls that are under way and ends all wake-ups; a pool that was handed to New stays open. Calls afterwards answer
 // onceq.ErrClosed, and so does a second Close.
@@ -422,10 +422,4 @@ func (s *Store) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-var _ interface {
-	onceq.Store
-	onceq.Waker
-	onceq.InFlighter
-	onceq.Joiner
-	onceq.Hurrier
-} = (*Store)(nil)
+var _ onceq.Store = (*Store)(nil)

@@ -271,7 +271,7 @@ func TestAResultThatHasToWaitKeepsNoOtherWaiting(t *testing.T) {
 	atOnce := func(want []onceq.FinishStatus, ends ...onceq.Finish) {
 		t.Helper()
 		began := time.Now()
-		results, err := h.store.FinishAtOnce(h.ctx, ends)
+		results, err := h.store.Finish(h.ctx, onceq.FinishRequest{Runs: ends, NoWait: true})
 		h.must(err)
 		for i := range want {
 			if results[i].Status != want[i] {
@@ -356,7 +356,7 @@ func complete(h *hand, ctx context.Context, name string, ended *atomic.Int64) {
 			ends = append(ends, end)
 		}
 		rand.Shuffle(len(ends), func(i, j int) { ends[i], ends[j] = ends[j], ends[i] })
-		results, err := h.store.Finish(h.ctx, ends)
+		results, err := h.store.Finish(h.ctx, onceq.FinishRequest{Runs: ends})
 		if err != nil {
 			h.Error(err)
 		}

@@ -44,7 +44,8 @@ const ourselvesFirst = 2 * time.Millisecond
 // listener is somebody who waits for jobs of some queues.
 type listener struct {
 	queues []string
-	wake   chan string
+	worker string // of whose stopped runs to hear; "" = of nobody's
+	wake   chan onceq.Wake
 }
 
 func (w *waker) init(s *Store) {
@@ -64,13 +65,13 @@ func (w *waker) channelInTx() []any {
 }
 
 // Wake says what became due: in this process at once, from others as fast as NOTIFY is.
-func (s *Store) Wake(ctx context.Context, queues []string) (<-chan string, error) {
+func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, s.wrap("wake", err)
 	}
 	defer leave()
-	l := &listener{queues: slices.Clone(queues), wake: make(chan string, 16)}
+	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
 	s.waker.add(l)
 	context.AfterFunc(ctx, func() { s.waker.remove(l) })
 	return l.wake, nil
@@ -139,7 +140,7 @@ func (w *waker) wakeUp(queue string) (woken bool) {
 			continue
 		}
 		select {
-		case l.wake <- queue:
+		case l.wake <- onceq.Wake{Queue: queue}:
 			woken = true
 		default: // it has enough to wake up for
 		}
@@ -262,5 +263,3 @@ func (w *waker) hearOnce(ctx context.Context) error {
 		w.mu.Unlock()
 	}
 }
-
-var _ onceq.Waker = (*Store)(nil)

@@ -34,12 +34,12 @@ func (b *lockedBuilder) String() string {
 func (b *lockedBuilder) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // listening waits until a store hears what others say, and empties its channel.
-func (h *hand) listening(wake <-chan string) {
+func (h *hand) listening(wake <-chan onceq.Wake) {
 	h.Helper()
 	for { // once it hears, it says that anything may have been missed
 		select {
 		case q := <-wake:
-			if q == "" {
+			if q.Queue == "" {
 				return
 			}
 		case <-time.After(20 * time.Second):
@@ -48,12 +48,12 @@ func (h *hand) listening(wake <-chan string) {
 	}
 }
 
-func woken(t *testing.T, wake <-chan string, want string) {
+func woken(t *testing.T, wake <-chan onceq.Wake, want string) {
 	t.Helper()
 	for {
 		select {
 		case q := <-wake:
-			if q == want {
+			if q.Queue == want {
 				return
 			}
 		case <-time.After(10 * time.Second):
@@ -65,7 +65,7 @@ func woken(t *testing.T, wake <-chan string, want string) {
 func TestOtherProcessesAreWokenWhenATransactionCommitsAndNotBefore(t *testing.T) {
 	h := borrowHand(t)
 	other := h.open(t)
-	wake, err := other.Wake(t.Context(), []string{"default", "mail"})
+	wake, err := other.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"default", "mail"}})
 	h.must(err)
 	h.listening(wake)
 
@@ -78,7 +78,7 @@ func TestOtherProcessesAreWokenWhenATransactionCommitsAndNotBefore(t *testing.T)
 	h.must(err)
 	select {
 	case q := <-wake:
-		t.Errorf("woken for %q before the commit", q)
+		t.Errorf("woken for %q before the commit", q.Queue)
 	case <-time.After(100 * time.Millisecond):
 	}
 	h.must(tx.Commit(h.ctx))
@@ -90,7 +90,7 @@ func TestALateRunTimeAndAWaiterThatIsLetGoWakeToo(t *testing.T) {
 	h.enqueue(onceq.Inserted, task(1), aKey, coalesce)
 	running := h.start()
 	h.enqueue(onceq.Coalesced, task(2), aKey, coalesce)
-	wake, err := h.store.Wake(t.Context(), []string{"default"})
+	wake, err := h.store.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"default"}})
 	h.must(err)
 	h.must(h.finish(h.ctx, running))
 	woken(t, wake, "default")
@@ -99,7 +99,7 @@ func TestALateRunTimeAndAWaiterThatIsLetGoWakeToo(t *testing.T) {
 func TestAListenerReconnectsByItself(t *testing.T) {
 	h := borrowHand(t)
 	other := h.open(t)
-	wake, err := other.Wake(t.Context(), []string{"default"})
+	wake, err := other.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"default"}})
 	h.must(err)
 	h.listening(wake)
 	n := one[int](t, h.database, "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like 'listen \"onceq_%' and pid <> pg_backend_pid()")
@@ -116,7 +116,7 @@ func TestNotificationsAreFewerThanEnqueues(t *testing.T) {
 	other := h.open(t)
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
-	wake, err := other.Wake(ctx, []string{"default"})
+	wake, err := other.Wake(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 	h.must(err)
 	h.listening(wake)
 	began := time.Now()

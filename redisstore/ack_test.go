@@ -63,7 +63,7 @@ func TestAcknowledgementsOfReplicas(t *testing.T) {
 	replica.Kill()
 	hasty.config.AckTimeout = 200 * time.Millisecond
 	rows := []onceq.NewRow{{ID: "mine", Kind: "k", Queue: "q", MaxAttempts: 1, Retention: time.Hour}}
-	_, err := hasty.Enqueue(t.Context(), rows)
+	_, err := hasty.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: rows})
 	if !errors.Is(err, onceq.ErrUncertain) || !strings.Contains(err.Error(), "0 of 1 replicas") {
 		t.Errorf("%v, want it to be uncertain and to say how many replicas have it", err)
 	}

@@ -216,7 +216,7 @@ func BenchmarkFetchAndFinish(b *testing.B) {
 			for _, j := range f.Jobs {
 				ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
 			}
-			if _, err := w.store.Finish(ctx, ends); err != nil {
+			if _, err := w.store.Finish(ctx, onceq.FinishRequest{Runs: ends}); err != nil {
 				b.Fatal(err)
 			}
 			n += len(ends)
@@ -326,7 +326,7 @@ func (b *bench) runAll(jobs int) {
 		for _, j := range f.Jobs {
 			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
 		}
-		if _, err := b.store.Finish(ctx, ends); err != nil {
+		if _, err := b.store.Finish(ctx, onceq.FinishRequest{Runs: ends}); err != nil {
 			b.Fatal(err)
 		}
 	}

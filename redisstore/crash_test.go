@@ -120,7 +120,7 @@ func (l *pressure) work(ctx context.Context, s *Store, name string) {
 			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: name, State: onceq.Completed})
 		}
 		for len(ends) > 0 && ctx.Err() == nil {
-			results, err := s.Finish(call, ends)
+			results, err := s.Finish(call, onceq.FinishRequest{Runs: ends})
 			if err == nil {
 				l.mu.Lock()
 				for i, r := range results {

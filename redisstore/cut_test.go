@@ -103,10 +103,10 @@ func TestAnAnswerCutAfterTheScriptRan(t *testing.T) {
 	}
 	row := onceq.NewRow{ID: "mine", Nonce: [16]byte{1}, Kind: "task", Queue: "default", Args: []byte("1"), Encoding: "json", MaxAttempts: 1, Retention: time.Hour}
 	cut()
-	if _, err := s.Enqueue(ctx, []onceq.NewRow{row}); !errors.Is(err, onceq.ErrUncertain) {
+	if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); !errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("enqueue: %v, want it to be uncertain", err)
 	}
-	if r, err := s.Enqueue(ctx, []onceq.NewRow{row}); err != nil || r[0].Outcome != onceq.Inserted || r[0].Job.ID != "mine" {
+	if r, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); err != nil || r[0].Outcome != onceq.Inserted || r[0].Job.ID != "mine" {
 		t.Errorf("the same again: %v, %v", r, err)
 	}
 	cut()
@@ -141,10 +141,10 @@ func TestAnAnswerCutAfterTheScriptRan(t *testing.T) {
 		ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
 	}
 	cut()
-	if _, err := s.Finish(ctx, ends); !errors.Is(err, onceq.ErrUncertain) {
+	if _, err := s.Finish(ctx, onceq.FinishRequest{Runs: ends}); !errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("finish: %v, want it to be uncertain", err)
 	}
-	results, err := s.Finish(ctx, ends)
+	results, err := s.Finish(ctx, onceq.FinishRequest{Runs: ends})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ func sized[T any](s []T, n int) []T {
 
 // Enqueue accepts rows, in shares of at most 200 of one partition. Each share is atomic. Where some were done and some were not, the results have
 // those that were, and the error is uncertain and names the others.
-func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	if s.closed.Load() {
 		return nil, onceq.ErrClosed
 	}

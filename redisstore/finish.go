@@ -9,7 +9,8 @@ import (
 
 // Finish ends runs, in shares of at most 200 of one partition. Where some were done and some were not, the error is uncertain and all may be sent
 // again: what took effect is answered as the first time.
-func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
+func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	fs := r.Runs
 	if s.closed.Load() {
 		return nil, onceq.ErrClosed
 	}

@@ -93,6 +93,9 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 			if !matches(&r.Filter, j) {
 				continue
 			}
+			if !r.Filter.Args {
+				j.Args = nil
+			}
 			page.Jobs = append(page.Jobs, &j.JobRow)
 			if len(page.Jobs) == r.Limit {
 				if i < len(all)-1 || frontier != "" {

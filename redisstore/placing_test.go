@@ -88,7 +88,8 @@ func (p placing) rows(jobs []*onceq.JobRow) {
 	}
 }
 
-func (p placing) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (p placing) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	if slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return !made(r.ID) && r.Claim != nil }) {
 		p.ids.taking.Lock()
 		defer p.ids.taking.Unlock()
@@ -116,7 +117,7 @@ func (p placing) enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enqu
 			return nil, err
 		}
 	}
-	results, err := p.Store.Enqueue(ctx, rows)
+	results, err := p.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 	seen := map[*onceq.JobRow]bool{}
 	for _, r := range results {
 		if !seen[r.Job] {
@@ -154,12 +155,13 @@ func (p placing) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Exten
 	return e, err
 }
 
-func (p placing) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
+func (p placing) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	fs := r.Runs
 	fs = slices.Clone(fs)
 	for i := range fs {
 		fs[i].ID = p.in(fs[i].ID)
 	}
-	return p.Store.Finish(ctx, fs)
+	return p.Store.Finish(ctx, onceq.FinishRequest{Runs: fs})
 }
 
 func (p placing) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {

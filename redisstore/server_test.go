@@ -124,7 +124,7 @@ func TestAServerThatCannotBeReachedIsDefinite(t *testing.T) {
 	server.Kill()
 	var err error
 	for range 20 { // the connections that were open break first
-		_, err = s.Enqueue(t.Context(), []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}})
+		_, err = s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
 	}
 	if err == nil || errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("%v, want a definite error", err)
@@ -139,7 +139,7 @@ func TestAStoreLivesThroughARestart(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	s := open(t, server.URL(), Config{})
 	c := clientOf(t, s)
-	wake, err := s.Wake(t.Context(), []string{"default"})
+	wake, err := s.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestTheRightsThatAreNeeded(t *testing.T) {
 	server.Do(rule...)
 	s := open(t, "redis://jobs:secret@"+server.Addr, Config{Namespace: "mine", Partitions: 2})
 	c := clientOf(t, s)
-	wake, err := s.Wake(t.Context(), []string{"default"})
+	wake, err := s.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestTheRightsThatAreNeeded(t *testing.T) {
 		if i%2 == 0 {
 			end.State, end.Error = onceq.Retryable, "no luck"
 		}
-		if _, err := s.Finish(t.Context(), []onceq.Finish{end}); err != nil {
+		if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{end}}); err != nil {
 			t.Fatal(err)
 		}
 	}

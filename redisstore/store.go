@@ -71,14 +71,7 @@ type Store struct {
 	late    lateness
 }
 
-var _ interface {
-	onceq.Store
-	onceq.Waker
-	onceq.Placer
-	onceq.InFlighter
-	onceq.Joiner
-	onceq.Checker
-} = (*Store)(nil)
+var _ onceq.Store = (*Store)(nil)
 
 // New makes a store of the caller's own client: a *redis.Client (also a failover client) or a *redis.ClusterClient. Close leaves it open.
 func New(client redis.UniversalClient, config *Config) (*Store, error) {
@@ -187,11 +180,12 @@ func (s *Store) checkInit(t *trip) error {
 	return nil
 }
 
-// InFlight is how many group commits may be under way at once while the server is far, or waits for its disk or for replicas.
-func (s *Store) InFlight() int { return 8 }
-
-// Join is how many calls make it worth while to send a second one beside the first: fewer would cost more a job than they gain.
-func (s *Store) Join() int { return 24 }
+// Traits says how group commits are best sent here: up to 8 at once while the server is far, or
+// waits for its disk or for replicas. With fewer than 24 calls a second one beside the first costs
+// more a job than it gains.
+func (s *Store) Traits() onceq.Traits {
+	return onceq.Traits{InFlight: 8, Join: 24, Place: s.Place, Wake: s.Wake, Check: s.Check}
+}
 
 // Partitions is into how many parts the jobs are spread.
 func (s *Store) Partitions() int { return len(s.parts) }

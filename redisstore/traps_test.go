@@ -229,7 +229,7 @@ func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 	if f, err = s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no + 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}}); err != nil || len(f.Jobs) != 1 {
 		t.Fatal(len(f.Jobs), err)
 	}
-	if _, err := s.Finish(t.Context(), []onceq.Finish{{ID: j.Job.ID, Run: 2, Worker: "w", State: onceq.Completed}}); err != nil {
+	if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.Job.ID, Run: 2, Worker: "w", State: onceq.Completed}}}); err != nil {
 		t.Fatal(err)
 	}
 	held, err := c.Key(t.Context(), *j.Job.Key)
@@ -287,7 +287,7 @@ func TestMemoryFullIsDefiniteAndNothingIsHalfDone(t *testing.T) {
 			}
 			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: state, Error: strings.Repeat("no luck ", i%2)})
 		}
-		if _, err := s.Finish(t.Context(), ends); err != nil {
+		if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: ends}); err != nil {
 			t.Errorf("what runs cannot finish: %v", err)
 		}
 		if f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 2, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}}); err != nil || len(f.Jobs) != 10 {
@@ -349,7 +349,7 @@ func TestAWakeOfAnotherProcessIsQuick(t *testing.T) {
 	other := clientOf(t, open(t, redistest.URL(t), Config{Namespace: s.config.Namespace}))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	wake, err := s.Wake(ctx, []string{"default"})
+	wake, err := s.Wake(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func TestRetentionIsCappedByNumber(t *testing.T) {
 	for _, j := range f.Jobs {
 		ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed})
 	}
-	if _, err := s.Finish(t.Context(), ends); err != nil {
+	if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: ends}); err != nil {
 		t.Fatal(err)
 	}
 	pruned := 0
@@ -437,7 +437,7 @@ func TestClosedIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wake, err := s.Wake(t.Context(), []string{"a"})
+	wake, err := s.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func TestClosedIsClosed(t *testing.T) {
 	}
 	for range wake { // it ends
 	}
-	if _, err := s.Enqueue(t.Context(), []onceq.NewRow{{ID: "a"}}); !errors.Is(err, onceq.ErrClosed) {
+	if _, err := s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a"}}}); !errors.Is(err, onceq.ErrClosed) {
 		t.Error(err)
 	}
 	if err := own.Ping(t.Context()).Err(); err != nil {
@@ -475,7 +475,7 @@ func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
 			rows = append(rows, onceq.NewRow{ID: id, Kind: "k", Queue: "q", MaxAttempts: 1})
 			want[id] = true
 		}
-		if _, err := s.Enqueue(t.Context(), rows); err != nil {
+		if _, err := s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: rows}); err != nil {
 			t.Fatal(err)
 		}
 		if rng.IntN(3) == 0 {

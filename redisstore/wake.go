@@ -25,18 +25,19 @@ type wakes struct {
 
 type listener struct {
 	queues []string
-	wake   chan string
+	worker string // of whose stopped runs to hear; "" = of nobody's
+	wake   chan onceq.Wake
 }
 
 func (w *wakes) init(s *Store) { w.s, w.listeners = s, map[*listener]bool{} }
 
 // Wake says what became due: in this process at once, from others by a message that a script publishes when somebody waits.
-func (s *Store) Wake(ctx context.Context, queues []string) (<-chan string, error) {
+func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	if s.closed.Load() {
 		return nil, onceq.ErrClosed
 	}
 	w := &s.wakes
-	l := &listener{queues: slices.Clone(queues), wake: make(chan string, 16)}
+	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
@@ -131,7 +132,7 @@ func (w *wakes) notify(queue string) {
 	for l := range w.listeners {
 		if queue == "" || slices.Contains(l.queues, queue) {
 			select {
-			case l.wake <- queue:
+			case l.wake <- onceq.Wake{Queue: queue}:
 			default: // it has been told already
 			}
 		}

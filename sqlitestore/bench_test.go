@@ -81,7 +81,7 @@ func BenchmarkEnqueueBatch1000(b *testing.B) {
 	s, n := benchStore(b), 0
 	cpu := cpuTime()
 	for b.Loop() {
-		_, err := s.Enqueue(context.Background(), rowsFrom(1000, n))
+		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(1000, n)})
 		must(b, err)
 		n += 1000
 	}
@@ -92,7 +92,7 @@ func BenchmarkEnqueueSingle(b *testing.B) {
 	s, n := benchStore(b), 0
 	cpu := cpuTime()
 	for b.Loop() {
-		_, err := s.Enqueue(context.Background(), rowsFrom(1, n))
+		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(1, n)})
 		must(b, err)
 		n++
 	}
@@ -130,7 +130,7 @@ func BenchmarkEnqueue64Callers(b *testing.B) {
 func BenchmarkDuplicate(b *testing.B) {
 	s, n := benchStore(b), 0
 	for i := range 100 {
-		_, err := s.Enqueue(context.Background(), rowsFrom(1000, i*1000))
+		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(1000, i*1000)})
 		must(b, err)
 	}
 	rows := rowsFrom(1000, 0)
@@ -139,7 +139,7 @@ func BenchmarkDuplicate(b *testing.B) {
 	}
 	cpu := cpuTime()
 	for b.Loop() {
-		r, err := s.Enqueue(context.Background(), rows[n%1000:n%1000+1])
+		r, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rows[n%1000 : n%1000+1]})
 		must(b, err)
 		if r[0].Outcome != onceq.Skipped {
 			b.Fatal(r[0].Outcome)
@@ -175,7 +175,7 @@ func BenchmarkRun(b *testing.B) {
 	_, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	must(b, err)
 	for i := 0; i < b.N; i += 1000 {
-		_, err := s.Enqueue(ctx, rowsFrom(min(1000, b.N-i), i))
+		_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsFrom(min(1000, b.N-i), i)})
 		must(b, err)
 	}
 	b.ResetTimer()
@@ -191,7 +191,7 @@ func BenchmarkRun(b *testing.B) {
 			ends[i] = onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}
 		}
 		start = time.Now()
-		_, err = s.Finish(ctx, ends)
+		_, err = s.Finish(ctx, onceq.FinishRequest{Runs: ends})
 		must(b, err)
 		finishing += time.Since(start)
 		done += len(f.Jobs)
@@ -209,7 +209,7 @@ func BenchmarkEnqueueBesideKept(b *testing.B) {
 			keepFinished(b, s, kept)
 			n, cpu := kept, cpuTime()
 			for b.Loop() {
-				_, err := s.Enqueue(context.Background(), rowsFrom(100, n))
+				_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(100, n)})
 				must(b, err)
 				n += 100
 			}
@@ -222,7 +222,7 @@ func BenchmarkEnqueueBesideKept(b *testing.B) {
 func keepFinished(b *testing.B, s *Store, n int) {
 	b.Helper()
 	for i := 0; i < n; i += 1000 {
-		_, err := s.Enqueue(context.Background(), rowsFrom(1000, i))
+		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(1000, i)})
 		must(b, err)
 		must(b, s.write(context.Background(), "keep", func(st *step) error {
 			_, err := st.conn.ExecContext(context.Background(), `UPDATE onceq_jobs SET state = 3, run = 1, attempt = 1, finished_at = run_at, prune_at = run_at + 86400000 WHERE state = 0`)
@@ -247,14 +247,14 @@ func BenchmarkFetchBesideScheduled(b *testing.B) {
 				for j := range rows {
 					rows[j].Delay, rows[j].Claim = time.Hour+time.Duration(i+j)*time.Millisecond, nil
 				}
-				_, err := s.Enqueue(ctx, rows)
+				_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 				must(b, err)
 			}
 			n := 0
 			var took []time.Duration
 			var cpu time.Duration
 			for b.Loop() {
-				_, err := s.Enqueue(ctx, rowsFrom(10, n))
+				_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsFrom(10, n)})
 				must(b, err)
 				start, before := time.Now(), cpuTime()
 				f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
@@ -279,7 +279,7 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 	defer cancel()
 	_, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	must(b, err)
-	wakes, err := s.Wake(ctx, []string{"default"})
+	wakes, err := s.Wake(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 	must(b, err)
 	started := make(chan struct{})
 	go func() {
@@ -295,7 +295,7 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 	}()
 	n := 0
 	for b.Loop() {
-		_, err := s.Enqueue(ctx, rowsFrom(1, n))
+		_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsFrom(1, n)})
 		must(b, err)
 		<-started
 		n++

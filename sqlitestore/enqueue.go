@@ -26,7 +26,8 @@ const together = 16
 
 // Enqueue accepts rows one after another, all or none. What can be answered without writing (duplicates under Skip and Reject) is
 // answered from a snapshot, without waiting for anybody.
-func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	what := "enqueue"
 	if len(rows) == 1 {
 		what = "enqueue " + rows[0].Kind

@@ -11,7 +11,8 @@ import (
 const maxErrors = 5
 
 // Finish ends runs.
-func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) (results []onceq.FinishResult, err error) {
+func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) (results []onceq.FinishResult, err error) {
+	fs := r.Runs
 	what := fmt.Sprintf("finish %d runs", len(fs))
 	if len(fs) == 1 {
 		what = "finish " + fs[0].ID

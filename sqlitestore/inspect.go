@@ -57,6 +57,11 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (page onceq.JobPa
 		page, err = st.list(r)
 		return err
 	})
+	for _, j := range page.Jobs {
+		if !r.Filter.Args {
+			j.Args = nil
+		}
+	}
 	return page, err
 }
 

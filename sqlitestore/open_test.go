@@ -141,7 +141,7 @@ func fill(t *testing.T, path string) {
 
 func enqueue(t *testing.T, s *Store, rows []onceq.NewRow) []onceq.EnqueueResult {
 	t.Helper()
-	results, err := s.Enqueue(context.Background(), rows)
+	results, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rows})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestNewKeepsJobsBesideTheCallersTables(t *testing.T) {
 			if r := enqueue(t, s, rowsOf("a", 3)); r[2].Outcome != onceq.Inserted {
 				t.Fatal(r[2].Outcome)
 			}
-			wakes, err := s.Wake(ctx, []string{"default"})
+			wakes, err := s.Wake(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 			if err != nil {
 				t.Fatal(err)
 			}

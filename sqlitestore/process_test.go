@@ -111,7 +111,7 @@ func writesUntilTold(s *Store, name string) error {
 		default:
 		}
 		begun := time.Now()
-		if _, err := s.Enqueue(context.Background(), rowsOf(fmt.Sprint(name, "-", n), 1)); err != nil {
+		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n), 1)}); err != nil {
 			return err
 		}
 		longest = max(longest, time.Since(begun))
@@ -184,7 +184,7 @@ func mix(s *Store, name string) error {
 		for i := range rows {
 			rows[i].ID = fmt.Sprint(name, "-", n, "-", i)
 		}
-		results, err := s.Enqueue(ctx, rows)
+		results, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func mix(s *Store, name string) error {
 		for _, j := range f.Jobs {
 			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: name, State: onceq.Completed})
 		}
-		done, err := s.Finish(ctx, ends)
+		done, err := s.Finish(ctx, onceq.FinishRequest{Runs: ends})
 		if err != nil {
 			return err
 		}
@@ -258,7 +258,7 @@ func TestNobodyIsToldThatTheFileIsBusy(t *testing.T) {
 // acknowledges enqueues for ever, and says what was acknowledged.
 func acknowledges(s *Store, name string) error {
 	for n := 0; ; n++ {
-		results, err := s.Enqueue(context.Background(), rowsOf(fmt.Sprint(name, "-", n), 1+n%7))
+		results, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n), 1+n%7)})
 		if err != nil {
 			return err
 		}
@@ -312,7 +312,7 @@ func obeys(s *Store, name string) error {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
 	for n := 0; listen(in); n++ {
-		if _, err := s.Enqueue(context.Background(), rowsOf(fmt.Sprint(name, "-", n), 1)); err != nil {
+		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n), 1)}); err != nil {
 			return err
 		}
 		fmt.Println("ack")
@@ -327,7 +327,7 @@ func TestAnotherProcessWakesUs(t *testing.T) {
 	s := opened(t, file)
 	p := start(t, "obeys", file)
 	p.says(t, "ready")
-	wakes, err := s.Wake(ctx, []string{"default"})
+	wakes, err := s.Wake(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,8 +336,8 @@ func TestAnotherProcessWakesUs(t *testing.T) {
 		p.tell(t, "go")
 		p.says(t, "ack")
 		committed := time.Now()
-		if queue := <-wakes; queue != "default" {
-			t.Fatal(queue)
+		if got := <-wakes; got.Queue != "default" {
+			t.Fatal(got)
 		}
 		waits = append(waits, time.Since(committed))
 	}
@@ -354,13 +354,13 @@ func TestAnotherProcessWakesUs(t *testing.T) {
 func TestWakeEndsWithTheStore(t *testing.T) {
 	t.Parallel()
 	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
-	wakes, err := s.Wake(context.Background(), []string{"default"})
+	wakes, err := s.Wake(context.Background(), onceq.WakeRequest{Queues: []string{"default"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	enqueue(t, s, rowsOf("a", 1))
-	if queue := <-wakes; queue != "default" {
-		t.Fatal(queue)
+	if got := <-wakes; got.Queue != "default" {
+		t.Fatal(got)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -370,7 +370,7 @@ func TestWakeEndsWithTheStore(t *testing.T) {
 	if err := s.Close(); !errors.Is(err, onceq.ErrClosed) {
 		t.Fatal(err)
 	}
-	if _, err := s.Wake(context.Background(), nil); !errors.Is(err, onceq.ErrClosed) {
+	if _, err := s.Wake(context.Background(), onceq.WakeRequest{Queues: nil}); !errors.Is(err, onceq.ErrClosed) {
 		t.Fatal(err)
 	}
 }

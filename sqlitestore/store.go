@@ -435,8 +435,7 @@ func errOrphan(k *heldKey) error {
 	return fmt.Errorf("key %s is held by a job that is not there (see Check)", k.name)
 }
 
-var _ interface {
-	onceq.Store
-	onceq.Waker
-	onceq.Checker
-} = (*Store)(nil)
+// Traits says what the store can do besides.
+func (s *Store) Traits() onceq.Traits { return onceq.Traits{Wake: s.Wake, Check: s.Check} }
+
+var _ onceq.Store = (*Store)(nil)

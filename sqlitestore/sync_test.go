@@ -32,7 +32,7 @@ func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 	}
 	row := onceq.NewRow{ID: "a", Kind: "k", Queue: "q", Args: []byte("1"), Encoding: "json", MaxAttempts: 1, Retention: time.Hour}
 	for range 2 {
-		if _, err := s.Enqueue(ctx, []onceq.NewRow{row}); err != nil {
+		if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); err != nil {
 			t.Fatal(err)
 		}
 		wants("an enqueue", full)
@@ -45,7 +45,7 @@ func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 			t.Fatal(f, err)
 		}
 		wants("a fetch", normal)
-		if _, err := s.Finish(ctx, []onceq.Finish{{ID: row.ID, Run: 1, Worker: "w", State: onceq.Completed}}); err != nil {
+		if _, err := s.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: row.ID, Run: 1, Worker: "w", State: onceq.Completed}}}); err != nil {
 			t.Fatal(err)
 		}
 		wants("a finish", full)

@@ -45,7 +45,7 @@ func TestATransactionsJobsAreThereIfItCommits(t *testing.T) {
 			t.Fatal(r, err)
 		}
 		go func() {
-			r, err := s.Enqueue(ctx, rival)
+			r, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rival})
 			if err != nil {
 				t.Error(err)
 			}
@@ -104,7 +104,7 @@ func TestBeginGivesUpWithItsContext(t *testing.T) {
 	if _, err := s.Begin(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	if _, err := s.Enqueue(ctx, rowsOf("a", 1)); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsOf("a", 1)}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 	if err := tx.Rollback(); err != nil {
@@ -144,13 +144,13 @@ func TestATransactionBegunElsewhereMakesNobodyFail(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 	defer cancel()
-	if _, err := s.Enqueue(short, rowsOf("a", 1)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
+	if _, err := s.Enqueue(short, onceq.EnqueueRequest{Rows: rowsOf("a", 1)}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			if _, err := s.Enqueue(ctx, rowsOf(fmt.Sprint("waits", i), 1)); err != nil {
+			if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint("waits", i), 1)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -176,7 +176,7 @@ func TestAFullDiskIsADefiniteError(t *testing.T) {
 		}
 	}
 	limit("40")
-	_, err := s.Enqueue(ctx, rowsOf("many", 1000))
+	_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsOf("many", 1000)})
 	if err == nil || errors.Is(err, onceq.ErrUncertain) || !strings.Contains(err.Error(), "full") {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestANameWithNULIsRefusedWhole(t *testing.T) {
 	rows := rowsOf("a", 2)
 	rows[1].ID = "a\x00b"
 	var invalid *onceq.InvalidError
-	if _, err := s.Enqueue(ctx, rows); !errors.As(err, &invalid) || invalid.Field != "ID" {
+	if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows}); !errors.As(err, &invalid) || invalid.Field != "ID" {
 		t.Fatal(err)
 	}
 	if jobs, err := s.Get(ctx, []string{"a-0"}); err != nil || jobs[0] != nil {

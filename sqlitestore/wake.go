@@ -38,17 +38,18 @@ type waker struct {
 // listener is somebody who waits for jobs of some queues.
 type listener struct {
 	queues []string
-	wake   chan string
+	worker string // of whose stopped runs to hear; "" = of nobody's
+	wake   chan onceq.Wake
 }
 
 // Wake says what became due. A job that another process enqueues is told of within 100 ms, mostly within 20.
-func (s *Store) Wake(ctx context.Context, queues []string) (<-chan string, error) {
+func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, wrap("wake", err)
 	}
 	defer leave()
-	l := &listener{queues: slices.Clone(queues), wake: make(chan string, 16)}
+	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
 	if err := s.waker.add(ctx, l); err != nil {
 		return nil, wrap("wake", err)
 	}
@@ -116,7 +117,7 @@ func (w *waker) tell(queues map[string]bool) {
 				continue
 			}
 			select {
-			case l.wake <- queue:
+			case l.wake <- onceq.Wake{Queue: queue}:
 			default: // it has enough to wake up for
 			}
 		}

@@ -26,18 +26,20 @@ type broken struct {
 	sweep   func(ctx context.Context, s onceq.Store, r onceq.SweepRequest) (onceq.Swept, error)
 }
 
-func (b *broken) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (b *broken) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	if b.enqueue != nil {
 		return b.enqueue(ctx, b.Store, rows)
 	}
-	return b.Store.Enqueue(ctx, rows)
+	return b.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 }
 
-func (b *broken) Finish(ctx context.Context, f []onceq.Finish) ([]onceq.FinishResult, error) {
+func (b *broken) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	f := r.Runs
 	if b.finish != nil {
 		return b.finish(ctx, b.Store, f)
 	}
-	return b.Store.Finish(ctx, f)
+	return b.Store.Finish(ctx, onceq.FinishRequest{Runs: f})
 }
 
 func (b *broken) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
@@ -89,7 +91,7 @@ func oneByOne(each func(ctx context.Context, s onceq.Store, r onceq.NewRow) (onc
 }
 
 func enqueueOne(ctx context.Context, s onceq.Store, r onceq.NewRow) (onceq.EnqueueResult, error) {
-	results, err := s.Enqueue(ctx, []onceq.NewRow{r})
+	results, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{r}})
 	if err != nil {
 		return onceq.EnqueueResult{}, err
 	}
@@ -150,7 +152,7 @@ var breakages = []struct {
 
 	{"releases a key whoever holds it", func() *broken {
 		return &broken{finish: func(ctx context.Context, s onceq.Store, fs []onceq.Finish) ([]onceq.FinishResult, error) {
-			results, err := s.Finish(ctx, fs)
+			results, err := s.Finish(ctx, onceq.FinishRequest{Runs: fs})
 			for i, r := range results {
 				jobs, _ := s.Get(ctx, []string{fs[i].ID})
 				if r.Status == onceq.FinishDone && r.State.Finished() && jobs[0] != nil && jobs[0].Key != nil {
@@ -169,7 +171,7 @@ var breakages = []struct {
 					fs[i].Run, fs[i].Worker = jobs[0].Run, jobs[0].Worker
 				}
 			}
-			return s.Finish(ctx, fs)
+			return s.Finish(ctx, onceq.FinishRequest{Runs: fs})
 		}}
 	}, []string{"leases/a_worker_that_lost_its_lease_changes_nothing", "finishing/an_old_run_changes_nothing", "finishing/another_worker_changes_nothing", "model"}},
 
@@ -180,7 +182,7 @@ var breakages = []struct {
 				j, _ := s.Get(ctx, []string{f.ID})
 				jobs[i] = j[0]
 			}
-			results, err := s.Finish(ctx, fs)
+			results, err := s.Finish(ctx, onceq.FinishRequest{Runs: fs})
 			for i, j := range jobs {
 				if j != nil && j.State != onceq.Running {
 					results[i] = onceq.FinishResult{Status: onceq.FinishLost}
@@ -289,7 +291,7 @@ var breakages = []struct {
 
 	{"reports a skipped item of a batch as inserted", func() *broken {
 		return &broken{enqueue: func(ctx context.Context, s onceq.Store, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-			results, err := s.Enqueue(ctx, rows)
+			results, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 			for i, r := range results {
 				if len(rows) > 1 && r.Outcome == onceq.Skipped {
 					results[i].Outcome, results[i].Conflict = onceq.Inserted, nil
@@ -321,8 +323,8 @@ var breakages = []struct {
 			results, err := s.Change(ctx, c)
 			if c.Op == onceq.OpDelete && err == nil && results[0].Err == nil && results[0].Job.Key != nil {
 				j := results[0].Job
-				s.Enqueue(ctx, []onceq.NewRow{{ID: j.ID + "'", Kind: j.Kind, Queue: j.Queue, MaxAttempts: 1,
-					Claim: &onceq.Claim{Key: *j.Key, Text: j.KeyText, Hold: onceq.Hold{Until: onceq.UntilWindowEnds, Window: time.Hour}}}})
+				s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: j.ID + "'", Kind: j.Kind, Queue: j.Queue, MaxAttempts: 1,
+					Claim: &onceq.Claim{Key: *j.Key, Text: j.KeyText, Hold: onceq.Hold{Until: onceq.UntilWindowEnds, Window: time.Hour}}}}})
 				s.Change(ctx, onceq.Change{Op: onceq.OpDelete, IDs: []string{j.ID + "'"}})
 			}
 			return results, err

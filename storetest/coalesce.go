@@ -453,11 +453,11 @@ var coalescing = []scenario{
 	{"a_holder_and_its_waiter_end_in_one_call", func(w *world) {
 		// The waiter does not run yet when the call is judged: its own Finish is lost, whatever other requests are in the call.
 		holder, waiter := standing(w)
-		results, err := w.Store.Finish(w.ctx, []onceq.Finish{
+		results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{
 			{ID: waiter.ID, Run: 1, Worker: "w", State: onceq.Completed},
 			{ID: holder.ID, Run: 1, Worker: "w", State: onceq.Completed},
 			{ID: waiter.ID, Run: 1, Worker: "w", State: onceq.Completed},
-		})
+		}})
 		w.must(err)
 		equal(w, "results", line(results[0].Status, results[1].Status, results[2].Status), line(onceq.FinishLost, onceq.FinishDone, onceq.FinishLost))
 		w.holds(waiter)

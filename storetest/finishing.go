@@ -226,7 +226,7 @@ var finishing = []scenario{
 			}
 			fs, want = append(fs, f), append(want, fmt.Sprint(status))
 		}
-		results, err := w.Store.Finish(w.ctx, fs)
+		results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: fs})
 		w.must(err)
 		for i, r := range results {
 			equal(w, "status", fmt.Sprint(r.Status), want[i])
@@ -237,7 +237,7 @@ var finishing = []scenario{
 		}
 	}},
 	{"an_empty_call_finishes_nothing", func(w *world) {
-		results, err := w.Store.Finish(w.ctx, nil)
+		results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: nil})
 		w.must(err)
 		equal(w, "results", len(results), 0)
 	}},
@@ -245,7 +245,7 @@ var finishing = []scenario{
 		w.insert(task(1))
 		j := w.start()
 		f := onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Retryable, Delay: minute, Error: "once"}
-		results, err := w.Store.Finish(w.ctx, []onceq.Finish{f, f})
+		results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{f, f}})
 		w.must(err)
 		equal(w, "results", line(results[0].Status, results[0].State, results[1].Status, results[1].State), "0 retryable 0 retryable")
 		equal(w, "errors", len(w.job(j.ID).Errors), 1)

@@ -31,9 +31,8 @@ const (
 
 var errRefused = errors.New("refused by the store, for this test")
 
-func (f *flaky) Place(id string, k *onceq.Key) string { return placed(f.Store, id, k) }
-
-func (f *flaky) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (f *flaky) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	f.mu.Lock()
 	f.calls++
 	what := fine
@@ -51,7 +50,7 @@ func (f *flaky) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	case neverSent:
 		return nil, fmt.Errorf("connection reset: %w", onceq.ErrUncertain)
 	}
-	results, err := f.Store.Enqueue(ctx, rows)
+	results, err := f.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 	switch {
 	case err != nil:
 		return results, err

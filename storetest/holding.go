@@ -187,7 +187,7 @@ func (l life) end(w *world, ids []string, running []*onceq.JobRow) {
 	for _, j := range running {
 		fs = append(fs, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: l.endsAs})
 	}
-	_, err := w.Store.Finish(w.ctx, fs)
+	_, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: fs})
 	w.must(err)
 }
 

@@ -297,7 +297,7 @@ func (c *linearClient) enqueue() {
 	}
 	for again := true; again; lose = false {
 		called := c.since()
-		results, err := c.store.Enqueue(c.w.ctx, rows)
+		results, err := c.store.Enqueue(c.w.ctx, onceq.EnqueueRequest{Rows: rows})
 		if err != nil {
 			c.must(nil, err)
 			return
@@ -334,7 +334,7 @@ func (c *linearClient) finish() {
 	in := asked{key: c.number[*j.Key], verb: "finish", id: j.ID, run: j.Run,
 		state: []onceq.State{onceq.Completed, onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Scheduled}[c.dice.IntN(5)]}
 	called := c.since()
-	results, err := c.store.Finish(c.w.ctx, []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: c.name(), State: in.state}})
+	results, err := c.store.Finish(c.w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: c.name(), State: in.state}}})
 	if err != nil {
 		c.must(nil, err)
 		return

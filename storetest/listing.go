@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -51,6 +52,45 @@ var listing = []scenario{
 		jobs, err = w.Store.Get(w.ctx, nil)
 		w.must(err)
 		equal(w, "jobs", len(jobs), 0)
+	}},
+	{"a_list_has_args_only_when_they_are_asked_for_and_all_else_always", func(w *world) {
+		w.insert(mail{To: "a", Body: "one"}, onceq.Unique{}, onceq.Meta(map[string]any{"m": 1}), onceq.Tags("t"))
+		w.insert(task(2), onceq.Delay(time.Hour), onceq.UniqueKey("mine"))
+		w.fail(w.start(), time.Hour)
+		with, err := w.Store.List(w.ctx, onceq.ListRequest{Limit: 10, Filter: onceq.JobFilter{Args: true}})
+		w.must(err)
+		without, err := w.Store.List(w.ctx, onceq.ListRequest{Limit: 10})
+		w.must(err)
+		equal(w, "jobs", line(len(with.Jobs), len(without.Jobs)), "2 2")
+		for i, j := range with.Jobs {
+			equal(w, "args asked for", len(j.Args) > 0, true)
+			equal(w, "args not asked for", without.Jobs[i].Args == nil, true)
+			j.Args = nil
+			if !reflect.DeepEqual(without.Jobs[i], j) {
+				w.Fatalf("without args %+v, with args %+v", without.Jobs[i], j)
+			}
+		}
+	}},
+	{"a_page_with_args_is_bounded_by_bytes_and_goes_on", func(w *world) {
+		large := strings.Repeat("x", onceq.MaxPageBytes/3)
+		for range 4 {
+			w.insert(mail{To: large})
+		}
+		seen := 0
+		for after := ""; ; {
+			page, err := w.Store.List(w.ctx, onceq.ListRequest{After: after, Limit: 10, Filter: onceq.JobFilter{Args: true}})
+			w.must(err)
+			size := 0
+			for _, j := range page.Jobs {
+				size += len(j.Args)
+			}
+			equal(w, "a page is bounded", size <= onceq.MaxPageBytes, true)
+			if seen += len(page.Jobs); page.Next == "" {
+				break
+			}
+			after = page.Next
+		}
+		equal(w, "jobs", seen, 4)
 	}},
 	{"jobs_are_listed_by_id_the_largest_first", func(w *world) {
 		for i, id := range []string{"b", "a", "é", "B", "a b", "~", "aa", "\x7f"} {

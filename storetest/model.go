@@ -409,8 +409,8 @@ func (m *match) echo() error {
 }
 
 func (m *match) send(rows []onceq.NewRow, again bool) error {
-	got, errGot := m.store.Enqueue(m.ctx, rows)
-	want, errWant := m.model.Enqueue(m.ctx, rows)
+	got, errGot := m.store.Enqueue(m.ctx, onceq.EnqueueRequest{Rows: rows})
+	want, errWant := m.model.Enqueue(m.ctx, onceq.EnqueueRequest{Rows: rows})
 	if err := m.same("errors", showErr(errGot), showErr(errWant)); err != nil {
 		return err
 	}
@@ -514,8 +514,8 @@ func (m *match) finish() error {
 		fs = append(fs, f)
 	}
 	m.note("   %+v", fs)
-	got, errGot := m.store.Finish(m.ctx, fs)
-	want, errWant := m.model.Finish(m.ctx, fs)
+	got, errGot := m.store.Finish(m.ctx, onceq.FinishRequest{Runs: fs})
+	want, errWant := m.model.Finish(m.ctx, onceq.FinishRequest{Runs: fs})
 	return m.same("results", fmt.Sprint(got, showErr(errGot)), fmt.Sprint(want, showErr(errWant)))
 }
 

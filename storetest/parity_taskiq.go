@@ -123,7 +123,7 @@ var parityTaskiq = []scenario{
 		other := row
 		other.ID, other.Claim = "b", &claim
 		for _, r := range []onceq.NewRow{row, other} {
-			results, err := w.Store.Enqueue(w.ctx, []onceq.NewRow{r})
+			results, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{r}})
 			w.must(err)
 			equal(w, "outcome", results[0].Outcome, onceq.Inserted)
 		}

@@ -120,7 +120,7 @@ func (w *world) crew(stores []onceq.Store, stop <-chan struct{}, verdict func(j 
 					v.ID, v.Run, v.Worker = j.ID, j.Run, name
 					fs = append(fs, v)
 				}
-				results, err := s.Finish(w.ctx, fs)
+				results, err := s.Finish(w.ctx, onceq.FinishRequest{Runs: fs})
 				if err != nil {
 					w.Errorf("finish: %v", err)
 					return
@@ -301,7 +301,7 @@ var races = []scenario{
 			together(2, func(n int) {
 				late(i + n)
 				if n == 0 {
-					w.Store.Finish(w.ctx, []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Completed}})
+					w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Completed}}})
 				} else {
 					r, err = c.Enqueue(w.ctx, task(2), k, coalesce)
 				}
@@ -324,7 +324,7 @@ var races = []scenario{
 			together(2, func(n int) {
 				late(i + n)
 				if n == 0 {
-					w.Store.Finish(w.ctx, []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Retryable, Error: "e"}})
+					w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Retryable, Error: "e"}}})
 				} else {
 					r, err = c.Enqueue(w.ctx, task(2), k, supersede)
 				}
@@ -340,7 +340,7 @@ var races = []scenario{
 			stores := w.handles(2)
 			var done atomic.Int64
 			together(6, func(n int) {
-				results, err := stores[n%2].Finish(w.ctx, []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: fmt.Sprint("rescuer ", n), Rescue: true, State: onceq.Discarded}})
+				results, err := stores[n%2].Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: fmt.Sprint("rescuer ", n), Rescue: true, State: onceq.Discarded}}})
 				if err != nil {
 					w.Errorf("finish: %v", err)
 				} else if results[0].Status == onceq.FinishDone {
@@ -398,7 +398,7 @@ var races = []scenario{
 					f, err = s.Fetch(ctx, onceq.FetchRequest{Worker: name, No: int64(i) + 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 2}}})
 					for _, j := range f.Jobs {
 						if r.IntN(4) > 0 {
-							_, err = s.Finish(ctx, []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: name, State: []onceq.State{onceq.Completed, onceq.Retryable, onceq.Discarded}[r.IntN(3)]}})
+							_, err = s.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: name, State: []onceq.State{onceq.Completed, onceq.Retryable, onceq.Discarded}[r.IntN(3)]}}})
 						}
 					}
 				case 5:

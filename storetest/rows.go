@@ -23,17 +23,15 @@ type recorder struct {
 
 var errRecorded = errors.New("recorded, not sent")
 
-func (r *recorder) Enqueue(_ context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
-	r.rows = append(r.rows, rows...)
+func (r *recorder) Enqueue(_ context.Context, req onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	r.rows = append(r.rows, req.Rows...)
 	return nil, errRecorded
 }
 
-func (r *recorder) Place(id string, k *onceq.Key) string { return placed(r.Store, id, k) }
-
 // placed is the ID as the store wants it.
 func placed(store onceq.Store, id string, k *onceq.Key) string {
-	if p, ok := store.(onceq.Placer); ok {
-		return p.Place(id, k)
+	if place := store.Traits().Place; place != nil {
+		return place(id, k)
 	}
 	return id
 }
@@ -60,8 +58,9 @@ func (w *world) row(args onceq.Args, opts ...onceq.Option) newRow {
 	return newRow(r)
 }
 
-// allJobs reads every job that matches, in pages of this many.
+// allJobs reads every job that matches, with its args, in pages of this many.
 func allJobs(ctx context.Context, store onceq.Store, f onceq.JobFilter, limit int) (jobs []*onceq.JobRow, err error) {
+	f.Args = true
 	for after := ""; ; {
 		page, err := store.List(ctx, onceq.ListRequest{Filter: f, After: after, Limit: limit})
 		if err != nil {

@@ -89,12 +89,12 @@ var uncertain = []scenario{
 	{"a_resend_tells_no_end_of_a_key_that_the_job_holds_no_longer", func(w *world) {
 		row := []onceq.NewRow{onceq.NewRow(w.row(task(1), key, onceq.Unique{TTL: time.Hour}))}
 		for range 2 {
-			results, err := w.Store.Enqueue(w.ctx, row)
+			results, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: row})
 			w.must(err)
 			equal(w, "frees at", results[0].FreesAt, start.Add(time.Hour).UnixMilli())
 		}
 		w.after(time.Hour)
-		results, err := w.Store.Enqueue(w.ctx, row)
+		results, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: row})
 		w.must(err)
 		equal(w, "frees at", results[0].FreesAt, 0)
 	}},
@@ -223,16 +223,16 @@ var uncertain = []scenario{
 	})},
 	{"a_row_sent_again_to_the_store_is_answered_as_the_first_time", func(w *world) {
 		row := []onceq.NewRow{onceq.NewRow(w.row(task(1), key, onceq.ID("a"), onceq.Unique{TTL: time.Hour}))}
-		first, err := w.Store.Enqueue(w.ctx, row)
+		first, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: row})
 		w.must(err)
 		for range 2 {
-			again, err := w.Store.Enqueue(w.ctx, row)
+			again, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: row})
 			w.must(err)
 			equal(w, "answer", line(again[0].Outcome, show(again[0].Job), again[0].Conflict, again[0].FreesAt),
 				line(first[0].Outcome, show(first[0].Job), first[0].Conflict, first[0].FreesAt))
 		}
 		row[0].Nonce[3]++
-		other, err := w.Store.Enqueue(w.ctx, row)
+		other, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: row})
 		w.must(err)
 		equal(w, "another nonce", line(other[0].Outcome, other[0].Conflict.By), "skipped id")
 	}},
@@ -247,7 +247,7 @@ var uncertain = []scenario{
 			{onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Hour, FromEnqueue: true}, start.Add(time.Hour).UnixMilli()},
 		} {
 			row := onceq.NewRow(w.row(task(i), onceq.UniqueKey(fmt.Sprint(i)), c.u, onceq.Delay(minute)))
-			results, err := w.Store.Enqueue(w.ctx, []onceq.NewRow{row})
+			results, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}})
 			w.must(err)
 			equal(w, "frees at", results[0].FreesAt, c.want)
 		}

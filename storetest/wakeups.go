@@ -8,16 +8,16 @@ import (
 )
 
 // woken waits for the store to name a queue, which must be this one or any.
-func (w *world) woken(wake <-chan string, queue string) {
+func (w *world) woken(wake <-chan onceq.Wake, queue string) {
 	w.Helper()
 	deadline := time.After(5 * time.Second)
 	for {
 		select {
-		case name, ok := <-wake:
+		case got, ok := <-wake:
 			if !ok {
 				w.Fatal("the channel was closed before its context ended")
 			}
-			if name == queue || name == "" {
+			if !got.Stop && (got.Queue == queue || got.Queue == "") {
 				return
 			}
 		case <-deadline:
@@ -27,7 +27,7 @@ func (w *world) woken(wake <-chan string, queue string) {
 }
 
 // quiet takes what was sent so far.
-func quiet(wake <-chan string) {
+func quiet(wake <-chan onceq.Wake) {
 	for {
 		select {
 		case <-wake:
@@ -37,42 +37,42 @@ func quiet(wake <-chan string) {
 	}
 }
 
-func waking(run func(w *world, wake <-chan string)) func(*world) {
+func waking(run func(w *world, wake <-chan onceq.Wake)) func(*world) {
 	return func(w *world) {
-		waker, ok := w.Store.(onceq.Waker)
-		if !ok {
+		wakeOf := w.Store.Traits().Wake
+		if wakeOf == nil {
 			w.Skip("this store does not wake anybody")
 		}
-		wake, err := waker.Wake(w.ctx, []string{"default", "other"})
+		wake, err := wakeOf(w.ctx, onceq.WakeRequest{Queues: []string{"default", "other"}})
 		w.must(err)
 		run(w, wake)
 	}
 }
 
-// wakeups: a Waker says when something may be due.
+// wakeups: Traits.Wake says when something may be due.
 var wakeups = []scenario{
-	{"an_enqueue_wakes_its_queue", waking(func(w *world, wake <-chan string) {
+	{"an_enqueue_wakes_its_queue", waking(func(w *world, wake <-chan onceq.Wake) {
 		w.insert(task(1), onceq.Queue("other"))
 		w.woken(wake, "other")
 	})},
-	{"a_batch_wakes_its_queues", waking(func(w *world, wake <-chan string) {
+	{"a_batch_wakes_its_queues", waking(func(w *world, wake <-chan onceq.Wake) {
 		w.many(each(onceq.Inserted, 2), onceq.NewItem(task(1)), onceq.NewItem(task(2), onceq.Queue("other")))
 		w.woken(wake, "other")
 	})},
-	{"a_waiter_that_is_let_go_wakes_its_queue", waking(func(w *world, wake <-chan string) {
+	{"a_waiter_that_is_let_go_wakes_its_queue", waking(func(w *world, wake <-chan onceq.Wake) {
 		holder, _ := standing(w)
 		quiet(wake)
 		w.complete(holder)
 		w.woken(wake, "default")
 	})},
-	{"a_failure_without_backoff_wakes_its_queue", waking(func(w *world, wake <-chan string) {
+	{"a_failure_without_backoff_wakes_its_queue", waking(func(w *world, wake <-chan onceq.Wake) {
 		w.insert(task(1))
 		run := w.start()
 		quiet(wake)
 		w.fail(run, 0)
 		w.woken(wake, "default")
 	})},
-	{"run_now_and_retry_and_resume_wake_the_queue", waking(func(w *world, wake <-chan string) {
+	{"run_now_and_retry_and_resume_wake_the_queue", waking(func(w *world, wake <-chan onceq.Wake) {
 		j := w.insert(task(1), onceq.Delay(time.Hour))
 		quiet(wake)
 		w.runNow(j.ID)
@@ -87,7 +87,7 @@ var wakeups = []scenario{
 		w.must(w.client.Resume(w.ctx, "other"))
 		w.woken(wake, "other")
 	})},
-	{"a_replaced_run_time_wakes_the_queue", waking(func(w *world, wake <-chan string) {
+	{"a_replaced_run_time_wakes_the_queue", waking(func(w *world, wake <-chan onceq.Wake) {
 		w.insert(task(1), key, onceq.Delay(time.Hour))
 		quiet(wake)
 		w.enqueue(onceq.Replaced, task(2), key, replace(onceq.Replace{RunAt: true}))
@@ -97,7 +97,7 @@ var wakeups = []scenario{
 		w.enqueue(onceq.Replaced, task(4), key, coalesce)
 		w.woken(wake, "default")
 	})},
-	{"a_worker_that_takes_leave_wakes_the_queues_of_its_jobs", waking(func(w *world, wake <-chan string) {
+	{"a_worker_that_takes_leave_wakes_the_queues_of_its_jobs", waking(func(w *world, wake <-chan onceq.Wake) {
 		w.insert(task(1))
 		w.start()
 		quiet(wake)
@@ -105,11 +105,11 @@ var wakeups = []scenario{
 		w.woken(wake, "default")
 	})},
 	{"an_enqueue_through_another_handle_wakes_too", func(w *world) {
-		waker, ok := w.Store.(onceq.Waker)
-		if !ok || w.Open == nil {
+		wakeOf := w.Store.Traits().Wake
+		if wakeOf == nil || w.Open == nil {
 			w.Skip("this store wakes nobody in other processes")
 		}
-		wake, err := waker.Wake(w.ctx, []string{"default"})
+		wake, err := wakeOf(w.ctx, onceq.WakeRequest{Queues: []string{"default"}})
 		w.must(err)
 		quiet(wake)
 		other := w.clientOf(w.Open(), nil)
@@ -119,13 +119,13 @@ var wakeups = []scenario{
 		w.woken(wake, "default")
 	}},
 	{"it_ends_with_its_context_and_never_blocks_the_store", func(w *world) {
-		waker, ok := w.Store.(onceq.Waker)
-		if !ok {
+		wakeOf := w.Store.Traits().Wake
+		if wakeOf == nil {
 			w.Skip("this store does not wake anybody")
 		}
 		ctx, cancel := context.WithCancel(w.ctx)
 		defer cancel()
-		wake, err := waker.Wake(ctx, []string{"default"})
+		wake, err := wakeOf(ctx, onceq.WakeRequest{Queues: []string{"default"}})
 		w.must(err)
 		for i := range 200 { // nobody listens
 			w.insert(task(i))

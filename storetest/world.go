@@ -266,7 +266,7 @@ func (w *world) finish(j *onceq.JobRow, f onceq.Finish) onceq.FinishResult {
 	if f.Worker == "" {
 		f.Worker = j.Worker
 	}
-	results, err := w.Store.Finish(w.ctx, []onceq.Finish{f})
+	results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{f}})
 	w.must(err)
 	if len(results) != 1 {
 		w.Fatalf("%d results for one Finish", len(results))

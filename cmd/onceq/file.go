@@ -329,7 +329,10 @@ func notJSON(err error) error {
 // nowhere is a store that takes everything and keeps nothing: a client of it tells whether a job could be sent.
 type nowhere struct{ onceq.Store }
 
-func (nowhere) Enqueue(_ context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (nowhere) Traits() onceq.Traits { return onceq.Traits{} }
+
+func (nowhere) Enqueue(_ context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	results := make([]onceq.EnqueueResult, len(rows))
 	for i := range rows {
 		results[i] = onceq.EnqueueResult{Outcome: onceq.Inserted, Job: &onceq.JobRow{ID: rows[i].ID}}

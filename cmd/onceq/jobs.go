@@ -135,6 +135,7 @@ func (a *app) listJobs(c *cobra.Command, client *onceq.Client, f jobFilter) erro
 	if err != nil {
 		return err
 	}
+	filter.Args = a.json // the table does not show them
 	now := time.Now()
 	var rows [][]cell
 	some := false

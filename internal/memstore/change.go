@@ -71,6 +71,7 @@ func (s *Store) cancel(j *job, now int64) error {
 	switch {
 	case j.State == onceq.Running:
 		j.CancelRequested = true
+		s.notifyStop(j.Worker)
 	case j.State == onceq.Cancelled:
 	case j.State.Finished():
 		return refuse(j.State, "cannot be cancelled: the job has ended")

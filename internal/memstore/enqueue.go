@@ -9,7 +9,8 @@ import (
 )
 
 // Enqueue accepts rows one after another.
-func (s *Store) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	rows := r.Rows
 	now, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -191,6 +192,7 @@ func (s *Store) supersede(holder *job, k *key, r *onceq.NewRow, now int64) *job 
 	}
 	if holder.State == onceq.Running {
 		holder.CancelRequested, holder.SupersededBy = true, r.ID
+		s.notifyStop(holder.Worker)
 		j := s.insert(r, onceq.Superseded, holder.ID, holder.ID, now)
 		k.next = j.ID
 		return j

@@ -20,6 +20,7 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 		return onceq.Fetched{}, onceq.ErrLeaseLost
 	}
 	f := onceq.Fetched{NextDue: -1}
+	bytes := 0
 	sleep := func(d int64) {
 		if f.NextDue < 0 || time.Duration(d)*time.Millisecond < f.NextDue {
 			f.NextDue = time.Duration(d) * time.Millisecond
@@ -39,12 +40,14 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 			switch {
 			case j.runAt > now:
 				sleep(j.runAt - now)
-			case slots > 0:
+			case slots > 0 && (r.MaxBytes == 0 || len(f.Jobs) == 0 || bytes+len(j.Args)+len(j.meta) <= r.MaxBytes):
 				slots--
+				bytes += len(j.Args) + len(j.meta)
 				s.start(j, r, now)
 				f.Jobs = append(f.Jobs, j.view(now))
 			default:
 				sleep(0)
+				slots = 0 // what comes later in this queue does not overtake
 			}
 		}
 	}
@@ -105,7 +108,8 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 }
 
 // Finish ends runs.
-func (s *Store) Finish(ctx context.Context, fs []onceq.Finish) ([]onceq.FinishResult, error) {
+func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	fs := r.Runs
 	now, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err

@@ -151,12 +151,23 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 			(f.Kind == "" || f.Kind == j.Kind) && (f.Key == nil || j.Key != nil && *f.Key == *j.Key)
 	}, func(a, b *job) int { return cmp.Compare(b.ID, a.ID) })
 	var page onceq.JobPage
+	size := 0
 	for _, j := range found {
 		if len(page.Jobs) == r.Limit {
 			page.Next = page.Jobs[r.Limit-1].ID
 			break
 		}
-		page.Jobs = append(page.Jobs, j.view(now))
+		row := j.view(now)
+		if f.Args {
+			size += len(row.Args) + len(j.meta)
+		} else {
+			row.Args = nil
+		}
+		if size > onceq.MaxPageBytes && len(page.Jobs) > 0 {
+			page.Next = page.Jobs[len(page.Jobs)-1].ID
+			break
+		}
+		page.Jobs = append(page.Jobs, row)
 	}
 	return page, nil
 }
@@ -238,17 +249,18 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 // listener is somebody who waits for jobs of some queues.
 type listener struct {
 	queues []string
-	wake   chan string
+	worker string // of whose stopped runs to hear; "" = of nobody's
+	wake   chan onceq.Wake
 }
 
 // Wake says what became due.
-func (s *Store) Wake(ctx context.Context, queues []string) (<-chan string, error) {
+func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	_, end, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	l := &listener{queues: slices.Clone(queues), wake: make(chan string, 16)}
+	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
 	s.listeners[l] = true
 	context.AfterFunc(ctx, func() {
 		s.mu.Lock()
@@ -263,17 +275,29 @@ func (s *Store) notify(queue string) {
 	for l := range s.listeners {
 		if slices.Contains(l.queues, queue) {
 			select {
-			case l.wake <- queue:
+			case l.wake <- onceq.Wake{Queue: queue}:
 			default:
 			}
 		}
 	}
 }
 
-var _ interface {
-	onceq.Store
-	onceq.Waker
-} = (*Store)(nil)
+// notifyStop wakes a worker of whose runs one is to stop.
+func (s *Store) notifyStop(worker string) {
+	for l := range s.listeners {
+		if worker != "" && l.worker == worker {
+			select {
+			case l.wake <- onceq.Wake{Stop: true}:
+			default: // it has enough to wake up for
+			}
+		}
+	}
+}
+
+// Traits says what the store can do besides.
+func (s *Store) Traits() onceq.Traits { return onceq.Traits{Wake: s.Wake} }
+
+var _ onceq.Store = (*Store)(nil)
 
 // refuse is the answer to an operator's step that a job's state does not allow.
 func refuse(value any, rule string) error {
