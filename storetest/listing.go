@@ -71,27 +71,6 @@ var listing = []scenario{
 			}
 		}
 	}},
-	{"a_page_with_args_is_bounded_by_bytes_and_goes_on", func(w *world) {
-		large := strings.Repeat("x", onceq.MaxPageBytes/3)
-		for range 4 {
-			w.insert(mail{To: large})
-		}
-		seen := 0
-		for after := ""; ; {
-			page, err := w.Store.List(w.ctx, onceq.ListRequest{After: after, Limit: 10, Filter: onceq.JobFilter{Args: true}})
-			w.must(err)
-			size := 0
-			for _, j := range page.Jobs {
-				size += len(j.Args)
-			}
-			equal(w, "a page is bounded", size <= onceq.MaxPageBytes, true)
-			if seen += len(page.Jobs); page.Next == "" {
-				break
-			}
-			after = page.Next
-		}
-		equal(w, "jobs", seen, 4)
-	}},
 	{"jobs_are_listed_by_id_the_largest_first", func(w *world) {
 		for i, id := range []string{"b", "a", "é", "B", "a b", "~", "aa", "\x7f"} {
 			w.insert(task(i), onceq.ID(id))
