@@ -228,8 +228,8 @@ func pause(ctx context.Context, d time.Duration) {
 
 // Item is one enqueue of a batch.
 type Item struct {
-	Args    Args
-	Options []Option
+	Args    Args     // what the job is about
+	Options []Option // those of this item; they override Config and the args type
 }
 
 // NewItem makes an Item.
@@ -450,15 +450,17 @@ func (c *Client) usable(err error) error {
 	return err
 }
 
-// RetryOption changes what Retry does.
+// RetryOption changes what [Client.Retry] does.
 type RetryOption interface{ retry(*Change) }
 
-type retryOption uint8
+// RetryFlag is a [RetryOption] without a value.
+type RetryFlag uint8
 
-// WithoutKey lets a job be retried although another job holds its key by now: it then runs without the key.
-const WithoutKey retryOption = 1
+// WithoutKey lets a job be retried although another job holds its key by now: it
+// then runs without the key.
+const WithoutKey RetryFlag = 1
 
-func (retryOption) retry(c *Change) { c.WithoutKey = true }
+func (RetryFlag) retry(c *Change) { c.WithoutKey = true }
 
 // Cancel cancels a waiting job at once. For a running one it is a request: its context is cancelled, and when that run reports, or its
 // lease is over, the job is cancelled (completed if it returned nil). Cancelling a cancelled job changes nothing; one that is completed

@@ -98,7 +98,7 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 		if s.delay <= 0 {
 			return s.clash("OnConflict", s.policyAt, "RunAt", s.runAtAt, s.runAt.Format(time.RFC3339), "(debounce) pushes a delay back, and an instant is none: say Delay")
 		}
-	case policy:
+	case Policy:
 		if (p == Coalesce || p == Supersede) && h.Until != UntilFinished {
 			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, "Until"+title(h.Until.String()),
 				fmt.Sprintf("(%s) follows the run of the holder and goes with UntilFinished only: leave Until away, or use Skip, Reject or Replace", p))

@@ -6,38 +6,50 @@ import (
 	"time"
 )
 
-// ConflictPolicy says what an enqueue does that meets a held key: Skip, Reject, Replace, Debounce, Coalesce or Supersede.
+// ConflictPolicy says what an enqueue does when its key is held: [Skip],
+// [Reject], [Replace], [Debounce], [Coalesce] or [Supersede].
 type ConflictPolicy interface {
 	fmt.Stringer
 	reactions() Reactions
 }
 
-type policy uint8
+// Policy is a [ConflictPolicy] without settings.
+type Policy uint8
 
+// The policies without settings.
 const (
-	// Skip answers with the holder and writes nothing. The default.
-	Skip policy = iota
-	// Reject refuses with a *DuplicateError, and writes nothing.
+	// Skip answers with the holder and writes nothing. It is the default.
+	Skip Policy = iota
+	// Reject refuses with a [*DuplicateError] and writes nothing.
 	Reject
-	// Coalesce makes sure that a run starts later than this enqueue, with the latest args: a waiting holder takes the args; behind a
-	// running one a single waiter stands, which starts when that run has ended.
+	// Coalesce makes sure that a run with the latest args starts after this
+	// enqueue. A waiting holder takes the new args. Behind a running holder one
+	// waiter stands, which starts when that run has ended.
 	Coalesce
-	// Supersede takes the key: a waiting holder is cancelled, a running one is asked to stop, and the new job starts when that run has ended.
+	// Supersede takes the key. A waiting holder is cancelled. A running holder is
+	// asked to stop, and the new job starts when that run has ended.
 	Supersede
 )
 
-// Replace writes the named fields of the new enqueue to a waiting holder. It never touches a running job.
+// Replace is a [ConflictPolicy] that writes some values of the new enqueue to a
+// waiting holder. It never changes a running job.
 type Replace struct {
+	// The values to write; at least one.
 	Args, Meta, Priority, RunAt, MaxAttempts, Tags bool
-	// Only limits it to some waiting states; empty means any.
+	// Only limits it to holders in these waiting states; empty = any of them.
 	Only []State
 }
 
-// Debounce takes the latest args and pushes the run back to now + the new delay, never beyond the first enqueue + MaxWait: a steady
-// stream still runs once per MaxWait. It needs a delay.
-type Debounce struct{ MaxWait time.Duration }
+// Debounce is a [ConflictPolicy] that waits until things calm down: the waiting
+// holder takes the latest args, and its run is pushed back to now + the new
+// delay. It needs a [Delay].
+type Debounce struct {
+	// MaxWait bounds the wait: the run is never later than the first enqueue +
+	// MaxWait, so a steady stream still runs once per MaxWait.
+	MaxWait time.Duration
+}
 
-func (p policy) String() string {
+func (p Policy) String() string {
 	return [...]string{"skip", "reject", "coalesce", "supersede"}[p]
 }
 
@@ -59,7 +71,7 @@ func (r Replace) fields() (names []string) {
 
 func (d Debounce) String() string { return "debounce:" + d.MaxWait.String() }
 
-func (p policy) reactions() Reactions {
+func (p Policy) reactions() Reactions {
 	switch p {
 	case Reject:
 		return Reactions{ActionRefuse, ActionRefuse, ActionRefuse, ActionRefuse, ActionRefuse}
@@ -93,20 +105,24 @@ func (Debounce) reactions() Reactions {
 	return Reactions{Scheduled: ActionPushBack, Available: ActionPushBack, Retryable: ActionPushBack}
 }
 
-// Conflict says why an enqueue made no ordinary job of its own.
+// Conflict names the job that an enqueue met, and what will free its key.
 type Conflict struct {
-	By         string    `json:"by"` // "key" or "id"
-	Key        Key       `json:"key,omitzero"`
-	Text       string    `json:"text,omitempty"` // the readable key; the ID where By is "id"
-	Holder     string    `json:"holder"`         // job ID, never empty
-	State      State     `json:"state"`          // of the holder
-	Since      time.Time `json:"since"`
-	FreesAt    time.Time `json:"frees_at,omitzero"`    // when a clock alone frees it; zero when none does
-	FreesWhen  string    `json:"frees_when,omitempty"` // the event that still has to come: "due", "started", "finished", "succeeded", "failed", "deleted", or ""
-	ArgsDiffer bool      `json:"args_differ"`
+	By     string    `json:"by"`             // what was taken: "key" or "id"
+	Key    Key       `json:"key,omitzero"`   // zero where By is "id"
+	Text   string    `json:"text,omitempty"` // the readable key; the ID where By is "id"
+	Holder string    `json:"holder"`         // job ID, never empty
+	State  State     `json:"state"`          // of the holder
+	Since  time.Time `json:"since"`          // when the holder took the key, or the ID
+	// FreesAt is when a clock alone frees the key; zero when none does.
+	FreesAt time.Time `json:"frees_at,omitzero"`
+	// FreesWhen is the event that still has to come: "due", "started",
+	// "finished", "succeeded", "failed", "deleted", or "" for none.
+	FreesWhen  string `json:"frees_when,omitempty"`
+	ArgsDiffer bool   `json:"args_differ"` // by value, from the args of the holder
 }
 
-// String tells the whole story in one line; the log, the command and the errors use the same words.
+// String says all of it in one line. The log, the command and the errors use the
+// same words.
 func (c Conflict) String() string {
 	var b strings.Builder
 	if c.By == "id" {

@@ -7,18 +7,28 @@ import (
 	"time"
 )
 
-// Args is what a job is about: a value with a kind. It is encoded as JSON, unless it was made by [JSON] (which is JSON already)
-// or by [Bytes] (which stays opaque).
-type Args interface{ Kind() string }
+// Args is what a job is about: a value that has a kind. A type of your own is
+// encoded as JSON. [JSON] and [Bytes] make args that are encoded already.
+type Args interface {
+	// Kind names the type of job, and so its handler: 1 to 128 printable bytes.
+	// It must not depend on the value.
+	Kind() string
+}
 
-// EnqueueOptioner is an [Args] type that brings its own defaults. They stand above Config.Defaults and below Config.Kinds and the call.
-// EnqueueOptions is asked once for each enqueue, of the value that is enqueued.
-type EnqueueOptioner interface{ EnqueueOptions() []Option }
+// EnqueueOptioner is a type of [Args] that brings its own defaults. They
+// override Config.Defaults; Config.Kinds and the call override them.
+type EnqueueOptioner interface {
+	// EnqueueOptions is called once for each enqueue, on the value that is
+	// enqueued.
+	EnqueueOptions() []Option
+}
 
-// JSON makes args of a kind that are JSON already. They are checked at enqueue and kept byte for byte.
+// JSON makes args that are JSON already. They are checked at the enqueue and
+// kept byte for byte.
 func JSON(kind string, raw []byte) Args { return rawArgs{kind, EncodingJSON, raw} }
 
-// Bytes makes opaque args of a kind. They are compared byte by byte, and Unique.Fields on them is an error.
+// Bytes makes opaque args. They are compared byte by byte, and naming
+// Unique.Fields for them is an error.
 func Bytes(kind string, raw []byte) Args { return rawArgs{kind, EncodingBytes, raw} }
 
 type rawArgs struct {
@@ -28,25 +38,27 @@ type rawArgs struct {
 
 func (a rawArgs) Kind() string { return a.kind }
 
-// The two encodings of args, as they stand in [JobRow].Encoding.
+// The two encodings of args: the values of JobRow.Encoding.
 const (
-	EncodingJSON  = "json"
-	EncodingBytes = "bytes"
+	EncodingJSON  = "json"  // JSON
+	EncodingBytes = "bytes" // opaque: made by [Bytes]
 )
 
-// State is where a job stands in its life.
+// State says where in its life a job is.
 type State string
 
-// The seven states. The first three (and Retryable) wait, the last three are finished. Scheduled and Retryable become Available by
-// themselves when their run time passes: "due" is a question asked of the row, not a step somebody has to perform.
+// The seven states. A job in state Scheduled, Available or Retryable waits; one
+// in state Completed, Discarded or Cancelled is finished. A Scheduled or
+// Retryable job becomes Available by itself when its run time passes: no process
+// has to promote it.
 const (
 	Scheduled State = "scheduled" // waits for its run time, or stands behind another job
 	Available State = "available" // due: a worker may fetch it
 	Running   State = "running"   // a worker runs it
 	Retryable State = "retryable" // failed, and waits for its next attempt
 	Completed State = "completed" // the handler returned nil
-	Discarded State = "discarded" // no attempts left, or the handler said Discard
-	Cancelled State = "cancelled" // by the handler, an operator or a job that superseded it
+	Discarded State = "discarded" // no attempts left, or the handler returned Discard
+	Cancelled State = "cancelled" // by the handler, an operator, or a job that superseded it
 )
 
 // States lists all states in the order of a job's life.
@@ -54,13 +66,14 @@ func States() []State {
 	return []State{Scheduled, Available, Running, Retryable, Completed, Discarded, Cancelled}
 }
 
-// Waiting reports whether a job in this state still waits to be fetched.
+// Waiting reports whether a job in this state waits to be fetched.
 func (s State) Waiting() bool { return s == Scheduled || s == Available || s == Retryable }
 
 // Finished reports whether a job in this state has ended.
 func (s State) Finished() bool { return s == Completed || s == Discarded || s == Cancelled }
 
-// Key is what makes two jobs "the same": SHA-256, all 32 bytes, over an injective encoding of the parts that were chosen.
+// Key says which jobs are the same: it is the SHA-256, all 32 bytes, of an
+// unambiguous encoding of the chosen parts of a job (see [Unique]).
 type Key [32]byte
 
 // String is the key in hexadecimal, 64 digits.
@@ -81,51 +94,57 @@ func ParseKey(s string) (Key, error) {
 	return k, nil
 }
 
-// JobRow is a job as a store keeps it. All instants are of the store's clock, in milliseconds; the zero time means "not yet".
+// JobRow is a job as a store keeps it. All instants are by the store's clock, in
+// whole milliseconds; the zero time means "not yet".
 type JobRow struct {
-	ID       string         `json:"id"`
-	Kind     string         `json:"kind"`
-	Queue    string         `json:"queue"`
+	ID    string `json:"id"`    // unique in the store while the job is kept
+	Kind  string `json:"kind"`  // as Args.Kind said
+	Queue string `json:"queue"` // where workers fetch it
+	// Args are the encoded args; nil in a list without JobFilter.Args.
 	Args     []byte         `json:"args"`
-	Encoding string         `json:"encoding"` // "json" or "bytes"
-	Meta     map[string]any `json:"meta,omitempty"`
-	Tags     []string       `json:"tags,omitempty"`
-	State    State          `json:"state"`
-	Priority int            `json:"priority"`
-	// Attempt counts the attempts that were spent: the running one is included, a snooze or a hand-back on shutdown is not.
+	Encoding string         `json:"encoding"`       // of Args: EncodingJSON or EncodingBytes
+	Meta     map[string]any `json:"meta,omitempty"` // as [Meta] set it
+	Tags     []string       `json:"tags,omitempty"` // as [Tags] set them
+	State    State          `json:"state"`          // now, by the store's clock
+	Priority int            `json:"priority"`       // 0 (first) to 9 (last)
+	// Attempt counts the attempts that were spent. The one that runs is included;
+	// a snooze and a hand-back on shutdown are not.
 	Attempt     int `json:"attempt"`
-	MaxAttempts int `json:"max_attempts"`
-	// Run is the number of the job's latest run: one more at each fetch. Only the current run may finish the job.
+	MaxAttempts int `json:"max_attempts"` // the job is discarded when so many have failed
+	// Run is the number of the job's latest run, one more at each fetch. Only the
+	// current run may finish the job.
 	Run       int64         `json:"run"`
 	Timeout   time.Duration `json:"-"` // of one run; 0 = none
 	Retention time.Duration `json:"-"` // how long the finished job is kept
 
-	Key     *Key      `json:"key,omitempty"` // nil when not unique
-	KeyText string    `json:"key_text,omitempty"`
-	Hold    Hold      `json:"hold,omitzero"`   // how long the key is held
-	Anchor  time.Time `json:"anchor,omitzero"` // where Window and TTL count from
-	// Keyless says that this job gave its key up for good: it was released by hand, passed to the waiter behind this job or was taken by
-	// a job that superseded it, or this job was retried with WithoutKey.
+	Key     *Key      `json:"key,omitempty"`      // nil when the job is not unique
+	KeyText string    `json:"key_text,omitempty"` // what the key was made of, readable
+	Hold    Hold      `json:"hold,omitzero"`      // how long the key is held
+	Anchor  time.Time `json:"anchor,omitzero"`    // where Window and TTL count from
+	// Keyless says that this job gave up its key for good. An operator released
+	// it, it passed to the waiter behind this job, a job that superseded this one
+	// took it, or this job was retried with WithoutKey.
 	Keyless bool     `json:"keyless,omitempty"`
 	Digest  [16]byte `json:"-"` // of the args by value; only with a key
 
-	Behind       string  `json:"behind,omitempty"`        // the job this one waits behind
+	Behind       string  `json:"behind,omitempty"`        // the running job whose key this one will get
 	Origin       Outcome `json:"origin,omitempty"`        // how it was accepted: Inserted, Coalesced or Superseded
 	Displaced    string  `json:"displaced,omitempty"`     // the job it was accepted behind, or took the key from
 	SupersededBy string  `json:"superseded_by,omitempty"` // the job that took its place
 
 	CancelRequested bool   `json:"cancel_requested,omitempty"` // it runs, and is to stop
-	Worker          string `json:"worker,omitempty"`           // who runs it, or ran it last
+	Worker          string `json:"worker,omitempty"`           // that runs it, or ran it last
 
-	EnqueuedAt time.Time `json:"enqueued_at,omitzero"`
-	RunAt      time.Time `json:"run_at,omitzero"`
+	EnqueuedAt time.Time `json:"enqueued_at,omitzero"` // when the enqueue was accepted
+	RunAt      time.Time `json:"run_at,omitzero"`      // when it is, or was, due
 	StartedAt  time.Time `json:"started_at,omitzero"`  // of the latest run
 	FinishedAt time.Time `json:"finished_at,omitzero"` // when it was completed, discarded or cancelled
 
 	Errors []AttemptError `json:"errors,omitempty"` // the last 5, oldest first
 }
 
-// MarshalJSON shows JSON args as they are, opaque args in base64, and lengths of time in milliseconds.
+// MarshalJSON writes JSON args as they are, opaque args in base64, and lengths
+// of time in milliseconds.
 func (j *JobRow) MarshalJSON() ([]byte, error) {
 	type plain JobRow
 	shown := struct {
@@ -145,29 +164,31 @@ func (j *JobRow) MarshalJSON() ([]byte, error) {
 
 // AttemptError is what went wrong in one run.
 type AttemptError struct {
-	Attempt int       `json:"attempt"`
-	Run     int64     `json:"run"`
-	At      time.Time `json:"at"`
+	Attempt int       `json:"attempt"`         // from 1
+	Run     int64     `json:"run"`             // the number of the run
+	At      time.Time `json:"at"`              // when the failure was recorded
 	Error   string    `json:"error"`           // at most 4 KiB
 	Stack   string    `json:"stack,omitempty"` // of a panic, at most 8 KiB
 }
 
-// Job is a job as its handler gets it: the row, and the args decoded.
+// Job is a job as its handler gets it.
 type Job[T Args] struct {
 	*JobRow
-	Args T
+	Args T // decoded
 }
 
-// JobFilter chooses jobs. The fields that are set must all match; the zero value matches every job when listing, and is refused where
-// jobs would be changed (set All to say that all are meant).
+// JobFilter chooses jobs. All fields that are set must match. The zero value
+// matches every job in a list; where jobs would be changed it is refused, so
+// that nobody changes all jobs by accident.
 type JobFilter struct {
-	State State
-	Queue string
-	Kind  string
-	Key   *Key
-	All   bool
-	Limit int // at most so many; 0 = no limit
-	// Args asks for the args of each job too. Without it lists do not read them: JobRow.Args is nil.
+	State State  // "" = any
+	Queue string // "" = any
+	Kind  string // "" = any
+	Key   *Key   // jobs that were enqueued with this key; nil = any
+	All   bool   // every job is meant, although no other field is set
+	Limit int    // at most so many; 0 = no limit
+	// Args asks for the args of each job too. Without it a list does not read
+	// them, and JobRow.Args is nil.
 	Args bool
 }
 
@@ -185,10 +206,11 @@ func (f JobFilter) validate() error {
 	return nil
 }
 
-// QueueInfo is one queue. Counts are exact up to 10,000 and mean "at least" beyond.
+// QueueInfo is one queue.
 type QueueInfo struct {
-	Name      string        `json:"name"`
-	Paused    bool          `json:"paused"`
+	Name   string `json:"name"`   // as Queue named it
+	Paused bool   `json:"paused"` // no worker starts its jobs
+	// Counts are the jobs by state: exact up to 10,000, "at least" beyond.
 	Counts    map[State]int `json:"counts"`
 	OldestDue time.Time     `json:"oldest_due,omitzero"` // run time of the job that has been due longest
 }

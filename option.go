@@ -105,8 +105,11 @@ type (
 	}
 	conflictOption struct{ policy ConflictPolicy }
 	resendOption   struct{ err error }
-	uniqueSwitch   uint8
 )
+
+// UniqueSwitch is an [Option] that takes back what earlier levels said about
+// uniqueness.
+type UniqueSwitch uint8
 
 // Queue names the queue, 1 to 128 printable bytes. Default "default".
 func Queue(name string) Option { return queueOption(name) }
@@ -159,9 +162,11 @@ func OnConflict(p ConflictPolicy) Option { return conflictOption{p} }
 // first is kept. Args and the other options must be those of the first call.
 func Resend(err error) Option { return resendOption{err} }
 
+// The switches.
 const (
-	// NotUnique switches uniqueness off. A later Unique or UniqueKey switches it on again, over what was said before.
-	NotUnique uniqueSwitch = iota
+	// NotUnique switches uniqueness off. A later Unique or UniqueKey switches it on
+	// again, with what was said before.
+	NotUnique UniqueSwitch = iota
 	// ResetUnique forgets what earlier levels said about uniqueness, conflict policy included.
 	ResetUnique
 )
@@ -204,7 +209,7 @@ func (o resendOption) apply(s *settings) {
 	}
 }
 
-func (o uniqueSwitch) apply(s *settings) {
+func (o UniqueSwitch) apply(s *settings) {
 	s.unique = false
 	if o == ResetUnique {
 		s.by, s.byAt, s.fields, s.fieldsAt, s.until, s.untilAt = 0, unsaid, nil, unsaid, 0, unsaid

@@ -19,11 +19,12 @@ const (
 
 // Receipt is the answer to an enqueue.
 type Receipt struct {
-	// Job is the job that stands for this enqueue: the new one, or the holder. It is never nil: when the holder's row is gone it has
-	// what the key keeps (ID, Kind, Queue, Key, KeyText and the last State).
+	// Job is the job that stands for this enqueue: the new one, or the holder. It
+	// is never nil. When the holder's row is no longer kept it has what the key
+	// row keeps: ID, Kind, Queue, Key, KeyText and the last State.
 	Job      *JobRow
-	Outcome  Outcome
-	Conflict *Conflict // nil when Inserted
+	Outcome  Outcome   // what the enqueue did
+	Conflict *Conflict // the job that was met; nil when Inserted
 }
 
 // Duplicate reports whether no job was made for this call: Skipped, Rejected, Replaced.
@@ -43,43 +44,47 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 
 // Explanation is what Client.Explain found: a dry run.
 type Explanation struct {
-	Key      *Key      `json:"key"`      // nil when the job would not be unique
-	Text     string    `json:"text"`     // its readable parts
-	Outcome  Outcome   `json:"outcome"`  // what Enqueue would answer now
-	Conflict *Conflict `json:"conflict"` // the holder, if any
-	Hint     string    `json:"hint,omitempty"`
+	Key      *Key      `json:"key"`            // nil when the job would not be unique
+	Text     string    `json:"text"`           // its readable parts
+	Outcome  Outcome   `json:"outcome"`        // what Enqueue would answer now
+	Conflict *Conflict `json:"conflict"`       // the holder, if any
+	Hint     string    `json:"hint,omitempty"` // what looks like a mistake, for people
 }
 
 // HeldKey is a key and who holds it.
 type HeldKey struct {
-	Key       Key       `json:"key"`
-	Text      string    `json:"text"`
-	Kind      string    `json:"kind"`
-	Queue     string    `json:"queue"`
-	Holder    string    `json:"holder"`
-	State     State     `json:"state"` // of the holder, or its last one when it is gone
-	Gone      bool      `json:"gone"`  // the holder's row is no longer kept
-	Since     time.Time `json:"since"`
-	FreesAt   time.Time `json:"frees_at,omitzero"`
-	FreesWhen string    `json:"frees_when,omitempty"`
-	Waiter    string    `json:"waiter,omitempty"` // the job that stands behind the holder
-	Inert     bool      `json:"inert,omitempty"`  // it holds no longer, and waits to be swept; only with KeyFilter.Inert
-	Digest    [16]byte  `json:"-"`                // of the holder's args, by value
+	Key    Key       `json:"key"`    // String is hex
+	Text   string    `json:"text"`   // what the key was made of, readable
+	Kind   string    `json:"kind"`   // of the holder
+	Queue  string    `json:"queue"`  // of the holder
+	Holder string    `json:"holder"` // the ID of the job that holds the key
+	State  State     `json:"state"`  // of the holder, or its last one when it is gone
+	Gone   bool      `json:"gone"`   // the holder's row is no longer kept
+	Since  time.Time `json:"since"`  // when the holder took the key
+	// FreesAt is when a clock alone frees the key; zero when none does.
+	FreesAt time.Time `json:"frees_at,omitzero"`
+	// FreesWhen is the event that still has to come: "due", "started",
+	// "finished", "succeeded", "failed", "deleted", or "" for none.
+	FreesWhen string   `json:"frees_when,omitempty"`
+	Waiter    string   `json:"waiter,omitempty"` // the job that stands behind the holder
+	Inert     bool     `json:"inert,omitempty"`  // free, not yet swept; only with KeyFilter.Inert
+	Digest    [16]byte `json:"-"`                // of the holder's args, by value
 }
 
 // FreesText says in words when a clock frees the key, or on what event.
 func (k *HeldKey) FreesText() string { return freesText(k.FreesAt, k.FreesWhen) }
 
-// Conflict is what an enqueue with this key and these args (by the digest of their value) would be told.
+// Conflict is the answer to an enqueue that meets this key. digest is that of
+// the new args.
 func (k *HeldKey) Conflict(digest [16]byte) *Conflict {
 	return &Conflict{By: "key", Key: k.Key, Text: k.Text, Holder: k.Holder, State: k.State, Since: k.Since,
 		FreesAt: k.FreesAt, FreesWhen: k.FreesWhen, ArgsDiffer: digest != k.Digest}
 }
 
-// KeyFilter chooses keys. The fields that are set must all match.
+// KeyFilter chooses keys. All fields that are set must match.
 type KeyFilter struct {
-	Queue string
-	Kind  string
-	Limit int  // at most so many; 0 = no limit
-	Inert bool // list those too that hold no longer and wait to be swept
+	Queue string // of the holder; "" = any
+	Kind  string // of the holder; "" = any
+	Limit int    // at most so many; 0 = no limit
+	Inert bool   // also list keys that are free and were not swept yet
 }

@@ -7,16 +7,18 @@ import (
 	"time"
 )
 
-// Part is one of the parts of a job that can make it the same as another.
+// Part is a part of a job that can take part in its key. Parts are combined
+// with |.
 type Part uint8
 
-// The parts. They are combined with |.
+// The parts of a job.
 const (
-	ByKind Part = 1 << iota
-	ByQueue
-	ByArgs
-	ByMeta
-	// ByKey is a scope for UniqueKey only: the literal alone, one key for every kind and queue.
+	ByKind  Part = 1 << iota // the kind
+	ByQueue                  // the queue
+	ByArgs                   // the args, or the members that Unique.Fields names
+	ByMeta                   // the meta
+	// ByKey is a scope for [UniqueKey] only: the caller's text alone, the same
+	// key for every kind and queue.
 	ByKey
 )
 
@@ -30,28 +32,37 @@ func (p Part) String() string {
 	return strings.Join(names, "|")
 }
 
-// Unique makes a job hold a key from the instant it is accepted: while the key is held, another enqueue of it makes no second job but
-// gets the answer of its conflict policy (see OnConflict). The zero value is "same kind, queue and args, until the job is finished".
+// Unique is an [Option] that makes a job hold a key from the instant at which it
+// is accepted. While the key is held, another enqueue with this key makes no
+// second job: its conflict policy says what happens (see [OnConflict]). The zero
+// value means "same kind, queue and args, until the job is finished".
 //
-// A level of options that says Unique overrides earlier levels field by field; a zero field says nothing.
+// Options of several levels merge field by field: a later level overrides the
+// fields that it sets, and a zero field says nothing.
 type Unique struct {
-	// By says which of kind, queue, args and meta take part. Zero: kind, queue and args.
+	// By says which of kind, queue, args and meta make up the key. Zero means
+	// kind, queue and args.
 	By Part
-	// Fields narrows args (meta, where By has ByMeta and not ByArgs) to some members: a top-level name, or a JSON Pointer (RFC 6901)
-	// when it begins with "/". nil = all of them.
+	// Fields narrows the args to some members (the meta, if By has ByMeta and not
+	// ByArgs). Each is a top-level name or, with a leading "/", a JSON Pointer
+	// (RFC 6901). nil = all members.
 	Fields []string
-	// Until is the event that releases the key. Zero means "not said" and ends as UntilFinished.
+	// Until is the event that releases the key. Zero means [UntilFinished],
+	// unless an earlier level said another.
 	Until Until
-	// Window keeps the key held at least this long after the anchor, even if the holder is finished or gone.
+	// Window keeps the key held at least this long after the anchor, even if the
+	// holder is finished or gone.
 	Window time.Duration
-	// TTL releases the key at the latest this long after the anchor, whatever the holder does. Forever says "no TTL" where an earlier
-	// level has one.
+	// TTL releases the key at the latest this long after the anchor, whatever the
+	// holder does. 0 = no TTL, unless an earlier level has one; [Forever] undoes
+	// that one.
 	TTL time.Duration
-	// FromEnqueue anchors Window and TTL at the enqueue. The default anchor is the later of enqueue and run time.
+	// FromEnqueue makes the enqueue the anchor of Window and TTL. Without it the
+	// anchor is the later of enqueue and run time.
 	FromEnqueue bool
 }
 
-// Forever is a TTL that never ends: it undoes the TTL of an earlier level.
+// Forever is a TTL that never ends. It undoes the TTL of an earlier level.
 const Forever = time.Duration(math.MaxInt64)
 
 // Until is the event on which a holder releases its key.
@@ -98,20 +109,21 @@ func ParseUntil(s string) (Until, error) {
 // MarshalText is String.
 func (u Until) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
-// Hold is how long a job holds its key: uniqueness.md's
+// Hold says how long a job holds its key, as data and arithmetic:
 //
-//	held(t) = ( the holder has not reached Until  OR  t < anchor + Window )  AND  ( no TTL  OR  t < anchor + TTL )
+//	held(t) = ( the holder has not reached Until  OR  t < anchor + Window )
+//	          AND  ( no TTL  OR  t < anchor + TTL )
 //
-// as data and arithmetic, in whole milliseconds of a store's clock. Every store keeps these four values with the job and must give the
-// answers these methods give.
+// All instants are whole milliseconds of the store's clock. Every store keeps
+// these four values with the job and must give the answers of these methods.
 type Hold struct {
-	Until       Until
-	Window      time.Duration
-	TTL         time.Duration // 0 = none
-	FromEnqueue bool
+	Until       Until         // the event that releases the key
+	Window      time.Duration // held at least this long after the anchor
+	TTL         time.Duration // held at most this long after the anchor; 0 = no such limit
+	FromEnqueue bool          // the anchor is the enqueue, not the run time
 }
 
-// MarshalJSON shows lengths of time in milliseconds.
+// MarshalJSON writes lengths of time in milliseconds.
 func (h Hold) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Until       Until `json:"until"`
@@ -121,10 +133,12 @@ func (h Hold) MarshalJSON() ([]byte, error) {
 	}{h.Until, h.Window.Milliseconds(), h.TTL.Milliseconds(), h.FromEnqueue})
 }
 
-// Never is the instant, in milliseconds, of what no clock brings about.
+// Never is the instant, in milliseconds, of what no clock brings about: a key
+// with FreesAt Never is freed by an event only.
 const Never int64 = math.MaxInt64
 
-// instant is an instant of a store as it is handed out: Never and 0 are the zero time.
+// instant turns a store's milliseconds into a time: Never and 0 are the zero
+// time.
 func instant(ms int64) time.Time {
 	if ms == Never || ms == 0 {
 		return time.Time{}
@@ -132,7 +146,8 @@ func instant(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// AnchorAt is where Window and TTL count from, for a job accepted (or moved) at the first instant and due at the second.
+// AnchorAt is the instant from which Window and TTL count, for a job that was
+// accepted (or moved) at the first instant and is due at the second.
 func (h Hold) AnchorAt(enqueued, runAt int64) int64 {
 	if h.FromEnqueue {
 		return enqueued
@@ -140,7 +155,8 @@ func (h Hold) AnchorAt(enqueued, runAt int64) int64 {
 	return max(enqueued, runAt)
 }
 
-// FreesAt is when a clock frees the key while the event has not come; Never when no clock does.
+// FreesAt is when a clock frees the key while the event has not come; [Never]
+// when no clock does.
 func (h Hold) FreesAt(anchor, runAt int64) int64 {
 	frees := Never
 	switch h.Until {
@@ -155,8 +171,8 @@ func (h Hold) FreesAt(anchor, runAt int64) int64 {
 	return frees
 }
 
-// RestAt is when a clock frees the key once the event has come: what is left of Window, within TTL. It is the anchor itself when there
-// is no Window.
+// RestAt is when a clock frees the key once the event has come: what is left of
+// Window, within TTL. Without a Window it is the anchor itself.
 func (h Hold) RestAt(anchor int64) int64 {
 	rest := anchor + h.Window.Milliseconds()
 	if h.TTL > 0 {
@@ -165,7 +181,7 @@ func (h Hold) RestAt(anchor int64) int64 {
 	return rest
 }
 
-// EndsOn reports whether a job that finishes in this state brings the event.
+// EndsOn reports whether the event comes when a job finishes in this state.
 func (u Until) EndsOn(s State) bool {
 	switch u {
 	case UntilDue, UntilStarted, UntilFinished:

@@ -22,8 +22,8 @@ var schemaFiles embed.FS
 
 // Migration is one step of the schema.
 type Migration struct {
-	Version int
-	Name    string
+	Version int       // from 1
+	Name    string    // what it brings, in a word or two
 	Applied time.Time // zero = not yet
 }
 

@@ -50,8 +50,8 @@ type Config struct {
 
 // Defaults of a Config.
 const (
-	DefaultClusterPartitions = 24
-	DefaultRetentionMax      = 250_000
+	DefaultClusterPartitions = 24      // partitions of a new store on a cluster
+	DefaultRetentionMax      = 250_000 // finished jobs that a partition keeps
 	maxPartitions            = 1024
 )
 

@@ -13,6 +13,7 @@ import (
 
 // Harness is one empty store, for one case, and what the suite needs around it. The function that makes it registers its cleanup with t.
 type Harness struct {
+	// Store is the store under test.
 	Store onceq.Store
 
 	// SetClock makes the store's clock stand still at t (whole milliseconds) for every handle on this data, until the next call.
@@ -29,6 +30,6 @@ type Harness struct {
 // Tx is a caller's transaction: enqueue through it, then end it.
 type Tx struct {
 	onceq.Tx
-	Commit   func() error
-	Rollback func() error
+	Commit   func() error // ends it and keeps what was written
+	Rollback func() error // ends it and undoes what was written
 }

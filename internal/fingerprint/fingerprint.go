@@ -9,24 +9,25 @@ import (
 // Its bits are part of the byte format and never change.
 type Part uint8
 
+// The parts of a job.
 const (
-	ByKind Part = 1 << iota
-	ByQueue
-	ByArgs
-	ByMeta
+	ByKind  Part = 1 << iota // the kind
+	ByQueue                  // the queue
+	ByArgs                   // the args, or some members of them
+	ByMeta                   // the meta, or some members of it
 
 	allParts = ByKind | ByQueue | ByArgs | ByMeta
 )
 
 // Input says what makes two jobs the same.
 type Input struct {
-	Kind, Queue string
-	By          Part // which parts take part
+	Kind, Queue string // of the job
+	By          Part   // which parts take part
 
 	// Args are compared by value if JSON is set, else as bytes. They are read,
 	// and refused if they are not valid, whether or not they take part.
 	Args []byte
-	JSON bool
+	JSON bool // Args are JSON
 
 	// Meta is a JSON object. Empty means absent, which is the same as {}.
 	// It is looked at only if it takes part.
@@ -43,7 +44,7 @@ type Input struct {
 	// Custom puts Key in place of the args. By is then the scope of Key: any of
 	// ByKind and ByQueue, or 0 for Key alone. Key is looked at only with Custom.
 	Custom bool
-	Key    string
+	Key    string // the caller's own, used verbatim
 }
 
 // Result is what Sum computes.

@@ -45,7 +45,9 @@ var shared struct {
 func Main(m Tests) Tests { return run{m} }
 
 // Tests is a *testing.M, or what wraps one.
-type Tests interface{ Run() int }
+type Tests interface {
+	Run() int // runs the tests; the result is the exit code
+}
 
 type run struct{ m Tests }
 

@@ -16,8 +16,8 @@ import (
 
 // Cluster is a cluster of its own.
 type Cluster struct {
-	Masters  []*Server
-	Replicas []*Server // the i-th is of the i-th master (and so on, round and round)
+	Masters  []*Server // the slots lie evenly among them
+	Replicas []*Server // number i belongs to master i modulo the number of masters
 }
 
 // slots is how many slots a cluster has.
@@ -152,8 +152,8 @@ func until(t testing.TB, what string, done func() bool) {
 
 // Sentinels is a master with a replica, watched by three Sentinels.
 type Sentinels struct {
-	Master, Replica *Server
-	Watchers        []*Server
+	Master, Replica *Server   // as they began; a failover swaps their roles
+	Watchers        []*Server // the Sentinels
 }
 
 // StartSentinels starts them. The master is called "main".
