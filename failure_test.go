@@ -15,21 +15,21 @@ import (
 )
 
 func TestAFailingJobIsRetriedWithBackoffUntilItsAttemptsAreSpent(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var at []time.Duration
 		began := time.Now()
-		o.serve(onceq.WorkerConfig{
+		b.serve(onceq.WorkerConfig{
 			PollInterval: time.Hour,
 			Retry:        func(job *onceq.JobRow, err error) time.Duration { return time.Duration(job.Attempt) * time.Minute },
 		}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			at = append(at, time.Since(began).Round(time.Millisecond))
 			return fmt.Errorf("no. %d", job.Attempt)
 		})
-		id := o.enqueue(mail{}, onceq.MaxAttempts(3))
+		id := b.enqueue(mail{}, onceq.MaxAttempts(3))
 		synctest.Wait()
-		o.wants(id, onceq.Retryable)
+		b.wants(id, onceq.Retryable)
 		pass(time.Hour / 2)
-		job := o.wants(id, onceq.Discarded)
+		job := b.wants(id, onceq.Discarded)
 		if want := []time.Duration{0, time.Minute, 3 * time.Minute}; !slices.Equal(at, want) {
 			t.Errorf("attempts at %v, want %v", at, want)
 		}
@@ -58,12 +58,12 @@ func TestVerdictsOfAHandlerDecideWrappedOrNot(t *testing.T) {
 		{"without a text", errors.New(" "), onceq.Retryable, 1, "an error of type *errors.errorString without a text"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inOffice(t, nil, func(t *testing.T, o *office) {
-				o.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }},
+			inBubble(t, nil, func(t *testing.T, b *bubble) {
+				b.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }},
 					func(context.Context, *onceq.Job[mail]) error { return c.verdict })
-				id := o.enqueue(mail{})
+				id := b.enqueue(mail{})
 				synctest.Wait()
-				job := o.wants(id, c.state)
+				job := b.wants(id, c.state)
 				var text string
 				if len(job.Errors) > 0 {
 					text = job.Errors[0].Error
@@ -77,18 +77,18 @@ func TestVerdictsOfAHandlerDecideWrappedOrNot(t *testing.T) {
 }
 
 func TestASnoozedJobRunsAgainWithoutHavingSpentAnAttempt(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var attempts []int
-		o.serve(onceq.WorkerConfig{PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			attempts = append(attempts, job.Attempt)
 			if job.Run < 4 {
 				return onceq.Snooze(time.Minute)
 			}
 			return nil
 		})
-		id := o.enqueue(mail{}, onceq.MaxAttempts(1))
+		id := b.enqueue(mail{}, onceq.MaxAttempts(1))
 		pass(3*time.Minute + time.Second)
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 		if !slices.Equal(attempts, []int{1, 1, 1, 1}) {
 			t.Errorf("attempts %v", attempts)
 		}
@@ -109,18 +109,18 @@ func TestAHandlerThatPanicsOrExitsFailsItsRunAndGivesItsSlotBack(t *testing.T) {
 		{"goexit", runtime.Goexit, "ended its goroutine without returning", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inOffice(t, nil, func(t *testing.T, o *office) {
-				stop := o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			inBubble(t, nil, func(t *testing.T, b *bubble) {
+				stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
 					if job.Args.To == "boom" {
 						c.do()
 					}
 					return nil
 				})
-				bad := o.enqueue(mail{To: "boom"}, onceq.MaxAttempts(1))
-				good := o.enqueue(mail{To: "ada"})
+				bad := b.enqueue(mail{To: "boom"}, onceq.MaxAttempts(1))
+				good := b.enqueue(mail{To: "ada"})
 				synctest.Wait()
-				job := o.wants(bad, onceq.Discarded)
-				o.wants(good, onceq.Completed)
+				job := b.wants(bad, onceq.Discarded)
+				b.wants(good, onceq.Completed)
 				if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, c.error) || !strings.Contains(job.Errors[0].Stack, c.stack) || (c.stack == "") != (job.Errors[0].Stack == "") {
 					t.Errorf("errors %+v", job.Errors)
 				}
@@ -135,18 +135,18 @@ type badError struct{}
 func (*badError) Error() string { panic("an error that panics") }
 
 func TestAnErrorOrARetryPolicyThatPanicsIsAnOrdinaryFailure(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		stop := o.serve(onceq.WorkerConfig{Retry: func(job *onceq.JobRow, err error) time.Duration { panic("no policy") }},
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		stop := b.serve(onceq.WorkerConfig{Retry: func(job *onceq.JobRow, err error) time.Duration { panic("no policy") }},
 			func(ctx context.Context, job *onceq.Job[mail]) error {
 				if job.Args.To == "error" {
 					return &badError{}
 				}
 				return errors.New("failed")
 			})
-		a, b := o.enqueue(mail{To: "error"}), o.enqueue(mail{To: "policy"})
+		first, second := b.enqueue(mail{To: "error"}), b.enqueue(mail{To: "policy"})
 		synctest.Wait()
-		for _, id := range []string{a, b} {
-			if job := o.job(id); len(job.Errors) == 0 || !strings.Contains(job.Errors[0].Error, "panicked") {
+		for _, id := range []string{first, second} {
+			if job := b.job(id); len(job.Errors) == 0 || !strings.Contains(job.Errors[0].Error, "panicked") {
 				t.Errorf("%s: %+v", job.State, job.Errors)
 			}
 		}
@@ -165,17 +165,17 @@ func TestWhatCannotBeHandledIsAnOrdinaryFailureThatNamesTheReason(t *testing.T) 
 		{"bytes for a typed handler", onceq.Bytes("mail", []byte{1}), []string{"opaque bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inOffice(t, nil, func(t *testing.T, o *office) {
-				o.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
-				id := o.enqueue(c.args, onceq.Unique{})
+			inBubble(t, nil, func(t *testing.T, b *bubble) {
+				b.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
+				id := b.enqueue(c.args, onceq.Unique{})
 				synctest.Wait()
-				job := o.wants(id, onceq.Retryable)
+				job := b.wants(id, onceq.Retryable)
 				for _, part := range c.want {
 					if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, part) {
 						t.Errorf("error %+v does not say %q", job.Errors, part)
 					}
 				}
-				if held, err := o.client.Key(t.Context(), *job.Key); err != nil || held.Holder != id {
+				if held, err := b.client.Key(t.Context(), *job.Key); err != nil || held.Holder != id {
 					t.Errorf("the key does not follow the job: %v, %v", held, err)
 				}
 			})

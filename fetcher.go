@@ -70,7 +70,7 @@ func (s *session) fetchLoop(ctx context.Context) {
 		case <-look.C:
 			s.mayHaveMore("")
 			s.lookIn(s.pollInterval())
-		case <-s.hungry:
+		case <-s.lookNow:
 		}
 	}
 }
@@ -133,17 +133,16 @@ func (s *session) lookIn(d time.Duration) {
 func (s *session) mayHaveMore(queue string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mark(queue)
+	s.markLocked(queue)
 }
 
-// mark is mayHaveMore under the lock.
-func (s *session) mark(queue string) {
+func (s *session) markLocked(queue string) {
 	for _, q := range s.queues {
 		if queue == "" || q.name == queue {
 			q.more = true
 		}
 	}
-	tell(s.hungry)
+	tell(s.lookNow)
 }
 
 // roomForMore reports whether a fetch is worth while. While handlers are still to be called it is not: those that end at once are about to

@@ -110,20 +110,22 @@ func (s *session) acknowledge(batch []*run, answers []FinishResult, err error) {
 		case err == nil && answers[i].Status == FinishBusy && !r.lost && !s.over:
 			again = append(again, r)
 		case err == nil:
-			delete(s.inHand, Run{r.job.ID, r.job.Run})
 			a := answers[i]
-			// A job that runs cannot be deleted. Where it is gone this result was taken before: its answer was lost, here or inside
-			// the store, and the finished job is not kept (any more).
 			if a.Status == FinishBusy {
+				s.dropLocked(r)
 				dropped++
 				continue
 			}
+			// A job that runs cannot be deleted. Where it is gone this result was taken before: its
+			// answer was lost, here or inside the store, and the finished job is not kept any more.
 			if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
+				s.dropLocked(r)
 				refused = append(refused, r)
 				continue
 			}
+			delete(s.inHand, Run{r.job.ID, r.job.Run})
 			if a.Wake != "" {
-				s.mark(a.Wake)
+				s.markLocked(a.Wake)
 			}
 			if a.State == Retryable || a.State == Scheduled {
 				if soon < 0 || r.finish.Delay < soon {
@@ -131,7 +133,7 @@ func (s *session) acknowledge(batch []*run, answers []FinishResult, err error) {
 				}
 			}
 		case r.lost || s.over:
-			delete(s.inHand, Run{r.job.ID, r.job.Run})
+			s.dropLocked(r)
 			dropped++
 		default:
 			r.resent = true
@@ -141,19 +143,19 @@ func (s *session) acknowledge(batch []*run, answers []FinishResult, err error) {
 	s.results = append(s.results, again...) // behind the others, which they may have stopped
 	if due := time.Now().Add(soon); soon >= 0 && due.Before(s.look) {
 		s.look = due
-		tell(s.hungry)
+		tell(s.lookNow)
 	}
 	if s.w.config.Drain && len(s.inHand) == 0 {
-		s.mark("")
+		s.markLocked("")
 	}
-	tell(s.hungry) // the fetcher may have waited for room
+	tell(s.lookNow) // the fetcher may have waited for room
 	s.mu.Unlock()
 	tell(s.drained)
 	if err == nil {
 		s.w.metrics.count(batch, answers)
 	}
 	if dropped > 0 {
-		s.log.Error("onceq: results are dropped, for the lease was over before the store took them: these jobs run again", "results", dropped)
+		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again", "results", dropped)
 	}
 	for _, r := range refused {
 		s.log.Warn("onceq: the result of a run was refused: it is no longer this worker's, and the job runs again or was run by another", r.attrs()...)

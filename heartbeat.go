@@ -66,15 +66,14 @@ func (s *session) beat(ctx context.Context) error {
 	left, was := time.Until(s.leaseEnd), s.leased
 	s.leased = left > 0
 	if s.leased && !was {
-		tell(s.hungry)
+		tell(s.lookNow)
 	}
 	s.lapse.Reset(max(left, 0))
 	var lost, stop []*run
 	for _, run := range extended.Lost {
 		// A run whose handler has returned is left to the answer to its Finish: that may be what ended it.
-		if r := s.inHand[run]; r != nil && !r.ended {
+		if r := s.inHand[run]; r != nil && !r.ended && !r.lost {
 			r.lost = true
-			delete(s.inHand, run)
 			lost = append(lost, r)
 		}
 	}
@@ -85,7 +84,7 @@ func (s *session) beat(ctx context.Context) error {
 		}
 	}
 	if extended.Back > 0 {
-		s.mark("")
+		s.markLocked("")
 	}
 	s.mu.Unlock()
 
@@ -103,8 +102,21 @@ func (s *session) beat(ctx context.Context) error {
 	return nil
 }
 
-// fence ends what we run when our lease is over by our own clock: somebody else may run it by now. Runs that have not returned stay in
-// hand until they do, so that they are not handed back while they run.
+// fenceLoop fences when the lease is over, until ctx ends.
+func (s *session) fenceLoop(ctx context.Context) {
+	for {
+		select {
+		case <-s.lapse.C:
+			s.fence()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fence ends what we run when our lease is over by our own clock: somebody else may run it by now.
+// Runs that have not returned stay in hand until they do, so that they are not handed back while
+// they run.
 func (s *session) fence() {
 	s.mu.Lock()
 	if s.leased && time.Now().Before(s.leaseEnd) {
@@ -113,17 +125,17 @@ func (s *session) fence() {
 	}
 	was := s.leased
 	s.leased = false
-	for _, r := range s.results {
-		delete(s.inHand, Run{r.job.ID, r.job.Run})
-	}
 	dropped := len(s.results)
+	for _, r := range s.results {
+		s.dropLocked(r)
+	}
 	s.results = nil
 	var cancels []context.CancelCauseFunc
 	for _, r := range s.inHand {
-		r.lost = true
-		if !r.ended {
+		if !r.ended && !r.lost {
 			cancels = append(cancels, r.cancel)
 		}
+		r.lost = true
 	}
 	s.mu.Unlock()
 	tell(s.drained)

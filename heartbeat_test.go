@@ -13,11 +13,11 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-// inFlakyOffice is inOffice on a store whose calls go wrong as told.
-func inFlakyOffice(t *testing.T, test func(t *testing.T, o *office, store *flaky)) {
+// inFlakyBubble is inBubble on a store whose calls go wrong as told.
+func inFlakyBubble(t *testing.T, test func(t *testing.T, b *bubble, store *flaky)) {
 	t.Helper()
 	var store *flaky
-	inOffice(t, func() onceq.Store { store = newFlaky(); return store }, func(t *testing.T, o *office) { test(t, o, store) })
+	inBubble(t, func() onceq.Store { store = newFlaky(); return store }, func(t *testing.T, b *bubble) { test(t, b, store) })
 }
 
 // once makes the first call of op go wrong, and all else well.
@@ -44,20 +44,20 @@ func always(f fault, ops ...string) func(string) fault {
 }
 
 // deadWorker starts what is due on a store and is never heard of again.
-func (o *office) deadWorker(name string, lease time.Duration, slots int) []*onceq.JobRow {
-	o.t.Helper()
-	if _, err := o.store.Extend(o.t.Context(), onceq.ExtendRequest{Worker: name, Lease: lease}); err != nil {
-		o.t.Fatal(err)
+func (b *bubble) deadWorker(name string, lease time.Duration, slots int) []*onceq.JobRow {
+	b.t.Helper()
+	if _, err := b.store.Extend(b.t.Context(), onceq.ExtendRequest{Worker: name, Lease: lease}); err != nil {
+		b.t.Fatal(err)
 	}
-	f, err := o.store.Fetch(o.t.Context(), onceq.FetchRequest{Worker: name, No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
+	f, err := b.store.Fetch(b.t.Context(), onceq.FetchRequest{Worker: name, No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
 	if err != nil {
-		o.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	return f.Jobs
 }
 
 func TestALongRunKeepsItsLeaseByHeartbeat(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var runs atomic.Int64
 		config := onceq.WorkerConfig{Lease: 30 * time.Second}
 		h := func(ctx context.Context, job *onceq.Job[mail]) error {
@@ -65,29 +65,29 @@ func TestALongRunKeepsItsLeaseByHeartbeat(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			return ctx.Err()
 		}
-		o.serve(config, h)
-		o.serve(config, h)
-		id := o.enqueue(mail{})
+		b.serve(config, h)
+		b.serve(config, h)
+		id := b.enqueue(mail{})
 		pass(11 * time.Minute)
-		if job := o.wants(id, onceq.Completed); runs.Load() != 1 || job.Run != 1 {
+		if job := b.wants(id, onceq.Completed); runs.Load() != 1 || job.Run != 1 {
 			t.Errorf("%d runs", runs.Load())
 		}
 	})
 }
 
 func TestARunThatTheStoreSaysIsLostIsCancelledAndItsResultDropped(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var cause error
-		stop := o.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
 			return nil
 		})
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		synctest.Wait()
-		job := o.job(id)
+		job := b.job(id)
 		// Another worker took it for lost and finished it.
-		r, err := o.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: job.Run, Worker: "rescuer", Rescue: true, State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
+		r, err := b.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: job.Run, Worker: "rescuer", Rescue: true, State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
 		if err != nil || r[0].Status != onceq.FinishDone {
 			t.Fatal(r, err)
 		}
@@ -95,17 +95,17 @@ func TestARunThatTheStoreSaysIsLostIsCancelledAndItsResultDropped(t *testing.T) 
 		if !errors.Is(cause, onceq.ErrLeaseLost) {
 			t.Errorf("cause %v", cause)
 		}
-		o.wants(id, onceq.Retryable)
+		b.wants(id, onceq.Retryable)
 		clean(t, stop)
 	})
 }
 
 func TestAWorkerThatCannotReachTheStoreForALeaseEndsItsRunsItself(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		var cause error
 		var after time.Duration
 		began := time.Now()
-		o.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			if job.Run > 1 {
 				return nil
 			}
@@ -113,72 +113,72 @@ func TestAWorkerThatCannotReachTheStoreForALeaseEndsItsRunsItself(t *testing.T) 
 			cause, after = context.Cause(ctx), time.Since(began)
 			return nil // what it did does not count: somebody else may be at it by now
 		})
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		synctest.Wait()
 		store.from(always(failsUnsent, "extend", "fetch", "finish", "sweep"))
 		pass(time.Minute)
 		if !errors.Is(cause, onceq.ErrLeaseLost) || after > 30*time.Second {
 			t.Errorf("cause %v after %v", cause, after)
 		}
-		o.wants(id, onceq.Running)
+		b.wants(id, onceq.Running)
 		store.heal()
 		pass(time.Minute)
-		if job := o.wants(id, onceq.Completed); job.Run != 2 || job.Attempt != 1 {
+		if job := b.wants(id, onceq.Completed); job.Run != 2 || job.Attempt != 1 {
 			t.Errorf("run %d, attempt %d: a run that was given up is handed back without spending the attempt", job.Run, job.Attempt)
 		}
 	})
 }
 
 func TestARunOutlivesAHiccupShorterThanTheLease(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
-		o.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
+		b.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			time.Sleep(time.Minute)
 			return ctx.Err()
 		})
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		pass(9 * time.Second)
 		store.from(always(failsUnsent, "extend", "fetch", "finish", "sweep"))
 		pass(19 * time.Second)
 		store.heal()
 		pass(time.Minute)
-		if job := o.wants(id, onceq.Completed); job.Run != 1 {
+		if job := b.wants(id, onceq.Completed); job.Run != 1 {
 			t.Errorf("run %d", job.Run)
 		}
 	})
 }
 
 func TestAWorkerWaitsForAStoreThatIsNotThereYet(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		store.from(always(failsClean, "extend", "fetch"))
-		stop := o.serve(onceq.WorkerConfig{}, fine)
-		id := o.enqueue(mail{})
+		stop := b.serve(onceq.WorkerConfig{}, fine)
+		id := b.enqueue(mail{})
 		pass(time.Minute)
-		o.wants(id, onceq.Available)
+		b.wants(id, onceq.Available)
 		store.heal()
 		pass(3 * time.Second)
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 		clean(t, stop)
 	})
 }
 
 func TestRunEndsBeforeTheStoreWasEverReached(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		store.from(always(failsClean, "extend", "fetch"))
-		clean(t, o.serve(onceq.WorkerConfig{}, fine))
+		clean(t, b.serve(onceq.WorkerConfig{}, fine))
 	})
 }
 
 func TestJobsOfAFetchWhoseAnswerWasLostAreHandedBackAndRunOnce(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		var runs atomic.Int64
-		stop := o.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			runs.Add(1)
 			return nil
 		})
 		store.from(once("fetch", failsUnheard))
-		id := o.enqueue(mail{}, onceq.MaxAttempts(1), onceq.Unique{})
+		id := b.enqueue(mail{}, onceq.MaxAttempts(1), onceq.Unique{})
 		pass(time.Second)
-		if job := o.wants(id, onceq.Completed); runs.Load() != 1 || job.Run != 2 || job.Attempt != 1 {
+		if job := b.wants(id, onceq.Completed); runs.Load() != 1 || job.Run != 2 || job.Attempt != 1 {
 			t.Errorf("%d runs, run number %d, attempt %d", runs.Load(), job.Run, job.Attempt)
 		}
 		clean(t, stop)
@@ -186,22 +186,22 @@ func TestJobsOfAFetchWhoseAnswerWasLostAreHandedBackAndRunOnce(t *testing.T) {
 }
 
 func TestJobsThatRunAreNotHandedBackWhileAnotherFetchIsLost(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		var runs atomic.Int64
-		o.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			runs.Add(1)
 			time.Sleep(time.Minute)
 			return ctx.Err()
 		})
 		var ids []string
 		for range 6 {
-			ids = append(ids, o.enqueue(mail{}))
+			ids = append(ids, b.enqueue(mail{}))
 			synctest.Wait()
 			store.from(once("fetch", failsUnheard))
 		}
 		pass(2 * time.Minute)
 		for _, id := range ids {
-			o.wants(id, onceq.Completed)
+			b.wants(id, onceq.Completed)
 		}
 		if runs.Load() != 6 {
 			t.Errorf("%d runs", runs.Load())
@@ -210,12 +210,12 @@ func TestJobsThatRunAreNotHandedBackWhileAnotherFetchIsLost(t *testing.T) {
 }
 
 func TestAWorkerTakenForLostReportsBackAndGoesOn(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
-		o.serve(onceq.WorkerConfig{PollInterval: time.Hour}, fine)
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
+		b.serve(onceq.WorkerConfig{PollInterval: time.Hour}, fine)
 		store.from(once("fetch", failsUnknown))
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		synctest.Wait()
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 	})
 }
 
@@ -232,19 +232,19 @@ func TestResultsAreSentAgainUntilTheStoreTakesThem(t *testing.T) {
 				opts = append(opts, onceq.Retention(0))
 			}
 			t.Run(name, func(t *testing.T) {
-				inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+				inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 					var runs atomic.Int64
 					log := newLog()
-					stop := o.serve(onceq.WorkerConfig{Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
+					stop := b.serve(onceq.WorkerConfig{Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
 						runs.Add(1)
 						return nil
 					})
 					store.from(once("finish", c.fate))
-					id := o.enqueue(mail{}, opts...)
+					id := b.enqueue(mail{}, opts...)
 					pass(time.Second)
 					if kept {
-						o.wants(id, onceq.Completed)
-					} else if _, err := o.client.Job(t.Context(), id); !errors.Is(err, onceq.ErrNotFound) {
+						b.wants(id, onceq.Completed)
+					} else if _, err := b.client.Job(t.Context(), id); !errors.Is(err, onceq.ErrNotFound) {
 						t.Errorf("still there: %v", err)
 					}
 					if runs.Load() != 1 || log.has("no longer this worker's") {
@@ -258,20 +258,20 @@ func TestResultsAreSentAgainUntilTheStoreTakesThem(t *testing.T) {
 }
 
 func TestAResultThatTheStoreDoesNotTakeWithinTheLeaseIsDroppedAndTheJobRunsAgain(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		var runs atomic.Int64
 		log := newLog()
-		o.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			runs.Add(1)
 			return nil
 		})
 		store.from(always(failsUnsent, "extend", "finish"))
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		pass(time.Minute)
-		o.wants(id, onceq.Running)
+		b.wants(id, onceq.Running)
 		store.heal()
 		pass(time.Minute)
-		job := o.wants(id, onceq.Completed)
+		job := b.wants(id, onceq.Completed)
 		if runs.Load() != 2 || job.Attempt != 1 || !log.has("results dropped") {
 			t.Errorf("%d runs, attempt %d; log:\n%s", runs.Load(), job.Attempt, log)
 		}
@@ -279,13 +279,13 @@ func TestAResultThatTheStoreDoesNotTakeWithinTheLeaseIsDroppedAndTheJobRunsAgain
 }
 
 func TestAHeartbeatBetweenAFinishAndItsAnswerDoesNotTakeTheRunForLost(t *testing.T) {
-	inFlakyOffice(t, func(t *testing.T, o *office, store *flaky) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		log := newLog()
-		stop := o.serve(onceq.WorkerConfig{Lease: 6 * time.Second, Logger: log.logger()}, fine)
+		stop := b.serve(onceq.WorkerConfig{Lease: 6 * time.Second, Logger: log.logger()}, fine)
 		store.from(always(goesSlowly, "finish"))
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		pass(10 * time.Second)
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 		if log.has("no longer this worker's") {
 			t.Errorf("log:\n%s", log)
 		}
@@ -311,57 +311,57 @@ func (p *picky) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 
 func TestAResultThatTheStoreRefusesDoesNotStopTheOthers(t *testing.T) {
 	var store *picky
-	inOffice(t, func() onceq.Store { store = &picky{Store: memstore.New(nil)}; return store }, func(t *testing.T, o *office) {
+	inBubble(t, func() onceq.Store { store = &picky{Store: memstore.New(nil)}; return store }, func(t *testing.T, b *bubble) {
 		bad := "bad"
 		store.bad.Store(&bad)
 		gate := make(chan struct{})
-		stop := o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 50}}},
+		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 50}}},
 			func(ctx context.Context, job *onceq.Job[mail]) error { <-gate; return nil })
-		o.enqueue(mail{}, onceq.ID("bad"))
+		b.enqueue(mail{}, onceq.ID("bad"))
 		var ids []string
 		for range 20 {
-			ids = append(ids, o.enqueue(mail{}))
+			ids = append(ids, b.enqueue(mail{}))
 		}
 		synctest.Wait()
 		close(gate)
 		pass(time.Second)
 		for _, id := range ids {
-			o.wants(id, onceq.Completed)
+			b.wants(id, onceq.Completed)
 		}
-		o.wants("bad", onceq.Running)
+		b.wants("bad", onceq.Running)
 		store.bad.Store(nil)
 		pass(2 * time.Second)
-		o.wants("bad", onceq.Completed)
+		b.wants("bad", onceq.Completed)
 		clean(t, stop)
 	})
 }
 
 func TestTheRunsOfALostWorkerAreRescuedAtTheCostOfAnAttempt(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		again, last := o.enqueue(mail{}, onceq.Unique{}, onceq.ID("a")), o.enqueue(mail{}, onceq.MaxAttempts(1), onceq.ID("b"))
-		if jobs := o.deadWorker("w-dead", 30*time.Second, 2); len(jobs) != 2 {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		again, last := b.enqueue(mail{}, onceq.Unique{}, onceq.ID("a")), b.enqueue(mail{}, onceq.MaxAttempts(1), onceq.ID("b"))
+		if jobs := b.deadWorker("w-dead", 30*time.Second, 2); len(jobs) != 2 {
 			t.Fatalf("fetched %d", len(jobs))
 		}
 		config := onceq.WorkerConfig{Lease: 30 * time.Second, Retry: func(*onceq.JobRow, error) time.Duration { return time.Second }}
-		o.serve(config, fine)
-		o.serve(config, fine)
+		b.serve(config, fine)
+		b.serve(config, fine)
 		pass(29 * time.Second)
-		o.wants(again, onceq.Running)
+		b.wants(again, onceq.Running)
 		pass(40 * time.Second)
-		job := o.wants(again, onceq.Completed)
+		job := b.wants(again, onceq.Completed)
 		if job.Run != 2 || job.Attempt != 2 || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "worker w-dead was lost") {
 			t.Errorf("run %d, attempt %d, errors %+v", job.Run, job.Attempt, job.Errors)
 		}
-		job = o.wants(last, onceq.Discarded)
+		job = b.wants(last, onceq.Discarded)
 		if len(job.Errors) != 1 {
 			t.Errorf("errors %+v", job.Errors)
 		}
 		// The lost worker comes back and changes nothing.
-		r, err := o.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: last, Run: 1, Worker: "w-dead", State: onceq.Completed}}})
+		r, err := b.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: last, Run: 1, Worker: "w-dead", State: onceq.Completed}}})
 		if err != nil || r[0].Status != onceq.FinishLost {
 			t.Errorf("a late result: %+v, %v", r, err)
 		}
-		s, err := o.store.Sweep(t.Context(), onceq.SweepRequest{Limit: 10})
+		s, err := b.store.Sweep(t.Context(), onceq.SweepRequest{Limit: 10})
 		if err != nil || len(s.Expired) != 0 {
 			t.Errorf("the lost worker is not forgotten: %+v, %v", s, err)
 		}
@@ -370,13 +370,13 @@ func TestTheRunsOfALostWorkerAreRescuedAtTheCostOfAnAttempt(t *testing.T) {
 
 func TestAJumpOfTheClockAloneMakesNoWorkerLost(t *testing.T) {
 	var ahead atomic.Int64
-	inOffice(t, func() onceq.Store {
+	inBubble(t, func() onceq.Store {
 		return memstore.New(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
-	}, func(t *testing.T, o *office) {
+	}, func(t *testing.T, b *bubble) {
 		var runs atomic.Int64
 		var cause error
 		for range 3 {
-			o.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			b.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
 				runs.Add(1)
 				time.Sleep(5 * time.Minute)
 				if err := context.Cause(ctx); err != nil {
@@ -385,14 +385,14 @@ func TestAJumpOfTheClockAloneMakesNoWorkerLost(t *testing.T) {
 				return nil
 			})
 		}
-		ids := []string{o.enqueue(mail{}), o.enqueue(mail{}), o.enqueue(mail{})}
+		ids := []string{b.enqueue(mail{}), b.enqueue(mail{}), b.enqueue(mail{})}
 		for range 8 {
 			pass(31 * time.Second)
 			ahead.Add(int64(24 * time.Hour))
 		}
 		pass(2 * time.Minute)
 		for _, id := range ids {
-			if job, err := o.client.Job(t.Context(), id); err == nil && (job.State != onceq.Completed || job.Run != 1) {
+			if job, err := b.client.Job(t.Context(), id); err == nil && (job.State != onceq.Completed || job.Run != 1) {
 				t.Errorf("%s, run %d: %+v", job.State, job.Run, job.Errors)
 			}
 		}
@@ -403,13 +403,13 @@ func TestAJumpOfTheClockAloneMakesNoWorkerLost(t *testing.T) {
 }
 
 func TestFinishedJobsArePrunedWhenTheirRetentionIsOver(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		o.serve(onceq.WorkerConfig{}, fine)
-		id := o.enqueue(mail{}, onceq.Retention(time.Minute))
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		b.serve(onceq.WorkerConfig{}, fine)
+		id := b.enqueue(mail{}, onceq.Retention(time.Minute))
 		pass(time.Minute - time.Second)
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 		pass(30 * time.Second)
-		if _, err := o.client.Job(t.Context(), id); !errors.Is(err, onceq.ErrNotFound) {
+		if _, err := b.client.Job(t.Context(), id); !errors.Is(err, onceq.ErrNotFound) {
 			t.Errorf("still there: %v", err)
 		}
 	})

@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -53,13 +52,13 @@ func (s *session) callRunner() {
 func (s *session) runner() {
 	s.mu.Lock()
 	s.runnerComes = false
-	for len(s.toStart) > 0 {
+	for len(s.toStart) > 0 && !s.over {
 		r := s.toStart[0]
 		s.toStart[0] = nil // not to be kept for longer than it runs
 		s.toStart = s.toStart[1:]
 		s.callRunner()
 		if len(s.toStart) == 0 && s.wantsMore() {
-			tell(s.hungry) // the fetcher waits for that
+			tell(s.lookNow) // the fetcher waits for that
 		}
 		s.mu.Unlock()
 		s.run(r)
@@ -99,50 +98,67 @@ func panicStack(stack []byte) string {
 	return text
 }
 
-// settle decides what becomes of a run whose handler has ended, gives its slot away and its result to the finisher. cause is why its
-// context had ended, if it had.
+// settle decides what becomes of a run whose handler has ended. cause is why its context had ended,
+// if it had.
 func (s *session) settle(r *run, err, cause error) {
-	err = blame(err, cause)
-	f := decideSafely(&r.job, err, s.w.config.Retry)
+	var f Finish
+	defer func() { s.settled(r, f, cause) }() // also where the error or the policy ends this goroutine
+	decideSafely(&f, &r.job, err, cause, s.w.config.Retry)
+}
+
+// settled gives the slot of a run away and its result to the finisher.
+func (s *session) settled(r *run, f Finish, cause error) {
+	r.cancel(nil)
 	f.Worker = s.name
 
 	s.mu.Lock()
 	r.ended = true
+	if s.over { // Run has named this handler in its error
+		s.mu.Unlock()
+		return
+	}
+	s.work.Add(1)
+	defer s.work.Done()
 	r.finish = f
 	s.running--
 	r.queue.busy--
-	dropped := r.lost || s.over
-	if dropped {
-		delete(s.inHand, Run{r.job.ID, r.job.Run})
+	lost := r.lost
+	if lost {
+		s.dropLocked(r)
 		tell(s.beatNow) // where the store still has it as ours, it is handed back
 		if s.w.config.Drain {
-			s.mark("")
+			s.markLocked("")
 		}
 	} else {
 		s.results = append(s.results, r)
 		tell(s.finished)
 	}
 	if r.queue.more && len(s.toStart) == 0 {
-		tell(s.hungry)
+		tell(s.lookNow)
 	}
-	last := s.running == 0
-	s.mu.Unlock()
-	if last {
+	if s.running == 0 {
 		tell(s.drained)
 	}
-	r.cancel(nil)
-	if dropped {
-		s.log.Warn("onceq: the result of a run is dropped: it is no longer this worker's, and the job runs again or was run by another", r.attrs()...)
-	} else if err != nil {
-		s.report(r, err, f)
+	s.mu.Unlock()
+	if lost {
+		s.log.Warn("onceq: the result of a run is dropped: it is no longer this worker's, "+
+			"and the job runs again or was run by another", r.attrs()...)
+	} else if f.State != Completed {
+		s.report(r, f, cause)
 	}
 }
 
+// dropLocked takes a run out of hand whose result does not count.
+func (s *session) dropLocked(r *run) {
+	delete(s.inHand, Run{r.job.ID, r.job.Run})
+	s.dropped++
+}
+
 // report tells the log about a run that did not simply complete.
-func (s *session) report(r *run, err error, f Finish) {
+func (s *session) report(r *run, f Finish, cause error) {
 	level, text := slog.LevelWarn, "onceq: a run failed; the job will be retried"
 	switch {
-	case f.State == Scheduled && f.GiveBack && f.Delay == 0 && errors.Is(err, ErrShutdown):
+	case f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown:
 		level, text = slog.LevelInfo, "onceq: a run was cut short by the shutdown; the job is handed back"
 	case f.State == Scheduled:
 		level, text = slog.LevelDebug, "onceq: a job is snoozed"

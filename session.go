@@ -5,16 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// session is one Run of a worker: what it has in hand and what it owes the store. Its goroutines are the fetcher (which is Run's own),
-// the heartbeat, the finisher, the sweeper, and one for each handler that runs.
+// session is one Run of a worker: what it has in hand and what it owes the store.
+// Its goroutines are the fetcher (Run's own), the heartbeat, the fence, the finisher, the sweeper,
+// and the runners, which call the handlers.
 //
-// The life of a run here: the answer of a fetch puts it into inHand; its handler runs; its result waits for the finisher; it leaves
-// inHand when the store has acknowledged the result, or when the result is dropped. The heartbeat claims all of inHand, and nothing
-// else: whatever the store has running for this worker besides is handed back by it.
+// The life of a run here: the answer of a fetch puts it into inHand; its handler runs; its result
+// waits for the finisher; it leaves inHand when the store has acknowledged the result, or when the
+// result is dropped. The heartbeat claims all of inHand, and nothing else: whatever the store has
+// running for this worker besides is handed back by it.
 type session struct {
 	w    *Worker
 	name string          // in the store; new for each session
@@ -23,7 +27,8 @@ type session struct {
 	done chan struct{}   // Run has returned
 	log  *slog.Logger
 
-	beating sync.Mutex // one Extend at a time
+	work    sync.WaitGroup // what Run waits for before it returns: all of ours but the handlers
+	beating sync.Mutex     // one Extend at a time
 
 	mu          sync.Mutex
 	queues      []*queue
@@ -32,6 +37,7 @@ type session struct {
 	running     int    // handlers that have not returned, stuck ones too
 	results     []*run // for the finisher, in the order in which they came
 	sending     int    // results under way
+	dropped     int    // results that do not count, although their handlers returned
 	fetchNo     int64  // of the latest fetch
 	fetched     int64  // every fetch up to this one is over, and what it brought is in inHand
 	look        time.Time
@@ -39,10 +45,10 @@ type session struct {
 	leaseEnd    time.Time
 	lapse       *time.Timer // fires at leaseEnd
 	runnerComes bool        // a runner is on the way
-	over        bool        // nobody waits for results any more
+	over        bool        // Run is about to return: nobody starts, sends or says anything more
 	fatal       error       // the store was closed
 
-	hungry   chan struct{} // the fetcher should look again
+	lookNow  chan struct{} // the fetcher should look again
 	finished chan struct{} // the finisher should look again
 	drained  chan struct{} // the drain should look again
 	beatNow  chan struct{} // the heartbeat should not wait
@@ -58,9 +64,9 @@ type queue struct {
 
 func newSession(w *Worker, ctx context.Context, stop func()) *session {
 	s := &session{
-		w: w, name: w.config.ID + "-" + randomName(6), stop: stop, done: make(chan struct{}),
+		w: w, name: w.config.ID + "-" + randomName(10), stop: stop, done: make(chan struct{}),
 		base:   context.WithValue(context.WithoutCancel(ctx), clientKey{}, w.client),
-		inHand: map[Run]*run{}, hungry: make(chan struct{}, 1), finished: make(chan struct{}, 1),
+		inHand: map[Run]*run{}, lookNow: make(chan struct{}, 1), finished: make(chan struct{}, 1),
 		drained: make(chan struct{}, 1), beatNow: make(chan struct{}, 1),
 	}
 	s.log = w.config.Logger.With("worker", s.name)
@@ -90,34 +96,44 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// parting is how long each step of the end may take: handlers that were told to stop, results, the farewell.
-const parting = 5 * time.Second
+// The end of a session. Handlers have ShutdownTimeout. Then their contexts are cancelled, and all
+// that is left to do shares one time: Run is back this long after ShutdownTimeout.
+const (
+	endTime    = 5 * time.Second
+	reportTime = 2 * time.Second // of it, for results and the leave, however slow handlers are
+	leaveTime  = time.Second     // of that, for the leave, however slow the results are
+)
 
 // serve is Run.
 func (s *session) serve(ctx context.Context) error {
-	s.lapse = time.AfterFunc(s.w.config.Lease, s.fence)
+	s.lapse = time.NewTimer(s.w.config.Lease)
 	defer s.lapse.Stop()
 	if !s.arrive(ctx) {
-		s.leave()
-		return s.failure(0, 0)
+		s.leave(time.Now().Add(endTime))
+		return s.failure(nil, 0)
 	}
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	var helpers sync.WaitGroup
-	helpers.Go(func() { s.beatLoop(background) })
-	helpers.Go(func() { s.finishLoop(background) })
-	helpers.Go(func() { s.sweepLoop(ctx) })
+	for _, loop := range []func(context.Context){s.beatLoop, s.fenceLoop, s.finishLoop} {
+		s.work.Go(func() { loop(background) })
+	}
+	s.work.Go(func() { s.sweepLoop(ctx) })
 
 	s.fetchLoop(ctx)
 
 	s.stop()
-	stuck, unsent := s.drain()
+	deadline := time.Now().Add(s.w.config.ShutdownTimeout + endTime)
+	s.mu.Lock()
+	before := s.dropped
+	s.mu.Unlock()
+	stuck := s.drain(deadline)
 	end()
-	helpers.Wait()
-	if err := s.leave(); err != nil {
-		return errors.Join(s.failure(stuck, unsent), fmt.Errorf("onceq: worker %s: take leave of the store: %w", s.name, err))
-	}
-	return s.failure(stuck, unsent)
+	s.work.Wait()
+	s.mu.Lock()
+	unsent := s.dropped - before + len(s.results)
+	s.mu.Unlock()
+	err := s.leave(deadline)
+	return errors.Join(s.failure(stuck, unsent), err)
 }
 
 // arrive makes the worker known to the store, however long that takes.
@@ -136,27 +152,34 @@ func (s *session) arrive(ctx context.Context) bool {
 	return false
 }
 
-// drain lets the running handlers end and delivers their results. It returns how many handlers are stuck and how many results were not
-// delivered.
-func (s *session) drain() (stuck, unsent int) {
+// drain lets the running handlers end and delivers their results. When it returns the session is
+// over. stuck are the runs whose handlers have not returned.
+func (s *session) drain(deadline time.Time) (stuck []*run) {
 	tell(s.beatNow) // hands back what a fetch that was cut off may have started
-	s.await(s.w.config.ShutdownTimeout, func() bool { return s.running == 0 })
+	idle := func() bool { return s.running == 0 }
+	s.await(deadline.Add(-endTime), idle)
 	s.interrupt(ErrShutdown)
-	s.await(parting, func() bool { return s.running == 0 })
-	s.await(parting, func() bool { return len(s.results)+s.sending == 0 })
+	s.await(deadline.Add(-reportTime), idle)
+	atMost := time.Now().Add(endTime)
+	if latest := deadline.Add(-leaveTime); atMost.After(latest) {
+		atMost = latest
+	}
+	s.await(atMost, func() bool { return len(s.results)+s.sending == 0 })
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
-	stuck, unsent = s.running, len(s.results)+s.sending
-	clear(s.inHand)
-	s.results = nil
-	return stuck, unsent
+	for _, r := range s.inHand {
+		if !r.ended {
+			stuck = append(stuck, r)
+		}
+	}
+	return stuck
 }
 
 // await waits until done, which is asked under the lock.
-func (s *session) await(limit time.Duration, done func() bool) {
-	t := time.NewTimer(limit)
+func (s *session) await(deadline time.Time, done func() bool) {
+	t := time.NewTimer(time.Until(deadline))
 	defer t.Stop()
 	for {
 		s.mu.Lock()
@@ -188,9 +211,11 @@ func (s *session) interrupt(cause error) {
 	}
 }
 
-// leave takes leave of the store, which hands back all that still runs for us.
-func (s *session) leave() error {
-	ctx, cancel := context.WithTimeout(s.base, parting)
+// leave makes the store forget the worker and hand back all that still runs for it.
+func (s *session) leave(deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(s.base, deadline)
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, endTime)
 	defer cancel()
 	s.beating.Lock()
 	defer s.beating.Unlock()
@@ -203,8 +228,11 @@ func (s *session) leave() error {
 	}
 	for {
 		_, err := s.w.store.Extend(ctx, r)
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep(ctx, s.hurry()) {
-			return err
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep(ctx, s.hurry()) {
+			return fmt.Errorf("onceq: worker %s: take leave of the store: %w", s.name, err)
 		}
 	}
 }
@@ -223,18 +251,34 @@ func (s *session) fail(err error) {
 }
 
 // failure is what Run returns.
-func (s *session) failure(stuck, unsent int) error {
+func (s *session) failure(stuck []*run, unsent int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
 	if s.fatal != nil {
 		errs = append(errs, fmt.Errorf("onceq: worker %s: the store was closed while the worker ran: %w", s.name, s.fatal))
 	}
-	if stuck > 0 {
-		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was cancelled: their jobs were handed back, what they return is dropped", s.name, stuck))
+	if len(stuck) > 0 {
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was cancelled: "+
+			"their jobs were handed back, what they return is dropped: %s", s.name, len(stuck), names(stuck)))
 	}
 	if unsent > 0 {
-		errs = append(errs, fmt.Errorf("onceq: worker %s: %d results could not be delivered: these jobs will run again", s.name, unsent))
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %d results could not be delivered: "+
+			"these jobs will run again, or were run by another worker", s.name, unsent))
 	}
 	return errors.Join(errs...)
+}
+
+// names lists runs in an error, a few of them where they are many.
+func names(runs []*run) string {
+	const most = 5
+	var list []string
+	for _, r := range runs {
+		list = append(list, fmt.Sprintf("%s (%s)", bound(r.job.ID, 40), bound(r.job.Kind, 40)))
+	}
+	slices.Sort(list)
+	if more := len(list) - most; more > 0 {
+		list = append(list[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(list, ", ")
 }

@@ -61,7 +61,8 @@ func (s *session) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 	}
 	requests := make([]Finish, len(jobs))
 	for i, job := range jobs {
-		requests[i] = decideSafely(job, fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker), s.w.config.Retry)
+		lost := fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker)
+		decideSafely(&requests[i], job, lost, nil, s.w.config.Retry)
 		requests[i].Worker, requests[i].Rescue = s.name, true
 	}
 	answers, err := s.w.store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})

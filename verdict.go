@@ -85,20 +85,23 @@ const (
 	maxStack     = 8 << 10
 )
 
-// decide says how a run ends, given what its handler returned:
+// decide says how a run ends, given what its handler returned and why its context had ended (nil =
+// it had not):
 //
 //	nil                                   completed
 //	Cancel, Discard, Snooze               as they say
 //	cut short by a shutdown               handed back: due at once, the attempt not spent
 //	cut short because a cancel was asked  cancelled
-//	any other error                       retryable after the policy's delay while attempts are left, then discarded
+//	any other error                       retryable after the policy's delay while attempts are left,
+//	                                      then discarded
 //
 // It is pure if the policy is; the worker fills in its name.
-func decide(job *JobRow, err error, policy RetryPolicy) Finish {
+func decide(job *JobRow, err, cause error, policy RetryPolicy) Finish {
 	f := Finish{ID: job.ID, Run: job.Run, State: Completed}
 	if err == nil {
 		return f
 	}
+	err = blame(err, cause)
 	if cut, ok := err.(*interrupted); ok {
 		switch cut.cause {
 		case ErrShutdown:
@@ -130,18 +133,28 @@ func decide(job *JobRow, err error, policy RetryPolicy) Finish {
 		f.State = Discarded
 		return f
 	}
-	f.State, f.Delay = Retryable, delayOf(policy(job, err))
+	row := *job // the policy's own
+	f.State, f.Delay = Retryable, delayOf(policy(&row, err))
 	return f
 }
 
-// decideSafely is decide where the error or the policy, which are not ours, may panic.
-func decideSafely(job *JobRow, err error, policy RetryPolicy) (f Finish) {
+// decideSafely is decide where the error or the policy, which are not ours, may panic or end the
+// goroutine. Then too f says how the run ends.
+func decideSafely(f *Finish, job *JobRow, err, cause error, policy RetryPolicy) {
+	decided := false
 	defer func() {
-		if p := recover(); p != nil {
-			f = decide(job, fmt.Errorf("the handler returned a %T; what becomes of the job could not be decided, for its error or the retry policy panicked: %v", err, p), DefaultRetry)
+		if decided {
+			return
 		}
+		what := "ended its goroutine (runtime.Goexit)"
+		if p := recover(); p != nil {
+			what = fmt.Sprintf("panicked: %v", p)
+		}
+		*f = decide(job, fmt.Errorf("the handler returned a %T; what becomes of the job could not be decided, "+
+			"for its error or the retry policy %s", err, what), nil, DefaultRetry)
 	}()
-	return decide(job, err, policy)
+	*f = decide(job, err, cause, policy)
+	decided = true
 }
 
 func delayOf(d time.Duration) time.Duration { return ceilMilli(min(max(d, 0), maxDuration)) }

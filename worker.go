@@ -52,8 +52,10 @@ type WorkerConfig struct {
 	// Lease is how long the store waits for a sign of life before other workers may take over what this one runs; it is renewed at a
 	// third. 0 = 30s; 100ms to 24h. The workers of a store should agree on it to within a factor of a few.
 	Lease time.Duration
-	// ShutdownTimeout is how long running handlers may go on when Run is to end; then their contexts are cancelled and the jobs handed
-	// back with their keys. 0 = 30s. Run itself needs up to 15 seconds more where handlers or the store are slow to react.
+	// ShutdownTimeout is how long running handlers may go on when Run is to end. Then their contexts
+	// are cancelled, handlers have 3s to return, and the jobs of all that had not completed are
+	// handed back with their keys. Run has returned 5s after ShutdownTimeout at the latest, however
+	// slow handlers and the store are. 0 = 20s, which fits into the 30s that Kubernetes gives.
 	ShutdownTimeout time.Duration
 	// PollInterval is how often an idle worker looks for jobs that no wake-up announced, give or take a fifth. 0 = 1s; 1ms to 1h. Jobs
 	// known to become due earlier are looked for then.
@@ -158,7 +160,7 @@ func (c *WorkerConfig) complete() error {
 		usual, smallest, widest time.Duration
 	}{
 		{"Lease", &c.Lease, 30 * time.Second, 100 * time.Millisecond, 24 * time.Hour},
-		{"ShutdownTimeout", &c.ShutdownTimeout, 30 * time.Second, 1, maxDuration},
+		{"ShutdownTimeout", &c.ShutdownTimeout, 20 * time.Second, 1, maxDuration},
 		{"PollInterval", &c.PollInterval, time.Second, time.Millisecond, time.Hour},
 	} {
 		if *d.value == 0 {
@@ -287,9 +289,13 @@ func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 // running handlers go on for ShutdownTimeout, cancels the contexts of those that still run, and hands their jobs back with their keys
 // and without spending the attempt.
 //
-// It returns nil after a clean drain. An error says what was left: handlers that did not heed their context (their jobs were handed
-// back, and what they return later is dropped), results or a farewell that the store did not take (other workers take over when the
-// lease is over), or a store that was closed meanwhile (ErrClosed). A store that cannot be reached is waited for, not an error.
+// It returns nil after a clean drain. An error says what was left: handlers that did not heed their
+// context (their jobs were handed back, and what they return later is dropped); results that were
+// dropped since the end began, because the store did not take them or another worker had taken
+// over; a leave that the store did not take (other workers take over when the lease is over); or a
+// store that was closed meanwhile (ErrClosed). A store that cannot be reached is waited for, and is
+// no error. When Run has returned nothing of the worker runs or logs any more, but for the handlers
+// that the error names.
 //
 // One Run at a time; another may follow, under a new identity. After Close it is ErrClosed.
 func (w *Worker) Run(ctx context.Context) error {

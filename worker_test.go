@@ -17,17 +17,17 @@ import (
 )
 
 func TestAJobRunsAtOnceAndItsHandlerGetsRowArgsAndClient(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var got onceq.Job[mail]
 		var client *onceq.Client
-		stop := o.serve(onceq.WorkerConfig{ID: "w1"}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		stop := b.serve(onceq.WorkerConfig{ID: "w1"}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			got, client = *job, onceq.ClientFrom(ctx)
 			return nil
 		})
 		began := time.Now()
-		id := o.enqueue(mail{To: "ada"})
+		id := b.enqueue(mail{To: "ada"})
 		synctest.Wait()
-		job := o.wants(id, onceq.Completed)
+		job := b.wants(id, onceq.Completed)
 		if got.ID != id || got.Args.To != "ada" || got.Attempt != 1 || got.Run != 1 || client == nil || time.Since(began) != 0 {
 			t.Errorf("handler got %+v with client %v after %v", got, client, time.Since(began))
 		}
@@ -39,16 +39,16 @@ func TestAJobRunsAtOnceAndItsHandlerGetsRowArgsAndClient(t *testing.T) {
 }
 
 func TestAHandlerOfAPointerTypeGetsNumbersExactAndNeverANilPointer(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var got []int64
-		w := o.worker(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}})
+		w := b.worker(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}})
 		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[*report]) error {
 			got = append(got, job.Args.Number)
 			return nil
 		})
-		o.enqueue(&report{Number: 9007199254740993})
-		o.enqueue(onceq.JSON("report", []byte("null")))
-		clean(t, o.start(w))
+		b.enqueue(&report{Number: 9007199254740993})
+		b.enqueue(onceq.JSON("report", []byte("null")))
+		clean(t, b.start(w))
 		if !slices.Equal(got, []int64{9007199254740993, 0}) {
 			t.Errorf("got %v", got)
 		}
@@ -61,26 +61,26 @@ type deaf struct{ onceq.Store }
 func (deaf) Traits() onceq.Traits { return onceq.Traits{} }
 
 func TestWithoutWakeUpsAJobIsFoundByPolling(t *testing.T) {
-	inOffice(t, func() onceq.Store { return deaf{memstore.New(nil)} }, func(t *testing.T, o *office) {
-		o.serve(onceq.WorkerConfig{PollInterval: 10 * time.Second}, fine)
+	inBubble(t, func() onceq.Store { return deaf{memstore.New(nil)} }, func(t *testing.T, b *bubble) {
+		b.serve(onceq.WorkerConfig{PollInterval: 10 * time.Second}, fine)
 		pass(time.Second)
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		synctest.Wait()
-		o.wants(id, onceq.Available)
+		b.wants(id, onceq.Available)
 		pass(12 * time.Second)
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 	})
 }
 
 func TestADelayedJobStartsWhenItIsDue(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var started time.Time
-		o.serve(onceq.WorkerConfig{PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			started = time.Now()
 			return nil
 		})
 		began := time.Now()
-		o.enqueue(mail{}, onceq.Delay(90*time.Second))
+		b.enqueue(mail{}, onceq.Delay(90*time.Second))
 		pass(2 * time.Minute)
 		if after := started.Sub(began).Round(time.Millisecond); after != 90*time.Second {
 			t.Errorf("started after %v", after)
@@ -89,13 +89,13 @@ func TestADelayedJobStartsWhenItIsDue(t *testing.T) {
 }
 
 func TestJobsStartByPriorityThenByRunTime(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		for i, p := range []int{5, 9, 0, 5, 1} {
-			o.enqueue(mail{To: fmt.Sprint(p, "#", i)}, onceq.Priority(p))
+			b.enqueue(mail{To: fmt.Sprint(p, "#", i)}, onceq.Priority(p))
 			pass(time.Millisecond)
 		}
 		var order []string
-		o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			order = append(order, job.Args.To)
 			return nil
 		})
@@ -106,10 +106,10 @@ func TestJobsStartByPriorityThenByRunTime(t *testing.T) {
 }
 
 func TestEachQueueRunsAsManyAtOnceAsItMayAndNoMore(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var mu sync.Mutex
 		now, most := map[string]int{}, map[string]int{}
-		stop := o.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 3}, "b": {Concurrency: 1}}},
+		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 3}, "b": {Concurrency: 1}}},
 			func(ctx context.Context, job *onceq.Job[mail]) error {
 				mu.Lock()
 				now[job.Queue]++
@@ -124,64 +124,64 @@ func TestEachQueueRunsAsManyAtOnceAsItMayAndNoMore(t *testing.T) {
 		began := time.Now()
 		var ids []string
 		for range 12 {
-			ids = append(ids, o.enqueue(mail{}, onceq.Queue("a")))
+			ids = append(ids, b.enqueue(mail{}, onceq.Queue("a")))
 		}
 		for range 4 {
-			ids = append(ids, o.enqueue(mail{}, onceq.Queue("b")))
+			ids = append(ids, b.enqueue(mail{}, onceq.Queue("b")))
 		}
-		other := o.enqueue(mail{}, onceq.Queue("c"))
+		other := b.enqueue(mail{}, onceq.Queue("c"))
 		pass(4*time.Second + time.Millisecond)
 		for _, id := range ids {
-			o.wants(id, onceq.Completed)
+			b.wants(id, onceq.Completed)
 		}
 		if most["a"] != 3 || most["b"] != 1 {
 			t.Errorf("at once: %v in %v", most, time.Since(began))
 		}
-		o.wants(other, onceq.Available)
+		b.wants(other, onceq.Available)
 		clean(t, stop)
 	})
 }
 
 func TestAWakeUpOfAFullQueueIsNotForgotten(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		o.serve(onceq.WorkerConfig{PollInterval: time.Hour, Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1}, "b": {Concurrency: 5}}},
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		b.serve(onceq.WorkerConfig{PollInterval: time.Hour, Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1}, "b": {Concurrency: 5}}},
 			func(ctx context.Context, job *onceq.Job[mail]) error {
 				if job.Queue == "a" {
 					time.Sleep(time.Second)
 				}
 				return nil
 			})
-		first := o.enqueue(mail{}, onceq.Queue("a"))
+		first := b.enqueue(mail{}, onceq.Queue("a"))
 		synctest.Wait()
-		b := o.enqueue(mail{}, onceq.Queue("b"))
-		second := o.enqueue(mail{}, onceq.Queue("a"))
+		inB := b.enqueue(mail{}, onceq.Queue("b"))
+		second := b.enqueue(mail{}, onceq.Queue("a"))
 		pass(3 * time.Second)
-		for _, id := range []string{first, b, second} {
-			o.wants(id, onceq.Completed)
+		for _, id := range []string{first, inB, second} {
+			b.wants(id, onceq.Completed)
 		}
 	})
 }
 
 func TestAWorkerFetchesOnlyTheKindsItIsToldTo(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		o.serve(onceq.WorkerConfig{Kinds: []string{"mail"}}, fine)
-		fax, letter := o.enqueue(onceq.JSON("fax", []byte("{}"))), o.enqueue(mail{})
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		b.serve(onceq.WorkerConfig{Kinds: []string{"mail"}}, fine)
+		fax, letter := b.enqueue(onceq.JSON("fax", []byte("{}"))), b.enqueue(mail{})
 		synctest.Wait()
-		o.wants(letter, onceq.Completed)
-		o.wants(fax, onceq.Available)
+		b.wants(letter, onceq.Completed)
+		b.wants(fax, onceq.Available)
 	})
 }
 
 func TestHandleAnyTakesTheKindsWithoutAHandler(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var got []string
-		w := o.worker(onceq.WorkerConfig{})
+		w := b.worker(onceq.WorkerConfig{})
 		onceq.Handle(w, fine)
 		w.HandleAny(func(ctx context.Context, job *onceq.JobRow) error { got = append(got, job.Kind); return nil })
-		id := o.enqueue(onceq.Bytes("fax", []byte{1}))
-		o.enqueue(mail{})
-		o.start(w)
-		o.wants(id, onceq.Completed)
+		id := b.enqueue(onceq.Bytes("fax", []byte{1}))
+		b.enqueue(mail{})
+		b.start(w)
+		b.wants(id, onceq.Completed)
 		if !slices.Equal(got, []string{"fax"}) {
 			t.Errorf("got %v", got)
 		}
@@ -189,7 +189,7 @@ func TestHandleAnyTakesTheKindsWithoutAHandler(t *testing.T) {
 }
 
 func TestMiddlewareWrapsEveryRunFirstOutermost(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var trace []string
 		note := func(name string) onceq.Middleware {
 			return func(next onceq.Handler) onceq.Handler {
@@ -201,10 +201,10 @@ func TestMiddlewareWrapsEveryRunFirstOutermost(t *testing.T) {
 				}
 			}
 		}
-		o.serve(onceq.WorkerConfig{Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
-		o.enqueue(mail{})
+		b.serve(onceq.WorkerConfig{Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
+		b.enqueue(mail{})
 		synctest.Wait()
-		o.enqueue(onceq.JSON("fax", []byte("{}")), onceq.MaxAttempts(1))
+		b.enqueue(onceq.JSON("fax", []byte("{}")), onceq.MaxAttempts(1))
 		synctest.Wait()
 		if want := []string{"a mail", "b mail", "b false", "a false", "a fax", "b fax", "b true", "a true"}; !slices.Equal(trace, want) {
 			t.Errorf("trace %q", trace)
@@ -213,9 +213,9 @@ func TestMiddlewareWrapsEveryRunFirstOutermost(t *testing.T) {
 }
 
 func TestARunThatTakesLongerThanItsTimeoutIsAFailureThatSaysSo(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var cause error
-		o.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			<-ctx.Done()
 			if job.Args.To == "done" {
 				return nil
@@ -223,14 +223,14 @@ func TestARunThatTakesLongerThanItsTimeoutIsAFailureThatSaysSo(t *testing.T) {
 			cause = context.Cause(ctx)
 			return ctx.Err()
 		})
-		late := o.enqueue(mail{To: "late"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
-		done := o.enqueue(mail{To: "done"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
+		late := b.enqueue(mail{To: "late"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
+		done := b.enqueue(mail{To: "done"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
 		pass(6 * time.Second)
-		job := o.wants(late, onceq.Discarded)
+		job := b.wants(late, onceq.Discarded)
 		if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "timed out") || !strings.Contains(job.Errors[0].Error, "5s") {
 			t.Errorf("errors %+v", job.Errors)
 		}
-		o.wants(done, onceq.Completed)
+		b.wants(done, onceq.Completed)
 		if cause == nil || !strings.Contains(cause.Error(), "timed out") {
 			t.Errorf("cause %v", cause)
 		}
@@ -248,25 +248,25 @@ func TestCancelOfARunningJobIsARequestItsHandlerSees(t *testing.T) {
 		{"it had completed all the same", nil, onceq.Completed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inOffice(t, nil, func(t *testing.T, o *office) {
+			inBubble(t, nil, func(t *testing.T, b *bubble) {
 				var cause error
-				stop := o.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+				stop := b.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
 					<-ctx.Done()
 					cause = context.Cause(ctx)
 					return c.ends
 				})
-				id := o.enqueue(mail{}, onceq.Unique{})
+				id := b.enqueue(mail{}, onceq.Unique{})
 				synctest.Wait()
-				if _, err := o.client.Cancel(t.Context(), id); err != nil {
+				if _, err := b.client.Cancel(t.Context(), id); err != nil {
 					t.Fatal(err)
 				}
-				o.wants(id, onceq.Running)
+				b.wants(id, onceq.Running)
 				pass(10 * time.Second) // a heartbeat
-				job := o.wants(id, c.state)
+				job := b.wants(id, c.state)
 				if !errors.Is(cause, onceq.ErrCancelRequested) {
 					t.Errorf("cause %v", cause)
 				}
-				if _, err := o.client.Key(t.Context(), *job.Key); !errors.Is(err, onceq.ErrNotFound) {
+				if _, err := b.client.Key(t.Context(), *job.Key); !errors.Is(err, onceq.ErrNotFound) {
 					t.Errorf("key still held: %v", err)
 				}
 				clean(t, stop)
@@ -276,22 +276,22 @@ func TestCancelOfARunningJobIsARequestItsHandlerSees(t *testing.T) {
 }
 
 func TestRunOfAWorkerThatRunsIsRefusedAndAfterCloseItIsErrClosed(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		w := o.worker(onceq.WorkerConfig{})
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		w := b.worker(onceq.WorkerConfig{})
 		onceq.Handle(w, fine)
-		stop := o.start(w)
+		stop := b.start(w)
 		var invalid *onceq.InvalidError
 		if err := w.Run(t.Context()); !errors.As(err, &invalid) {
 			t.Errorf("second Run at once: %v", err)
 		}
 		clean(t, stop)
-		clean(t, o.start(w)) // one after another is fine
+		clean(t, b.start(w)) // one after another is fine
 
-		id := o.enqueue(mail{})
+		id := b.enqueue(mail{})
 		done := make(chan error, 1)
 		go func() { done <- w.Run(context.Background()) }()
 		synctest.Wait()
-		o.wants(id, onceq.Completed)
+		b.wants(id, onceq.Completed)
 		if err := w.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
@@ -308,8 +308,8 @@ func TestRunOfAWorkerThatRunsIsRefusedAndAfterCloseItIsErrClosed(t *testing.T) {
 }
 
 func TestAStoreThatIsClosedEndsTheRunWithErrClosed(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
-		w := o.worker(onceq.WorkerConfig{})
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		w := b.worker(onceq.WorkerConfig{})
 		var cause error
 		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error {
 			<-ctx.Done()
@@ -317,10 +317,10 @@ func TestAStoreThatIsClosedEndsTheRunWithErrClosed(t *testing.T) {
 			return ctx.Err()
 		})
 		done := make(chan error, 1)
-		o.enqueue(mail{})
+		b.enqueue(mail{})
 		go func() { done <- w.Run(context.Background()) }()
 		synctest.Wait()
-		o.store.Close()
+		b.store.Close()
 		if err := <-done; !errors.Is(err, onceq.ErrClosed) {
 			t.Errorf("Run: %v", err)
 		}
@@ -331,9 +331,9 @@ func TestAStoreThatIsClosedEndsTheRunWithErrClosed(t *testing.T) {
 }
 
 func TestDrainRunsWhatIsDueAndReturns(t *testing.T) {
-	inOffice(t, nil, func(t *testing.T, o *office) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var n atomic.Int64
-		w := o.worker(onceq.WorkerConfig{Drain: true, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 3}}})
+		w := b.worker(onceq.WorkerConfig{Drain: true, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 3}}})
 		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error {
 			time.Sleep(time.Second)
 			if n.Add(1) == 1 {
@@ -343,9 +343,9 @@ func TestDrainRunsWhatIsDueAndReturns(t *testing.T) {
 			return nil
 		})
 		for range 10 {
-			o.enqueue(mail{})
+			b.enqueue(mail{})
 		}
-		later := o.enqueue(mail{}, onceq.Delay(time.Hour))
+		later := b.enqueue(mail{}, onceq.Delay(time.Hour))
 		began := time.Now()
 		if err := w.Run(t.Context()); err != nil {
 			t.Errorf("Run: %v", err)
@@ -353,7 +353,7 @@ func TestDrainRunsWhatIsDueAndReturns(t *testing.T) {
 		if n.Load() != 11 || time.Since(began) > 10*time.Second {
 			t.Errorf("%d runs in %v", n.Load(), time.Since(began))
 		}
-		o.wants(later, onceq.Scheduled)
+		b.wants(later, onceq.Scheduled)
 	})
 }
 
