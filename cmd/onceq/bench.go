@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +88,7 @@ const (
 )
 
 func (b *bench) run(ctx context.Context) (err error) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	report := benchReport{Rounds: b.rounds, Seconds: b.seconds, CPUs: runtime.NumCPU(), Version: readVersion(), At: time.Now().UTC().Truncate(time.Second)}
 	if !b.given {

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,7 +86,7 @@ type demoWorker struct {
 }
 
 func (a *app) demo(ctx context.Context, events int) (err error) {
-	ctx, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := signal.NotifyContext(ctx, stopSignals()...)
 	defer cancel()
 	ctx, cancelLate := context.WithTimeout(ctx, demoPatience)
 	defer cancelLate()

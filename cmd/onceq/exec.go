@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -34,8 +35,7 @@ type runner struct {
 	out     *output
 	errOut  *output
 	running atomic.Int64
-	stopped chan struct{} // closed: stop what runs, and hand it back
-	killed  chan struct{} // closed: without grace
+	stops
 
 	mu    sync.Mutex
 	runs  int
@@ -43,9 +43,8 @@ type runner struct {
 }
 
 func newRunner(a *app, w *work, prefix bool) *runner {
-	var mu sync.Mutex
-	r := &runner{a: a, work: w, prefix: prefix, out: &output{mu: &mu, w: a.out}, errOut: &output{mu: &mu, w: a.errOut},
-		stopped: make(chan struct{}), killed: make(chan struct{}), ended: map[string]int{}}
+	r := &runner{a: a, work: w, prefix: prefix, stops: newStops(), ended: map[string]int{}}
+	r.out, r.errOut = &output{w: a.out, broken: r.hangUp}, &output{w: a.errOut, broken: r.hangUp}
 	return r
 }
 
@@ -75,9 +74,7 @@ func (r *runner) handle(ctx context.Context, job *onceq.JobRow) error {
 		if err != nil {
 			line.Error = err.Error()
 		}
-		r.out.mu.Lock()
-		defer r.out.mu.Unlock()
-		_ = r.a.printJSON(line)
+		_ = printJSON(r.out, line)
 	}
 	return err
 }
@@ -149,12 +146,12 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 		return "discarded", onceq.Discard(err)
 	case code == codeSnooze:
 		return "snoozed", onceq.Snooze(r.work.snooze)
-	case handBack:
-		return "stopped", onceq.Snooze(0) // which spends no attempt
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "stopped", err // the worker knows why
 	case ctx.Err() != nil:
 		return "failed", fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case handBack || r.stoppedToo(cmd.ProcessState):
+		return "stopped", onceq.Snooze(0) // which spends no attempt
 	}
 	return "failed", err
 }
@@ -180,16 +177,20 @@ func (r *runner) channel(o *output, job *onceq.JobRow) *channel {
 	return c
 }
 
-// output is where the lines of many jobs meet.
+// output is where the lines of many jobs meet. What cannot be written is dropped: a job does not fail for it.
 type output struct {
-	mu *sync.Mutex
-	w  io.Writer
+	mu     sync.Mutex
+	w      io.Writer
+	broken func() // is called when nobody reads any more
 }
 
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.w.Write(b)
+	if _, err := o.w.Write(b); errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.EIO) {
+		o.broken()
+	}
+	return len(b), nil
 }
 
 // channel is the output of one job: whole lines, with a prefix if it has one, so that those of several jobs stay apart.

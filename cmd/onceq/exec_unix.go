@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -17,4 +18,17 @@ func signalGroup(cmd *exec.Cmd, kill bool) {
 		sig = syscall.SIGKILL
 	}
 	_ = syscall.Kill(-cmd.Process.Pid, sig) // it may have ended by itself
+}
+
+// byStopSignal reports whether a process, or the last one that a shell ran, was ended by a signal that stops services.
+func byStopSignal(p *os.ProcessState) bool {
+	sig := syscall.Signal(p.ExitCode() - 128) // as a shell says it
+	if status, ok := p.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		sig = status.Signal()
+	}
+	switch sig {
+	case syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGKILL:
+		return true
+	}
+	return false
 }

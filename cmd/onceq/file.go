@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/onceq/onceq"
 )
@@ -84,7 +83,7 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 			err = closed
 		}
 	}()
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
 	meter := &meter{r: in}

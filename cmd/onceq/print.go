@@ -18,14 +18,16 @@ import (
 )
 
 // printJSON prints one object on one line.
-func (a *app) printJSON(v any) error {
+func (a *app) printJSON(v any) error { return printJSON(a.out, v) }
+
+func printJSON(to io.Writer, v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := a.out.Write(b.Bytes())
+	_, err := to.Write(b.Bytes())
 	return err
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -52,9 +51,8 @@ func TestColumnsAlign(t *testing.T) {
 }
 
 func TestLinesOfSeveralJobsStayApart(t *testing.T) {
-	var mu sync.Mutex
 	var out bytes.Buffer
-	o := &output{mu: &mu, w: &out}
+	o := &output{w: &out}
 	one, two := &channel{to: o, prefix: "1: "}, &channel{to: o, prefix: "2: "}
 	for _, part := range []struct {
 		c    *channel

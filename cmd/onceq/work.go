@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,7 +30,7 @@ type work struct {
 }
 
 func newWork(a *app) *cobra.Command {
-	w := work{snooze: 30 * time.Second, lease: 30 * time.Second, shutdown: 30 * time.Second}
+	w := work{snooze: 30 * time.Second, lease: 30 * time.Second, shutdown: 20 * time.Second}
 	c := &cobra.Command{
 		Use:   "work --exec 'COMMAND'",
 		Short: "Run jobs, one process each",
@@ -48,8 +45,9 @@ func newWork(a *app) *cobra.Command {
 
 A run whose job is cancelled, whose --timeout is over or whose lease is lost is stopped: SIGTERM to its process group, SIGKILL 5s later.
 
-The first Ctrl-C (or SIGTERM) starts no more jobs and waits for those that run, up to --shutdown-timeout; the second stops them and hands
-them back, to run again without having spent an attempt; the third does so with SIGKILL.
+The first Ctrl-C (or SIGTERM, a closed terminal, an output that nobody reads any more) starts no more jobs and waits for those that run, up
+to --shutdown-timeout; the second stops them and hands them back, to run again without having spent an attempt; the third does so with
+SIGKILL. A run that fails after the first is handed back too: a service manager may have signalled its process together with the worker.
 
 With --drain it ends by itself once no job of its queues (and --kinds) is due or running, here or on another worker. Jobs that are due
 later, retries among them, are not waited for; nor is what is due in a paused queue.`,
@@ -141,7 +139,7 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	worker.HandleAny(r.handle)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer a.onSignals(r, stop)()
+	defer r.heedStops(stop)()
 	if w.drain {
 		go func() {
 			drained(ctx, s.client, slices.Sorted(maps.Keys(queues)), w.kinds, &r.running)
@@ -152,41 +150,13 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	}
 	began := time.Now()
 	err = worker.Run(ctx)
+	r.killAll()
 	later := ""
 	if w.drain && err == nil {
 		later = left(context.WithoutCancel(ctx), s.client, queues)
 	}
 	fmt.Fprintf(r.errOut, "onceq: %s in %s%s\n", r.summary(), short(time.Since(began)), later)
 	return errors.Join(err, worker.Close())
-}
-
-// onSignals lets the first signal stop the worker gently, the second stop its jobs, the third kill them. The function it returns ends that.
-func (a *app) onSignals(r *runner, stop func()) (done func()) {
-	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	ended := make(chan struct{})
-	go func() {
-		for n := 1; ; n++ {
-			select {
-			case <-ended:
-				return
-			case <-signals:
-			}
-			switch n {
-			case 1:
-				if k := r.running.Load(); k > 0 {
-					fmt.Fprintf(r.errOut, "onceq: ending; waiting for %s (Ctrl-C again stops and hands back)\n", count(k, "job"))
-				}
-				stop()
-			case 2:
-				fmt.Fprintf(r.errOut, "onceq: stopping %s (Ctrl-C again kills)\n", count(r.running.Load(), "job"))
-				close(r.stopped)
-			case 3:
-				close(r.killed)
-			}
-		}
-	}()
-	return func() { signal.Stop(signals); close(ended) }
 }
 
 // drained returns when no job of the queues (and kinds) is due or running, or with ctx.
