@@ -5,114 +5,167 @@ import (
 	"time"
 )
 
-// Store keeps jobs and keys. Each method is one atomic step: one transaction, one script. A store holds no rule that could drift: keys,
-// policies, backoff and verdicts arrive decided, as data; the store compares and writes. Lengths of time cross this seam ("in 5m", "a
-// lease of 30s") and the store adds them to its own clock; the one instant that crosses is a run time that the caller named.
+// Store keeps jobs and keys. This file is the whole seam between the root package
+// and a store. The suite in package storetest says what each method must do, case
+// by case; docs/rules.md has the rules.
 //
-// The suite in package storetest says what each method must do, case by case. All methods are safe for concurrent use. After Close all
-// of them answer ErrClosed.
+// Each method is one atomic step: one transaction, one script. Policies, backoff,
+// verdicts and keys arrive decided, as data. What a key does (who holds it, when
+// it becomes free, who is next) is the store's to decide, inside the step.
 //
-// Errors: an error that wraps ErrUncertain says that the step may or may not have happened (the answer was lost). Any other error says
-// that nothing happened. A store that is busy, restarting or failing over retries inside, within ctx.
+// Time: lengths of time cross this seam ("in 5m", "a lease of 30s"), and the
+// store adds them to its own clock. The one instant that crosses is a run time
+// that a caller named.
+//
+// Errors: an error that wraps [ErrUncertain] means that the step may or may not
+// have happened, because the answer was lost. Any other error means that nothing
+// happened. If ctx ends while a step is under way, the store answers soon; the
+// error wraps ErrUncertain unless the store knows that nothing happened. A store
+// that is busy, restarting or failing over tries again by itself, until ctx ends
+// or its own patience does.
+//
+// Memory: a store keeps none of the slices of a request after the method has
+// returned, and the caller may change what it gets. A [Claim] is never changed
+// after it was made, so stores may share it.
+//
+// Blocking: a step may wait for the store, and where [Traits.Blocks] is set for
+// somebody's open transaction. It waits for nothing else.
+//
+// All methods are safe for concurrent use. After Close all of them answer
+// [ErrClosed].
+//
+// The numbers of [Until], [Action], [Fields] and of the stored states are written
+// to disk and stand in SQL and Lua: add at the end, never renumber.
 type Store interface {
-	// Enqueue accepts rows as if one after another, and answers in their order: it inserts a job and takes its key, or reports or writes
-	// to the job that is met. Atomic as a whole on SQLite and PostgreSQL; on Redis each share of a partition is. For each row:
+	// Enqueue accepts rows as if one after another and answers in their order. It
+	// is atomic as a whole on SQLite and PostgreSQL; on Redis the rows of one
+	// partition are. For each row, the first rule that fits:
 	//
-	//	1. The ID exists: with the same Nonce it is this call's own echo, answered with its first Outcome; else Skipped (Rejected where
-	//	   every reaction is ActionRefuse, or the kind differs), By "id". Nothing is written.
-	//	2. No Claim, or its key is free or held no longer: the job is inserted and holds its key. Inserted.
-	//	3. The key is held: Row.Reactions.On(state of the effective holder) says what to do.
+	//	1. A job with this ID exists. If it has the same Nonce, this call was sent
+	//	   twice: the answer is the Outcome of the first time. Else Skipped, with
+	//	   Conflict.By "id" (Rejected if every reaction is ActionRefuse, or if the
+	//	   kind differs). Nothing is written.
+	//	2. The row has no Claim, or its key is free. The job is inserted and holds
+	//	   its key: Inserted.
+	//	3. The key is held. Row.Reactions.On(state of the effective holder) says
+	//	   what to do.
 	//
-	// A row that meets nobody and whose own terms hold for no time (UntilDue without a delay) is inserted and leaves no key.
+	// A row whose own terms hold for no time (UntilDue without a delay) leaves no
+	// key when it is inserted.
 	//
-	// With NoWait a row that would have to wait for somebody's open transaction fails the whole call
-	// soon, and nothing has happened. See [Traits.Blocks].
+	// With NoWait, a row that would have to wait for somebody's open transaction
+	// makes the whole call fail soon, and nothing has happened.
 	Enqueue(ctx context.Context, r EnqueueRequest) ([]EnqueueResult, error)
 
-	// Fetch starts due jobs of the queues, lowest priority number first, then by run time, then by ID, and gives them to the worker:
-	// they are Running, with one more attempt and the next run number, and a first fetch releases an UntilStarted key. A job that
-	// stands behind another, a job of a paused queue, and one whose kind is not asked for, is not fetched. It may return fewer than
-	// there are slots. A worker that Extend does not know (it was taken for lost) gets ErrLeaseLost and no job.
+	// Fetch starts due jobs of the queues and gives them to the worker: those with
+	// the lowest priority number first, then by run time, then by ID. They are
+	// then Running, with one more attempt and the next run number, and a first
+	// fetch releases an UntilStarted key.
+	//
+	// It does not fetch a job that stands behind another, a job of a paused queue,
+	// or a kind that was not asked for. It may return fewer jobs than there are
+	// slots. A worker that Extend does not know (it was taken for lost) gets
+	// [ErrLeaseLost] and no job.
 	Fetch(ctx context.Context, r FetchRequest) (Fetched, error)
 
-	// Extend says that a worker is alive and renews its lease; it makes the worker known. In the same step, jobs that are running for
-	// this worker, were started by a fetch numbered FetchesDone or lower and are not among Runs are handed back: waiting again, due now
-	// (Scheduled), with the attempt given back and the key kept. A request with a Lease of zero takes leave: all that still runs for
-	// the worker is handed back and the worker is forgotten.
+	// Extend is a worker's heartbeat: it renews the worker's lease, and makes the
+	// worker known. In the same step it hands back the jobs that run for this
+	// worker, were started by a fetch numbered FetchesDone or lower, and are not
+	// among Runs: the worker never got the answer of that fetch. Handed back means
+	// Scheduled and due now, with the attempt given back and the key kept.
+	//
+	// A Lease of zero says that the worker leaves: all that still runs for it is
+	// handed back, and the worker is forgotten.
 	Extend(ctx context.Context, r ExtendRequest) (Extended, error)
 
-	// Finish ends runs; results in the order of the requests. A request counts only while the job is Running with that run number and
-	// for that worker (or, from a sweeper, with Rescue); else its result is FinishLost, or FinishGone when the row is not there.
-	// A repeat of a Finish that took effect, by the same worker and run, is answered as the first time. The job's own change and that
-	// of its key (released, kept, or handed to the waiter that stands behind it) are one step, whatever other requests are in the call.
+	// Finish ends runs and answers in the order of the requests. A request counts
+	// only while the job is Running with that run number and for that worker (or,
+	// from a sweeper, with Rescue). Else the result is FinishLost, or FinishGone
+	// when there is no such job. A repeat of a Finish that took effect, by the same
+	// worker and run, is answered as the first time.
 	//
-	// With NoWait a run whose job is locked by somebody's open transaction is answered [FinishBusy],
-	// and the others are not kept waiting. See [Traits.Blocks].
+	// The job's own change and that of its key (released, kept, or passed to the
+	// waiter behind the job) are one step, whatever else is in the call.
+	//
+	// With NoWait, a run whose job is locked by somebody's open transaction is
+	// answered [FinishBusy], and the other runs do not wait for it.
 	Finish(ctx context.Context, r FinishRequest) ([]FinishResult, error)
 
-	// Change is an operator's step on jobs by ID, on a queue or on a key. It answers in the order of Change.IDs.
+	// Change is an operator's step on jobs by ID, on a queue, or on a key. It
+	// answers in the order of Change.IDs.
 	Change(ctx context.Context, c Change) ([]ChangeResult, error)
 
-	// Get returns the jobs of these IDs, in order; nil where there is none.
+	// Get returns the jobs with these IDs, in order; nil where there is none.
 	Get(ctx context.Context, ids []string) ([]*JobRow, error)
 
-	// List returns jobs by ID, the largest (so the newest) first. It may return fewer than Limit, even none, with a cursor to go on;
-	// the last page has no cursor. Every job that is there throughout is listed once.
+	// List returns jobs by ID, the largest (of generated IDs: the newest) first.
+	// It may return fewer than Limit, even none, with a cursor to go on; the last
+	// page has no cursor. A job that exists throughout is listed exactly once.
 	List(ctx context.Context, r ListRequest) (JobPage, error)
 
-	// Keys returns held keys in the order of the keys, as List does. With Key set it returns that one, or none.
+	// Keys returns held keys in the order of the keys, page by page as List does.
+	// With Key set it returns that key, or none.
 	Keys(ctx context.Context, r KeysRequest) (KeyPage, error)
 
 	// Queues returns every queue that has a job or is paused, by name.
 	Queues(ctx context.Context) ([]QueueInfo, error)
 
-	// Sweep tidies: it reports workers whose lease is over, lists runs of those that are confirmed lost, prunes finished jobs whose
-	// retention has passed, and drops keys that hold no longer. Nothing depends on it for being right: what a key holds is judged when
-	// it is asked. Each of its parts does at most Limit rows.
+	// Sweep tidies up. It reports workers whose lease is over, lists the runs of
+	// those that are confirmed lost, prunes finished jobs whose retention is over,
+	// and drops keys that are free. Each of these does at most Limit rows. No
+	// promise depends on Sweep: whether a key is held is judged when it is asked.
 	Sweep(ctx context.Context, r SweepRequest) (Swept, error)
 
-	// Traits says what the store can do besides. It answers at once and always the same.
+	// Traits says what the store can do besides. It answers at once and always the
+	// same.
 	Traits() Traits
 
+	// Close ends what the store started, and waits for it. It closes a connection
+	// only if the store opened it.
 	Close() error
 }
 
-// Traits says what a store can do besides its methods, and how it likes to be called. The zero
-// value fits the simplest store. It is data and not a set of optional interfaces, so that a
-// decorator that embeds a Store loses nothing.
+// Traits says what a store can do besides its methods, and how it is best called.
+// The zero value fits the simplest store. It is data, not a set of optional
+// interfaces, so that a decorator that embeds a [Store] loses nothing.
 type Traits struct {
-	// InFlight is how many group commits may be under way at once; 0 means 1. More than two are
-	// used only while trips take long for what they carry.
+	// InFlight is how many group commits may be under way at once; 0 means 1.
+	// More than two are used only while a trip takes long for what it carries.
 	InFlight int
 
-	// Join is how many calls must be queued before a second group commit starts while one is in
-	// flight; 0 means 64. It does not matter while trips are slow: then InFlight alone decides.
+	// Join is how many calls must be queued before a second group commit starts
+	// while one is in flight; 0 means 64. It does not matter while trips are slow:
+	// then InFlight alone decides.
 	Join int
 
-	// Blocks says that a step may have to wait for somebody's open transaction, so that NoWait in
-	// a request makes a difference.
+	// Blocks says that a step may have to wait for somebody's open transaction.
+	// Without it NoWait in a request makes no difference.
 	Blocks bool
 
-	// Place gives an ID that the client made the form that lets its job lie beside its key (nil =
-	// no key): at most the last three characters change. nil = any ID will do.
+	// Place changes an ID that a client has just made, at most its last three
+	// characters, so that the job lies in the partition of its key (nil = no key).
+	// A nil Place means that any ID will do.
 	Place func(id string, key *Key) string
 
-	// Wake sends a [Wake] soon after something became due in one of the queues, or was given an
-	// earlier run time (the worker then learns when to look from Fetched.NextDue), and soon after
-	// a run of the worker was asked to stop: in this process at once, from others as fast as the
-	// store can. It may send too often, and it may miss: a worker polls and beats besides. It never
-	// blocks the store. The channel is closed when ctx ends. nil = the store has no wake-ups.
+	// Wake sends a [Wake] soon after a job of one of the queues became due or was
+	// given an earlier run time (when to look, the worker then learns from
+	// Fetched.NextDue), and soon after a run of the worker was asked to stop. It
+	// sends at once for changes in this process, and as soon as the store can for
+	// changes elsewhere. It may send too often and it may miss some: a worker also
+	// polls and sends heartbeats. It never blocks the store. The channel is closed
+	// when ctx ends. nil = the store has no wake-ups.
 	Wake func(ctx context.Context, r WakeRequest) (<-chan Wake, error)
 
-	// Check looks for damage in the store's own files or indexes, beyond the invariants that
-	// [Client.Doctor] checks on every store, and returns one line for each. nil = nothing to check.
+	// Check looks for damage in the store's own files or indexes, beyond what
+	// [Client.Doctor] checks on every store, and returns one line for each.
+	// nil = there is nothing to check.
 	Check func(ctx context.Context) ([]string, error)
 }
 
-// WakeRequest says what somebody wants to hear of.
+// WakeRequest says of what to send a [Wake].
 type WakeRequest struct {
-	Queues []string
-	Worker string // also when a run of this worker is asked to stop; "" = no worker
+	Queues []string // jobs of these queues became due
+	Worker string   // a run of this worker was asked to stop; "" = of no worker
 }
 
 // Wake is one wake-up.
@@ -121,7 +174,8 @@ type Wake struct {
 	Stop  bool   // a run of the worker was asked to stop, and nothing is said about queues
 }
 
-// Tx is a caller's own transaction on a store: what is enqueued through it exists if and only if the transaction commits.
+// Tx is a caller's own transaction on a store: what is enqueued through it exists
+// if and only if the transaction commits.
 type Tx interface {
 	// Enqueue is Store.Enqueue inside the transaction. A duplicate leaves the transaction usable.
 	Enqueue(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
@@ -129,91 +183,107 @@ type Tx interface {
 
 // EnqueueRequest is a batch of enqueues.
 type EnqueueRequest struct {
-	Rows []NewRow
-	// NoWait asks for a definite error soon in place of a wait for somebody's open transaction. It
-	// is set where rows of callers who do not know each other share the call.
+	Rows []NewRow // in the order in which they count
+	// NoWait asks for an error soon, with nothing done, in place of a wait for
+	// somebody's open transaction. The client sets it where callers who do not
+	// know each other share the call.
 	NoWait bool
 }
 
-// NewRow is an enqueue, decided: everything a store needs to insert the job or to answer for it.
+// NewRow is one enqueue with everything decided: all that a store needs to insert
+// the job, or to answer for the job that is met.
 type NewRow struct {
-	ID       string
-	Nonce    [16]byte // random, one for each call of an enqueue; a resend repeats it
-	Kind     string
-	Queue    string
-	Args     []byte
-	Encoding string
-	Meta     []byte // a JSON object, or nil
-	Tags     []string
+	ID       string   // made by the client, or the caller's own
+	Nonce    [16]byte // random for each enqueue; a call that is sent again repeats it
+	Kind     string   // of the args
+	Queue    string   // where workers fetch it
+	Args     []byte   // encoded
+	Encoding string   // of Args: EncodingJSON or EncodingBytes
+	Meta     []byte   // a JSON object, or nil
+	Tags     []string // labels for people
 
-	Priority    int
-	MaxAttempts int
-	Timeout     time.Duration
-	Retention   time.Duration // 0 = deleted when it finishes
+	Priority    int           // 0 (first) to 9 (last)
+	MaxAttempts int           // the job is discarded when so many have failed
+	Timeout     time.Duration // of one run; 0 = none
+	Retention   time.Duration // of the finished job; 0 = deleted when it finishes
 	Delay       time.Duration // from the store's now
-	RunAt       time.Time     // in place of Delay when not zero; a time that has passed means now
+	RunAt       time.Time     // in place of Delay unless zero; one that has passed means now
 
-	Claim     *Claim // nil = not unique: it holds nothing and is met by nobody
-	Reactions Reactions
+	Claim     *Claim        // nil = not unique: it holds nothing and meets nothing
+	Reactions Reactions     // what to do where the key is held
 	Write     Fields        // what ActionWrite writes
 	MaxWait   time.Duration // of ActionPushBack
 
 	made bool // the ID was made for this call, so that nobody else can have it
 }
 
-// Made reports whether a client made the ID for this call, so that nobody else can have it. The call itself may be sent again.
+// Made reports whether a client made the ID for this call, so that no other job
+// can have it. The call itself may be sent twice.
 func (r *NewRow) Made() bool { return r.made }
 
 // Claim is the key that a new job wants to hold.
 type Claim struct {
-	Key    Key
-	Text   string   // readable, at most 1 KiB
+	Key    Key      // never zero
+	Text   string   // the readable key, at most 1 KiB
 	Digest [16]byte // of the args, by value
-	Hold   Hold
+	Hold   Hold     // how long the key is held
 }
 
-// Fields names fields of a job that an enqueue writes to a holder.
+// Fields is a set of fields of a job that an enqueue writes to a holder. Its
+// numbers stand in SQL and Lua.
 type Fields uint8
 
+// The fields. They are combined with |.
 const (
-	FieldArgs Fields = 1 << iota // and with them Encoding and the key row's digest
-	FieldMeta
-	FieldPriority
-	FieldRunAt
-	FieldMaxAttempts
-	FieldTags
+	FieldArgs        Fields = 1 << iota // Args, and with them Encoding and Digest
+	FieldMeta                           // Meta
+	FieldPriority                       // Priority
+	FieldRunAt                          // RunAt
+	FieldMaxAttempts                    // MaxAttempts
+	FieldTags                           // Tags
 )
 
-// Action is what an enqueue does to the job it meets.
+// Action is what an enqueue does to the job that it meets. Its numbers stand in
+// SQL and Lua.
 type Action uint8
+
+// The actions, each with the [Outcome] that it leads to.
 
 const (
 	// ActionAnswer writes nothing: Skipped.
 	ActionAnswer Action = iota
 	// ActionRefuse writes nothing: Rejected.
 	ActionRefuse
-	// ActionWrite gives the waiting holder the values of the fields in NewRow.Write: Replaced. FieldRunAt gives it the new row's run time.
+	// ActionWrite gives the waiting holder the values of the fields in
+	// NewRow.Write; FieldRunAt gives it the new row's run time: Replaced.
 	ActionWrite
-	// ActionPushBack gives the waiting holder the new args, and as run time the earlier of the new row's and the holder's enqueue + MaxWait: Replaced.
+	// ActionPushBack gives the waiting holder the new args and a later run time:
+	// the new row's, but at most the holder's enqueue + MaxWait: Replaced.
 	ActionPushBack
-	// ActionMerge gives the waiting holder the new args and the earlier of the two run times, but a Retryable one keeps its own: Replaced.
-	// Where a waiter stands behind the holder, the waiter takes them instead (as under ActionStand).
+	// ActionMerge gives the waiting holder the new args and the earlier of the two
+	// run times; a Retryable holder keeps its own run time: Replaced. If a waiter
+	// stands behind the holder, the waiter takes them instead, as in ActionStand.
 	ActionMerge
-	// ActionStand puts the new job behind the running holder as its waiter: Coalesced. Where a waiter stands already, that one takes
-	// the new args and options (all but ID, Nonce, Origin, Displaced and EnqueuedAt) and the earlier of the two run times: Replaced.
+	// ActionStand puts the new job behind the running holder as its waiter:
+	// Coalesced. If a waiter stands there already, that one takes the new args and
+	// options (all but ID, Nonce, Origin, Displaced and EnqueuedAt) and the earlier
+	// of the two run times: Replaced.
 	ActionStand
-	// ActionTake supersedes. A waiting holder is Cancelled and the new job holds the key, standing behind whomever that holder stood
-	// behind. A running holder is asked to stop and the new job stands behind it. A waiter that stood there is Cancelled. Superseded.
+	// ActionTake takes the key: Superseded. A waiting holder is Cancelled and the
+	// new job holds the key, behind the job that the holder stood behind, if any.
+	// A running holder is asked to stop and the new job stands behind it. A waiter
+	// that stood there is Cancelled.
 	ActionTake
 )
 
-// Reactions is one action for each state of the holder; the zero value answers in all of them.
+// Reactions is a conflict policy as data: one action for each state of the holder.
+// The zero value is ActionAnswer in all of them.
 type Reactions struct {
-	Scheduled, Available, Retryable, Running Action
-	Ended                                    Action // finished, or gone but still held
+	Scheduled, Available, Retryable, Running Action // the holder is in that state
+	Ended                                    Action // it is finished, or gone but still held
 }
 
-// On is the action for a holder in this state.
+// On returns the action for a holder in this state.
 func (r Reactions) On(s State) Action {
 	switch s {
 	case Scheduled:
@@ -228,191 +298,223 @@ func (r Reactions) On(s State) Action {
 	return r.Ended
 }
 
-// Writes reports whether some state of a holder is written to. What does not write can be answered from a snapshot.
+// Writes reports whether the holder is written to in some state. A policy that
+// never writes can be answered from a snapshot.
 func (r Reactions) Writes() bool {
 	return max(r.Scheduled, r.Available, r.Retryable, r.Running, r.Ended) > ActionRefuse
 }
 
-// Refuses reports whether a met job is refused in every state: the policy is Reject.
+// Refuses reports whether the enqueue is refused in every state: the policy is
+// Reject.
 func (r Reactions) Refuses() bool { return r.Scheduled == ActionRefuse }
 
 // EnqueueResult is the store's answer to one NewRow.
 type EnqueueResult struct {
-	Outcome Outcome
-	// Job is the job that stands for the row: never nil. For a holder whose row is gone it has ID, Kind, Queue, Key, KeyText and State.
+	Outcome Outcome // what was done
+	// Job is the job that stands for the row, never nil. For a holder whose row is
+	// gone it has ID, Kind, Queue, Key, KeyText and State.
 	Job *JobRow
-	// Conflict is nil when Inserted. ArgsDiffer is the root's to fill where By is "id".
+	// Conflict is nil when Inserted. Where By is "id", the client fills in
+	// ArgsDiffer.
 	Conflict *Conflict
-	// FreesAt is, for an inserted job that holds its key, when a clock frees that (Never: no clock); 0 for any other.
+	// FreesAt is, for an inserted job that holds its key, when a clock frees the
+	// key, in milliseconds ([Never]: no clock does); 0 for any other job.
 	FreesAt int64
 }
 
 // FetchRequest asks for jobs to run.
 type FetchRequest struct {
-	Worker string // as Extend made it known
-	No     int64  // the number of this fetch: 1, 2, 3 … for each worker
-	Queues []QueueSlots
-	Kinds  []string // only these; nil = any
-	// MaxBytes bounds the args and meta of all jobs together: a fetch stops there and says that
-	// there may be more at once. One job is given however large it is. 0 = no bound.
+	Worker string       // as Extend made it known
+	No     int64        // the number of this fetch: 1, 2, 3 … for each worker
+	Queues []QueueSlots // which queues, and how many jobs of each
+	Kinds  []string     // only these; nil = any
+	// MaxBytes bounds the args and meta of all jobs together: a fetch stops there
+	// and answers that there may be more at once. At least one job is given,
+	// however large it is. 0 = no bound.
 	MaxBytes int
 }
 
-// QueueSlots is how many jobs of a queue are wanted.
+// QueueSlots says how many jobs of a queue are wanted.
 type QueueSlots struct {
-	Queue string
-	Slots int
+	Queue string // its name
+	Slots int    // at most so many jobs
 }
 
 // Fetched is what Fetch started.
 type Fetched struct {
-	Jobs []*JobRow
-	// NextDue is how long until the next waiting job of these queues is due, so that the worker can sleep till then: 0 = there may be
-	// more at once, negative = none is waiting that a clock would bring.
+	Jobs []*JobRow // now Running, for this worker
+	// NextDue is how long until the next waiting job of these queues is due, so
+	// that the worker can sleep till then. 0 = there may be more at once; negative
+	// = no job waits for its time.
 	NextDue time.Duration
 }
 
 // Run names one run of a job.
 type Run struct {
-	ID  string
-	Run int64
+	ID  string // of the job
+	Run int64  // the run number
 }
 
 // ExtendRequest is a worker's heartbeat.
 type ExtendRequest struct {
-	Worker      string
-	Lease       time.Duration // 0 = the worker takes leave
-	Runs        []Run         // all it has in hand
-	FetchesDone int64         // every fetch up to this number has been answered, or given up
+	Worker      string        // its name, new for each [Worker.Run]
+	Lease       time.Duration // 0 = the worker leaves
+	Runs        []Run         // all runs that it has
+	FetchesDone int64         // every fetch up to this number was answered, or given up
 }
 
 // Extended is the answer to a heartbeat.
 type Extended struct {
-	Lost []Run // of Runs: no longer this worker's; their results do not count
-	Stop []Run // of Runs: to be cancelled
+	Lost []Run // of Runs: no longer this worker's, their results do not count
+	Stop []Run // of Runs: an operator or a new job asked them to stop
 	Back int   // how many jobs were handed back
 }
 
 // FinishRequest is a batch of results.
 type FinishRequest struct {
-	Runs []Finish
-	// NoWait asks for FinishBusy in place of a wait for somebody's open transaction.
+	Runs []Finish // at most one for each job
+	// NoWait asks for FinishBusy in place of a wait for somebody's open
+	// transaction.
 	NoWait bool
 }
 
 // Finish ends one run of a job.
 type Finish struct {
-	ID     string
-	Run    int64
-	Worker string
-	Rescue bool // the worker is lost: Worker is the rescuer's name, and the run may be anybody's
-	// State is Completed, Discarded, Cancelled, Retryable or Scheduled (a snooze, or a hand-back with Delay 0). Where a cancel was
-	// requested of the running job, any other than Completed becomes Cancelled.
+	ID     string // of the job
+	Run    int64  // the run number, as fetched
+	Worker string // that has the run
+	Rescue bool   // the worker is lost: Worker is the rescuer, the run is another's
+	// State is Completed, Discarded, Cancelled, Retryable or Scheduled (a snooze,
+	// or a hand-back with Delay 0). If a cancel of the running job was requested,
+	// every State but Completed becomes Cancelled.
 	State    State
 	Delay    time.Duration // until the next run, for Retryable and Scheduled
 	GiveBack bool          // the attempt is not spent
 	Error    string        // recorded with the attempt unless empty
-	Stack    string
+	Stack    string        // of a panic, recorded with Error
 }
 
 // FinishStatus says whether a Finish took effect.
 type FinishStatus uint8
 
+// The statuses.
 const (
 	FinishDone FinishStatus = iota // it took effect
 	FinishLost                     // another run of the job is current, or somebody else ended this one
-	FinishGone                     // there is no such job (any more)
-	FinishBusy                     // only with NoWait: nothing happened, for somebody's open transaction has the job
+	FinishGone                     // there is no such job, or no longer
+	FinishBusy                     // only with NoWait: nothing happened, an open transaction has the job
 )
 
 // FinishResult is the answer to one Finish.
 type FinishResult struct {
-	Status FinishStatus
-	State  State // as recorded
-	// Wake is the queue in which this step made a job due (the waiter that stood behind, or the job itself), or "".
+	Status FinishStatus // whether it took effect
+	State  State        // as recorded
+	// Wake is the queue in which this step made a job due (the waiter behind the
+	// job, or the job itself), or "".
 	Wake string
 }
 
 // Op is an operator's step.
 type Op uint8
 
+// The operator's steps.
 const (
-	OpCancel  Op = iota + 1 // a waiting job is Cancelled; a running one is asked to stop; a Cancelled one stays; else refused
-	OpRetry                 // a finished job is due now, with at least one more attempt, and retakes its key; a Retryable one is due now
-	OpRunNow                // a waiting job is due now; refused for one that stands behind another
-	OpDelete                // the job is removed and every event of its key has come; refused while it runs
-	OpPause                 // no later Fetch starts a job of Queue
-	OpResume                //
-	OpRelease               // Key is free, or its waiter's
+	// OpCancel cancels a waiting job and asks a running one to stop. A Cancelled
+	// job stays as it is. Others are refused.
+	OpCancel Op = iota + 1
+	// OpRetry makes a finished job due now, with at least one more attempt, and
+	// takes its key again. A Retryable job becomes due now. Others are refused.
+	OpRetry
+	// OpRunNow makes a waiting job due now. It is refused for a job that stands
+	// behind another.
+	OpRunNow
+	// OpDelete removes a job; every event of its key has then come. It is refused
+	// while the job runs.
+	OpDelete
+	// OpPause lets no later Fetch start a job of the queue.
+	OpPause
+	// OpResume undoes OpPause.
+	OpResume
+	// OpRelease frees the key, or passes it to the waiter.
+	OpRelease
 )
 
 // Change is an operator's step.
 type Change struct {
-	Op         Op
-	IDs        []string // for OpCancel, OpRetry, OpRunNow, OpDelete
-	States     []State  // of those: only jobs in one of these states; nil = any. Others are answered with ErrNotFound
-	WithoutKey bool     // OpRetry: where another job holds the key, run without it
-	Queue      string   // for OpPause, OpResume
-	Key        Key      // for OpRelease
+	Op  Op       // the step
+	IDs []string // jobs, for OpCancel, OpRetry, OpRunNow, OpDelete
+	// States limits these steps to jobs in one of these states; the answer for
+	// others is ErrNotFound. nil = any state.
+	States     []State
+	WithoutKey bool   // OpRetry: where another job holds the key, run without it
+	Queue      string // for OpPause, OpResume
+	Key        Key    // for OpRelease
 }
 
-// ChangeResult is what became of one job (one result without a job for a queue or a key).
+// ChangeResult says what became of one job. A queue or a key has one result,
+// without a job.
 type ChangeResult struct {
-	Job *JobRow // after the change (before it, for OpDelete)
-	// Err is nil, ErrNotFound, *InvalidError (Field "state": the job cannot do that now) or *DuplicateError (OpRetry: the key is held).
+	Job *JobRow // after the change; for OpDelete before it
+	// Err is nil, ErrNotFound, [*InvalidError] (Field "state": the job cannot do
+	// that now) or [*DuplicateError] (OpRetry: another job holds the key).
 	Err error
 }
 
 // ListRequest asks for a page of jobs.
 type ListRequest struct {
-	Filter JobFilter // Limit and All are the caller's business
+	Filter JobFilter // stores do not look at its Limit and All
 	After  string    // the cursor of the page before, or ""
 	Limit  int       // 1 … 1000
 }
 
-// MaxPageBytes bounds the args and meta of a page of jobs that was asked for with args
-// ([JobFilter].Args). A page ends before the job that would go beyond, but has one at least.
+// MaxPageBytes bounds the args and meta of a page of jobs that was asked for with
+// args ([JobFilter.Args]). A page ends before the job that would go beyond, but
+// it has at least one.
 const MaxPageBytes = 4 << 20
 
 // JobPage is a page of jobs.
 type JobPage struct {
-	Jobs []*JobRow
-	Next string // the cursor for the page after; "" = this is the last
+	Jobs []*JobRow // by ID, the largest first
+	Next string    // the cursor for the page after; "" = this is the last
 }
 
 // KeysRequest asks for a page of keys.
 type KeysRequest struct {
-	Filter KeyFilter
-	Key    *Key // only this one
-	After  string
-	Limit  int
+	Filter KeyFilter // stores do not look at its Limit
+	Key    *Key      // only this one; nil = all
+	After  string    // the cursor of the page before, or ""
+	Limit  int       // 1 … 1000
 }
 
 // KeyPage is a page of keys.
 type KeyPage struct {
-	Keys []*HeldKey
-	Next string
+	Keys []*HeldKey // in the order of the keys
+	Next string     // the cursor for the page after; "" = this is the last
 }
 
 // SweepRequest asks for a round of tidying.
 type SweepRequest struct {
-	Limit int
-	// Lost are workers that the caller has seen with an expired lease and the same beat twice, apart by its own monotonic clock. The
-	// store lists their runs if their beat is still that one and their lease still over, and forgets a worker that has no run left.
+	Limit int // rows of each kind, at most
+	// Lost are workers that the caller has seen twice with an expired lease and
+	// the same beat, some time apart by its own monotonic clock. If the beat is
+	// still that one and the lease still over, the store lists their runs, and
+	// forgets a worker that has no run left.
 	Lost []Beat
 }
 
 // Beat identifies one heartbeat of a worker.
 type Beat struct {
-	Worker string
-	No     int64
+	Worker string // its name
+	No     int64  // how many heartbeats it has sent
 }
 
 // Swept is what a round of tidying found and did.
 type Swept struct {
-	Expired []Beat    // workers whose lease is over by the store's clock (and runs of a worker nobody knows, with No -1)
-	Runs    []*JobRow // runs of confirmed lost workers: to be ended with Finish and Rescue
-	Jobs    int       // finished jobs pruned
-	Keys    int       // key rows dropped
-	More    bool      // there was more than Limit
+	// Expired are the workers whose lease is over by the store's clock. A worker
+	// that has runs but is not known is among them, with No -1.
+	Expired []Beat
+	Runs    []*JobRow // of confirmed lost workers: to be ended by Finish with Rescue
+	Jobs    int       // finished jobs that were pruned
+	Keys    int       // key rows that were dropped
+	More    bool      // there was more to do than Limit
 }
