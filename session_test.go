@@ -50,14 +50,14 @@ func (l *logbook) logger() *slog.Logger {
 func TestShutdownWaitsForRunningHandlersAndStartsNoOther(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			time.Sleep(20 * time.Second)
+			time.Sleep(15 * time.Second)
 			return ctx.Err()
 		})
 		first, second := b.enqueue(mail{}), b.enqueue(mail{})
 		synctest.Wait()
 		began := time.Now()
 		clean(t, stop)
-		if took := time.Since(began); took != 20*time.Second {
+		if took := time.Since(began); took != 15*time.Second {
 			t.Errorf("took %v", took)
 		}
 		b.wants(first, onceq.Completed)
