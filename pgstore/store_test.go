@@ -17,9 +17,12 @@ import (
 	"github.com/onceq/onceq/internal/pgtest"
 	"github.com/onceq/onceq/pgstore"
 	"github.com/onceq/onceq/storetest"
+	"github.com/onceq/onceq/storetest/model"
 )
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
+
+func TestModel(t *testing.T) { model.Run(t, open) }
 
 var schemas atomic.Int64
 

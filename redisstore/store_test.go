@@ -16,6 +16,7 @@ import (
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/redistest"
 	"github.com/onceq/onceq/storetest"
+	"github.com/onceq/onceq/storetest/model"
 )
 
 func TestMain(m *testing.M) {
@@ -146,12 +147,27 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
 }
 
+func TestModel(t *testing.T) {
+	url := redistest.URL(t)
+	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
+}
+
 func TestStoreInEightPartitions(t *testing.T) {
 	url := redistest.URL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
 }
 
+func TestModelInEightPartitions(t *testing.T) {
+	url := redistest.URL(t)
+	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
+}
+
 func TestStoreOnACluster(t *testing.T) {
 	url := redistest.ClusterURL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) })
+}
+
+func TestModelOnACluster(t *testing.T) {
+	url := redistest.ClusterURL(t)
+	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) })
 }

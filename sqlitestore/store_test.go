@@ -12,6 +12,7 @@ import (
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/storetest"
+	"github.com/onceq/onceq/storetest/model"
 )
 
 func TestMain(m *testing.M) {
@@ -59,6 +60,8 @@ func harnessOf(s *Store, c *clock, open func() onceq.Store) storetest.Harness {
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, harness) }
+
+func TestModel(t *testing.T) { model.Run(t, harness) }
 
 func TestAStoreInMemoryIsLikeAnyOther(t *testing.T) {
 	t.Parallel()

@@ -149,7 +149,6 @@ func completes(*onceq.JobRow) onceq.Finish { return onceq.Finish{State: onceq.Co
 
 // races: many at once.
 var races = []scenario{
-	{"concurrent_histories_are_linearizable", linearizable},
 	{"sixty_four_enqueues_of_one_key_make_one_job", func(w *world) {
 		receipts, errs := w.stampede(func(int) []onceq.Option { return []onceq.Option{key} })
 		id := w.oneOf(onceq.Inserted, onceq.Skipped, receipts, errs)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/onceq/onceq/internal/memstore"
 	"github.com/onceq/onceq/storetest"
+	"github.com/onceq/onceq/storetest/model"
 )
 
 // standClock is a clock that stands still at an instant, or runs.
@@ -36,3 +37,5 @@ func openMemory(*testing.T) storetest.Harness {
 }
 
 func TestMemstore(t *testing.T) { storetest.Run(t, openMemory) }
+
+func TestModelOfMemstore(t *testing.T) { model.Run(t, openMemory) }

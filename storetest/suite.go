@@ -1,23 +1,13 @@
 package storetest
 
 import (
-	"os"
 	"testing"
+
+	"github.com/onceq/onceq/storetest/internal/effort"
 )
 
-// long is whether ONCEQ_LONG asks for races and random histories that go on for minutes.
-var long = os.Getenv("ONCEQ_LONG") != ""
-
-// scaled is how often a case does what gets no truer by counting: less under the race detector, more where there is time.
-func scaled(n int) int {
-	switch {
-	case long:
-		return 5 * n
-	case raced:
-		return n / 4
-	}
-	return n
-}
+// scaled is how often a case does what gets no truer by counting.
+var scaled = effort.Scaled
 
 // scenario is one case: a sentence about stores, and the steps that show it.
 type scenario struct {
@@ -64,7 +54,8 @@ var suite = []struct {
 }
 
 // Run puts a store through the suite. open makes one empty store for one case. After every case all invariants of docs/uniqueness.md
-// are checked on the whole store. ONCEQ_LONG=1 makes races and random histories go on for minutes.
+// are checked on the whole store. ONCEQ_LONG=1 makes races go on for minutes. Random
+// and concurrent histories are in package model, which needs more than the standard library.
 func Run(t *testing.T, open func(*testing.T) Harness) {
 	for _, group := range suite {
 		t.Run(group.noun, func(t *testing.T) {
@@ -79,5 +70,4 @@ func Run(t *testing.T, open func(*testing.T) Harness) {
 			}
 		})
 	}
-	t.Run("model", func(t *testing.T) { modelled(t, open) })
 }

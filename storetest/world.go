@@ -504,10 +504,3 @@ func (w *world) sameTime(what string, got, want time.Time) {
 		w.Fatalf("%s is %s, want %s", what, clock(got), clock(want))
 	}
 }
-
-func clock(t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z")
-}

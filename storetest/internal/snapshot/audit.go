@@ -1,69 +1,29 @@
-package storetest
+package snapshot
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/onceq/onceq"
 )
 
-// checkInvariants reads the whole store at rest and wants it to be as docs/uniqueness.md says, at the instant at which its clock stands.
+// Audit returns a line for everything in a store at rest that is not as docs/uniqueness.md says, at the instant at which its clock stands.
 // latest is the latest instant that its clock has shown; it differs from now only where the clock was put back.
-func checkInvariants(t testing.TB, store onceq.Store, now, latest time.Time) {
-	t.Helper()
-	findings, err := audit(context.Background(), store, now, latest)
-	if err != nil {
-		t.Errorf("reading the store to check its invariants: %v", err)
-	}
-	for _, f := range findings {
-		t.Errorf("invariant broken: %s", f)
-	}
-}
-
-// audit returns a line for everything that is wrong in a store at rest.
-func audit(ctx context.Context, store onceq.Store, now, latest time.Time) (findings []string, err error) {
-	d, err := dumpOf(ctx, store)
-	if err != nil {
-		return nil, err
-	}
-	return d.audit(now, latest), nil
-}
-
-// dump is everything that a store shows.
-type dump struct {
-	jobs   []*onceq.JobRow
-	keys   []*onceq.HeldKey // inert ones too
-	queues []onceq.QueueInfo
-}
-
-func dumpOf(ctx context.Context, store onceq.Store) (d dump, err error) {
-	if d.jobs, err = allJobs(ctx, store, onceq.JobFilter{}, 1000); err != nil {
-		return d, err
-	}
-	if d.keys, err = allKeys(ctx, store, onceq.KeyFilter{Inert: true}, 1000); err != nil {
-		return d, err
-	}
-	d.queues, err = store.Queues(ctx)
-	return d, err
-}
-
-func (d dump) audit(now, latest time.Time) []string {
+func (s Snapshot) Audit(now, latest time.Time) []string {
 	a := &auditor{now: now.UnixMilli(), latest: latest.UnixMilli(), jobs: map[string]*onceq.JobRow{}}
-	for _, j := range d.jobs {
+	for _, j := range s.Jobs {
 		if a.jobs[j.ID] != nil {
 			a.report("job %s is listed twice", j.ID)
 		}
 		a.jobs[j.ID] = j
 	}
-	a.checkJobs(d.jobs)
-	a.checkKeys(d.jobs, d.keys)
-	a.checkQueues(d.jobs, d.queues)
+	a.checkJobs(s.Jobs)
+	a.checkKeys(s.Jobs, s.Keys)
+	a.checkQueues(s.Jobs, s.Queues)
 	return a.findings
 }
 
@@ -84,7 +44,7 @@ func (a *auditor) checkJobs(jobs []*onceq.JobRow) {
 		due := j.Behind == "" && j.RunAt.UnixMilli() <= a.now
 		switch {
 		case j.State == onceq.Available && !due:
-			a.report("job %s is shown available, and is not due (behind %q, run at %s)", j.ID, j.Behind, clock(j.RunAt))
+			a.report("job %s is shown available, and is not due (behind %q, run at %s)", j.ID, j.Behind, Clock(j.RunAt))
 		case (j.State == onceq.Scheduled || j.State == onceq.Retryable) && due:
 			a.report("job %s is shown %s, and is due", j.ID, j.State)
 		case j.State == onceq.Running && (j.Worker == "" || j.Run < 1 || j.StartedAt.IsZero() || j.Attempt < 1):
@@ -102,7 +62,7 @@ func (a *auditor) checkJobs(jobs []*onceq.JobRow) {
 		case j.Attempt < 0 || int64(j.Attempt) > j.Run:
 			a.report("job %s has spent %d attempts in %d runs", j.ID, j.Attempt, j.Run)
 		case j.State.Finished() && j.Anchor.After(j.FinishedAt):
-			a.report("job %s ended at %s, before its anchor at %s", j.ID, clock(j.FinishedAt), clock(j.Anchor))
+			a.report("job %s ended at %s, before its anchor at %s", j.ID, Clock(j.FinishedAt), Clock(j.Anchor))
 		case len(j.Errors) > 5:
 			a.report("job %s has %d errors", j.ID, len(j.Errors))
 		}
@@ -172,13 +132,13 @@ func (a *auditor) checkHolder(k onceq.Key, row *onceq.HeldKey) {
 	case row.Gone:
 		a.report("key %s (%s) says that its holder %s is gone, which is there", k, row.Text, row.Holder)
 	case row.State != holder.State || row.Kind != holder.Kind || row.Queue != holder.Queue || row.Text != holder.KeyText || row.Digest != holder.Digest:
-		a.report("key %s describes its holder as %+v, which is %s", k, *row, show(holder))
+		a.report("key %s describes its holder as %+v, which is %s", k, *row, Show(holder))
 	case row.Since.IsZero():
 		a.report("key %s (%s) does not say since when it is held", k, row.Text)
 	}
 	if holder.Behind != "" {
 		if !row.FreesAt.IsZero() {
-			a.report("key %s (%s) of %s frees at %s, though its holder still stands behind a run", k, row.Text, holder.ID, clock(row.FreesAt))
+			a.report("key %s (%s) of %s frees at %s, though its holder still stands behind a run", k, row.Text, holder.ID, Clock(row.FreesAt))
 		}
 		return
 	}
@@ -187,7 +147,7 @@ func (a *auditor) checkHolder(k onceq.Key, row *onceq.HeldKey) {
 		a.report("key %s (%s) is held by %s (%s), whose terms %+v say it is free", k, row.Text, holder.ID, holder.State, holder.Hold)
 	}
 	if says.held == yes && !says.vague && (freesAt(row) != says.freesAt || row.FreesWhen != says.freesWhen) {
-		a.report("key %s (%s) of %s frees at %s on %q; its terms %+v say at %s on %q", k, row.Text, holder.ID, clock(row.FreesAt), row.FreesWhen,
+		a.report("key %s (%s) of %s frees at %s on %q; its terms %+v say at %s on %q", k, row.Text, holder.ID, Clock(row.FreesAt), row.FreesWhen,
 			holder.Hold, time.UnixMilli(says.freesAt), says.freesWhen)
 	}
 }
@@ -352,7 +312,7 @@ func (a *auditor) checkQueues(jobs []*onceq.JobRow, queues []onceq.QueueInfo) {
 			a.report("queue %q counts %v, and has %v", q.Name, got, counts[q.Name])
 		}
 		if !q.OldestDue.Equal(oldest[q.Name]) {
-			a.report("queue %q is due since %s, its oldest due job since %s", q.Name, clock(q.OldestDue), clock(oldest[q.Name]))
+			a.report("queue %q is due since %s, its oldest due job since %s", q.Name, Clock(q.OldestDue), Clock(oldest[q.Name]))
 		}
 		if len(counts[q.Name]) == 0 && !q.Paused {
 			a.report("queue %q is listed without a job", q.Name)

@@ -1,17 +1,22 @@
-package storetest
+package model
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/storetest"
+	"github.com/onceq/onceq/storetest/internal/effort"
+	"github.com/onceq/onceq/storetest/internal/snapshot"
 )
 
 // A history of concurrent steps is linearizable if each step can be thought to have happened at one instant between its call and its
@@ -69,7 +74,7 @@ func (s keyState) accept(in asked, o onceq.Outcome) keyState {
 	return s
 }
 
-var linearPolicies = [...]onceq.Option{onceq.OnConflict(onceq.Skip), reject, coalesce, supersede}
+var linearPolicies = [...]onceq.Option{onceq.OnConflict(onceq.Skip), onceq.OnConflict(onceq.Reject), onceq.OnConflict(onceq.Coalesce), onceq.OnConflict(onceq.Supersede)}
 
 // enqueue is what becomes of an enqueue: the outcome, the job that stands for it, and the next state.
 func (s keyState) enqueue(in asked) (onceq.Outcome, string, keyState) {
@@ -177,7 +182,8 @@ var linearModel = porcupine.Model{
 
 // linear is one history being made.
 type linear struct {
-	w      *world
+	*testing.T
+	ctx    context.Context
 	began  time.Time
 	rows   [linearKeys][len(linearPolicies)]onceq.NewRow
 	number map[onceq.Key]int
@@ -201,27 +207,52 @@ func (l *linear) record(client int, called int64, in asked, out told) {
 }
 
 // linearizable plays clients at once on the store and checks the history.
-func linearizable(w *world) {
-	l := &linear{w: w, began: time.Now(), number: map[onceq.Key]int{}}
+func linearizable(t *testing.T, h storetest.Harness) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	h.SetClock(start)
+	l := &linear{T: t, ctx: ctx, began: time.Now(), number: map[onceq.Key]int{}}
 	for k := range linearKeys {
 		for p, policy := range linearPolicies {
-			l.rows[k][p] = onceq.NewRow(w.row(task(k), onceq.UniqueKey(fmt.Sprint(k)), policy))
+			row, err := snapshot.Row(h.Store, task(k), onceq.UniqueKey(fmt.Sprint(k)), policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.rows[k][p] = row
 		}
 		l.number[l.rows[k][0].Claim.Key] = k
 	}
-	stores := w.handles(4)
-	together(linearClients, func(n int) {
-		(&linearClient{linear: l, n: n, store: stores[n%len(stores)], dice: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(n)))}).play()
-	})
+	stores := []onceq.Store{h.Store}
+	for h.Open != nil && len(stores) < 4 {
+		stores = append(stores, h.Open())
+	}
+	var all sync.WaitGroup
+	for n := range linearClients {
+		c := &linearClient{linear: l, n: n, store: stores[n%len(stores)], dice: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(n)))}
+		all.Go(c.play)
+	}
+	all.Wait()
+	l.audit(h.Store)
 	result, info := porcupine.CheckOperationsVerbose(linearModel, l.history, 20*time.Second)
 	if result == porcupine.Ok {
 		return
 	}
-	w.Errorf("%d steps on %d keys: linearizable %s", len(l.history), linearKeys, result)
+	t.Errorf("%d steps on %d keys: linearizable %s", len(l.history), linearKeys, result)
 	for k, partial := range info.PartialLinearizationsOperations() {
 		if ops := linearModel.Partition(l.history)[k]; longest(partial) < len(ops) {
-			w.Logf("key %d: at most %d of %d steps in a row make sense:\n%s", k, longest(partial), len(ops), describe(ops))
+			t.Logf("key %d: at most %d of %d steps in a row make sense:\n%s", k, longest(partial), len(ops), describe(ops))
 		}
+	}
+}
+
+// audit wants the store to be as the promises say when all is over.
+func (l *linear) audit(store onceq.Store) {
+	s, err := snapshot.Of(l.ctx, store)
+	if err != nil {
+		l.Error(err)
+	}
+	for _, f := range s.Audit(start, start) {
+		l.Errorf("invariant broken: %s", f)
 	}
 }
 
@@ -253,8 +284,8 @@ type linearClient struct {
 func (c *linearClient) name() string { return fmt.Sprint("client ", c.n) }
 
 func (c *linearClient) play() {
-	c.must(c.store.Extend(c.w.ctx, onceq.ExtendRequest{Worker: c.name(), Lease: time.Hour}))
-	for range scaled(linearSteps) {
+	c.must(c.store.Extend(c.ctx, onceq.ExtendRequest{Worker: c.name(), Lease: time.Hour}))
+	for range effort.Scaled(linearSteps) {
 		switch c.dice.IntN(10) {
 		case 0, 1, 2, 3:
 			c.enqueue()
@@ -272,7 +303,7 @@ func (c *linearClient) play() {
 
 func (c *linearClient) must(_ any, err error) {
 	if err != nil {
-		c.w.Errorf("%s: %v", c.name(), err)
+		c.Errorf("%s: %v", c.name(), err)
 	}
 }
 
@@ -291,13 +322,13 @@ func (c *linearClient) enqueue() {
 		c.next++
 		n := c.next
 		c.mu.Unlock()
-		row.ID = placed(c.store, fmt.Sprintf("%026d", n*1000), &row.Claim.Key)
+		row.ID = snapshot.Place(c.store, fmt.Sprintf("%026d", n*1000), &row.Claim.Key)
 		binary.BigEndian.PutUint64(row.Nonce[:], n)
 		rows, ins = append(rows, row), append(ins, asked{key: k, verb: "enqueue", id: row.ID, policy: p, echoed: lose})
 	}
 	for again := true; again; lose = false {
 		called := c.since()
-		results, err := c.store.Enqueue(c.w.ctx, onceq.EnqueueRequest{Rows: rows})
+		results, err := c.store.Enqueue(c.ctx, onceq.EnqueueRequest{Rows: rows})
 		if err != nil {
 			c.must(nil, err)
 			return
@@ -316,7 +347,7 @@ func (c *linearClient) enqueue() {
 func (c *linearClient) fetch() {
 	c.no++
 	called := c.since()
-	f, err := c.store.Fetch(c.w.ctx, onceq.FetchRequest{Worker: c.name(), No: c.no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 3}}})
+	f, err := c.store.Fetch(c.ctx, onceq.FetchRequest{Worker: c.name(), No: c.no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 3}}})
 	c.must(nil, err)
 	for _, j := range f.Jobs {
 		c.record(c.n, called, asked{key: c.number[*j.Key], verb: "start", id: j.ID, run: j.Run}, told{})
@@ -334,7 +365,7 @@ func (c *linearClient) finish() {
 	in := asked{key: c.number[*j.Key], verb: "finish", id: j.ID, run: j.Run,
 		state: []onceq.State{onceq.Completed, onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Scheduled}[c.dice.IntN(5)]}
 	called := c.since()
-	results, err := c.store.Finish(c.w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: c.name(), State: in.state}}})
+	results, err := c.store.Finish(c.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: c.name(), State: in.state}}})
 	if err != nil {
 		c.must(nil, err)
 		return
@@ -360,7 +391,7 @@ func (c *linearClient) change() {
 		in.verb, op = "delete", onceq.OpDelete
 	}
 	called := c.since()
-	results, err := c.store.Change(c.w.ctx, onceq.Change{Op: op, IDs: []string{in.id}})
+	results, err := c.store.Change(c.ctx, onceq.Change{Op: op, IDs: []string{in.id}})
 	if err != nil {
 		c.must(nil, err)
 		return
@@ -382,7 +413,7 @@ func (c *linearClient) change() {
 func (c *linearClient) look() {
 	k := c.dice.IntN(linearKeys)
 	called := c.since()
-	page, err := c.store.Keys(c.w.ctx, onceq.KeysRequest{Key: &c.rows[k][0].Claim.Key, Limit: 1})
+	page, err := c.store.Keys(c.ctx, onceq.KeysRequest{Key: &c.rows[k][0].Claim.Key, Limit: 1})
 	c.must(nil, err)
 	out := told{}
 	if len(page.Keys) > 0 {
