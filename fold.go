@@ -82,7 +82,7 @@ func unfold(row *NewRow, leader *NewRow, r EnqueueResult) (EnqueueResult, bool) 
 			return EnqueueResult{}, false // it held for no time
 		}
 		conflict = Conflict{By: "key", Key: leader.Claim.Key, Text: leader.Claim.Text, Holder: r.Job.ID, State: r.Job.State, Since: since,
-			FreesAt: instant(r.FreesAt), ArgsDiffer: row.Claim.Digest != leader.Claim.Digest}
+			FreesAt: Instant(r.FreesAt), ArgsDiffer: row.Claim.Digest != leader.Claim.Digest}
 		if leader.Claim.Hold.Until != UntilWindowEnds {
 			conflict.FreesWhen = leader.Claim.Hold.Until.String()
 		}

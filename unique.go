@@ -137,9 +137,9 @@ func (h Hold) MarshalJSON() ([]byte, error) {
 // with FreesAt Never is freed by an event only.
 const Never int64 = math.MaxInt64
 
-// instant turns a store's milliseconds into a time: Never and 0 are the zero
-// time.
-func instant(ms int64) time.Time {
+// Instant is an instant of a store, in milliseconds, as it is handed out: [Never] and 0 are the
+// zero time.
+func Instant(ms int64) time.Time {
 	if ms == Never || ms == 0 {
 		return time.Time{}
 	}

@@ -1,17 +1,18 @@
-// Package memstore is the Store contract as a map and a mutex: the readable specification of what every store does, and the oracle of
-// random tests. It keeps nothing beyond the process and looks at every job where a real store has an index.
+// Package memstore is the Store contract as maps and a mutex: the readable specification of what
+// every store does, and the oracle of random tests. What a key does stands in package rules. It
+// keeps nothing beyond the process, and looks at every job where a real store has an index.
 package memstore
 
 import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 // Store is a onceq.Store in memory.
@@ -19,33 +20,12 @@ type Store struct {
 	clock func() time.Time
 
 	mu        sync.Mutex
-	jobs      map[string]*job
-	keys      map[onceq.Key]*key
+	jobs      map[string]*rules.Job
+	keys      map[onceq.Key]*rules.Key // those that have a row
 	workers   map[string]*worker
 	paused    map[string]bool
 	listeners map[*listener]bool
 	closed    bool
-}
-
-// job is a row. Its State is the stored one: see state.
-type job struct {
-	onceq.JobRow
-	nonce   [16]byte
-	meta    []byte
-	runAt   int64
-	anchor  int64
-	fetchNo int64
-	pruneAt int64 // when finished
-}
-
-// key is who holds a key.
-type key struct {
-	holder  string
-	pending onceq.Until // the event that has not come yet; 0 = none
-	freesAt int64
-	since   int64
-	next    string         // the waiter
-	gone    *onceq.HeldKey // what is known of a holder whose row is gone
 }
 
 type worker struct {
@@ -58,21 +38,85 @@ func New(clock func() time.Time) *Store {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Store{clock: clock, jobs: map[string]*job{}, keys: map[onceq.Key]*key{}, workers: map[string]*worker{},
+	return &Store{clock: clock, jobs: map[string]*rules.Job{}, keys: map[onceq.Key]*rules.Key{}, workers: map[string]*worker{},
 		paused: map[string]bool{}, listeners: map[*listener]bool{}}
 }
 
-// begin starts a step: nobody else's until the returned function is called.
-func (s *Store) begin(ctx context.Context) (now int64, end func(), err error) {
+// Traits says what the store can do besides.
+func (s *Store) Traits() onceq.Traits { return onceq.Traits{Wake: s.Wake} }
+
+// step is one atomic step.
+type step struct {
+	*Store
+	rules.Book
+}
+
+// begin starts a step: nobody else's until end is called.
+func (s *Store) begin(ctx context.Context) (*step, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return 0, nil, onceq.ErrClosed
+		return nil, onceq.ErrClosed
 	}
-	return s.clock().UnixMilli(), s.mu.Unlock, nil
+	return &step{s, rules.Book{Now: s.clock().UnixMilli()}}, nil
+}
+
+// end ends a step and wakes who listens.
+func (st *step) end() {
+	for _, j := range st.Woken {
+		st.notify(j.Queue)
+	}
+	for _, w := range st.Stops {
+		st.notifyStop(w)
+	}
+	st.mu.Unlock()
+}
+
+// key is the row of a key, or one that is not held.
+func (st *step) key(name *onceq.Key) *rules.Key {
+	if name == nil {
+		return nil
+	}
+	if k := st.keys[*name]; k != nil {
+		return k
+	}
+	return &rules.Key{Name: *name}
+}
+
+// save keeps what a rule has changed: new jobs, the row of the key, and rows that were removed.
+func (st *step) save(k *rules.Key, jobs ...*rules.Job) {
+	if k != nil {
+		switch k.Mark {
+		case rules.Changed:
+			st.keys[k.Name] = k
+		case rules.Removed:
+			delete(st.keys, k.Name)
+		}
+		k.Mark = rules.Clean
+	}
+	for _, j := range jobs {
+		if j != nil && j.IsGone() && st.jobs[j.ID] == j {
+			delete(st.jobs, j.ID)
+		}
+	}
+	for _, j := range st.Added {
+		if !j.IsGone() {
+			st.jobs[j.ID] = j
+		}
+		j.Mark = rules.Clean
+	}
+	st.Added = nil
+}
+
+// holder and waiter are those of a key before a step, so that save sees whether they are removed.
+func holderAndWaiter(k *rules.Key) (holder, waiter *rules.Job) {
+	if k == nil {
+		return nil, nil
+	}
+	return k.Holder, k.Waiter
 }
 
 // Close forgets everything.
@@ -86,53 +130,26 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// state is the state that is shown: what waits and is due is available.
-func (j *job) state(now int64) onceq.State {
-	if j.State.Waiting() && j.Behind == "" && j.runAt <= now {
-		return onceq.Available
-	}
-	return j.State
-}
+// view is a job as it is handed out: the caller may keep it and write to it.
+func (st *step) view(j *rules.Job) *onceq.JobRow { return own(j.View(st.Now)) }
 
-// view is the row as it is handed out.
-func (j *job) view(now int64) *onceq.JobRow {
-	row := j.JobRow
-	row.State = j.state(now)
-	row.RunAt = instant(j.runAt)
-	if j.Key != nil {
-		row.Anchor = instant(j.anchor)
-	}
-	row.Args, row.Tags, row.Errors = bytes.Clone(j.Args), slices.Clone(j.Tags), slices.Clone(j.Errors)
-	row.Meta = nil
-	if len(j.meta) > 0 {
-		d := json.NewDecoder(bytes.NewReader(j.meta))
-		d.UseNumber()
-		if err := d.Decode(&row.Meta); err != nil {
-			panic(err) // the client encoded it
-		}
-	}
-	return &row
-}
-
-// instant is a time as it is handed out; Never and 0 are the zero time.
-func instant(ms int64) time.Time {
-	if ms == onceq.Never || ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
+// own gives a row its own memory.
+func own(row *onceq.JobRow) *onceq.JobRow {
+	row.Args, row.Tags, row.Errors = bytes.Clone(row.Args), slices.Clone(row.Tags), slices.Clone(row.Errors)
+	return row
 }
 
 // Get returns jobs by ID.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
-	now, end, err := s.begin(ctx)
+	st, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer st.end()
 	rows := make([]*onceq.JobRow, len(ids))
 	for i, id := range ids {
 		if j := s.jobs[id]; j != nil {
-			rows[i] = j.view(now)
+			rows[i] = st.view(j)
 		}
 	}
 	return rows, nil
@@ -140,32 +157,30 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 
 // List returns a page of jobs, largest ID first.
 func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
-	now, end, err := s.begin(ctx)
+	st, err := s.begin(ctx)
 	if err != nil {
 		return onceq.JobPage{}, err
 	}
-	defer end()
+	defer st.end()
 	f := r.Filter
-	found := s.sorted(func(j *job) bool {
-		return (r.After == "" || j.ID < r.After) && (f.State == "" || f.State == j.state(now)) && (f.Queue == "" || f.Queue == j.Queue) &&
-			(f.Kind == "" || f.Kind == j.Kind) && (f.Key == nil || j.Key != nil && *f.Key == *j.Key)
-	}, func(a, b *job) int { return cmp.Compare(b.ID, a.ID) })
+	found := s.sorted(func(j *rules.Job) bool {
+		return (r.After == "" || j.ID < r.After) && (f.State == "" || f.State == j.Shown(st.Now)) &&
+			(f.Queue == "" || f.Queue == j.Queue) && (f.Kind == "" || f.Kind == j.Kind) &&
+			(f.Key == nil || j.Key != nil && *f.Key == *j.Key)
+	}, func(a, b *rules.Job) int { return cmp.Compare(b.ID, a.ID) })
 	var page onceq.JobPage
 	size := 0
 	for _, j := range found {
-		if len(page.Jobs) == r.Limit {
-			page.Next = page.Jobs[r.Limit-1].ID
-			break
-		}
-		row := j.view(now)
 		if f.Args {
-			size += len(row.Args) + len(j.meta)
-		} else {
-			row.Args = nil
+			size += len(j.Args) + len(j.MetaJSON)
 		}
-		if size > onceq.MaxPageBytes && len(page.Jobs) > 0 {
-			page.Next = page.Jobs[len(page.Jobs)-1].ID
+		if n := len(page.Jobs); n == r.Limit || n > 0 && size > onceq.MaxPageBytes {
+			page.Next = page.Jobs[n-1].ID
 			break
+		}
+		row := st.view(j)
+		if !f.Args {
+			row.Args = nil
 		}
 		page.Jobs = append(page.Jobs, row)
 	}
@@ -173,8 +188,8 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 }
 
 // sorted returns the jobs that match, in order.
-func (s *Store) sorted(match func(*job) bool, order func(a, b *job) int) []*job {
-	var found []*job
+func (s *Store) sorted(match func(*rules.Job) bool, order func(a, b *rules.Job) int) []*rules.Job {
+	var found []*rules.Job
 	for _, j := range s.jobs {
 		if match(j) {
 			found = append(found, j)
@@ -186,11 +201,11 @@ func (s *Store) sorted(match func(*job) bool, order func(a, b *job) int) []*job 
 
 // Keys returns a page of keys.
 func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, error) {
-	now, end, err := s.begin(ctx)
+	st, err := s.begin(ctx)
 	if err != nil {
 		return onceq.KeyPage{}, err
 	}
-	defer end()
+	defer st.end()
 	var page onceq.KeyPage
 	var names []onceq.Key
 	for name := range s.keys {
@@ -199,9 +214,10 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, e
 		}
 	}
 	slices.SortFunc(names, func(a, b onceq.Key) int { return bytes.Compare(a[:], b[:]) })
+	f := r.Filter
 	for _, name := range names {
-		held := s.keys[name].view(s, name, now)
-		if held.Inert && !r.Filter.Inert || r.Filter.Queue != "" && r.Filter.Queue != held.Queue || r.Filter.Kind != "" && r.Filter.Kind != held.Kind {
+		held, _ := s.keys[name].Show(st.Now)
+		if held.Inert && !f.Inert || f.Queue != "" && f.Queue != held.Queue || f.Kind != "" && f.Kind != held.Kind {
 			continue
 		}
 		if len(page.Keys) == r.Limit {
@@ -215,11 +231,11 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, e
 
 // Queues counts.
 func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
-	now, end, err := s.begin(ctx)
+	st, err := s.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer st.end()
 	infos := map[string]*onceq.QueueInfo{}
 	at := func(name string) *onceq.QueueInfo {
 		if infos[name] == nil {
@@ -232,9 +248,10 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 	}
 	for _, j := range s.jobs {
 		info := at(j.Queue)
-		state := j.state(now)
+		state := j.Shown(st.Now)
 		info.Counts[state]++
-		if due := instant(j.runAt); state == onceq.Available && (info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
+		due := onceq.Instant(j.RunMS)
+		if state == onceq.Available && (info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
 			info.OldestDue = due
 		}
 	}
@@ -246,67 +263,4 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 	return all, nil
 }
 
-// listener is somebody who waits for jobs of some queues.
-type listener struct {
-	queues []string
-	worker string // of whose stopped runs to hear; "" = of nobody's
-	wake   chan onceq.Wake
-}
-
-// Wake says what became due.
-func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
-	_, end, err := s.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
-	s.listeners[l] = true
-	context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.listeners, l)
-		close(l.wake)
-	})
-	return l.wake, nil
-}
-
-func (s *Store) notify(queue string) {
-	for l := range s.listeners {
-		if slices.Contains(l.queues, queue) {
-			select {
-			case l.wake <- onceq.Wake{Queue: queue}:
-			default:
-			}
-		}
-	}
-}
-
-// notifyStop wakes a worker of whose runs one is to stop.
-func (s *Store) notifyStop(worker string) {
-	for l := range s.listeners {
-		if worker != "" && l.worker == worker {
-			select {
-			case l.wake <- onceq.Wake{Stop: true}:
-			default: // it has enough to wake up for
-			}
-		}
-	}
-}
-
-// Traits says what the store can do besides.
-func (s *Store) Traits() onceq.Traits { return onceq.Traits{Wake: s.Wake} }
-
 var _ onceq.Store = (*Store)(nil)
-
-// refuse is the answer to an operator's step that a job's state does not allow.
-func refuse(value any, rule string) error {
-	var text string
-	switch v := value.(type) {
-	case onceq.State:
-		text = string(v)
-	case string:
-		text = v
-	}
-	return &onceq.InvalidError{Field: "state", Value: text, Rule: rule}
-}
