@@ -154,7 +154,13 @@ var errAlone = errors.New("onceq: to be sent alone")
 // enqueue sends a row with whatever else is on its way, or alone where that does not go.
 func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error) {
 	result, err := c.batch.Do(ctx, row)
-	if !errors.Is(err, errAlone) {
+	switch {
+	case errors.Is(err, errAlone):
+	case errors.Is(err, batch.ErrClosed):
+		return EnqueueResult{}, errClosed
+	case errors.Is(err, batch.ErrSent):
+		return EnqueueResult{}, fmt.Errorf("%w: %w", ErrUncertain, ctx.Err())
+	default:
 		return result, err
 	}
 	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
@@ -164,33 +170,35 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	return results[0], nil
 }
 
-// resends is how often a client repeats by itself an enqueue whose answer was lost.
-const resends = 3
-
 // Enqueue accepts one job, or answers with the one that is there. An error means that nothing happened, but for *UncertainError: the
 // answer was lost, and Resend finds out. Under Reject a duplicate is a *DuplicateError, and the receipt is filled too.
 func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
-	if c.closed.Load() {
-		return Receipt{}, ErrClosed
-	}
-	row, err := c.rowOf(args, opts, newNonce(), 0)
+	row, result, err := c.answer(ctx, args, opts)
 	if err != nil {
-		return Receipt{}, err
-	}
-	result, err := c.enqueue(ctx, row)
-	for try := 0; try < resends && errors.Is(err, ErrUncertain) && row.Retention > 0 && ctx.Err() == nil; try++ {
-		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
-		result, err = c.enqueue(ctx, row)
-	}
-	switch {
-	case errors.Is(err, batch.ErrClosed):
-		return Receipt{}, ErrClosed
-	case errors.Is(err, ErrUncertain), errors.Is(err, batch.ErrSent):
-		return Receipt{}, &UncertainError{ID: row.ID, IDs: []string{row.ID}, nonce: row.Nonce, cause: err}
-	case err != nil:
-		return Receipt{}, fmt.Errorf("onceq: enqueue %s: %w", row.Kind, err)
+		return Receipt{}, stillUncertain(err, opts)
 	}
 	return c.receipt(ctx, &row, result)
+}
+
+func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewRow, result EnqueueResult, err error) {
+	if err := c.usable(ctx); err != nil {
+		return row, result, err
+	}
+	if row, err = c.rowOf(args, opts, newNonce(), 0); err != nil {
+		return row, result, err
+	}
+	err = untilAnswered(ctx, row.Retention > 0, func() (err error) {
+		result, err = c.enqueue(ctx, row)
+		row.again = true
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrUncertain):
+		err = &UncertainError{ID: row.ID, IDs: []string{row.ID}, nonce: row.Nonce, cause: err}
+	case err != nil && !errors.Is(err, ErrClosed):
+		err = fmt.Errorf("onceq: enqueue %s: %w", row.Kind, err)
+	}
+	return row, result, err
 }
 
 // receipt turns a store's answer into the caller's, and tells the log and the counter of duplicates.
@@ -239,19 +247,76 @@ func NewItem(args Args, opts ...Option) Item { return Item{args, opts} }
 // duplicates inside the batch are found too, and rejected items say so in their receipt, not by an error. One invalid item refuses the
 // whole batch before anything is sent, naming its index.
 func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
+	receipts, err := c.enqueueAll(ctx, items)
+	return receipts, stillUncertain(err, optionsOf(items)...)
+}
+
+func (c *Client) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
 	}
 	rows, err := c.rowsOf(items)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	results, err := enqueueMany(ctx, c.enqueueRows, rows)
-	for try := 0; try < resends && errors.Is(err, ErrUncertain) && keepsAll(rows) && ctx.Err() == nil; try++ {
-		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
-		results, err = enqueueMany(ctx, c.enqueueRows, rows)
+	results, open := make([]EnqueueResult, len(rows)), places(len(rows))
+	err = untilAnswered(ctx, keepsAll(rows), func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		answers, err := enqueueMany(ctx, c.enqueueRows, pick(rows, open))
+		if open = fill(results, open, answers); len(open) == 0 {
+			return nil
+		}
+		for i := range rows {
+			rows[i].again = true
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrUncertain):
+		err = uncertainBatch(rows, open, err)
+	case err != nil:
+		if !errors.Is(err, ErrClosed) {
+			err = fmt.Errorf("onceq: enqueue %d jobs: %w", len(rows), err)
+		}
+		return nil, err
 	}
-	return c.receipts(ctx, rows, results, err)
+	return c.receipts(ctx, rows, results), err
+}
+
+// places are the indexes of n rows.
+func places(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// pick returns the rows at some places.
+func pick(rows []NewRow, at []int) []NewRow {
+	if len(at) == len(rows) {
+		return rows
+	}
+	some := make([]NewRow, len(at))
+	for n, i := range at {
+		some[n] = rows[i]
+	}
+	return some
+}
+
+// fill puts the answers for the open places where they belong, and returns the places that stay open: a store may answer for a part
+// of the rows only.
+func fill(results []EnqueueResult, open []int, answers []EnqueueResult) (rest []int) {
+	for n, i := range open {
+		if n < len(answers) && answers[n].Job != nil {
+			results[i] = answers[n]
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	return rest
 }
 
 // enqueueRows enqueues rows of one caller, who waits for whom it must.
@@ -316,25 +381,14 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 	return rows, nil
 }
 
-func (c *Client) receipts(ctx context.Context, rows []NewRow, results []EnqueueResult, err error) ([]Receipt, error) {
+func (c *Client) receipts(ctx context.Context, rows []NewRow, results []EnqueueResult) []Receipt {
 	receipts := make([]Receipt, len(results))
 	for i, r := range results {
-		if r.Job == nil {
-			continue // of a share that was not applied
+		if r.Job != nil { // else nothing is known of it
+			receipts[i], _ = c.receipt(ctx, &rows[i], r)
 		}
-		receipts[i], _ = c.receipt(ctx, &rows[i], r)
 	}
-	switch {
-	case errors.Is(err, ErrUncertain):
-		ids := make([]string, len(rows))
-		for i := range rows {
-			ids[i] = rows[i].ID
-		}
-		return receipts, &UncertainError{ID: ids[0], IDs: ids, nonce: rows[0].Nonce, cause: err} // item 0 has the call's own
-	case err != nil:
-		return nil, fmt.Errorf("onceq: enqueue %d jobs: %w", len(rows), err)
-	}
-	return receipts, nil
+	return receipts
 }
 
 // WithTx enqueues inside the caller's transaction: tx is what the store's Tx made of it. The jobs exist, and their keys are held, if
@@ -349,40 +403,63 @@ type TxClient struct {
 
 // Enqueue is Client.Enqueue inside the transaction.
 func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
-	if t.client.closed.Load() {
-		return Receipt{}, ErrClosed
-	}
-	row, err := t.client.rowOf(args, opts, newNonce(), 0)
+	row, result, err := t.answer(ctx, args, opts)
 	if err != nil {
-		return Receipt{}, err
+		return Receipt{}, stillUncertain(err, opts)
+	}
+	return t.client.receipt(ctx, &row, result)
+}
+
+// usable reports what a call needs of the client, its context and the transaction.
+func (t *TxClient) usable(ctx context.Context) error {
+	if isNil(t.tx) {
+		return invalid("Tx", "nil", "must not be nil: pass what the store's Tx method made of your transaction")
+	}
+	return t.client.usable(ctx)
+}
+
+func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row NewRow, result EnqueueResult, err error) {
+	if err := t.usable(ctx); err != nil {
+		return row, result, err
+	}
+	if row, err = t.client.rowOf(args, opts, newNonce(), 0); err != nil {
+		return row, result, err
 	}
 	results, err := t.tx.Enqueue(ctx, []NewRow{row})
 	if err != nil {
-		return Receipt{}, fmt.Errorf("onceq: enqueue %s in a transaction: %w", row.Kind, err)
+		return row, result, fmt.Errorf("onceq: enqueue %s in a transaction: %w", row.Kind, err)
 	}
-	return t.client.receipt(ctx, &row, results[0])
+	return row, results[0], nil
 }
 
 // EnqueueMany is Client.EnqueueMany inside the transaction.
 func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
-	if t.client.closed.Load() {
-		return nil, ErrClosed
+	rows, results, err := t.answers(ctx, items)
+	if err != nil {
+		return nil, stillUncertain(err, optionsOf(items)...)
+	}
+	return t.client.receipts(ctx, rows, results), nil
+}
+
+func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []EnqueueResult, error) {
+	if err := t.usable(ctx); err != nil {
+		return nil, nil, err
 	}
 	rows, err := t.client.rowsOf(items)
 	if err != nil || len(rows) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	results, err := enqueueMany(ctx, t.tx.Enqueue, rows)
 	if err != nil {
-		return nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
+		return nil, nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
 	}
-	return t.client.receipts(ctx, rows, results, nil)
+	return rows, results, nil
 }
 
 // Close sends what is waiting, and stops what the client started. It never closes the store: who opens, closes.
 func (c *Client) Close() error {
 	if c.closed.Swap(true) {
-		return ErrClosed
+		return errClosed
 	}
 	c.batch.Close()
 	return nil
@@ -398,8 +475,8 @@ func ClientFrom(ctx context.Context) *Client {
 
 // Job returns one job, or ErrNotFound.
 func (c *Client) Job(ctx context.Context, id string) (*JobRow, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return nil, err
 	}
 	jobs, err := c.store.Get(ctx, []string{id})
 	if err != nil {
@@ -417,7 +494,7 @@ const page = 200
 // Jobs lists jobs by ID, the largest (of generated IDs: the newest) first.
 func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error] {
 	return func(yield func(*JobRow, error) bool) {
-		if err := c.usable(f.validate()); err != nil {
+		if err := cmp.Or(c.usable(ctx), f.validate()); err != nil {
 			yield(nil, err)
 			return
 		}
@@ -443,11 +520,15 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error
 	}
 }
 
-func (c *Client) usable(err error) error {
-	if c.closed.Load() {
-		return ErrClosed
+// usable reports what a call needs of the client and its context.
+func (c *Client) usable(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("context", "nil", "must not be nil: pass context.Background() where there is no other")
 	}
-	return err
+	if c.closed.Load() {
+		return errClosed
+	}
+	return nil
 }
 
 // RetryOption changes what [Client.Retry] does.
@@ -491,8 +572,8 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 }
 
 func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return nil, err
 	}
 	ch.IDs = []string{id}
 	results, err := c.store.Change(ctx, ch)
@@ -531,7 +612,7 @@ func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
 // changeAll goes through the matching jobs page by page. Each job's change is atomic; the whole is not. A job that cannot change
 // (any more) is passed over.
 func (c *Client) changeAll(ctx context.Context, ch Change, f JobFilter) (n int, err error) {
-	if err := c.usable(f.validate()); err != nil {
+	if err := cmp.Or(c.usable(ctx), f.validate()); err != nil {
 		return 0, err
 	}
 	if f.empty() && !f.All {
@@ -584,8 +665,8 @@ func applies(op Op, s State) bool {
 // Keys lists held keys in the order of the keys.
 func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, error] {
 	return func(yield func(*HeldKey, error) bool) {
-		if c.closed.Load() {
-			yield(nil, ErrClosed)
+		if err := c.usable(ctx); err != nil {
+			yield(nil, err)
 			return
 		}
 		n, after := 0, ""
@@ -612,8 +693,8 @@ func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, erro
 
 // Key returns who holds a key, or ErrNotFound when it is free.
 func (c *Client) Key(ctx context.Context, key Key) (*HeldKey, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return nil, err
 	}
 	held, err := lookUp(ctx, c.store, key)
 	if err == nil && held == nil {
@@ -636,8 +717,8 @@ func lookUp(ctx context.Context, store Store, key Key) (*HeldKey, error) {
 // ReleaseKey frees a key by hand: its holder goes on without it. Where a waiter stands behind the holder the key is the waiter's then.
 // ErrNotFound when it is free.
 func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
-	if c.closed.Load() {
-		return ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return err
 	}
 	results, err := c.store.Change(ctx, Change{Op: OpRelease, Key: key})
 	if err != nil {
@@ -651,8 +732,8 @@ func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
 
 // Queues lists every queue that has a job or is paused, by name.
 func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return nil, err
 	}
 	return c.store.Queues(ctx)
 }
@@ -668,7 +749,7 @@ func (c *Client) Resume(ctx context.Context, queue string) error {
 }
 
 func (c *Client) changeQueue(ctx context.Context, op Op, queue string) error {
-	if err := c.usable(checkName("queue", queue)); err != nil {
+	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
 		return err
 	}
 	if _, err := c.store.Change(ctx, Change{Op: op, Queue: queue}); err != nil {

@@ -24,8 +24,8 @@ type DoctorReport struct {
 // The store's clock is not known here: a job whose hold has a TTL is only required to hold while that is an hour away by this clock.
 func (c *Client) Doctor(ctx context.Context, progress func(done int)) (DoctorReport, error) {
 	d := doctor{store: c.store, progress: progress}
-	if c.closed.Load() {
-		return d.report, ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return d.report, err
 	}
 	if err := d.keys(ctx); err != nil {
 		return d.report, err

@@ -20,6 +20,8 @@ var (
 	ErrClosed = errors.New("closed")
 )
 
+var errClosed = fmt.Errorf("onceq: the client is %w", ErrClosed)
+
 // InvalidError is a refused input: nothing was sent and nothing was written.
 type InvalidError struct {
 	Field string // what was wrong, e.g. "queue"
@@ -64,11 +66,13 @@ func (e *DuplicateError) Error() string {
 // Is makes errors.Is(err, ErrDuplicate) true.
 func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 
-// UncertainError is an enqueue whose answer was lost: the job may be there or not. Enqueueing again with Resend(err) finds out, and
-// never makes a second job while the first is kept.
+// UncertainError is an enqueue without an answer: the job may be there or not. Enqueueing again with Resend(err) finds out, and
+// never makes a second job while the first is kept. A call that was uncertain once stays so until there is an answer, whatever a
+// later try says: errors.Is and errors.As find the cause of the doubt, and that of the last try.
 type UncertainError struct {
-	ID  string   // of the job that may be there
-	IDs []string // of a batch, in input order; ID is the first
+	ID    string   // of the job that may be there
+	IDs   []string // of a batch, in input order; ID is the first
+	Items []int    // of a batch: the indexes of the items without an answer. The receipts of the others are filled
 
 	nonce [16]byte
 	cause error
@@ -76,10 +80,10 @@ type UncertainError struct {
 
 func (e *UncertainError) Error() string {
 	what := "job " + e.ID
-	if len(e.IDs) > 1 {
-		what = fmt.Sprintf("%d jobs from %s on", len(e.IDs), e.ID)
+	if e.Items != nil {
+		what = fmt.Sprintf("of a batch of %d jobs, item %s", len(e.IDs), ranges(e.Items))
 	}
-	return fmt.Sprintf("it is uncertain whether %s was enqueued (the answer was lost; enqueue again with Resend to find out): %v", what, e.cause)
+	return fmt.Sprintf("%s may have been enqueued or not (enqueue again with Resend to find out): %v", what, e.cause)
 }
 
 // Is makes errors.Is(err, ErrUncertain) true.

@@ -9,8 +9,8 @@ import (
 // Explain is a dry run of Enqueue: the key and its readable parts, who holds it, and what Enqueue would answer now. Nothing is written.
 // Under Reject a duplicate is told by the Outcome, not by an error.
 func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explanation, error) {
-	if c.closed.Load() {
-		return Explanation{}, ErrClosed
+	if err := c.usable(ctx); err != nil {
+		return Explanation{}, err
 	}
 	row, err := c.rowOf(args, opts, newNonce(), 0)
 	if err != nil {

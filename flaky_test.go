@@ -72,6 +72,10 @@ func tamper[A any](ctx context.Context, s *flaky, op string, call func(ctx conte
 	return call(ctx)
 }
 
+func (s *flaky) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	return tamper(ctx, s, "enqueue", func(ctx context.Context) ([]onceq.EnqueueResult, error) { return s.Store.Enqueue(ctx, r) })
+}
+
 func (s *flaky) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 	return tamper(ctx, s, "fetch", func(ctx context.Context) (onceq.Fetched, error) { return s.Store.Fetch(ctx, r) })
 }

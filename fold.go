@@ -9,8 +9,11 @@ import (
 // Folding settles equal keys of one trip in process: of rows that only ask (Skip, Reject) the first is sent, and the others are answered from
 // its answer. A hot key's duplicates then cost next to nothing, and a store meets each key once.
 
-// foldable reports whether a call can be answered from another's answer: it writes to no holder, and its ID is new for sure.
-func (r *NewRow) foldable() bool { return r.Claim != nil && r.made && !r.Reactions.Writes() }
+// foldable reports whether a call can be answered from another's answer: it writes to no holder, and its ID is new for sure. What
+// is sent again may be the holder itself. Only the store knows.
+func (r *NewRow) foldable() bool {
+	return r.Claim != nil && r.made && !r.again && !r.Reactions.Writes()
+}
 
 // rival is the same for rows that want the same key, and for hardly any others; 0 where a row wants none. Where steps wait for each
 // other, of two trips at once with the same new key one would wait, with all that is in it.
@@ -76,6 +79,8 @@ func fold(rows []*NewRow) (sent []NewRow, of []int) {
 func unfold(row *NewRow, leader *NewRow, r EnqueueResult) (EnqueueResult, bool) {
 	var conflict Conflict
 	switch {
+	case row.ID == r.Job.ID:
+		return EnqueueResult{}, false // nobody is a duplicate of itself
 	case r.Outcome == Inserted:
 		since := r.Job.EnqueuedAt
 		if r.FreesAt <= since.UnixMilli() {

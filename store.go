@@ -214,7 +214,8 @@ type NewRow struct {
 	Write     Fields        // what ActionWrite writes
 	MaxWait   time.Duration // of ActionPushBack
 
-	made bool // the ID was made for this call, so that nobody else can have it
+	made  bool // the ID was made for this call, so that nobody else can have it
+	again bool // it was sent before, so that the store may know the ID
 }
 
 // Made reports whether a client made the ID for this call, so that no other job

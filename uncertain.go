@@ -1,0 +1,133 @@
+package onceq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// An enqueue whose answer was lost may have happened. Only an answer ends that doubt. A later try that fails (the server
+// refuses connections, the context has ended, the client is closed) says nothing about the first one.
+
+// resends is how often a client repeats by itself an enqueue whose answer was lost.
+const resends = 3
+
+// untilAnswered sends an enqueue, and sends it again while its answers are lost. Its error is uncertain if one of the tries was.
+func untilAnswered(ctx context.Context, again bool, send func() error) error {
+	err := send()
+	if !errors.Is(err, ErrUncertain) {
+		return err
+	}
+	lost := doubt{first: err}
+	for try := 0; try < resends && again && errors.Is(err, ErrUncertain); try++ {
+		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
+		if err = send(); err == nil {
+			return nil
+		}
+		lost.last = err
+	}
+	return &lost
+}
+
+// doubt is an enqueue without an answer: the try that may have happened, and the last one after it.
+type doubt struct{ first, last error }
+
+func (d *doubt) Error() string {
+	if d.last == nil || d.last.Error() == d.first.Error() {
+		return d.first.Error()
+	}
+	return d.first.Error() + "; then: " + d.last.Error()
+}
+
+// Unwrap makes errors.Is and errors.As find both causes.
+func (d *doubt) Unwrap() []error {
+	if d.last == nil {
+		return []error{d.first}
+	}
+	return []error{d.first, d.last}
+}
+
+// stillUncertain is the error of a call that got no answer. Where the call repeats an uncertain one (Resend), that one is as
+// uncertain as before.
+func stillUncertain(err error, opts ...[]Option) error {
+	if err == nil {
+		return nil
+	}
+	before := resent(opts)
+	if before == nil {
+		return err
+	}
+	still := &UncertainError{ID: before.ID, IDs: before.IDs, Items: before.Items, nonce: before.nonce}
+	if now, ok := err.(*UncertainError); ok {
+		still.Items, err = now.Items, now.cause
+	}
+	first := before.cause
+	if d, ok := first.(*doubt); ok {
+		first = d.first
+	}
+	still.cause = &doubt{first: first, last: err}
+	return still
+}
+
+// resent is the error in the first Resend of a call, if there is one.
+func resent(levels [][]Option) *UncertainError {
+	for _, opts := range levels {
+		for _, o := range opts {
+			if r, ok := o.(resendOption); ok {
+				if e := uncertainIn(r.err); e != nil {
+					return e
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// uncertainIn finds the *UncertainError of an enqueue in an error of the caller's; nil where there is none.
+func uncertainIn(err error) *UncertainError {
+	var e *UncertainError
+	if errors.As(err, &e) && len(e.IDs) > 0 {
+		return e
+	}
+	return nil
+}
+
+func optionsOf(items []Item) [][]Option {
+	all := make([][]Option, len(items))
+	for i := range items {
+		all[i] = items[i].Options
+	}
+	return all
+}
+
+// uncertainBatch is the error of a batch of which some places have no answer.
+func uncertainBatch(rows []NewRow, open []int, cause error) error {
+	ids := make([]string, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].ID
+	}
+	return &UncertainError{ID: ids[0], IDs: ids, Items: open, nonce: rows[0].Nonce, cause: cause} // item 0 has the call's own nonce
+}
+
+// ranges writes indexes as "0-199, 400".
+func ranges(indexes []int) string {
+	text := ""
+	for i := 0; i < len(indexes); {
+		last := i
+		for last+1 < len(indexes) && indexes[last+1] == indexes[last]+1 {
+			last++
+		}
+		if text != "" {
+			text += ", "
+		}
+		if len(text) > 200 {
+			return text + "…"
+		}
+		if text += fmt.Sprint(indexes[i]); last > i {
+			text += fmt.Sprintf("-%d", indexes[last])
+		}
+		i = last + 1
+	}
+	return text
+}
