@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -229,4 +231,49 @@ func TestABatchWithEqualKeysAnswersAsItsItemsDoOneAfterAnother(t *testing.T) {
 	if folded < 100 {
 		t.Errorf("%d of 500 batches were folded", folded)
 	}
+}
+
+// gated is a store that loses the answer of its first call and holds its second one back.
+type gated struct {
+	onceq.Store
+	calls atomic.Int64
+	open  chan struct{}
+}
+
+func (s *gated) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
+	n := s.calls.Add(1)
+	if n == 2 {
+		<-s.open
+	}
+	results, err := s.Store.Enqueue(ctx, r)
+	if n == 1 {
+		return nil, fmt.Errorf("%w: answer cut", onceq.ErrUncertain)
+	}
+	return results, err
+}
+
+func TestAResendThatSharesATripWithARivalGetsItsFirstAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &gated{Store: memstore.New(nil), open: make(chan struct{})}
+		c := clientOf(t, s, nil)
+		var all sync.WaitGroup
+		enqueue := func(to string, want onceq.Outcome) {
+			all.Go(func() {
+				r, _ := c.Enqueue(t.Context(), mail{to}, onceq.Unique{}, onceq.OnConflict(onceq.Reject))
+				if r.Outcome != want {
+					t.Errorf("%s is %s, want %s", to, r.Outcome, want)
+				}
+			})
+			synctest.Wait()
+		}
+		enqueue("ada", onceq.Inserted) // its answer is lost, and it waits before it sends again
+		enqueue("bob", onceq.Inserted) // is under way
+		enqueue("ada", onceq.Rejected) // waits for the next trip
+		time.Sleep(time.Second)        // and so does the first
+		close(s.open)
+		all.Wait()
+		if n := s.calls.Load(); n != 3 {
+			t.Errorf("%d trips, want 3: the rival and the resend share one", n)
+		}
+	})
 }

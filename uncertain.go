@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -21,7 +22,8 @@ func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	}
 	lost := doubt{first: err}
 	for try := 0; try < resends && again && errors.Is(err, ErrUncertain); try++ {
-		pause(ctx, time.Duration(10<<(3*try))*time.Millisecond)
+		d := 10 << (3 * try) * time.Millisecond
+		pause(ctx, d/2+rand.N(d)) // those who lost the same answer do not come back at once
 		if err = send(); err == nil {
 			return nil
 		}

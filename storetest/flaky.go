@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/onceq/onceq"
 )
@@ -17,6 +18,7 @@ type flaky struct {
 	calls int              // of Enqueue
 	fate  func(n int) fate // of the nth call of Enqueue, counted from 1; nil = all is well
 	lost  func()           // called when an answer is lost, after the step; or nil
+	trip  time.Duration    // how long the way to the store takes: calls that come meanwhile share the next trip
 }
 
 type fate uint8
@@ -44,6 +46,7 @@ func (f *flaky) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	if what != fine && lost != nil {
 		defer lost()
 	}
+	time.Sleep(f.trip)
 	switch what {
 	case refused:
 		return nil, errRefused

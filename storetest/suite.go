@@ -39,6 +39,7 @@ var suite = []struct {
 	{"wakeups", wakeups},
 	{"clocks", clocks},
 	{"uncertain", uncertain},
+	{"doubt", doubts},
 	{"races", races},
 	{"working", working},
 	{"parity_asynq", parityAsynq},
