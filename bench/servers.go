@@ -170,14 +170,13 @@ func startPostgres(dir string) (s *server, err error) {
 	if s.dir, err = os.MkdirTemp(dir, "onceq-bench-postgres-"); err != nil {
 		return nil, err
 	}
-	if as != nil {
-		if err := os.Chown(s.dir, int(as.Uid), int(as.Gid)); err != nil {
-			return nil, err
-		}
+	if err := as.Own(s.dir); err != nil {
+		return nil, err
 	}
 	data := filepath.Join(s.dir, "data")
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C")
-	initdb.SysProcAttr, initdb.Dir = &syscall.SysProcAttr{Credential: as}, s.dir
+	as.Run(initdb)
+	initdb.Dir = s.dir
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
@@ -188,7 +187,8 @@ func startPostgres(dir string) (s *server, err error) {
 	s.url = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port), "-k", s.dir, "-c", "listen_addresses=127.0.0.1",
 		"-c", "max_connections=200", "-c", "fsync=on", "-c", "synchronous_commit=on")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true} // Ctrl-C is for this program, which ends it
+	as.Run(cmd)
+	cmd.SysProcAttr.Setpgid = true // Ctrl-C is for this program, which ends it
 	if s.pg, err = pgxpool.New(context.Background(), s.url); err != nil {
 		return nil, err
 	}

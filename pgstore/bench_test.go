@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -60,14 +59,6 @@ func (m *meter) stop(b *testing.B, jobs int) {
 	b.ReportMetric(float64(jobs)/b.Elapsed().Seconds(), "jobs/s")
 	b.ReportMetric(float64((m.server.CPU()-m.there).Microseconds())/float64(jobs), "server-µs/job")
 	b.ReportMetric(float64((ownCPU()-m.client).Microseconds())/float64(jobs), "client-µs/job")
-}
-
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // callers enqueues b.N times from so many goroutines.

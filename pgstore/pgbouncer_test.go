@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -64,13 +63,11 @@ func bouncer(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	if as != nil {
-		if err := os.Chown(folder, int(as.Uid), int(as.Gid)); err != nil {
-			t.Fatal(err)
-		}
+	if err := as.Own(folder); err != nil {
+		t.Fatal(err)
 	}
 	cmd := exec.Command(path, filepath.Join(folder, "ini"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	as.Run(cmd)
 	var said strings.Builder
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {

@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -118,7 +117,7 @@ type Server struct {
 	folder   string
 	port     int
 	settings []string
-	as       *syscall.Credential // nil = this user
+	as       *Account
 
 	mu      sync.Mutex
 	process *os.Process // nil while it is down
@@ -163,15 +162,15 @@ func start(settings ...string) (s *Server, err error) {
 	if s.folder, err = os.MkdirTemp("", "onceq-postgres-"); err != nil {
 		return nil, err
 	}
-	if s.as, err = Unprivileged(); err == nil && s.as != nil {
-		err = os.Chown(s.folder, int(s.as.Uid), int(s.as.Gid))
+	if s.as, err = Unprivileged(); err == nil {
+		err = s.as.Own(s.folder)
 	}
 	if err != nil {
 		os.RemoveAll(s.folder)
 		return nil, err
 	}
 	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
-	initdb.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
+	s.as.Run(initdb)
 	initdb.Dir = s.folder
 	if out, err := initdb.CombinedOutput(); err != nil {
 		os.RemoveAll(s.folder)
@@ -187,26 +186,6 @@ func start(settings ...string) (s *Server, err error) {
 	}
 	os.RemoveAll(s.folder)
 	return nil, err
-}
-
-// Unprivileged is a user for servers that root must not run; nil = this one will do.
-func Unprivileged() (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
-		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-	}
-	return nil, errors.New("root cannot run PostgreSQL, and there is neither a user postgres nor nobody")
 }
 
 func freePort() (int, error) {
@@ -255,7 +234,8 @@ func (s *Server) launch() error {
 	args := append([]string{"-D", s.data(), "-p", strconv.Itoa(s.port), "-k", s.folder, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"}, s.settings...)
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, s.folder
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as, Pdeathsig: syscall.SIGQUIT}
+	s.as.Run(cmd)
+	diesWithThread(cmd.SysProcAttr)
 	begun, ended := make(chan error), make(chan struct{})
 	go func() {
 		// The server ends when the thread that started it does: with this process, however that ends.
@@ -318,7 +298,9 @@ func (s *Server) Signal(sig syscall.Signal) {
 	s.process = nil
 	if sig == syscall.SIGKILL {
 		for _, child := range children { // they notice by themselves; this is sooner
-			_ = syscall.Kill(child, syscall.SIGKILL)
+			if process, err := os.FindProcess(child); err == nil {
+				_ = process.Kill() // it may have ended
+			}
 		}
 	}
 }

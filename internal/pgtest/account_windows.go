@@ -1,0 +1,5 @@
+package pgtest
+
+import "syscall"
+
+func attributes(*Account) *syscall.SysProcAttr { return &syscall.SysProcAttr{} }
