@@ -1,13 +1,13 @@
 package sqlitestore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 var (
@@ -103,7 +103,7 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 			}
 		}
 		// Read after the snapshot: what holds at this instant by what the snapshot says did hold when it was taken.
-		*st = step{session: st.session, now: c.now(), readOnly: true, holder: holder}
+		*st = step{session: st.session, Book: rules.Book{Now: c.now()}, readOnly: true, holder: holder}
 		if known {
 			j, err := st.job(r.ID)
 			if err != nil || j == nil {
@@ -116,14 +116,13 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 			*results = append(*results, result)
 			continue
 		}
-		if !k.held(st.now) || k.next != 0 { // free, or with a waiter: more rows have a say
+		if k == nil || k.waiter != 0 || !k.Held(st.Now) { // free, or with a waiter: more rows have a say
 			return false, nil
 		}
-		result, err := st.meet(k, r)
-		if err != nil {
-			return false, err
+		if holder != nil {
+			k.Holder = holder.Job
 		}
-		*results = append(*results, result)
+		*results = append(*results, st.Book.Enqueue(r, &k.Key))
 	}
 	return true, nil
 }
@@ -170,21 +169,21 @@ func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) err
 
 // candidate is a row as the job that it is if it meets nobody, and its key, if it has one. ok is false where it may meet somebody of whom the
 // unique indexes do not know.
-func (st *step) candidate(r *onceq.NewRow) (j *job, k *heldKey, ok bool, err error) {
+func (st *step) candidate(r *onceq.NewRow) (j *job, k *rules.Key, ok bool, err error) {
 	if _, seen := st.byID[r.ID]; seen {
 		return nil, nil, false, nil
 	}
-	j = st.newJob(r, onceq.Inserted, "", "")
+	j = &job{Job: rules.NewJob(r, onceq.Inserted, "", "", st.Now)}
 	if r.Claim != nil {
 		if _, seen := st.keys[*j.Key]; seen {
 			return nil, nil, false, nil
 		}
-		k = &heldKey{freesAt: j.Hold.FreesAt(j.anchor, j.runAt)}
-		if !k.held(st.now) { // it holds for no time, and may meet somebody all the same
+		k = &rules.Key{FreesMS: j.Hold.FreesAt(j.AnchorMS, j.RunMS)}
+		if !k.Held(st.Now) { // it holds for no time, and may meet somebody all the same
 			return nil, nil, false, nil
 		}
 	}
-	return j, k, true, st.nextSeq(&j.seq)
+	return j, k, true, st.nextSeq(&j.Seq)
 }
 
 // insertFree inserts a row that meets nobody, without asking first: the unique indexes say whether it does. ok is false, and nothing is
@@ -220,7 +219,7 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 // insertTogether is insertFree for rows that all have a key, or all have none: all of them, or ok is false and none.
 func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (ok bool, err error) {
 	var jobs [together]*job
-	var held [together]*heldKey
+	var held [together]*rules.Key
 	keys, values := make([]any, 0, together*5), make([]any, 0, together*13)
 	size := 0
 	for i := range rows {
@@ -245,7 +244,7 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 	}
 	if err == nil && n == together {
 		if n, err = st.affect(sqlAddJobs, values...); err == nil && n < together {
-			err = st.exec(sqlTakeBackJob, jobs[0].seq, jobs[together-1].seq)
+			err = st.exec(sqlTakeBackJob, jobs[0].Seq, jobs[together-1].Seq)
 		}
 	}
 	if err != nil {
@@ -254,7 +253,7 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 	if n < together {
 		for i, j := range jobs {
 			if held[i] != nil {
-				if err := st.exec(sqlTakeBackKey, j.Key[:], j.seq); err != nil {
+				if err := st.exec(sqlTakeBackKey, j.Key[:], j.Seq); err != nil {
 					return false, err
 				}
 			}
@@ -268,24 +267,24 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 }
 
 // keyValues appends those of add_key.
-func (st *step) keyValues(values []any, j *job, k *heldKey) []any {
-	return append(values, j.Key[:], j.seq, int64(pending(j)), k.freesAt, st.now)
+func (st *step) keyValues(values []any, j *job, k *rules.Key) []any {
+	return append(values, j.Key[:], j.Seq, int64(rules.Pending(j.Job)), k.FreesMS, st.Now)
 }
 
 // jobValues appends those of add_job.
 func (st *step) jobValues(values []any, j *job) ([]any, error) {
 	more, err := j.packMore()
-	return append(values, j.seq, j.ID, j.Kind, j.Queue, j.argsValue(), int64(j.Priority), j.runAt, j.keyValue(), j.KeyText,
-		st.now, j.anchor, j.packTerms(), more), err
+	return append(values, j.Seq, j.ID, j.Kind, j.Queue, j.argsValue(), int64(j.Priority), j.RunMS, j.keyValue(), j.KeyText,
+		st.Now, j.AnchorMS, j.packTerms(), more), err
 }
 
 // isIn is the answer to a row that was inserted.
-func (st *step) isIn(j *job, k *heldKey) onceq.EnqueueResult {
+func (st *step) isIn(j *job, k *rules.Key) onceq.EnqueueResult {
 	st.counts[place{j.Queue, j.State}]++
-	st.wake(j)
-	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(st.now)}
+	st.wake(j.Job)
+	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.View(st.Now)}
 	if k != nil {
-		result.FreesAt = k.freesAt
+		result.FreesAt = k.FreesMS
 	}
 	return result
 }
@@ -299,260 +298,35 @@ func (st *step) judge(r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
 	if j != nil {
 		return st.met(j, r)
 	}
+	var k *rules.Key
 	if r.Claim != nil {
-		k, err := st.key(r.Claim.Key)
+		held, err := st.key(r.Claim.Key)
 		if err != nil {
 			return result, err
 		}
-		if k.held(st.now) {
-			return st.meet(k, r)
+		if k = &held.Key; held.orphan() && k.Held(st.Now) {
+			return result, errOrphan(held)
 		}
 	}
-	if j, err = st.insert(r, onceq.Inserted, "", ""); err != nil {
-		return result, err
-	}
-	if j.Key != nil {
-		if err := st.take(j); err != nil {
-			return result, err
-		}
-	}
-	return st.inserted(j)
-}
-
-// meet answers for a row whose key is held.
-func (st *step) meet(k *heldKey, r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
-	held, holder, err := st.look(k)
-	if err != nil {
-		return result, err
-	}
-	conflict := held.Conflict(r.Claim.Digest)
-	action := r.Reactions.Ended
-	if holder != nil {
-		action = r.Reactions.On(conflict.State)
-	}
-	if action > onceq.ActionRefuse {
-		if st.readOnly {
-			return result, errReadOnly
-		}
-		if err := st.settle(k); err != nil {
-			return result, err
-		}
-	}
-	result = onceq.EnqueueResult{Outcome: onceq.Replaced, Conflict: conflict}
-	stands := holder
-	switch action {
-	case onceq.ActionAnswer:
-		result.Outcome = onceq.Skipped
-	case onceq.ActionRefuse:
-		result.Outcome = onceq.Rejected
-	case onceq.ActionWrite:
-		st.writeFields(holder, r, r.Write)
-		if r.Write&onceq.FieldRunAt != 0 {
-			err = st.moveRun(holder, st.runAt(r))
-		}
-	case onceq.ActionPushBack:
-		st.writeFields(holder, r, onceq.FieldArgs)
-		err = st.moveRun(holder, max(st.now, min(st.runAt(r), millis(holder.EnqueuedAt)+r.MaxWait.Milliseconds())))
-	case onceq.ActionMerge, onceq.ActionStand:
-		stands, err = st.coalesce(holder, k, r, action, &result)
-	case onceq.ActionTake:
-		result.Outcome = onceq.Superseded
-		stands, err = st.supersede(holder, k, r)
-	}
-	if err != nil {
-		return result, err
-	}
-	if stands == nil {
-		key := k.name
-		result.Job = &onceq.JobRow{ID: conflict.Holder, Kind: held.Kind, Queue: held.Queue, Key: &key, KeyText: held.Text, State: held.State}
-	} else {
-		result.Job = stands.view(st.now)
-	}
-	return result, nil
-}
-
-// coalesce makes sure that a run starts later with the latest args: the waiter's, the holder's, or that of a new waiter.
-func (st *step) coalesce(holder *job, k *heldKey, r *onceq.NewRow, action onceq.Action, result *onceq.EnqueueResult) (stands *job, err error) {
-	switch {
-	case k.next != 0:
-		w, err := st.at(k.next)
-		if err != nil {
-			return nil, err
-		}
-		st.renew(w, r)
-		return w, nil
-	case holder.Behind != "": // the key has passed to the waiter already
-		st.renew(holder, r)
-	case action == onceq.ActionStand:
-		w, err := st.insert(r, onceq.Coalesced, holder.ID, holder.ID)
-		if err != nil {
-			return nil, err
-		}
-		k.next = w.seq
-		st.put(k)
-		result.Outcome = onceq.Coalesced
-		return w, nil
-	default:
-		st.writeFields(holder, r, onceq.FieldArgs)
-		if at := st.runAt(r); at < holder.runAt && holder.State != onceq.Retryable {
-			return holder, st.moveRun(holder, at)
-		}
-	}
-	return holder, nil
+	result = st.Book.Enqueue(r, k)
+	return result, st.absorb()
 }
 
 // met answers for an ID that exists.
-func (st *step) met(j *job, r *onceq.NewRow) (onceq.EnqueueResult, error) {
-	result := onceq.EnqueueResult{Outcome: onceq.Skipped, Job: j.view(st.now)}
-	if j.nonce == r.Nonce { // the call's own echo
-		result.Outcome = j.Origin
-		if j.Origin == onceq.Inserted {
-			return st.inserted(j)
+func (st *step) met(j *job, r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
+	var k *rules.Key
+	var displaced *rules.Job
+	if rules.IsEcho(j.Job, r) {
+		if k, err = st.keyOf(j); err != nil {
+			return result, err
 		}
-		result.Conflict = &onceq.Conflict{By: "key", Key: *j.Key, Text: j.KeyText, Holder: j.Displaced, Since: j.EnqueuedAt}
-		old, err := st.job(j.Displaced)
+		d, err := st.job(j.Displaced)
 		if err != nil {
 			return result, err
 		}
-		if old != nil {
-			result.Conflict.State, result.Conflict.Since, result.Conflict.ArgsDiffer = old.shown(st.now), old.EnqueuedAt, old.Digest != j.Digest
-		}
-		return result, nil
-	}
-	if r.Reactions.Refuses() || j.Kind != r.Kind {
-		result.Outcome = onceq.Rejected
-	}
-	result.Conflict = &onceq.Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.shown(st.now), Since: j.EnqueuedAt}
-	return result, nil
-}
-
-func (st *step) inserted(j *job) (onceq.EnqueueResult, error) {
-	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j.view(st.now)}
-	if j.Key != nil {
-		k, err := st.key(*j.Key)
-		if err != nil {
-			return result, err
-		}
-		if k.heldBy(j) && st.now < k.freesAt {
-			result.FreesAt = k.freesAt
+		if d != nil {
+			displaced = d.Job
 		}
 	}
-	return result, nil
-}
-
-func (st *step) runAt(r *onceq.NewRow) int64 {
-	if !r.RunAt.IsZero() {
-		return max(st.now, r.RunAt.UnixMilli())
-	}
-	return st.now + r.Delay.Milliseconds()
-}
-
-// insert adds the row. Its key is the caller's business.
-func (st *step) insert(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string) (*job, error) {
-	if st.readOnly {
-		return nil, errReadOnly
-	}
-	j := st.newJob(r, origin, behind, displaced)
-	st.wake(j)
-	return j, st.add(j)
-}
-
-func (st *step) newJob(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string) *job {
-	j := &job{nonce: r.Nonce, runAt: st.runAt(r)}
-	j.ID, j.State, j.Origin, j.Behind, j.Displaced, j.EnqueuedAt = r.ID, onceq.Scheduled, origin, behind, displaced, instant(st.now)
-	j.options(r)
-	if j.Key != nil {
-		j.anchor = j.Hold.AnchorAt(st.now, j.runAt)
-	}
-	return j
-}
-
-// options gives a job everything the caller of an enqueue chose, but for ID and run time.
-func (j *job) options(r *onceq.NewRow) {
-	j.Kind, j.Queue, j.Args, j.Encoding = r.Kind, r.Queue, bytes.Clone(r.Args), r.Encoding
-	j.meta, j.Tags = bytes.Clone(r.Meta), slices.Clone(r.Tags)
-	j.Priority, j.MaxAttempts, j.Timeout, j.Retention = r.Priority, r.MaxAttempts, r.Timeout, r.Retention
-	if r.Claim != nil {
-		name := r.Claim.Key
-		j.Key, j.KeyText, j.Hold, j.Digest = &name, r.Claim.Text, r.Claim.Hold, r.Claim.Digest
-	}
-}
-
-// writeFields gives a waiting job new values of some fields.
-func (st *step) writeFields(j *job, r *onceq.NewRow, f onceq.Fields) {
-	st.change(j)
-	if f&onceq.FieldArgs != 0 {
-		j.Args, j.Encoding, j.Digest, j.newArgs = bytes.Clone(r.Args), r.Encoding, r.Claim.Digest, true
-	}
-	if f&onceq.FieldMeta != 0 {
-		j.meta = bytes.Clone(r.Meta)
-	}
-	if f&onceq.FieldPriority != 0 {
-		j.Priority = r.Priority
-	}
-	if f&onceq.FieldMaxAttempts != 0 {
-		j.MaxAttempts = r.MaxAttempts
-	}
-	if f&onceq.FieldTags != 0 {
-		j.Tags = slices.Clone(r.Tags)
-	}
-	st.wake(j)
-}
-
-// renew gives a waiter the args and options of the latest enqueue, and the earlier of the two run times.
-func (st *step) renew(w *job, r *onceq.NewRow) {
-	st.change(w)
-	w.options(r)
-	w.newArgs = true
-	w.runAt = min(w.runAt, st.runAt(r))
-	w.anchor = w.Hold.AnchorAt(millis(w.EnqueuedAt), w.runAt)
-}
-
-// supersede puts the new job in the holder's place.
-func (st *step) supersede(holder *job, k *heldKey, r *onceq.NewRow) (*job, error) {
-	if k.next != 0 {
-		w, err := st.at(k.next)
-		if err != nil {
-			return nil, err
-		}
-		st.stop(w, r.ID)
-		k.next = 0
-		st.put(k)
-	}
-	if holder.State == onceq.Running {
-		st.change(holder)
-		holder.CancelRequested, holder.SupersededBy = true, r.ID
-		j, err := st.insert(r, onceq.Superseded, holder.ID, holder.ID)
-		if err != nil {
-			return nil, err
-		}
-		k.next = j.seq
-		st.put(k)
-		return j, nil
-	}
-	behind := holder.Behind
-	st.stop(holder, r.ID)
-	j, err := st.insert(r, onceq.Superseded, behind, holder.ID)
-	if err != nil {
-		return nil, err
-	}
-	return j, st.take(j)
-}
-
-// stop cancels a waiting job whose key is another's from now on.
-func (st *step) stop(j *job, by string) {
-	st.change(j)
-	j.Behind, j.SupersededBy, j.Keyless = "", by, true
-	st.finish(j, onceq.Cancelled)
-	j.anchor = min(j.anchor, st.now)
-	if j.Retention == 0 {
-		st.drop(j)
-	}
-}
-
-// finish sets a final state.
-func (st *step) finish(j *job, state onceq.State) {
-	st.change(j)
-	j.State, j.CancelRequested, j.FinishedAt = state, false, instant(st.now)
-	j.pruneAt = st.now + j.Retention.Milliseconds()
+	return st.Book.Known(j.Job, r, k, displaced), nil
 }

@@ -73,7 +73,7 @@ func (st *step) idle(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, due b
 			if h.due {
 				return f, true, nil
 			}
-			nextDue(&f, h.next-st.now)
+			nextDue(&f, h.next-st.Now)
 		}
 	}
 	return f, false, nil
@@ -103,26 +103,26 @@ func (st *step) heads(queue string, kinds []byte) (heads []head, err error) {
 		return nil, err
 	}
 	err = st.each(sqlFetchHeads, 3, func(v []any) error {
-		h := head{integer(v[0]), integer(v[1]) <= st.now, onceq.Never}
+		h := head{integer(v[0]), integer(v[1]) <= st.Now, onceq.Never}
 		if v[2] != nil {
 			h.next = integer(v[2])
 		}
 		heads = append(heads, h)
 		return nil
-	}, queue, st.now)
+	}, queue, st.Now)
 	if err != nil || kinds == nil {
 		return heads, err
 	}
 	for i := range heads {
 		h := &heads[i]
 		if h.due {
-			n, err := st.number(sqlDueKinds, queue, h.priority, st.now, string(kinds))
+			n, err := st.number(sqlDueKinds, queue, h.priority, st.Now, string(kinds))
 			if err != nil {
 				return nil, err
 			}
 			h.due = n != 0
 		}
-		if h.next, err = st.number(sqlNextKinds, queue, h.priority, st.now, string(kinds), int64(lookAtKinds)); err != nil {
+		if h.next, err = st.number(sqlNextKinds, queue, h.priority, st.Now, string(kinds), int64(lookAtKinds)); err != nil {
 			return nil, err
 		}
 		if h.next == 0 {
@@ -154,7 +154,7 @@ func (st *step) fetch(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, err 
 		}
 		slots := max(q.Slots, 0)
 		for _, h := range heads {
-			nextDue(&f, h.next-st.now)
+			nextDue(&f, h.next-st.Now)
 			if !h.due {
 				continue
 			}
@@ -171,7 +171,7 @@ func (st *step) fetch(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, err 
 				return f, err
 			}
 			for _, j := range jobs {
-				f.Jobs = append(f.Jobs, j.view(st.now))
+				f.Jobs = append(f.Jobs, j.View(st.Now))
 			}
 			slots -= len(jobs)
 		}
@@ -181,7 +181,7 @@ func (st *step) fetch(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, err 
 
 // dueJobs reads the first due jobs of a queue and priority.
 func (st *step) dueJobs(queue string, priority int64, kinds []byte, most int) (jobs []*job, err error) {
-	q, args := sqlFetch, []any{queue, priority, st.now, int64(most)}
+	q, args := sqlFetch, []any{queue, priority, st.Now, int64(most)}
 	if kinds != nil {
 		q, args = sqlFetchKinds, append(args, string(kinds))
 	}
@@ -200,26 +200,25 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 	}
 	for _, j := range jobs {
 		st.counts[j.was]--
-		j.State, j.StartedAt, j.Worker, j.fetchNo = onceq.Running, instant(st.now), r.Worker, r.No
+		j.State, j.StartedAt, j.Worker, j.FetchNo = onceq.Running, onceq.Instant(st.Now), r.Worker, r.No
 		j.Attempt++
 		j.Run++
 		j.was.state = onceq.Running
 		st.counts[j.was]++
 	}
-	if err := st.exec(sqlStart, st.now, r.Worker, r.No, seqs(jobs)); err != nil {
+	if err := st.exec(sqlStart, st.Now, r.Worker, r.No, seqs(jobs)); err != nil {
 		return err
 	}
 	for _, j := range jobs {
 		if j.Key == nil || j.Hold.Until != onceq.UntilStarted {
 			continue
 		}
+		st.know(j) // so that the key finds its holder
 		k, err := st.key(*j.Key)
 		if err != nil {
 			return err
 		}
-		if k.heldBy(j) && k.pending == onceq.UntilStarted {
-			st.come(k, j)
-		}
+		st.Started(j.Job, &k.Key)
 	}
 	return nil
 }
@@ -275,13 +274,18 @@ func (st *step) extend(r onceq.ExtendRequest) (e onceq.Extended, err error) {
 		return e, err
 	}
 	for _, j := range back {
-		if _, err := st.end(j, onceq.Finish{ID: j.ID, Run: j.Run, State: onceq.Scheduled, GiveBack: true}); err != nil {
+		k, err := st.keyOf(j)
+		if err != nil {
 			return e, err
 		}
+		st.HandBack(j.Job, k)
 		e.Back++
+	}
+	if err := st.absorb(); err != nil {
+		return e, err
 	}
 	if r.Lease == 0 {
 		return e, st.exec(sqlDeleteWorker, r.Worker)
 	}
-	return e, st.exec(sqlPutWorker, r.Worker, st.now+r.Lease.Milliseconds())
+	return e, st.exec(sqlPutWorker, r.Worker, st.Now+r.Lease.Milliseconds())
 }

@@ -37,7 +37,7 @@ func (s *Store) Get(ctx context.Context, ids []string) (rows []*onceq.JobRow, er
 				return err
 			}
 			if j != nil {
-				rows[i] = j.view(st.now)
+				rows[i] = j.View(st.Now)
 			}
 		}
 		return nil
@@ -106,10 +106,10 @@ func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
 		}
 		j, err := scanJob(v)
 		if err == nil {
-			page.Jobs = append(page.Jobs, j.view(st.now))
+			page.Jobs = append(page.Jobs, j.View(st.Now))
 		}
 		return err
-	}, below, above, state, due, st.now, f.Queue, f.Kind, key, int64(r.Limit+1))
+	}, below, above, state, due, st.Now, f.Queue, f.Kind, key, int64(r.Limit+1))
 	switch {
 	case more:
 		page.Next = page.Jobs[r.Limit-1].ID
@@ -133,7 +133,7 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 		page = onceq.KeyPage{}
 		if r.Key != nil {
 			k, err := st.key(*r.Key)
-			if err != nil || k == nil {
+			if err != nil || !k.stored {
 				return err
 			}
 			return st.show(&page, k, r.Filter)
@@ -155,7 +155,7 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 		}
 		for i, k := range rows {
 			if len(page.Keys) == r.Limit || i == max(lookAtKeys, r.Limit) {
-				page.Next = rows[i-1].name.String()
+				page.Next = rows[i-1].Name.String()
 				break
 			}
 			if err := st.show(&page, k, r.Filter); err != nil {
@@ -169,10 +169,13 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 
 // show adds a key to a page if it matches.
 func (st *step) show(page *onceq.KeyPage, k *heldKey, f onceq.KeyFilter) error {
-	h, _, err := st.look(k)
-	if err != nil {
+	if err := st.resolve(k); err != nil {
 		return err
 	}
+	if k.orphan() {
+		return errOrphan(k)
+	}
+	h, _ := k.Show(st.Now)
 	if h.Inert && !f.Inert || f.Queue != "" && f.Queue != h.Queue || f.Kind != "" && f.Kind != h.Kind {
 		return nil
 	}
@@ -219,7 +222,7 @@ func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 	type first struct{ priority, runAt int64 }
 	var firsts []first
 	if err := st.each(sqlOldestDue, 2, func(v []any) error {
-		if f := (first{integer(v[0]), integer(v[1])}); f.runAt <= st.now {
+		if f := (first{integer(v[0]), integer(v[1])}); f.runAt <= st.Now {
 			firsts = append(firsts, f)
 		}
 		return nil
@@ -227,7 +230,7 @@ func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 		return err
 	}
 	for _, f := range firsts {
-		if due := instant(f.runAt); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
+		if due := onceq.Instant(f.runAt); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
 			info.OldestDue = due
 		}
 		if err := st.each(sqlCountDue, 2, func(v []any) error {
@@ -235,7 +238,7 @@ func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 			stored[state] -= n
 			info.Counts[onceq.Available] += n
 			return nil
-		}, info.Name, f.priority, st.now, int64(maxCounted)); err != nil {
+		}, info.Name, f.priority, st.Now, int64(maxCounted)); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package sqlitestore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -12,22 +11,14 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
-// job is a row of onceq_jobs, read or about to be written. Its State is the stored one: see shown.
+// job is a row of onceq_jobs, read or about to be written.
 type job struct {
-	onceq.JobRow
-	seq     int64
-	nonce   [16]byte
-	meta    []byte
-	runAt   int64
-	anchor  int64
-	fetchNo int64
-	pruneAt int64 // when finished
-
-	was     place // where the row stands in the database's counts
-	status  status
-	newArgs bool // args are to be written too
+	*rules.Job
+	was   place // where the row stands in the database's counts
+	ended bool  // only what sql/end.sql writes is to be updated, as for many jobs at once
 }
 
 // place is what a row counts as.
@@ -35,18 +26,6 @@ type place struct {
 	queue string
 	state onceq.State
 }
-
-// status is what a step still has to write of a row.
-type status uint8
-
-const (
-	clean   status = iota
-	ended          // to be updated in state, worker, finished_at and prune_at only, as many are
-	changed        // to be updated
-	added          // to be inserted
-	removed        // to be deleted
-	never          // was added and removed in the same step, or is deleted already
-)
 
 // states are the stored ones, by their numbers.
 var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded, onceq.Cancelled}
@@ -60,40 +39,7 @@ func stateNo(s onceq.State) int64 {
 	panic("sqlitestore: a job cannot be stored as " + string(s))
 }
 
-// shown is the state as people see it: what waits and is due is available.
-func (j *job) shown(now int64) onceq.State {
-	if j.State.Waiting() && j.Behind == "" && j.runAt <= now {
-		return onceq.Available
-	}
-	return j.State
-}
-
-// view is the row as it is handed out.
-func (j *job) view(now int64) *onceq.JobRow {
-	row := j.JobRow
-	row.State = j.shown(now)
-	row.RunAt = instant(j.runAt)
-	if j.Key != nil {
-		row.Anchor = instant(j.anchor)
-	}
-	if len(j.meta) > 0 {
-		d := json.NewDecoder(bytes.NewReader(j.meta))
-		d.UseNumber()
-		row.Meta = nil
-		_ = d.Decode(&row.Meta) // the client encoded it
-	}
-	return &row
-}
-
-// instant is a time as it is handed out; Never and 0 are the zero time.
-func instant(ms int64) time.Time {
-	if ms == onceq.Never || ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
-// millis is the other way round.
+// millis is the milliseconds of an instant that was handed out; 0 for the zero time.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -118,7 +64,13 @@ func scanJob(v []any) (*job, error) {
 	if err := numbers(head, n[:]); err != nil {
 		return nil, err
 	}
-	j := &job{seq: n[0], runAt: n[3], fetchNo: n[6], anchor: n[8], pruneAt: n[11]}
+	read := &struct { // one allocation
+		job
+		row rules.Job
+	}{}
+	j := &read.job
+	j.Job = &read.row
+	j.Seq, j.RunMS, j.FetchNo, j.AnchorMS, j.PruneMS = n[0], n[3], n[6], n[8], n[11]
 	for _, name := range []*string{&j.ID, &j.Kind, &j.Queue, &j.Behind} {
 		*name, names, _ = strings.Cut(names, "\x00")
 	}
@@ -127,7 +79,7 @@ func scanJob(v []any) (*job, error) {
 		return nil, fmt.Errorf("job %s: unknown state %d", j.ID, n[1])
 	}
 	j.State, j.Priority, j.Attempt, j.Run = states[n[1]], int(n[2]), int(n[4]), n[5]
-	j.EnqueuedAt, j.StartedAt, j.FinishedAt = instant(n[7]), instant(n[9]), instant(n[10])
+	j.EnqueuedAt, j.StartedAt, j.FinishedAt = onceq.Instant(n[7]), onceq.Instant(n[9]), onceq.Instant(n[10])
 	if k := blob(v[3]); len(k) == len(onceq.Key{}) {
 		key := onceq.Key(k)
 		j.Key = &key
@@ -192,7 +144,7 @@ func (j *job) packTerms() []byte {
 	b = binary.AppendUvarint(b, uint64(j.MaxAttempts))
 	b = binary.AppendUvarint(b, uint64(j.Timeout.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(j.Retention.Milliseconds()))
-	b = append(b, j.nonce[:]...)
+	b = append(b, j.Nonce[:]...)
 	if j.Key != nil {
 		b = append(b, byte(j.Hold.Until))
 		b = binary.AppendUvarint(b, uint64(j.Hold.Window.Milliseconds()))
@@ -231,7 +183,7 @@ func (j *job) unpackTerms(b []byte) error {
 	}
 	j.Keyless, j.CancelRequested = flags&flagKeyless != 0, flags&flagCancelRequested != 0
 	j.MaxAttempts, j.Timeout, j.Retention = int(number()), length(number()), length(number())
-	j.nonce = raw()
+	j.Nonce = raw()
 	if flags&flagKey != 0 {
 		if len(b) == 0 {
 			return errTerms
@@ -258,10 +210,10 @@ type more struct {
 }
 
 func (j *job) packMore() (string, error) {
-	if len(j.meta) == 0 && len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 {
+	if len(j.MetaJSON) == 0 && len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 {
 		return "", nil
 	}
-	b, err := json.Marshal(more{j.meta, j.Tags, j.Displaced, j.SupersededBy, j.Errors})
+	b, err := json.Marshal(more{j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, j.Errors})
 	return string(b), err
 }
 
@@ -270,7 +222,7 @@ func (j *job) unpackMore(b []byte) error {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return err
 	}
-	j.meta, j.Tags, j.Displaced, j.SupersededBy, j.Errors = m.Meta, m.Tags, m.Displaced, m.SupersededBy, m.Errors
+	j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, j.Errors = m.Meta, m.Tags, m.Displaced, m.SupersededBy, m.Errors
 	return nil
 }
 
@@ -295,32 +247,28 @@ func (j *job) keyValue() []byte {
 // insertValues are the arguments of insert_job.sql.
 func (j *job) insertValues() ([]any, error) {
 	m, err := j.packMore()
-	return []any{j.seq, j.ID, j.Kind, j.Queue, j.argsValue(), stateNo(j.State), int64(j.Priority), j.runAt, j.Behind, j.keyValue(), j.KeyText,
-		millis(j.EnqueuedAt), j.anchor, millis(j.FinishedAt), j.pruneAt, j.packTerms(), m}, err
+	return []any{j.Seq, j.ID, j.Kind, j.Queue, j.argsValue(), stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, j.keyValue(), j.KeyText,
+		millis(j.EnqueuedAt), j.AnchorMS, millis(j.FinishedAt), j.PruneMS, j.packTerms(), m}, err
 }
 
 // updateValues are the arguments of update_job.sql; those of update_job_args.sql have the args after them.
 func (j *job) updateValues() ([]any, error) {
 	m, err := j.packMore()
-	return []any{j.seq, j.Queue, stateNo(j.State), int64(j.Priority), j.runAt, j.Behind, int64(j.Attempt), j.Run, j.Worker, j.fetchNo,
-		j.KeyText, j.anchor, millis(j.StartedAt), millis(j.FinishedAt), j.pruneAt, j.packTerms(), m, j.Kind}, err
+	return []any{j.Seq, j.Queue, stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, int64(j.Attempt), j.Run, j.Worker, j.FetchNo,
+		j.KeyText, j.AnchorMS, millis(j.StartedAt), millis(j.FinishedAt), j.PruneMS, j.packTerms(), m, j.Kind}, err
 }
 
-// heldKey is a row of onceq_keys.
+// heldKey is a row of onceq_keys, or one that is not there yet.
 type heldKey struct {
-	name    onceq.Key
-	holder  int64 // seq of the job; 0 when gone
-	pending onceq.Until
-	freesAt int64
-	since   int64
-	next    int64 // seq of the waiter; 0 = none
-	gone    *gone
-
-	stored bool // the database has a row
-	status status
+	rules.Key
+	holder, waiter int64 // Seq of the holder and of the waiter, as they were read; 0 = none
+	stored         bool  // the database has a row
 }
 
-// gone is what is known of a holder whose row is gone.
+// orphan reports whether the job that the row names is not there.
+func (k *heldKey) orphan() bool { return k.stored && k.Holder == nil && k.Gone == nil }
+
+// gone is what is known of a holder whose row is gone, as it is stored.
 type gone struct {
 	ID     string      `json:"id"`
 	Kind   string      `json:"kind"`
@@ -349,28 +297,35 @@ func scanKey(v []any) (*heldKey, error) {
 }
 
 func newKey(name onceq.Key, n [5]int64, g []byte) (*heldKey, error) {
-	k := &heldKey{name: name, holder: n[0], pending: onceq.Until(n[1]), freesAt: n[2], since: n[3], next: n[4], stored: true}
+	k := &heldKey{holder: n[0], waiter: n[4], stored: true}
+	k.Name, k.Pending, k.FreesMS, k.SinceMS = name, onceq.Until(n[1]), n[2], n[3]
 	if len(g) > 0 {
-		k.gone = &gone{}
-		if err := json.Unmarshal(g, k.gone); err != nil {
-			return nil, fmt.Errorf("key %s: %w", k.name, err)
+		var was gone
+		if err := json.Unmarshal(g, &was); err != nil {
+			return nil, fmt.Errorf("key %s: %w", k.Name, err)
 		}
+		k.Gone = &rules.Gone{ID: was.ID, Kind: was.Kind, Queue: was.Queue, Text: was.Text, State: was.State}
+		_, _ = hex.Decode(k.Gone.Digest[:], []byte(was.Digest))
 	}
 	return k, nil
 }
 
+// values are the arguments of put_key.sql.
 func (k *heldKey) values() ([]any, error) {
-	var g []byte
+	var text []byte
 	var err error
-	if k.gone != nil {
-		g, err = json.Marshal(k.gone)
+	if g := k.Gone; g != nil {
+		text, err = json.Marshal(gone{g.ID, g.Kind, g.Queue, g.Text, g.State, hex.EncodeToString(g.Digest[:])})
 	}
-	return []any{k.name[:], k.holder, int64(k.pending), k.freesAt, k.since, k.next, string(g)}, err
+	return []any{k.Name[:], seqOf(k.Holder), int64(k.Pending), k.FreesMS, k.SinceMS, seqOf(k.Waiter), string(text)}, err
 }
 
-func (g *gone) digest() (d [16]byte) {
-	_, _ = hex.Decode(d[:], []byte(g.Digest))
-	return d
+// seqOf is the number of a job; 0 = there is none.
+func seqOf(j *rules.Job) int64 {
+	if j == nil {
+		return 0
+	}
+	return j.Seq
 }
 
 // Drivers differ in the Go types of what they return; these read any of them.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 var (
@@ -27,11 +28,12 @@ var (
 	sqlCount         = load("count")
 )
 
-// step is one atomic step: the rows it has read, as it has changed them so far, and what is to be written at its end. The rules (keys.go,
-// enqueue.go, finish.go …) are those of internal/memstore, word for word; here they find their rows through a step.
+// step is one atomic step: the rows that it has read, as it has changed them so far, and what is to
+// be written at its end. What a key does stands in package rules; a step reads the rows that a rule
+// needs, and writes what the rule has marked.
 type step struct {
 	*session
-	now      int64
+	rules.Book
 	readOnly bool // on a snapshot, without the write lock
 	holder   *job // when answering from a snapshot: the job that was read with the key
 
@@ -45,7 +47,7 @@ type step struct {
 }
 
 func newStep(s *session, now int64) *step {
-	st := &step{session: s, now: now}
+	st := &step{session: s, Book: rules.Book{Now: now}}
 	st.remember()
 	return st
 }
@@ -61,7 +63,7 @@ func (st *step) remember() {
 // job is the job with this ID; nil when there is none.
 func (st *step) job(id string) (*job, error) {
 	if j, ok := st.byID[id]; ok {
-		return j, nil
+		return there(j), nil
 	}
 	var found *job
 	err := st.each(sqlJobByID, jobWidth, func(v []any) (err error) {
@@ -85,9 +87,9 @@ func (st *step) at(seq int64) (*job, error) {
 		return nil, nil
 	}
 	if j, ok := st.bySeq[seq]; ok {
-		return j, nil
+		return there(j), nil
 	}
-	if st.holder != nil && st.holder.seq == seq {
+	if st.holder != nil && st.holder.Seq == seq {
 		return st.holder, nil
 	}
 	var found *job
@@ -101,39 +103,76 @@ func (st *step) at(seq int64) (*job, error) {
 	return st.know(found), nil
 }
 
+// there is the job, or nil when this step has removed its row.
+func there(j *job) *job {
+	if j == nil || j.IsGone() {
+		return nil
+	}
+	return j
+}
+
 // know takes a row that was read into the step. A row that the step has already stays as the step has changed it.
 func (st *step) know(j *job) *job {
-	if known, ok := st.bySeq[j.seq]; ok {
-		if known == nil {
-			return nil
-		}
-		return known
+	if known, ok := st.bySeq[j.Seq]; ok {
+		return there(known)
 	}
 	st.remember()
-	st.bySeq[j.seq], st.byID[j.ID] = j, j
+	st.bySeq[j.Seq], st.byID[j.ID] = j, j
 	st.jobs = append(st.jobs, j)
 	return j
 }
 
-// key is the row of a key; nil when there is none.
+// key is the row of a key, with its holder and waiter; one that is not held when there is none.
 func (st *step) key(name onceq.Key) (*heldKey, error) {
-	if k, ok := st.keys[name]; ok {
-		if k == nil || k.status == removed {
-			return nil, nil
+	k := st.keys[name]
+	if k == nil {
+		if err := st.each(sqlKey, keyWidth, func(v []any) (err error) {
+			k, err = scanKey(v)
+			return err
+		}, name[:]); err != nil {
+			return nil, err
 		}
-		return k, nil
+		if k == nil {
+			k = &heldKey{Key: rules.Key{Name: name}}
+		}
+		st.remember()
+		st.keys[name] = k
 	}
-	var found *heldKey
-	err := st.each(sqlKey, keyWidth, func(v []any) (err error) {
-		found, err = scanKey(v)
-		return err
-	}, name[:])
+	return k, st.resolve(k)
+}
+
+// keyOf is the row of a job's key; nil where the job has none.
+func (st *step) keyOf(j *job) (*rules.Key, error) {
+	if j == nil || j.Key == nil {
+		return nil, nil
+	}
+	k, err := st.key(*j.Key)
 	if err != nil {
 		return nil, err
 	}
-	st.remember()
-	st.keys[name] = found
-	return found, nil
+	return &k.Key, nil
+}
+
+// resolve finds the holder and the waiter of a key that was read.
+func (st *step) resolve(k *heldKey) error {
+	holder, waiter := k.holder, k.waiter
+	k.holder, k.waiter = 0, 0
+	for _, r := range [...]struct {
+		seq int64
+		job **rules.Job
+	}{{holder, &k.Holder}, {waiter, &k.Waiter}} {
+		j, err := st.at(r.seq)
+		if err != nil {
+			return err
+		}
+		if j != nil {
+			*r.job = j.Job
+		}
+	}
+	if waiter != 0 && k.Waiter == nil {
+		return errOrphan(k)
+	}
+	return nil
 }
 
 // readJobs reads many jobs at once, so that each of them is there when it is asked for.
@@ -165,8 +204,8 @@ func (st *step) readKeys() error {
 		if j.Key == nil {
 			continue
 		}
-		if _, ok := st.keys[*j.Key]; !ok {
-			st.keys[*j.Key] = nil // looked for; it stays so where it is not there
+		if st.keys[*j.Key] == nil {
+			st.keys[*j.Key] = &heldKey{Key: rules.Key{Name: *j.Key}} // it stays so where there is no row
 			list = append(list, j.Key.String())
 		}
 	}
@@ -180,27 +219,29 @@ func (st *step) readKeys() error {
 	return st.each(sqlKeysByName, keyWidth, func(v []any) error {
 		k, err := scanKey(v)
 		if err == nil {
-			st.keys[k.name] = k
+			st.keys[k.Name] = k
 		}
 		return err
 	}, string(names))
 }
 
-// change marks a job as one to be written.
-func (st *step) change(j *job) {
-	if j.status == clean || j.status == ended {
-		j.status = changed
+// absorb takes over what a rule has done besides changing rows: new jobs, and jobs that may be due.
+func (st *step) absorb() error {
+	for _, r := range st.Added {
+		if st.readOnly {
+			return errReadOnly
+		}
+		j := &job{Job: r}
+		if err := st.nextSeq(&j.Seq); err != nil {
+			return err
+		}
+		st.bySeq[j.Seq], st.byID[j.ID] = j, j
+		st.jobs = append(st.jobs, j)
 	}
-}
-
-// add makes a row of its own for a new job.
-func (st *step) add(j *job) error {
-	if err := st.nextSeq(&j.seq); err != nil {
-		return err
+	for _, j := range st.Woken {
+		st.wake(j)
 	}
-	j.status = added
-	st.bySeq[j.seq], st.byID[j.ID] = j, j
-	st.jobs = append(st.jobs, j)
+	st.Added, st.Woken = nil, nil
 	return nil
 }
 
@@ -218,26 +259,6 @@ func (st *step) nextSeq(seq *int64) error {
 	return nil
 }
 
-// drop takes a job's row away.
-func (st *step) drop(j *job) {
-	if j.status == added {
-		j.status = never
-	} else {
-		j.status = removed
-	}
-	st.byID[j.ID], st.bySeq[j.seq] = nil, nil
-}
-
-// put keeps the row of a key, unless it holds no longer.
-func (st *step) put(k *heldKey) {
-	if !k.held(st.now) {
-		k.status = removed
-	} else {
-		k.status = changed
-	}
-	st.keys[k.name] = k
-}
-
 var errReadOnly = errors.New("a snapshot cannot be written")
 
 // flush writes what the step has changed.
@@ -246,12 +267,12 @@ func (st *step) flush() error {
 		return errReadOnly
 	}
 	for _, j := range st.jobs { // first, so that an ID that was given up can be taken again
-		if j.status == removed {
-			if err := st.exec(sqlDeleteJob, j.seq); err != nil {
+		if j.Mark == rules.Removed {
+			if err := st.exec(sqlDeleteJob, j.Seq); err != nil {
 				return err
 			}
 			st.counts[j.was]--
-			j.status = never
+			j.Mark = rules.Never
 		}
 	}
 	if err := st.writeEnded(); err != nil {
@@ -277,15 +298,15 @@ func (st *step) writeEnded() error {
 	}
 	alike := map[end][]*job{}
 	for _, j := range st.jobs {
-		if j.status == ended {
-			e := end{j.State, j.Worker, j.pruneAt}
+		if j.ended && j.Mark == rules.Changed {
+			e := end{j.State, j.Worker, j.PruneMS}
 			alike[e] = append(alike[e], j)
 		}
 	}
 	for e, jobs := range alike {
 		for _, j := range jobs {
 			st.counts[j.was]--
-			j.was, j.status = place{j.Queue, j.State}, clean
+			j.was, j.Mark, j.ended = place{j.Queue, j.State}, rules.Clean, false
 			st.counts[j.was]++
 		}
 		if err := st.exec(sqlEnd, stateNo(e.state), e.worker, millis(jobs[0].FinishedAt), e.pruneAt, seqs(jobs)); err != nil {
@@ -302,7 +323,7 @@ func seqs(jobs []*job) string {
 		if i > 0 {
 			list = append(list, ',')
 		}
-		list = strconv.AppendInt(list, j.seq, 10)
+		list = strconv.AppendInt(list, j.Seq, 10)
 	}
 	return string(append(list, ']'))
 }
@@ -311,12 +332,12 @@ func (st *step) write(j *job) error {
 	var values []any
 	var err error
 	q := sqlUpdateJob
-	switch j.status {
-	case added:
+	switch j.Mark {
+	case rules.Added:
 		q = sqlInsertJob
 		values, err = j.insertValues()
-	case changed:
-		if values, err = j.updateValues(); j.newArgs {
+	case rules.Changed:
+		if values, err = j.updateValues(); j.NewArgs {
 			q, values = sqlUpdateJobArgs, append(values, j.argsValue())
 		}
 		st.counts[j.was]--
@@ -328,7 +349,7 @@ func (st *step) write(j *job) error {
 	}
 	j.was = place{j.Queue, j.State}
 	st.counts[j.was]++
-	j.status, j.newArgs = clean, false
+	j.Mark, j.NewArgs, j.ended = rules.Clean, false, false
 	return st.exec(q, values...)
 }
 
@@ -336,11 +357,11 @@ func (st *step) write(j *job) error {
 func (st *step) writeKeys() error {
 	var gone []string
 	for name, k := range st.keys {
-		if k == nil || k.status == clean {
+		if k.Mark == rules.Clean {
 			continue
 		}
-		drop := k.status == removed
-		k.status = clean
+		drop := k.Mark == rules.Removed
+		k.Mark = rules.Clean
 		if drop {
 			if delete(st.keys, name); k.stored {
 				gone = append(gone, name.String())
@@ -389,7 +410,7 @@ func (st *step) count() error {
 		if st.due[queue] {
 			due = 1
 		}
-		if err := st.exec(sqlCount, queue, due, n[0], n[1], n[2], n[3], n[4], n[5], st.now); err != nil {
+		if err := st.exec(sqlCount, queue, due, n[0], n[1], n[2], n[3], n[4], n[5], st.Now); err != nil {
 			return err
 		}
 	}
@@ -401,8 +422,8 @@ func (st *step) count() error {
 const soon = 60_000
 
 // wake notes that a job of a queue is due, or will be soon.
-func (st *step) wake(j *job) {
-	if j.Behind == "" && j.runAt <= st.now+soon {
+func (st *step) wake(j *rules.Job) {
+	if j.Behind == "" && j.RunMS <= st.Now+soon {
 		st.due[j.Queue] = true
 	}
 }

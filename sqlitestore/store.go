@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 // Config is how a store keeps its file. The zero value is ready to use.
@@ -363,7 +364,7 @@ func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err erro
 }
 
 func (s *Store) snapshot(on *session) *step {
-	return &step{session: on, now: s.clock.now(), readOnly: true}
+	return &step{session: on, Book: rules.Book{Now: s.clock.now()}, readOnly: true}
 }
 
 // wrap says what was tried.
@@ -432,7 +433,7 @@ func uncertain(err error) error {
 }
 
 func errOrphan(k *heldKey) error {
-	return fmt.Errorf("key %s is held by a job that is not there (see Check)", k.name)
+	return fmt.Errorf("key %s is held by a job that is not there (see Check)", k.Name)
 }
 
 // Traits says what the store can do besides.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 var (
@@ -54,7 +55,7 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 func (st *step) lost(beat onceq.Beat, limit int, swept *onceq.Swept) error {
 	known, still := false, false
 	if err := st.each(sqlWorker, 2, func(v []any) error {
-		known, still = true, integer(v[1]) == beat.No && integer(v[0]) <= st.now
+		known, still = true, integer(v[1]) == beat.No && integer(v[0]) <= st.Now
 		return nil
 	}, beat.Worker); err != nil {
 		return err
@@ -70,7 +71,7 @@ func (st *step) lost(beat onceq.Beat, limit int, swept *onceq.Swept) error {
 		}
 		j, err := scanJob(v)
 		if err == nil {
-			swept.Runs = append(swept.Runs, j.view(st.now))
+			swept.Runs = append(swept.Runs, j.View(st.Now))
 		}
 		return err
 	}, beat.Worker, int64(room+1)); err != nil {
@@ -95,7 +96,7 @@ func (st *step) expired(limit int, swept *onceq.Swept) error {
 	if err := st.each(sqlExpired, 2, func(v []any) error {
 		add(onceq.Beat{Worker: text(v[0]), No: integer(v[1])})
 		return nil
-	}, st.now, int64(limit+1)); err != nil {
+	}, st.Now, int64(limit+1)); err != nil {
 		return err
 	}
 	n = 0
@@ -116,7 +117,7 @@ func (st *step) prune(limit int, swept *onceq.Swept) error {
 		j, err := scanJob(v)
 		jobs = append(jobs, j)
 		return err
-	}, st.now, int64(limit+1)); err != nil {
+	}, st.Now, int64(limit+1)); err != nil {
 		return err
 	}
 	if len(jobs) > limit {
@@ -129,9 +130,11 @@ func (st *step) prune(limit int, swept *onceq.Swept) error {
 		return err
 	}
 	for _, j := range jobs {
-		if err := st.remove(j, true); err != nil {
+		k, err := st.keyOf(j)
+		if err != nil {
 			return err
 		}
+		st.Prune(j.Job, k)
 		swept.Jobs++
 	}
 	return nil
@@ -144,12 +147,12 @@ func (st *step) dropKeys(limit int, swept *onceq.Swept) error {
 		k, err := scanKey(v)
 		spent = append(spent, k)
 		return err
-	}, st.now, int64(limit+1)); err != nil {
+	}, st.Now, int64(limit+1)); err != nil {
 		return err
 	}
 	for _, k := range spent {
-		if known := st.keys[k.name]; known != nil {
-			if known.status != clean {
+		if known := st.keys[k.Name]; known != nil {
+			if known.Mark != rules.Clean {
 				continue // pruning has judged it
 			}
 			k = known
@@ -158,7 +161,7 @@ func (st *step) dropKeys(limit int, swept *onceq.Swept) error {
 			swept.More = true
 			break
 		}
-		st.put(k) // it holds no longer, so this drops it
+		k.Mark, st.keys[k.Name] = rules.Removed, k
 		swept.Keys++
 	}
 	return nil

@@ -11,6 +11,11 @@ func (b *Book) Start(j *Job, k *Key, worker string, fetchNo int64) {
 	j.State, j.StartedAt, j.Worker, j.FetchNo = onceq.Running, onceq.Instant(b.Now), worker, fetchNo
 	j.Attempt++
 	j.Run++
+	b.Started(j, k)
+}
+
+// Started is the coming of UntilStarted, for a job whose run has just begun.
+func (b *Book) Started(j *Job, k *Key) {
 	if j.Key != nil && k.HeldBy(j) && k.Pending == onceq.UntilStarted {
 		b.come(k, j)
 	}
