@@ -152,9 +152,10 @@ func TestModel(t *testing.T) {
 	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
 }
 
-func TestStoreInEightPartitions(t *testing.T) {
+// Behind a decorator besides, for partitions are where a store has most to say beyond its methods.
+func TestStoreInEightPartitionsBehindADecorator(t *testing.T) {
 	url := redistest.URL(t)
-	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
+	storetest.Run(t, storetest.Decorated(func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) }))
 }
 
 func TestModelInEightPartitions(t *testing.T) {

@@ -6,6 +6,7 @@ package storetest
 
 import (
 	"context"
+	"testing"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -32,4 +33,17 @@ type Tx struct {
 	onceq.Tx
 	Commit   func() error // ends it and keeps what was written
 	Rollback func() error // ends it and undoes what was written
+}
+
+// Decorated is open behind a decorator that only embeds the store, as one for metrics or traces does: it must stay a correct store.
+func Decorated(open func(*testing.T) Harness) func(*testing.T) Harness {
+	decorate := func(s onceq.Store) onceq.Store { return struct{ onceq.Store }{s} }
+	return func(t *testing.T) Harness {
+		h := open(t)
+		h.Store = decorate(h.Store)
+		if another := h.Open; another != nil {
+			h.Open = func() onceq.Store { return decorate(another()) }
+		}
+		return h
+	}
 }

@@ -38,4 +38,8 @@ func openMemory(*testing.T) storetest.Harness {
 
 func TestMemstore(t *testing.T) { storetest.Run(t, openMemory) }
 
+func TestMemstoreBehindADecorator(t *testing.T) {
+	storetest.Run(t, storetest.Decorated(openMemory))
+}
+
 func TestModelOfMemstore(t *testing.T) { model.Run(t, openMemory) }
