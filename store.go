@@ -249,7 +249,6 @@ const (
 type Action uint8
 
 // The actions, each with the [Outcome] that it leads to.
-
 const (
 	// ActionAnswer writes nothing: Skipped.
 	ActionAnswer Action = iota
@@ -415,7 +414,7 @@ type FinishResult struct {
 	Wake string
 }
 
-// Op is an operator's step.
+// Op is an operator's step. Its numbers stand in SQL and Lua.
 type Op uint8
 
 // The operator's steps.

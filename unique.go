@@ -65,7 +65,7 @@ type Unique struct {
 // Forever is a TTL that never ends. It undoes the TTL of an earlier level.
 const Forever = time.Duration(math.MaxInt64)
 
-// Until is the event on which a holder releases its key.
+// Until is the event on which a holder releases its key. Its numbers are on disk.
 type Until uint8
 
 const (
