@@ -1,8 +1,4 @@
-# make demo   see it work, in ten seconds
-# make test   every test, with the race detector, against real servers (installs those that are missing, if you are root)
-# make check  format, vet, staticcheck, tidy, known vulnerabilities
-# make soak   two minutes of faults and random policies; SOAK=10m for longer
-# make bench  the rates of this machine
+# What each target does stands behind its name; `make help` prints it.
 
 MODULES   := $(dir $(wildcard go.mod */go.mod))
 STATIC    := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -10,31 +6,39 @@ VULN      := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 SOAK      ?= 2m
 TESTFLAGS ?=
 
-# The race detector, but not inside the C library that SQLite's translation is: it makes that eleven times slower and has nothing of ours to find.
+# Race detector on, except in modernc's machine-translated SQLite: there it costs
+# eleven times the time and can find no bug of ours.
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
-.PHONY: demo test check soak bench fuzz servers
+.DEFAULT_GOAL := help
+.PHONY: help demo test check prose soak bench fuzz servers
 
-demo:
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
+
+demo: ## see it work, in ten seconds; needs Go only
 	go run ./cmd/onceq demo
 
-test: servers
+test: servers ## every test, with the race detector, against real servers (installs those that are missing, if you are root)
 	ONCEQ_TEST_REQUIRE=1 go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 	cd test && ONCEQ_TEST_REQUIRE=1 go test $(RACE) -timeout 5m $(TESTFLAGS) ./...
 
-servers:
+servers: ## the servers that the tests start, installed
 	@scripts/servers
 
-check:
+check: ## format, vet, staticcheck, tidy, known vulnerabilities
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	@for m in $(MODULES); do echo "check $$m" && (cd $$m && go vet ./... && go mod tidy -diff && $(STATIC) ./...) || exit 1; done
 	@scripts/vulnerabilities "$(VULN)"
 
-soak:
+prose: ## words a comment line and wide lines, a package each
+	@go test -count=1 -run TestProse -v .
+
+soak: ## two minutes of faults and random policies; SOAK=10m for longer
 	cd test && ONCEQ_SOAK=$(SOAK) go test $(RACE) -timeout 0 -run TestSoak -v ./...
 
-bench:
+bench: ## the rates of this machine
 	go run ./cmd/onceq bench
 
-fuzz:
+fuzz: ## a minute of random input for the encoding of keys
 	go test -fuzz FuzzPreimageIsInjective -fuzztime 60s ./internal/fingerprint
