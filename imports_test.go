@@ -23,7 +23,7 @@ var mayUse = map[string][]string{
 	"sqlitestore":                 {"onceq", "onceq/internal/rules", "modernc.org/sqlite"},
 	"pgstore":                     {"onceq", "onceq/internal/rules", "github.com/jackc/pgx/v5"},
 	"redisstore":                  {"onceq", "onceq/internal/firsts", "onceq/internal/rules", "github.com/redis/go-redis/v9"},
-	"storeurl":                    {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore"},
+	"storeurl":                    {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore", "github.com/jackc/pgx/v5/pgconn"},
 	"storetest":                   {"onceq", "onceq/storetest/internal/effort", "onceq/storetest/internal/snapshot"},
 	"storetest/internal/effort":   {},
 	"storetest/internal/snapshot": {"onceq"},

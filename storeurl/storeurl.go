@@ -58,7 +58,21 @@ func Open(ctx context.Context, url string) (onceq.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.open(ctx, url, false)
+	return s.connect(ctx, url, false)
+}
+
+// connect opens a store; its errors have no secret of the URL.
+func (s scheme) connect(ctx context.Context, url string, existing bool) (onceq.Store, error) {
+	if s.file == nil {
+		if _, err := split(url); err != nil {
+			return nil, err
+		}
+	}
+	store, err := s.open(ctx, url, existing)
+	if err != nil {
+		return nil, Failure(url, err)
+	}
+	return store, nil
 }
 
 // OpenExisting is Open for a command that only looks: where there is no such file, or no such schema, or an old one, it makes none and
@@ -75,7 +89,7 @@ func OpenExisting(ctx context.Context, url string) (onceq.Store, error) {
 	case path != "":
 		return nil, fmt.Errorf("there is no store at %s yet", path)
 	}
-	return s.open(ctx, url, true)
+	return s.connect(ctx, url, true)
 }
 
 // Creates returns the file that Open would make because there is none yet; "" when there is one, or the store is not a file. A command
@@ -106,13 +120,17 @@ func File(url string) string {
 }
 
 func parse(url string) (scheme, error) {
-	name, _, found := strings.Cut(url, ":")
+	name, rest, found := strings.Cut(url, ":")
 	if s, ok := schemes[name]; found && ok {
 		return s, nil
 	}
 	switch {
 	case url == "":
 		return scheme{}, fmt.Errorf("the store URL is empty: say one of %s", accepted())
+	case strings.HasPrefix(rest, "//") && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789+") == "":
+		return scheme{}, fmt.Errorf("store scheme %q is not supported: say one of %s", name, accepted())
+	case strings.ContainsAny(url, "@=?") || strings.Contains(url, "//"): // there may be a password in it
+		return scheme{}, fmt.Errorf("the store URL has no scheme that is known: say one of %s (it is not repeated here, since a password may be in it)", accepted())
 	case !found || strings.ContainsAny(name, `/\.`):
 		return scheme{}, fmt.Errorf("store %q has no scheme: for a SQLite file say sqlite:%s (accepted: %s)", url, url, accepted())
 	}
@@ -179,7 +197,7 @@ func CutNamespace(url string) (rest, namespace string, err error) {
 		}
 		switch namespace, err = neturl.QueryUnescape(value); {
 		case err != nil:
-			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Value: value, Rule: "must be URL-encoded: " + err.Error()}
+			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Value: value, Rule: "must be URL-encoded"}
 		case namespace == "":
 			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Rule: "is empty: say namespace=NAME, or leave it away"}
 		}
@@ -204,12 +222,12 @@ func sqlitePath(url string) (string, error) {
 	path := strings.TrimPrefix(url, "sqlite:")
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(rest, "/") {
-			return "", fmt.Errorf("store %q names a host, and a SQLite store is a file: say sqlite:%s or sqlite:///absolute/path", url, rest)
+			return "", fmt.Errorf("the store URL names a host, and a SQLite store is a file: say sqlite:PATH or sqlite:///absolute/path")
 		}
 		path = rest
 	}
 	if path == "" {
-		return "", fmt.Errorf("store %q names no file: say sqlite:PATH, or sqlite::memory: for none", url)
+		return "", errors.New("the store URL names no file: say sqlite:PATH, or sqlite::memory: for none")
 	}
 	return path, nil
 }

@@ -30,8 +30,8 @@ func TestARefusedURLSaysWhatIsAccepted(t *testing.T) {
 		"jobs.db":            `store "jobs.db" has no scheme: for a SQLite file say sqlite:jobs.db (accepted: sqlite:PATH, sqlite::memory:, postgres://…, redis://…, rediss://…, unix://…, redis+sentinel://h1,h2/master/db, redis+cluster://h1,h2)`,
 		"./a:b.db":           `store "./a:b.db" has no scheme: for a SQLite file say sqlite:./a:b.db`,
 		"mysql://localhost/": `store scheme "mysql" is not supported: say one of sqlite:PATH, sqlite::memory:, postgres://…, redis://…, rediss://…, unix://…, redis+sentinel://h1,h2/master/db, redis+cluster://h1,h2`,
-		"sqlite:":            `store "sqlite:" names no file: say sqlite:PATH, or sqlite::memory:`,
-		"sqlite://jobs.db":   `store "sqlite://jobs.db" names a host, and a SQLite store is a file: say sqlite:jobs.db or sqlite:///absolute/path`,
+		"sqlite:":            `the store URL names no file: say sqlite:PATH, or sqlite::memory:`,
+		"sqlite://jobs.db":   `the store URL names a host, and a SQLite store is a file: say sqlite:PATH or sqlite:///absolute/path`,
 	} {
 		store, err := Open(t.Context(), url)
 		if err == nil {

@@ -110,7 +110,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	report.Store, report.Persistence = b.a.store, "SQLite, WAL, synchronous=FULL"
+	report.Store, report.Persistence = storeurl.Redacted(b.a.store), "SQLite, WAL, synchronous=FULL"
 	if strings.HasSuffix(b.a.store, ":memory:") {
 		report.Persistence = "in memory: nothing is on a disk"
 	}
@@ -125,7 +125,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	b.name = fmt.Sprintf("onceq-bench-%08x", rand.Uint32())
 	if b.given {
 		if !b.a.json {
-			b.a.printf("measuring in %s, in queues named %s-…; their jobs are deleted in the end\n", b.a.store, b.name)
+			b.a.printf("measuring in %s, in queues named %s-…; their jobs are deleted in the end\n", storeurl.Redacted(b.a.store), b.name)
 		}
 		defer func() {
 			if cleaned := b.clean(context.WithoutCancel(ctx)); err == nil {

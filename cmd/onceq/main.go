@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -25,6 +26,7 @@ const (
 
 func main() {
 	logging.Disable() // go-redis's own lines: what they tell comes as an error too, and is said once
+	slog.SetDefault(slog.New(&logLines{out: os.Stderr}))
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

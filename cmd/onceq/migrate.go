@@ -20,7 +20,8 @@ func newMigrate(a *app) *cobra.Command {
 	long := `Bring the schema of a PostgreSQL store up to date: each migration that is missing, all in one transaction, while others wait. Opening a
 store does it too, unless the program says NoMigrate; this is for roles that may not change a schema. A SQLite file is brought up to date when it
 is opened, and Redis has no schema.`
-	run := func(c *cobra.Command, what string) error {
+	run := func(c *cobra.Command, what string) (err error) {
+		defer func() { err = storeurl.Failure(a.store, err) }() // a driver's may have the password
 		postgres := strings.HasPrefix(a.store, "postgres://") || strings.HasPrefix(a.store, "postgresql://")
 		url, namespace, err := storeurl.CutNamespace(a.store)
 		if err != nil && postgres {
@@ -42,7 +43,7 @@ is opened, and Redis has no schema.`
 		}
 		pool, err := pgxpool.New(c.Context(), url)
 		if err != nil {
-			return usagef("%v", err)
+			return err
 		}
 		defer pool.Close()
 		if what == "up" {

@@ -77,6 +77,9 @@ func newRoot(a *app) *cobra.Command {
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.store, "store", store, "the store: sqlite:PATH, postgres://… or redis://… (or set ONCEQ_STORE)")
+	if flag := flags.Lookup("store"); store != defaultStore {
+		flag.DefValue = "$ONCEQ_STORE" // not its value: a password may be in it
+	}
 	flags.BoolVar(&a.json, "json", false, "print JSON; one object a line for lists")
 	flags.SortFlags = false
 	root.SetFlagErrorFunc(flagError)

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/onceq/onceq/internal/redistest"
 )
 
 // terminal is a new terminal: what is at its keyboard and screen, and what a process is given.
@@ -48,6 +52,30 @@ func TestAClosedTerminalHandsJobsBack(t *testing.T) {
 		t.Errorf("the job is %s", got)
 	}
 	s.until("the job's process ends with its worker", func() bool { return syscall.Kill(-s.child, 0) != nil })
+}
+
+// What a worker says on a terminal when it begins has no password.
+func TestTheBannerHasNoPassword(t *testing.T) {
+	url := strings.Replace(redistest.URL(t), "redis://", "redis://:S3CRET@", 1) // a server without a password takes any
+	outer, inner := terminal(t)
+	cmd := exec.Command("onceq", "work", "--exec", "true", "--store", url)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = inner, inner, inner
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = inner.Close()
+	screen := bufio.NewReader(outer)
+	for banner := false; !banner; {
+		line, err := screen.ReadString('\n') // the store may warn of something first
+		if err != nil || !strings.HasPrefix(line, "onceq: ") || strings.Contains(line, "S3CRET") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		banner = strings.HasPrefix(line, "onceq: running jobs of default=10 from redis://127.0.0.1:")
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Ctrl-C reaches the worker through the terminal; the jobs, which are in groups of their own, go on to their end.

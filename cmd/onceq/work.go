@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/storeurl"
 )
 
 type work struct {
@@ -146,7 +147,7 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 			stop()
 		}()
 	} else if isTerminal(a.errOut) {
-		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(w.queues, ", "), a.store)
+		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(w.queues, ", "), storeurl.Redacted(a.store))
 	}
 	began := time.Now()
 	err = worker.Run(ctx)

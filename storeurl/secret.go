@@ -1,0 +1,235 @@
+package storeurl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	neturl "net/url"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Redacted returns the URL without what may be a secret, for messages: the password, and parameters that are named after one. Of a URL
+// that does not parse nothing is repeated.
+func Redacted(url string) string {
+	const unknown = "a URL that does not parse"
+	s, err := parse(url)
+	if err != nil {
+		return unknown
+	}
+	if s.file != nil {
+		if path, ok := s.file(url); !ok && path == "" {
+			return unknown
+		}
+		return url
+	}
+	u, err := split(url)
+	if err != nil {
+		return unknown
+	}
+	var shown []string
+	for pair := range strings.SplitSeq(u.query, "&") {
+		if pair != "" && !secretParameter(pair) {
+			shown = append(shown, pair)
+		}
+	}
+	rest := u.host + u.path
+	if u.user != "" {
+		rest = u.user + "@" + rest
+	}
+	if len(shown) > 0 {
+		rest += "?" + strings.Join(shown, "&")
+	}
+	return u.scheme + "://" + rest
+}
+
+func secretParameter(pair string) bool {
+	name, _, _ := strings.Cut(pair, "=")
+	return strings.Contains(strings.ToLower(name), "pass")
+}
+
+// parts are those of a server's URL, as they are written.
+type parts struct {
+	scheme, user, password, host, path, query string
+}
+
+// split takes a server's URL apart. It refuses one whose secrets cannot be told from the rest: the error repeats nothing of it.
+func split(url string) (u parts, err error) {
+	var rest string
+	var found bool
+	if u.scheme, rest, found = strings.Cut(url, "://"); !found {
+		return u, malformed(u.scheme, "there is no :// after the scheme")
+	}
+	rest, _, _ = strings.Cut(rest, "#")
+	rest, u.query, _ = strings.Cut(rest, "?")
+	authority := rest
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		authority, u.path = rest[:i], rest[i:]
+	}
+	u.host = authority
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		u.user, u.password, _ = strings.Cut(authority[:i], ":")
+		u.host = authority[i+1:]
+		if strings.HasPrefix(u.scheme, "redis") && u.password == "" {
+			u.user, u.password = "", u.user // redis://PASSWORD@host is a slip that is made
+		}
+	}
+	if _, err := neturl.Parse("x://" + authority[:len(authority)-len(u.host)] + "h"); err != nil {
+		return u, malformed(u.scheme, "its user or password is not encoded as a URL's")
+	}
+	if strings.Contains(u.path, "@") && u.scheme != "unix" {
+		return u, malformed(u.scheme, "there is an @ behind the host")
+	}
+	for host := range strings.SplitSeq(u.host, ",") {
+		port := host[strings.LastIndexByte(host, ']')+1:]
+		if _, port, found = strings.Cut(port, ":"); found && strings.Trim(port, "0123456789") != "" {
+			return u, malformed(u.scheme, "the port is not a number")
+		}
+	}
+	return u, nil
+}
+
+// malformed is a URL that does not parse, none of which is repeated.
+func malformed(scheme, why string) error {
+	form := "redis://USER:PASSWORD@HOST:PORT/0"
+	if strings.HasPrefix(scheme, "postgres") {
+		form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+	}
+	return fmt.Errorf("the store URL does not parse: %s. Write %s, and in a password %%40 for @, %%3A for :, %%2F for /, %%3F for ?, %%23 for #, %%25 for %% "+
+		"(the URL is not repeated here, since a password may be in it)", why, form)
+}
+
+// openError is why a store could not be opened.
+type openError struct {
+	text  string
+	cause error
+}
+
+func (e *openError) Error() string        { return e.text }
+func (e *openError) Is(target error) bool { return errors.Is(e.cause, target) }
+
+// Failure makes an error from opening the store that url names one that has no secret of the URL. Where the server cannot be had it
+// names the store, says why, and what to do. errors.Is sees the cause; errors.As and Unwrap do not, since its text may have a secret.
+// Open's errors are such already. A nil error stays nil.
+func Failure(url string, err error) error {
+	if s, known := parse(url); known != nil || s.file != nil || err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if errors.As(err, new(*openError)) {
+		return err
+	}
+	u, malformed := split(url)
+	if malformed != nil {
+		return malformed
+	}
+	text := mask(strings.ReplaceAll(reason(err), url, "the URL"), secrets(u))
+	if why, advice := diagnose(err); why != "" {
+		text = fmt.Sprintf("store %s: %s: %s (%s)", Redacted(url), why, advice, text)
+	}
+	if text == err.Error() {
+		return err
+	}
+	return &openError{text, err}
+}
+
+// secrets are the password and the parameters named after one, as they are written and decoded.
+func secrets(u parts) []string {
+	decoded, _ := neturl.PathUnescape(u.password)
+	all := []string{u.password, decoded}
+	for pair := range strings.SplitSeq(u.query, "&") {
+		if _, value, _ := strings.Cut(pair, "="); secretParameter(pair) {
+			decoded, _ := neturl.QueryUnescape(value)
+			all = append(all, value, decoded)
+		}
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
+}
+
+// mask blots the secrets out of a text, but not where one is a piece of a longer word.
+func mask(text string, secrets []string) string {
+	letter := func(s string, i int) bool {
+		return i >= 0 && i < len(s) && (s[i] >= '0' && s[i] <= '9' || s[i]|0x20 >= 'a' && s[i]|0x20 <= 'z')
+	}
+	for _, secret := range secrets {
+		for at := 0; ; {
+			i := strings.Index(text[at:], secret)
+			if i < 0 {
+				break
+			}
+			i += at
+			end := i + len(secret)
+			if letter(text, i-1) && letter(text, i) || letter(text, end-1) && letter(text, end) {
+				at = i + 1
+				continue
+			}
+			text, at = text[:i]+"xxxxx"+text[end:], i+len("xxxxx")
+		}
+	}
+	return text
+}
+
+// reason is the text of an error, said once: pgx repeats a URL that it cannot read, and has a cause for each of the ways that it tried.
+func reason(err error) string {
+	text := err.Error()
+	var parse *pgconn.ParseConfigError
+	if errors.As(err, &parse) {
+		_, why, _ := strings.Cut(text, "`: ")
+		return "the store URL is not right: " + why
+	}
+	var connect *pgconn.ConnectError
+	var server *pgconn.PgError
+	var network *net.OpError
+	switch {
+	case !errors.As(err, &connect):
+	case errors.As(err, &server):
+		return server.Message
+	case errors.As(err, &network):
+		return network.Error()
+	}
+	return text
+}
+
+// diagnose says in words why a server cannot be had, and what to do; "" where nothing is known that its error does not say.
+func diagnose(err error) (why, advice string) {
+	const again = "start the server, or correct host and port"
+	var server *pgconn.PgError
+	var dns *net.DNSError
+	var network net.Error
+	text := err.Error()
+	switch {
+	case errors.As(err, &server):
+		switch server.Code {
+		case "28P01", "28000":
+			return "user or password is wrong, or pg_hba.conf does not let them in", "correct the URL, or make the role"
+		case "3D000":
+			return "there is no such database", "make it (createdb), or correct the name behind the host"
+		case "53300":
+			return "the server has no connection left", "raise max_connections, or open fewer"
+		case "57P03":
+			return "the server is starting or stopping", "try again soon"
+		}
+		return "", ""
+	case strings.Contains(text, "NOAUTH"):
+		return "the server asks for a password", "write redis://:PASSWORD@HOST:PORT/0, or redis://USER:PASSWORD@…"
+	case strings.Contains(text, "WRONGPASS"), strings.Contains(text, "invalid password"):
+		return "user or password is wrong", "correct the URL"
+	case errors.As(err, &dns):
+		return "the host is not known", "correct its name"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens there", again
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no such socket", "start the server, or correct the path"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "there is no way to the host", again
+	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "the server does not answer", again
+	case errors.As(err, new(*pgconn.ConnectError)):
+		return "no connection comes about", "correct host, port and sslmode"
+	}
+	return "", ""
+}
