@@ -6,6 +6,5 @@ import "os"
 
 // Without flock processes wait for SQLite's own lock: as safe, and less fair.
 
-func flock(*os.File) error   { return nil }
 func tryFlock(*os.File) bool { return true }
-func funlock(*os.File) error { return nil }
+func funlock(*os.File)       {}

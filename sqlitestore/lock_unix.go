@@ -7,16 +7,19 @@ import (
 	"syscall"
 )
 
-func flock(f *os.File) error {
+// tryFlock locks a file if nobody else has locked it. On a file system without such locks
+// everybody gets one: SQLite's own lock still keeps writers apart, as it does on systems
+// without flock.
+func tryFlock(f *os.File) bool {
 	for {
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
-			return err
+		switch syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) {
+		case syscall.EINTR:
+		case syscall.EWOULDBLOCK, syscall.ENOLCK:
+			return false
+		default:
+			return true
 		}
 	}
 }
 
-func tryFlock(f *os.File) bool {
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
-}
-
-func funlock(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+func funlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

@@ -79,7 +79,7 @@ func TestOpenRefusesWhatCannotBeAStore(t *testing.T) {
 			return path
 		}, ErrNotDatabase, "name another file"},
 		{"a_file_that_ends_in_its_header", func(t *testing.T, path string) string {
-			write(t, path, []byte(magic+"\x10\x00"))
+			write(t, path, []byte("SQLite format 3\x00\x10\x00"))
 			return path
 		}, ErrCorrupt, "backup"},
 		{"a_file_that_was_cut_off", func(t *testing.T, path string) string {
@@ -105,7 +105,8 @@ func TestOpenRefusesWhatCannotBeAStore(t *testing.T) {
 			execute(t, path, "CREATE TABLE users (name TEXT)")
 			return path
 		}, ErrForeign, "users"},
-		{"a_missing_folder", func(t *testing.T, path string) string { return filepath.Join(path, "jobs.db") }, nil, "does not exist: make it first"},
+		{"a_missing_folder", func(t *testing.T, path string) string { return filepath.Join(path, "jobs.db") }, nil,
+			"does not exist: make it first"},
 		{"a_folder_that_is_a_file", func(t *testing.T, path string) string {
 			write(t, path, nil)
 			return filepath.Join(path, "jobs.db")
@@ -121,7 +122,8 @@ func TestOpenRefusesWhatCannotBeAStore(t *testing.T) {
 				s.Close()
 				t.Fatal("it was opened")
 			}
-			if c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(err.Error(), "sqlitestore: open "+path+": ") {
+			if c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) ||
+				!strings.HasPrefix(err.Error(), "sqlitestore: open "+path+": ") {
 				t.Fatalf("got error %q, want %v and %q in it", err, c.want, c.says)
 			}
 			t.Log(err)
@@ -234,7 +236,8 @@ func TestNewKeepsJobsBesideTheCallersTables(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
 			if c.dsn == "file" {
-				c.dsn = "file:" + filepath.Join(t.TempDir(), "app.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)"
+				c.dsn = "file:" + filepath.Join(t.TempDir(),
+					"app.db") + "?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)"
 			}
 			db, err := sql.Open("sqlite", c.dsn)
 			if err != nil {

@@ -20,6 +20,13 @@ import (
 
 // child is what a process that a test has started does.
 func child(role, file string) int {
+	if look, ok := strings.CutPrefix(role, "looks "); ok {
+		if err := looks(look, file); err != nil {
+			fmt.Println("error", err)
+			return 1
+		}
+		return 0
+	}
 	s, err := Open(file, nil)
 	if err != nil {
 		fmt.Println("error", err)
@@ -95,7 +102,8 @@ func (p *process) tell(t *testing.T, line string) {
 // listen waits for a line from the parent.
 func listen(in *bufio.Scanner) bool { return in.Scan() }
 
-// writesUntilTold enqueues one job after another, and tells how many there were and how long the slowest took.
+// writesUntilTold enqueues one job after another, and tells how many there were and how long
+// the slowest took.
 func writesUntilTold(s *Store, name string) error {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
@@ -111,7 +119,8 @@ func writesUntilTold(s *Store, name string) error {
 		default:
 		}
 		begun := time.Now()
-		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n), 1)}); err != nil {
+		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n),
+			1)}); err != nil {
 			return err
 		}
 		longest = max(longest, time.Since(begun))
@@ -144,7 +153,8 @@ func TestWritersOfFourProcessesTakeTurns(t *testing.T) {
 		counts, total, longest = append(counts, n), total+n, max(longest, us)
 	}
 	slowest := float64(slices.Min(counts)) / (float64(total) / 4)
-	t.Logf("writes %v: the slowest has %.2f of the mean; longest wait %v", counts, slowest, time.Duration(longest)*time.Microsecond)
+	t.Logf("writes %v: the slowest has %.2f of the mean; longest wait "+
+		"%v", counts, slowest, time.Duration(longest)*time.Microsecond)
 	if slowest < 0.5 {
 		t.Errorf("the slowest of four processes wrote %.2f of the mean, want at least 0.5", slowest)
 	}
@@ -205,7 +215,8 @@ func mix(s *Store, name string) error {
 				return err
 			}
 		}
-		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: name, No: int64(n), Queues: []onceq.QueueSlots{{Queue: "default", Slots: 5}}})
+		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: name, No: int64(n),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 5}}})
 		if err != nil {
 			return err
 		}
@@ -258,7 +269,8 @@ func TestNobodyIsToldThatTheFileIsBusy(t *testing.T) {
 // acknowledges enqueues for ever, and says what was acknowledged.
 func acknowledges(s *Store, name string) error {
 	for n := 0; ; n++ {
-		results, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n), 1+n%7)})
+		results, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n),
+			1+n%7)})
 		if err != nil {
 			return err
 		}
@@ -312,7 +324,8 @@ func obeys(s *Store, name string) error {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
 	for n := 0; listen(in); n++ {
-		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsOf(fmt.Sprint(name, "-", n), 1)}); err != nil {
+		row := rowsOf(name, n+1)[n:]
+		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: row}); err != nil {
 			return err
 		}
 		fmt.Println("ack")

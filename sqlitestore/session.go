@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"fmt"
 	"strings"
 )
 
@@ -24,7 +25,8 @@ func load(name string) *statement {
 	if err != nil {
 		panic(err)
 	}
-	s := &statement{no: statements, text: strings.NewReplacer("{job}", jobColumns, "{key}", keyColumns).Replace(string(b))}
+	s := &statement{no: statements, text: strings.NewReplacer("{job}", jobColumns, "{key}",
+		keyColumns).Replace(string(b))}
 	statements++
 	return s
 }
@@ -43,14 +45,18 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// session is a connection (or a caller's transaction) and the statements prepared on it. It is not for concurrent use.
+// session is a connection (or a caller's transaction) and the statements prepared on it. It is
+// not for concurrent use.
 //
-// Statements run under a background context: they are short, their callers' contexts are heeded before they begin, and database/sql
-// starts a goroutine for every statement whose context can end.
+// Statements run under a background context: they are short, their callers' contexts are heeded
+// before they begin, and database/sql starts a goroutine for every statement whose context can
+// end.
 type session struct {
 	on       preparer
 	conn     *sql.Conn // nil on a caller's transaction
 	lazy     bool      // it commits without a sync
+	broken   bool      // it is better given up
+	patience int64     // the busy_timeout that the connection came with, in milliseconds
 	prepared []*sql.Stmt
 	row      []any // scanned into
 	into     []any // pointers to row
@@ -65,7 +71,35 @@ func newSession(on preparer) *session {
 	return s
 }
 
-// close gives the connection back.
+// querier is a *sql.Conn or a *sql.Tx.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// impatient has the connection say at once that the file is busy. The store waits in Go, as
+// long as a context allows: SQLite's own wait knows nothing of contexts.
+func (s *session) impatient() error {
+	on := s.on.(querier)
+	if err := on.QueryRowContext(context.Background(), "PRAGMA busy_timeout").Scan(&s.patience); err != nil ||
+		s.patience == 0 {
+		return err
+	}
+	_, err := on.ExecContext(context.Background(), "PRAGMA busy_timeout = 0")
+	return err
+}
+
+// restore has it wait again as it did when it came; on is the connection, or the transaction on it.
+func (s *session) restore(on querier) error {
+	if s.patience == 0 {
+		return nil
+	}
+	_, err := on.ExecContext(context.Background(), fmt.Sprintf("PRAGMA busy_timeout = %d", s.patience))
+	s.patience = 0
+	return err
+}
+
+// close gives the connection back, as it came.
 func (s *session) close() {
 	for _, p := range s.prepared {
 		if p != nil {
@@ -73,6 +107,7 @@ func (s *session) close() {
 		}
 	}
 	if s.conn != nil {
+		_ = s.restore(s.conn)
 		s.conn.Close()
 	}
 }
@@ -86,7 +121,8 @@ func (s *session) prepare(q *statement) (*sql.Stmt, error) {
 	return p, err
 }
 
-// setSync says whether commits on this connection are synced. It is not a prepared statement, because SQLite runs it when it is prepared.
+// setSync says whether commits on this connection are synced. It is not a prepared statement,
+// because SQLite runs it when it is prepared.
 func (s *session) setSync(sync bool) error {
 	level := "NORMAL"
 	if sync {
@@ -119,7 +155,8 @@ func (s *session) affect(q *statement, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// each runs a query of so many columns. The slice that row gets is used again for the next row; its values are not.
+// each runs a query of so many columns. The slice that row gets is used again for the next row;
+// its values are not.
 func (s *session) each(q *statement, width int, row func(v []any) error, args ...any) error {
 	p, err := s.prepare(q)
 	if err != nil {

@@ -1,13 +1,15 @@
-// Package sqlitestore keeps onceq's jobs in one SQLite file: nothing to install, safe for many goroutines and many processes on one
-// machine. Most people want Open:
+// Package sqlitestore keeps onceq's jobs in one SQLite file: nothing to install, safe for many
+// goroutines and many processes on one machine. Most people want Open:
 //
 //	store, err := sqlitestore.Open("jobs.db", nil)
 //
-// An acknowledged enqueue is on the disk (WAL, synchronous = FULL). Writers of all processes take turns, in one fair queue, and
-// SQLITE_BUSY never reaches a caller: who cannot write waits, as long as its context allows. The file must lie on a local disk.
+// An acknowledged enqueue is on the disk (WAL, synchronous = FULL). Writers of all processes
+// take turns, in one fair queue, and SQLITE_BUSY never reaches a caller: who cannot write
+// waits, as long as its context allows. The file must lie on a local disk.
 //
-// Jobs can be enqueued in a transaction of the caller's on the same file: see Store.Begin and Store.Tx. New keeps jobs in a database
-// that the caller has opened, beside the caller's own tables; onceq's have names that begin with "onceq_".
+// Jobs can be enqueued in a transaction of the caller's on the same file: see Store.Begin and
+// Store.Tx. New keeps jobs in a database that the caller has opened, beside the caller's own
+// tables; onceq's have names that begin with "onceq_".
 package sqlitestore
 
 import (
@@ -27,10 +29,12 @@ import (
 
 // Config is how a store keeps its file. The zero value is ready to use.
 type Config struct {
-	// Namespace is not used: a file is a namespace of its own. It is here because every store's Config has it.
+	// Namespace is not used: a file is a namespace of its own. It is here because every store's
+	// Config has it.
 	Namespace string
-	// Synchronous is how hard an acknowledged step is written. With Normal a power loss (not a crash of a process) may take back the
-	// last steps that were acknowledged; the file stays sound. New does not use it: there, the caller's connections decide.
+	// Synchronous is how hard an acknowledged step is written. With Normal a power loss (not a
+	// crash of a process) may take back the last steps that were acknowledged; the file stays
+	// sound. New does not use it: there, the caller's connections decide.
 	Synchronous Synchronous
 
 	clock *clock // nil = the host's
@@ -71,15 +75,18 @@ func (c *clock) now() int64 {
 // Store is a onceq.Store on one SQLite file. It is safe for concurrent use.
 type Store struct {
 	db      *sql.DB
-	owned   bool   // db was opened here
-	private string // of a store in memory: the folder of its files, which nobody else opens
-	syncs   bool   // a step is on the disk before it is acknowledged
-	keeps   bool   // connections are kept between calls; else db has few, and they are the caller's
+	owned   bool       // db was opened here
+	file    *database  // nil in memory
+	private string     // of a store in memory: the folder of its files, which nobody else opens
+	held    *lockFiles // of a store in memory: locked for good
+	syncs   bool       // a step is on the disk before it is acknowledged
+	keeps   bool       // connections are kept between calls; else db has few, and they are the caller's
 	clock   *clock
 	lock    *lock
 
-	writer  *session      // under lock; nil until it is needed, and after a failure
-	readers chan *session // nil for one that is to be opened
+	writer  *session      // whoever has the turn may use it; nil until it is needed, and after a failure
+	readers chan *session // that are open and not in use
+	mayRead chan struct{} // as many tokens as calls may read at once
 
 	mu     sync.Mutex
 	closed bool
@@ -94,20 +101,23 @@ type Store struct {
 const maxReaders = 4
 
 func newStore(db *sql.DB, config Config) *Store {
-	s := &Store{db: db, clock: config.clock, readers: make(chan *session, maxReaders), begun: map[*sql.Tx]*ending{}}
+	s := &Store{db: db, clock: config.clock, readers: make(chan *session, maxReaders), mayRead: make(chan struct{},
+		maxReaders), begun: map[*sql.Tx]*ending{}}
 	s.open, s.shut = context.WithCancel(context.Background())
 	if s.clock == nil {
 		s.clock = &clock{}
 	}
 	for range maxReaders {
-		s.readers <- nil
+		s.mayRead <- struct{}{}
 	}
 	s.waker.store = s
 	return s
 }
 
-// Close waits for the calls that are under way, ends all wake-ups and gives the file up; a database that was handed to New stays open.
-// Calls afterwards answer onceq.ErrClosed, and so does a second Close. Transactions of Begin can still be ended.
+// Close waits for the calls that are under way (those that wait for their turn give up), ends
+// all wake-ups and gives the file up; a database that was handed to New stays open. Nothing of
+// the store runs any more when it returns, but for transactions of Begin: they are the caller's
+// and can still be ended. Calls afterwards answer onceq.ErrClosed, and so does a second Close.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -123,10 +133,9 @@ func (s *Store) Close() error {
 	if s.writer != nil {
 		s.writer.close()
 	}
-	for range maxReaders {
-		if r := <-s.readers; r != nil {
-			r.close()
-		}
+	close(s.readers)
+	for r := range s.readers {
+		r.close()
 	}
 	var err error
 	if s.owned {
@@ -149,6 +158,9 @@ func (s *Store) giveUpFiles() error {
 	if s.lock != nil {
 		s.lock.close()
 	}
+	if s.held != nil {
+		s.held.close()
+	}
 	if s.private != "" {
 		return os.RemoveAll(s.private)
 	}
@@ -169,31 +181,48 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	return s.calls.Done, nil
 }
 
-// turn waits for the write lock, as long as ctx allows and the store is open.
-func (s *Store) turn(ctx context.Context) error {
-	if s.lock.tryAcquire() {
-		return nil
+// stopped is why a wait has ended: because of ctx, or else because of Close.
+func (s *Store) stopped(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return onceq.ErrClosed
+}
+
+// connect takes a connection of the pool. The pool may be the caller's, so no lock of the file
+// is held meanwhile.
+func (s *Store) connect(ctx context.Context) (*session, error) {
+	if err := s.file.there(); err != nil { // else SQLite would make another
+		return nil, err
 	}
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(s.open, stop)()
-	if err := s.lock.acquire(waiting); err != nil {
-		if ctx.Err() == nil {
-			return onceq.ErrClosed
+	conn, err := s.db.Conn(waiting)
+	if err != nil {
+		if waiting.Err() != nil {
+			err = s.stopped(ctx)
 		}
-		return ctx.Err()
+		return nil, err
 	}
-	return nil
+	on := newSession(conn)
+	if err := on.impatient(); err != nil {
+		on.close()
+		return nil, err
+	}
+	return on, nil
 }
 
-// write runs fn as one atomic step, under the write lock, and then tells the listeners what became due. fn may run more than once.
-// ctx bounds the waiting; once the step has begun it is brought to its end.
+// write runs fn as one atomic step, under the write lock, and then tells the listeners what
+// became due. fn may run more than once. ctx bounds the waiting; once the step has begun it is
+// brought to its end.
 func (s *Store) write(ctx context.Context, what string, fn func(st *step) error) error {
 	return s.writeAs(ctx, what, s.syncs, fn)
 }
 
-// writeSoon is write for a step that need not outlive a power cut: the next step that does syncs it too, since the log is one sequence. Until
-// then a power cut takes it back, and only that: a killed process does not.
+// writeSoon is write for a step that need not outlive a power cut: the next step that does
+// syncs it too, since the log is one sequence. Until then a power cut takes it back, and only
+// that: a killed process does not.
 func (s *Store) writeSoon(ctx context.Context, what string, fn func(st *step) error) error {
 	return s.writeAs(ctx, what, false, fn)
 }
@@ -204,19 +233,40 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 		return wrap(what, err)
 	}
 	defer leave()
-	if err := s.turn(ctx); err != nil {
-		return wrap(what, err)
+	var due map[string]bool
+	err = s.inTurn(ctx, func(w *session) (err error) {
+		due, err = s.writeOnce(w, sync, fn)
+		return err
+	})
+	s.waker.tell(due) // the lock is given back before
+	return wrap(what, err)
+}
+
+// inTurn runs fn with the connection that writes, when it is this call's turn to write the
+// file, and again while that is busy: somebody else, such as another program or a transaction
+// begun elsewhere, writes without asking for the side lock.
+//
+// The turn is only this process's, the connection may be the caller's to give, the file is
+// everybody's: hence the order.
+func (s *Store) inTurn(ctx context.Context, fn func(w *session) error) (err error) {
+	if err := s.lock.takeTurn(ctx, s.open.Done()); err != nil {
+		return s.stopped(ctx)
 	}
-	defer s.lock.release()
+	defer s.lock.leave()
+	w, err := s.takeWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.giveWriter(w, err) }()
+	if err := s.lock.takeFile(ctx, s.open.Done()); err != nil {
+		return s.stopped(ctx)
+	}
 	for wait := time.Duration(0); ; {
-		due, err := s.writeOnce(ctx, sync, fn)
-		if !busy(err) {
-			s.waker.tell(due)
-			return wrap(what, err)
+		if err = fn(w); !busy(err) {
+			return err
 		}
-		// Somebody writes without asking for the side lock: another program, or a transaction begun elsewhere.
 		if err := pause(ctx, s.open.Done(), &wait); err != nil {
-			return wrap(what, err)
+			return err
 		}
 	}
 }
@@ -243,35 +293,30 @@ var (
 	sqlRollback  = load("rollback")
 )
 
-func (s *Store) writeOnce(ctx context.Context, sync bool, fn func(st *step) error) (due map[string]bool, err error) {
-	w, err := s.takeWriter(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (due map[string]bool, err error) {
 	if s.syncs && w.lazy == sync {
 		if err := w.setSync(sync); err != nil {
-			s.giveWriter(w, errors.Join(err, sql.ErrConnDone))
+			w.broken = true
 			return nil, err
 		}
 	}
 	if err := w.exec(sqlBegin); err != nil {
-		s.giveWriter(w, err)
-		return nil, err
+		return nil, s.why(err)
 	}
 	open := true
 	defer func() {
-		if open { // fn failed, or panicked
-			if rollbackErr := w.exec(sqlRollback); rollbackErr != nil && err == nil {
-				err = rollbackErr
-			}
+		if open && w.exec(sqlRollback) != nil { // fn failed, or panicked
+			w.broken = true
 		}
-		s.giveWriter(w, err)
 	}()
 	st := newStep(w, s.clock.now())
 	if err := fn(st); err != nil {
-		return nil, err
+		return nil, s.why(err)
 	}
 	if err := st.flush(); err != nil {
+		return nil, s.why(err)
+	}
+	if err := s.file.there(); err != nil {
 		return nil, err
 	}
 	if err := w.exec(sqlCommit); err != nil {
@@ -281,25 +326,33 @@ func (s *Store) writeOnce(ctx context.Context, sync bool, fn func(st *step) erro
 	return st.due, nil
 }
 
-// takeWriter is the connection that writes. The caller has the lock.
-func (s *Store) takeWriter(ctx context.Context) (*session, error) {
+// why says of a failure of the file that somebody has moved it, where that is so.
+func (s *Store) why(err error) error {
+	switch code(err) {
+	case codeIO, codeCorrupt, codeNotADB, codeCantOpen, codeReadOnly:
+		if moved := s.file.there(); moved != nil {
+			return fmt.Errorf("%w (%w)", moved, err)
+		}
+	}
+	return err
+}
+
+// takeWriter is the connection that writes. The caller has the turn.
+func (s *Store) takeWriter(ctx context.Context) (w *session, err error) {
 	if s.writer != nil {
 		return s.writer, nil
 	}
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w := newSession(conn)
-	if s.keeps {
+	s.lock.dropFile() // which the last of us may have kept for us
+	if w, err = s.connect(ctx); err == nil && s.keeps {
 		s.writer = w
 	}
-	return w, nil
+	return w, err
 }
 
-// giveWriter ends a use of it. After a failure of the connection itself another is opened next time.
+// giveWriter ends a use of it. After a failure of the connection itself another is opened next
+// time.
 func (s *Store) giveWriter(w *session, err error) {
-	if s.keeps && !broken(err) {
+	if s.keeps && !w.broken && !broken(err) {
 		return
 	}
 	s.writer = nil
@@ -327,7 +380,7 @@ func (s *Store) read(ctx context.Context, what string, fn func(st *step) error) 
 	for wait := time.Duration(0); ; {
 		err := s.readOnce(ctx, fn)
 		if !busy(err) {
-			return wrap(what, err)
+			return wrap(what, s.why(err))
 		}
 		if err := pause(ctx, s.open.Done(), &wait); err != nil {
 			return wrap(what, err)
@@ -336,30 +389,36 @@ func (s *Store) read(ctx context.Context, what string, fn func(st *step) error) 
 }
 
 func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err error) {
+	select {
+	case <-s.mayRead:
+	default:
+		select {
+		case <-s.mayRead:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.open.Done():
+			return onceq.ErrClosed
+		}
+	}
+	defer func() { s.mayRead <- struct{}{} }()
+	if err := s.file.thereLately(); err != nil {
+		return err
+	}
 	var r *session
 	select {
 	case r = <-s.readers:
 	default:
-		select {
-		case r = <-s.readers:
-		case <-ctx.Done():
-			return ctx.Err()
+		if r, err = s.connect(ctx); err != nil {
+			return err
 		}
 	}
 	defer func() {
-		if r != nil && (!s.keeps || broken(err)) {
+		if s.keeps && !broken(err) {
+			s.readers <- r
+		} else {
 			r.close()
-			r = nil
 		}
-		s.readers <- r
 	}()
-	if r == nil {
-		conn, err := s.db.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		r = newSession(conn)
-	}
 	return fn(s.snapshot(r))
 }
 
@@ -385,16 +444,27 @@ const (
 	codeCantOpen = 14
 	codeReadOnly = 8
 	codeNotADB   = 26
+
+	codeBusySnapshot = codeBusy | 2<<8 // an extended one
 )
 
-// code is the primary result code of an error of SQLite; 0 for any other. Drivers agree on the texts more than on the types.
+// extended is the extended result code of an error of SQLite, where the driver tells it; else 0.
+func extended(err error) int {
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		return coded.Code()
+	}
+	return 0
+}
+
+// code is the primary result code of an error of SQLite; 0 for any other. Drivers agree on the
+// texts more than on the types.
 func code(err error) int {
 	if err == nil {
 		return 0
 	}
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		return coded.Code() & 0xff
+	if c := extended(err); c != 0 {
+		return c & 0xff
 	}
 	msg := err.Error()
 	for _, m := range []struct {
@@ -422,8 +492,9 @@ func broken(err error) bool {
 	return err != nil && (errors.Is(err, sql.ErrConnDone) || errors.Is(err, onceq.ErrUncertain) || code(err) == codeIO)
 }
 
-// uncertain says what a COMMIT that failed means. Without room for the whole transaction, or without the lock, nothing was committed. But
-// where the disk failed, the transaction may be complete in the log and come back when the file is next recovered.
+// uncertain says what a COMMIT that failed means. Without room for the whole transaction, or
+// without the lock, nothing was committed. But where the disk failed, the transaction may be
+// complete in the log and come back when the file is next recovered.
 func uncertain(err error) error {
 	switch code(err) {
 	case codeBusy, codeLocked, codeFull:

@@ -71,7 +71,9 @@ func (st *step) lost(beat onceq.Beat, limit int, swept *onceq.Swept) error {
 		}
 		j, err := scanJob(v)
 		if err == nil {
-			swept.Runs = append(swept.Runs, j.View(st.Now))
+			row := j.View(st.Now)
+			row.Args = nil // a rescue does not need them
+			swept.Runs = append(swept.Runs, row)
 		}
 		return err
 	}, beat.Worker, int64(room+1)); err != nil {

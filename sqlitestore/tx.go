@@ -21,67 +21,89 @@ var (
 // ending is what is to be done when a transaction of Begin has ended.
 type ending struct{ due map[string]bool }
 
-// Begin opens a transaction of the caller's on the store's database: an immediate one, which has waited its turn among all writers and
-// which nobody can make fail by writing in between. It is the caller's to commit or roll back (which happens by itself when ctx ends).
-// Until then nobody else writes the file: every other enqueue waits, also one of this program that does not go through Tx.
+// Begin opens a transaction of the caller's on the store's database: an immediate one, which
+// has waited its turn among all writers and which nobody can make fail by writing in between.
+// It is the caller's to commit or roll back (which happens by itself when ctx ends). Until then
+// nobody else writes the file: every other enqueue waits, also one of this program that does
+// not go through Tx.
 func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, wrap("begin", err)
 	}
 	defer leave()
-	if err := s.turn(ctx); err != nil {
-		return nil, wrap("begin", err)
+	if err := s.lock.takeTurn(ctx, s.open.Done()); err != nil {
+		return nil, wrap("begin", s.stopped(ctx))
 	}
-	for wait := time.Duration(0); ; {
-		conn, tx, err := s.beginOnce(ctx)
-		if err == nil {
-			s.watch(conn, tx)
-			return tx, nil
-		}
-		if !busy(err) {
-			s.lock.release()
-			return nil, wrap("begin", err)
-		}
-		if err := pause(ctx, s.open.Done(), &wait); err != nil {
-			s.lock.release()
-			return nil, wrap("begin", err)
-		}
+	conn, tx, err := s.begin(ctx)
+	if err != nil {
+		s.lock.leave()
+		return nil, wrap("begin", s.why(err))
 	}
+	s.watch(conn, tx)
+	return tx, nil
 }
 
-func (s *Store) beginOnce(ctx context.Context) (*sql.Conn, *sql.Tx, error) {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
+// begin takes a connection, then the file, and begins. The caller has the turn.
+func (s *Store) begin(ctx context.Context) (on *session, tx *sql.Tx, err error) {
+	s.lock.dropFile()
+	if on, err = s.connect(ctx); err != nil {
 		return nil, nil, err
 	}
-	tx, err := conn.BeginTx(ctx, nil)
+	defer func() {
+		if err != nil {
+			on.close()
+		}
+	}()
+	if err := s.lock.takeFile(ctx, s.open.Done()); err != nil {
+		return nil, nil, s.stopped(ctx)
+	}
+	for wait := time.Duration(0); ; {
+		if tx, err = beginOnce(ctx, on); !busy(err) {
+			break
+		}
+		if err := pause(ctx, s.open.Done(), &wait); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err == nil {
+		err = s.file.there()
+	}
+	if err == nil { // the caller's statements may be as patient as the connection was
+		err = on.restore(tx)
+	}
+	if err != nil && tx != nil {
+		_ = tx.Rollback()
+	}
+	return on, tx, err
+}
+
+func beginOnce(ctx context.Context, on *session) (*sql.Tx, error) {
+	tx, err := on.conn.BeginTx(ctx, nil)
 	if err != nil {
-		conn.Close()
-		return nil, nil, err
+		return nil, err
 	}
 	if _, err := tx.ExecContext(ctx, sqlWriteLock.text); err != nil {
 		_ = tx.Rollback()
-		conn.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return conn, tx, nil
+	return tx, nil
 }
 
 // watch gives the lock back when a transaction has ended, however it ends.
-func (s *Store) watch(conn *sql.Conn, tx *sql.Tx) {
+func (s *Store) watch(on *session, tx *sql.Tx) {
 	e := &ending{due: map[string]bool{}}
 	s.mu.Lock()
 	s.begun[tx] = e
 	s.mu.Unlock()
 	go func() {
-		conn.Close() // blocks until the transaction has ended: the one thing of a *sql.Tx that can be waited for
+		on.conn.Close() // blocks until the transaction has ended: the one thing of a *sql.Tx that can be waited for
 		s.mu.Lock()
 		delete(s.begun, tx)
 		last := s.closed && len(s.begun) == 0
 		due := e.due
 		s.mu.Unlock()
-		s.lock.release()
+		s.lock.leave()
 		s.waker.tell(due)
 		if last {
 			_ = s.giveUpFiles()
@@ -89,9 +111,11 @@ func (s *Store) watch(conn *sql.Conn, tx *sql.Tx) {
 	}()
 }
 
-// Tx makes a transaction on the store's database one to enqueue in. It may be one of Begin, or one begun elsewhere on the same file; the
-// latter takes no part in the fair queue of writers: it may wait long for its turn, and a deferred one can fail with SQLITE_BUSY when
-// somebody else writes after its first read. Such a failure is definite: nothing was enqueued, and the transaction is to be rolled back.
+// Tx makes a transaction on the store's database one to enqueue in. It may be one of Begin, or
+// one begun elsewhere on the same file; the latter takes no part in the fair queue of writers:
+// it may wait long for its turn, and a deferred one can fail with SQLITE_BUSY when somebody
+// else writes after its first read. Such a failure is definite: nothing was enqueued, and the
+// transaction is to be rolled back.
 func (s *Store) Tx(tx *sql.Tx) onceq.Tx {
 	return &callersTx{store: s, tx: tx}
 }
@@ -102,7 +126,8 @@ type callersTx struct {
 	session *session
 }
 
-// Enqueue accepts rows inside the transaction, all or none. Where it fails the transaction stays usable, unless SQLite has ended it.
+// Enqueue accepts rows inside the transaction, all or none. Where it fails the transaction
+// stays usable, unless SQLite has ended it.
 func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	what := fmt.Sprintf("enqueue %d jobs in a transaction", len(rows))
 	leave, err := t.store.enter(ctx)
@@ -117,17 +142,47 @@ func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.E
 		t.session = newSession(t.tx)
 	}
 	var results []onceq.EnqueueResult
-	if err := t.enqueue(&results, rows); err != nil {
+	if err := t.becomeWriter(ctx); err != nil {
 		return nil, wrap(what, err)
+	}
+	if err := t.enqueue(&results, rows); err != nil {
+		return nil, wrap(what, t.store.why(err))
 	}
 	return results, nil
 }
 
-func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (err error) {
-	// A transaction that has read and not written yet becomes the writing one here, so that the clock is read under the write lock.
-	if err := t.session.exec(sqlWriteLock); err != nil {
+// becomeWriter makes a transaction that was begun elsewhere, and has not written yet, the
+// writing one, so that the clock is read under the write lock. It waits as long as ctx allows,
+// and not as long as the connection would. A transaction that has read before somebody else
+// wrote can never write.
+func (t *callersTx) becomeWriter(ctx context.Context) (err error) {
+	t.store.mu.Lock()
+	ours := t.store.begun[t.tx] != nil
+	t.store.mu.Unlock()
+	if ours {
+		return nil
+	}
+	if err := t.session.impatient(); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, t.session.restore(t.tx)) }()
+	for wait := time.Duration(0); ; {
+		err := t.session.exec(sqlWriteLock)
+		switch {
+		case !busy(err):
+			return err
+		case extended(err) == codeBusySnapshot:
+			return fmt.Errorf("%w: the transaction has read, and somebody else has written since: roll it back, "+
+				"and begin it with Store.Begin", err)
+		}
+		if err := pause(ctx, t.store.open.Done(), &wait); err != nil {
+			return fmt.Errorf("%w: somebody else writes, and this transaction does not wait its turn: begin it "+
+				"with Store.Begin", err)
+		}
+	}
+}
+
+func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (err error) {
 	if err := t.session.exec(sqlSavepoint); err != nil {
 		return err
 	}

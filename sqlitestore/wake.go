@@ -15,7 +15,8 @@ var (
 	sqlDueCounts   = load("due_counts")
 )
 
-// How often the file is asked whether another process has written it: PRAGMA data_version costs some microseconds.
+// How often the file is asked whether another process has written it: PRAGMA data_version costs
+// some microseconds.
 const (
 	pollIdle   = 50 * time.Millisecond
 	pollBusy   = 20 * time.Millisecond // for a second after a change
@@ -23,16 +24,17 @@ const (
 	lately     = time.Second
 )
 
-// waker tells listeners what became due: from this process at once, from others by polling while somebody listens.
+// waker tells listeners what became due: from this process at once, from others by polling
+// while somebody listens.
 type waker struct {
 	store *Store
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	stop      context.CancelFunc // of the poller; nil while there is none
+	poller    *poller // nil while there is none
 	closed    bool
 	expected  time.Time      // until when to poll fast
-	polling   sync.WaitGroup // the poller, and those that are ending
+	leaving   sync.WaitGroup // listeners that have not left
 }
 
 // listener is somebody who waits for jobs of some queues.
@@ -40,9 +42,11 @@ type listener struct {
 	queues []string
 	worker string // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
+	stay   func() bool // keeps the end of its context from removing it; false where that has begun
 }
 
-// Wake says what became due. A job that another process enqueues is told of within 100 ms, mostly within 20.
+// Wake says what became due. A job that another process enqueues is told of within 100 ms,
+// mostly within 20. When the channel is closed nothing runs for it any more.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -53,44 +57,67 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 	if err := s.waker.add(ctx, l); err != nil {
 		return nil, wrap("wake", err)
 	}
-	context.AfterFunc(ctx, func() { s.waker.remove(l) })
 	return l.wake, nil
 }
 
+// add begins to poll where nobody does, and listens: from then on nothing is missed.
 func (w *waker) add(ctx context.Context, l *listener) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return onceq.ErrClosed
-	}
-	if w.stop == nil && w.store.private == "" {
-		p := &poller{waker: w, seen: map[string]int64{}}
-		if err := p.begin(ctx); err != nil {
+	for {
+		done, err := w.join(ctx, l, nil)
+		if done || err != nil {
 			return err
 		}
-		var polling context.Context
-		polling, w.stop = context.WithCancel(context.Background())
-		w.polling.Go(func() { p.run(polling) })
+		p, err := w.newPoller(ctx) // without the mutex: it may wait for a connection of the caller's
+		if err != nil {
+			return err
+		}
+		if done, err = w.join(ctx, l, p); done || err != nil {
+			return err
+		}
+	}
+}
+
+// join adds a listener where somebody polls, or begins to with p. done is false where nobody does.
+func (w *waker) join(ctx context.Context, l *listener, p *poller) (done bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.closed:
+		err = onceq.ErrClosed
+	case w.poller == nil && p != nil:
+		w.poller = p
+		go p.run()
+		p = nil
+	}
+	if p != nil { // somebody else was faster
+		p.close()
+	}
+	if err != nil || w.poller == nil && w.store.private == "" {
+		return false, err
 	}
 	if w.listeners == nil {
 		w.listeners = map[*listener]bool{}
 	}
 	w.listeners[l] = true
-	return nil
+	w.leaving.Add(1)
+	l.stay = context.AfterFunc(ctx, func() { w.remove(l) })
+	return true, nil
 }
 
+// remove ends a listener, and with the last one the poller.
 func (w *waker) remove(l *listener) {
+	defer w.leaving.Done()
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.listeners[l] {
-		return
-	}
 	delete(w.listeners, l)
-	close(l.wake)
-	if len(w.listeners) == 0 && w.stop != nil {
-		w.stop()
-		w.stop = nil
+	var p *poller
+	if len(w.listeners) == 0 {
+		p, w.poller = w.poller, nil
 	}
+	w.mu.Unlock()
+	if p != nil {
+		p.end()
+	}
+	close(l.wake)
 }
 
 func (w *waker) close() {
@@ -99,9 +126,11 @@ func (w *waker) close() {
 	listeners := slices.Collect(maps.Keys(w.listeners))
 	w.mu.Unlock()
 	for _, l := range listeners {
-		w.remove(l)
+		if l.stay() {
+			w.remove(l)
+		}
 	}
-	w.polling.Wait()
+	w.leaving.Wait()
 }
 
 // tell wakes whoever listens to one of these queues.
@@ -139,46 +168,61 @@ func (w *waker) expecting() bool {
 
 // poller watches the file for what other connections commit.
 type poller struct {
-	waker   *waker
-	session *session // a connection of its own: data_version compares only with itself. nil where the pool is the caller's and small
+	waker *waker
+	// session is a connection of its own, for data_version compares only with itself; nil where the
+	// pool is the caller's and small.
+	session *session
 	version int64
 	seen    map[string]int64 // the due count of each queue
 	changed time.Time        // when it was last seen to change
+
+	ctx   context.Context // ends with the poller
+	stop  context.CancelFunc
+	ended chan struct{}
 }
 
-// begin notes where things stand before anybody is promised to hear what comes after.
-func (p *poller) begin(ctx context.Context) error {
-	s := p.waker.store
-	if s.keeps {
-		conn, err := s.db.Conn(ctx)
-		if err != nil {
-			return err
+// newPoller notes where things stand before anybody is promised to hear what comes after.
+func (w *waker) newPoller(ctx context.Context) (*poller, error) {
+	p := &poller{waker: w, seen: map[string]int64{}, ended: make(chan struct{})}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	if w.store.keeps {
+		var err error
+		if p.session, err = w.store.connect(ctx); err != nil {
+			return nil, err
 		}
-		p.session = newSession(conn)
 	}
-	_, err := p.look(context.Background())
-	if busy(err) {
-		return nil // the first look will tell too much, which is allowed
+	if _, err := p.look(ctx); err != nil && !busy(err) { // then the first look will tell too much, which is allowed
+		p.close()
+		return nil, err
 	}
-	if err != nil && p.session != nil {
+	return p, nil
+}
+
+// end stops a poller that runs, and waits for it.
+func (p *poller) end() {
+	p.stop()
+	<-p.ended
+}
+
+func (p *poller) close() {
+	p.stop()
+	if p.session != nil {
 		p.session.close()
 	}
-	return err
 }
 
-func (p *poller) run(ctx context.Context) {
-	if p.session != nil {
-		defer p.session.close()
-	}
+func (p *poller) run() {
+	defer close(p.ended)
+	defer p.close()
 	t := time.NewTimer(pollBusy)
 	defer t.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-p.ctx.Done():
 			return
 		case <-t.C:
 		}
-		due, err := p.look(ctx)
+		due, err := p.look(p.ctx)
 		if err == nil { // else it may miss: workers look by themselves besides
 			p.waker.tell(due)
 		}
@@ -197,11 +241,9 @@ func (p *poller) run(ctx context.Context) {
 func (p *poller) look(ctx context.Context) (due map[string]bool, err error) {
 	session := p.session
 	if session == nil {
-		conn, err := p.waker.store.db.Conn(ctx)
-		if err != nil {
+		if session, err = p.waker.store.connect(ctx); err != nil {
 			return nil, err
 		}
-		session = newSession(conn)
 		defer session.close()
 	}
 	version, err := session.number(sqlDataVersion)
