@@ -59,23 +59,23 @@ func TestDecideIsAFunctionOfTheJobAndWhatItsHandlerReturned(t *testing.T) {
 	}
 }
 
-func TestDefaultRetryDoublesWithFullJitterUpToADay(t *testing.T) {
+func TestDefaultRetryDoublesWithJitterFromHalfASecondToADay(t *testing.T) {
 	t.Parallel()
 	for attempt := range 100 {
 		ceiling := maxRetryDelay
 		if attempt < 17 {
 			ceiling = time.Second << max(attempt, 1)
 		}
-		var most time.Duration
+		least, most := ceiling, time.Duration(0)
 		for range 200 {
 			d := DefaultRetry(&JobRow{Attempt: attempt}, nil)
-			if d < 0 || d > ceiling {
+			if d < 500*time.Millisecond || d > ceiling {
 				t.Fatalf("attempt %d: %v", attempt, d)
 			}
-			most = max(most, d)
+			least, most = min(least, d), max(most, d)
 		}
-		if most < ceiling/2 {
-			t.Errorf("attempt %d: at most %v in 200", attempt, most)
+		if least > ceiling/2 || most < ceiling/2 {
+			t.Errorf("attempt %d: from %v to %v in 200", attempt, least, most)
 		}
 	}
 }
