@@ -101,6 +101,14 @@ func (b *bubble) enqueue(args onceq.Args, opts ...onceq.Option) string {
 	return r.Job.ID
 }
 
+// enqueueAndWait waits until all are idle, without that time passes.
+func (b *bubble) enqueueAndWait(args onceq.Args, opts ...onceq.Option) string {
+	b.t.Helper()
+	id := b.enqueue(args, opts...)
+	synctest.Wait()
+	return id
+}
+
 func (b *bubble) job(id string) *onceq.JobRow {
 	b.t.Helper()
 	job, err := b.client.Job(b.t.Context(), id)

@@ -160,13 +160,13 @@ func TestWhatCannotBeHandledIsAnOrdinaryFailureThatNamesTheReason(t *testing.T) 
 		args onceq.Args
 		want []string
 	}{
-		{"a kind without a handler", onceq.JSON("fax", []byte("{}")), []string{`no handler of kind "fax"`, "mail"}},
+		{"a kind that Kinds names and no handler takes", onceq.JSON("fax", []byte("{}")), []string{`no handler of kind "fax"`, "mail"}},
 		{"args that do not decode", onceq.JSON("mail", []byte(`{"to":7}`)), []string{`args of kind "mail" do not decode as onceq_test.mail`, "number"}},
 		{"bytes for a typed handler", onceq.Bytes("mail", []byte{1}), []string{"opaque bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, b *bubble) {
-				b.serve(onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
+				b.serve(onceq.WorkerConfig{Kinds: []string{"mail", "fax"}, Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
 				id := b.enqueue(c.args, onceq.Unique{})
 				synctest.Wait()
 				job := b.wants(id, onceq.Retryable)

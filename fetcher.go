@@ -5,72 +5,40 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"time"
 )
 
 // maxUnsent is how many results may wait for the store before no more jobs are fetched.
 const maxUnsent = 2000
 
-// fetchLoop fetches until ctx ends, or until nothing is due under WorkerConfig.Drain. One fetch is under way at a time.
-//
-// It fetches when some queue may have more and has a free slot. A queue may have more after a wake-up, when a fetch got all the slots
-// it asked for, when the time has come that the store named, and once every PollInterval.
+// fetchLoop fetches until ctx ends, or until nothing is due under WorkerConfig.Drain. One fetch is
+// under way at a time. The pacer says when.
 func (s *session) fetchLoop(ctx context.Context) {
-	var wakes <-chan Wake
-	var subscribed time.Time
 	look := time.NewTimer(s.w.config.PollInterval)
 	defer look.Stop()
 	for failures := 0; ctx.Err() == nil; {
-		if wakes == nil && time.Since(subscribed) >= s.w.config.PollInterval {
-			wakes, subscribed = s.subscribe(ctx), time.Now()
-		}
-		if s.roomForMore() {
-			s.gather()
-			for more := true; more; {
-				select { // what was announced by now, this fetch will see
-				case wake, ok := <-wakes:
-					switch {
-					case !ok:
-						wakes, more = nil, false
-					case wake.Stop:
-						tell(s.beatNow)
-					}
-				default:
-					more = false
-				}
-			}
-			done, err := s.fetch(ctx)
-			switch {
-			case done:
-				return
-			case err == nil:
-				failures = 0
-			case ctx.Err() != nil:
-			case errors.Is(err, ErrClosed):
-				s.fail(err)
-			default:
-				failures++
-				s.afterFailure(ctx, err, failures)
+		if !s.roomForMore() {
+			look.Reset(time.Until(s.lookAt()))
+			select {
+			case <-ctx.Done():
+			case <-look.C:
+				s.mu.Lock()
+				s.pacer.lookNow(time.Now(), s.pollInterval())
+				s.mu.Unlock()
+			case <-s.lookNow:
 			}
 			continue
 		}
-		look.Reset(time.Until(s.lookAt()))
-		select {
-		case <-ctx.Done():
-		case wake, ok := <-wakes:
-			switch {
-			case !ok:
-				wakes = nil
-			case wake.Stop:
-				tell(s.beatNow)
-			default:
-				s.mayHaveMore(wake.Queue)
-			}
-		case <-look.C:
-			s.mayHaveMore("")
-			s.lookIn(s.pollInterval())
-		case <-s.lookNow:
+		s.gather()
+		done, err := s.fetch(ctx)
+		switch {
+		case done:
+			return
+		case err == nil:
+			failures = 0
+		case ctx.Err() == nil && !errors.Is(err, ErrClosed):
+			failures++
+			s.afterFailure(ctx, err, failures)
 		}
 	}
 }
@@ -93,23 +61,6 @@ func (s *session) gather() {
 	}
 }
 
-// subscribe asks a store that can for wake-ups. Without them there is polling.
-func (s *session) subscribe(ctx context.Context) <-chan Wake {
-	wake := s.w.store.Traits().Wake
-	if wake == nil {
-		return nil
-	}
-	names := make([]string, len(s.queues))
-	for i, q := range s.queues {
-		names[i] = q.name
-	}
-	wakes, err := wake(ctx, WakeRequest{Queues: names, Worker: s.name})
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("onceq: no wake-ups from the store; polling for now", "error", err)
-	}
-	return wakes
-}
-
 // pollInterval is jittered, so that workers that began together do not poll together.
 func (s *session) pollInterval() time.Duration {
 	d := s.w.config.PollInterval
@@ -119,63 +70,45 @@ func (s *session) pollInterval() time.Duration {
 func (s *session) lookAt() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.look
+	return s.pacer.look
 }
 
-// lookIn has the fetcher look again in d, whatever was said before.
-func (s *session) lookIn(d time.Duration) {
+// hasMore notes that a queue ("" = any of them) may have due jobs.
+func (s *session) hasMore(queue string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.look = time.Now().Add(d)
+	s.hasMoreLocked(queue)
 }
 
-// mayHaveMore notes that a queue ("" = any of them) may have due jobs.
-func (s *session) mayHaveMore(queue string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.markLocked(queue)
-}
-
-func (s *session) markLocked(queue string) {
-	for _, q := range s.queues {
-		if queue == "" || q.name == queue {
-			q.more = true
-		}
-	}
+func (s *session) hasMoreLocked(queue string) {
+	s.pacer.hasMore(queue)
 	tell(s.lookNow)
 }
 
-// roomForMore reports whether a fetch is worth while. While handlers are still to be called it is not: those that end at once are about to
-// leave their slots, and one fetch for all of them costs less than many.
+// roomForMore reports whether a fetch is worth while. While handlers are still to be called it is
+// not: those that end at once are about to leave their slots, and one fetch for all of them costs
+// less than many.
 func (s *session) roomForMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending < maxUnsent && s.wantsMore()
+	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending < maxUnsent && s.pacer.wantsMore()
 }
 
-// wantsMore reports whether there may be jobs for a free slot. s.mu is held.
-func (s *session) wantsMore() bool {
-	return slices.ContainsFunc(s.queues, func(q *queue) bool { return q.more && q.busy < q.slots })
-}
-
-// fetch asks for as many jobs as there are free slots and starts them. done is true when Drain is asked for and nothing is left to do.
+// fetch asks for jobs for the free slots and starts them. done is true when Drain is asked for and
+// nothing is left to do.
 func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	s.mu.Lock()
 	s.fetchNo++
-	r := FetchRequest{Worker: s.name, No: s.fetchNo, Kinds: s.w.config.Kinds}
-	for _, q := range s.queues {
-		if q.busy < q.slots {
-			r.Queues = append(r.Queues, QueueSlots{Queue: q.name, Slots: q.slots - q.busy})
-			q.more = false // from here on a wake-up counts
-		}
-	}
+	r := FetchRequest{Worker: s.name, No: s.fetchNo, Kinds: s.kinds}
+	s.pacer.ask(&r)
 	idle := len(s.inHand) == 0 && s.running == 0
 	s.mu.Unlock()
 
-	call, cancel := context.WithTimeout(ctx, s.patience())
-	fetched, err := s.w.store.Fetch(call, r)
-	cancel()
-
+	var fetched Fetched
+	took, err := s.call(ctx, s.patience(), func(call context.Context) (err error) {
+		fetched, err = s.w.store.Fetch(call, r)
+		return err
+	})
 	if err != nil {
 		fetched = Fetched{}
 	}
@@ -184,28 +117,29 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 		runs[i] = s.newRun(job)
 	}
 	s.mu.Lock()
-	// In one step the fetch is over and what it brought is in hand. Were they two, a heartbeat in between would hand back a job that
-	// runs here (over, but not in hand); and one that says "over" before the answer is here would do the same.
+	// In one step the fetch is over and what it brought is in hand. Were they two, a heartbeat in
+	// between would hand back a job that runs here (over, but not in hand); and one that says "over"
+	// before the answer is here would do the same.
 	s.fetched = r.No
-	// Jobs that came too late, after our lease or at the end of the session, are not taken: the next heartbeat hands them back.
+	// Jobs that came too late, after our lease or at the end of the session, are not taken: the next
+	// heartbeat hands them back.
 	taken := s.leased && ctx.Err() == nil
 	if taken {
 		for _, r := range runs {
-			s.take(r)
+			s.takeLocked(r)
 		}
-		s.start(runs)
+		s.startLocked(runs)
 	}
-	for _, asked := range r.Queues {
-		q := s.queue(asked.Queue)
-		if err != nil || !taken || q.busy >= q.slots || fetched.NextDue == 0 {
-			q.more = true
-		}
+	switch {
+	case err == nil && taken:
+		s.pacer.answered(r, fetched, time.Now(), s.pollInterval())
+		s.pacer.load.answered(took, s.patience())
+	case outOfTime(err):
+		s.pacer.load.late()
+		fallthrough
+	default:
+		s.pacer.failed(r)
 	}
-	wait := s.pollInterval()
-	if err == nil && fetched.NextDue > 0 {
-		wait = min(wait, fetched.NextDue)
-	}
-	s.look = time.Now().Add(wait)
 	s.mu.Unlock()
 
 	if !taken {
@@ -214,28 +148,20 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 		}
 		return false, err
 	}
-	if err == nil && len(runs) == 0 && fetched.NextDue == 0 {
-		sleep(ctx, time.Millisecond) // a store that says so again and again is not asked in a tight loop
-	}
-	return s.w.config.Drain && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0, err
+	return s.w.config.Drain && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0 && s.isTidy(), err
 }
 
-// take puts a run in hand. s.mu is held.
-func (s *session) take(r *run) {
+// outOfTime reports whether the answer to a call may have been too large to come in time.
+func outOfTime(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUncertain)
+}
+
+// takeLocked puts a run in hand.
+func (s *session) takeLocked(r *run) {
 	s.inHand[Run{r.job.ID, r.job.Run}] = r
 	s.running++
-	r.queue = s.queue(r.job.Queue)
+	r.queue = s.pacer.queue(r.job.Queue)
 	r.queue.busy++
-}
-
-// queue finds a queue. A job of a queue that was not asked for is counted with the first.
-func (s *session) queue(name string) *queue {
-	for _, q := range s.queues {
-		if q.name == name {
-			return q
-		}
-	}
-	return s.queues[0]
 }
 
 // afterFailure is what happens after a fetch that failed. Where its answer was lost it may have started jobs, and a heartbeat hands them
@@ -245,14 +171,14 @@ func (s *session) afterFailure(ctx context.Context, err error, failures int) {
 	if unknown {
 		s.log.Warn("onceq: the store had given this worker up for lost; it reports back")
 	} else {
-		s.log.Warn("onceq: fetch failed; trying again", "error", err, "failures", failures)
+		s.logRarely(failures, "onceq: fetch failed; trying again", err)
 	}
 	if (!unknown || failures > 1) && !sleep(ctx, backoff(failures)) {
 		return
 	}
 	if unknown || errors.Is(err, ErrUncertain) {
 		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("onceq: heartbeat failed; trying again", "error", err)
+			s.logRarely(failures, "onceq: heartbeat failed; trying again", err)
 			sleep(ctx, s.hurry())
 		}
 	}

@@ -3,194 +3,235 @@ package onceq
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"time"
-
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 )
 
 // finishBatch is how many results travel together.
 const finishBatch = 500
 
-// finishLoop delivers results until ctx ends. One batch is under way at a time; what comes in meanwhile travels in the next. A result
-// that the store does not take is sent again until it does, or until the lease is over (see fence).
+// finishLoop delivers results until ctx ends. One batch is under way at a time; what comes in
+// meanwhile travels in the next. A result that the store does not take is sent again until it does,
+// or until the lease is over (see fence).
 func (s *session) finishLoop(ctx context.Context) {
-	for failures := 0; ; {
+	failures, busy := 0, 0 // in a row
+	for ctx.Err() == nil {
+		s.gather()
+		n, err := s.finish(ctx)
+		pause := time.Hour // until there is something to send
+		switch {
+		case err != nil && ctx.Err() == nil:
+			failures++
+			s.logRarely(failures, "onceq: results could not be delivered; trying again", err, "results", n.failed)
+			sleep(ctx, backoff(failures))
+			continue
+		case n.done > 0:
+			failures, busy = 0, 0
+			continue
+		case n.busy > 0:
+			pause = min(time.Millisecond<<min(busy, 10), 100*time.Millisecond)
+			busy++
+		}
+		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			return
+		case <-t.C:
 		case <-s.finished:
 		}
-		for {
-			s.gather()
-			n, err := s.finish(ctx)
-			if ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				failures++
-				s.log.Warn("onceq: results could not be delivered; trying again", "results", n, "error", err, "failures", failures)
-				if !sleep(ctx, backoff(failures)) {
-					return
-				}
-				continue
-			}
-			failures = 0
-			if n == 0 {
-				break
-			}
-		}
+		t.Stop()
 	}
 }
 
-// finish sends one batch of results. On an error, those that were not taken (n of them) wait again.
-func (s *session) finish(ctx context.Context) (n int, err error) {
+// sent says what became of some results: done with, or to be sent again because the job is locked
+// by somebody's transaction, or because the call failed.
+type sent struct{ done, busy, failed int }
+
+// finish sends one batch of results. err is one of those that failed.
+func (s *session) finish(ctx context.Context) (n sent, err error) {
 	s.mu.Lock()
-	n = min(len(s.results), finishBatch)
-	batch := append([]*run(nil), s.results[:n]...)
-	s.results = s.results[:copy(s.results, s.results[n:])]
-	s.sending = n
+	size := min(len(s.results), s.finishLoad.of(finishBatch))
+	batch := append([]*run(nil), s.results[:size]...)
+	s.results = s.results[:copy(s.results, s.results[size:])]
+	s.sending = size
 	s.mu.Unlock()
-	if n == 0 {
-		return 0, nil
+	if size == 0 {
+		return n, nil
 	}
-	requests := make([]Finish, n)
+	requests := make([]Finish, size)
 	for i, r := range batch {
 		requests[i] = r.finish
 	}
-	answers, err := s.sendResults(ctx, requests)
-	if err != nil && n > 1 && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrClosed) && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return s.finishEach(ctx, batch, requests, err)
-	}
-	s.acknowledge(batch, answers, err)
-	return n, err
-}
-
-// finishEach sends a batch one by one after nothing of it was taken, since one result may be at fault and is not to stop the others.
-// Where the first two fail as well it is the store, and the rest is left for later. n is how many were not taken.
-func (s *session) finishEach(ctx context.Context, batch []*run, requests []Finish, err error) (n int, _ error) {
-	for i := range batch {
-		if i == 2 && n == 2 {
-			s.acknowledge(batch[i:], nil, err)
-			return len(batch), err
-		}
-		answers, e := s.sendResults(ctx, requests[i:i+1])
-		s.acknowledge(batch[i:i+1], answers, e)
-		if e != nil {
-			n, err = n+1, e
+	answers := s.send(ctx, requests)
+	for _, a := range answers {
+		if a.err != nil {
+			err = a.err
 		}
 	}
-	if n == 0 {
-		return len(batch), nil
-	}
-	return n, err
+	return s.acknowledge(batch, answers), err
 }
 
-func (s *session) sendResults(ctx context.Context, requests []Finish) ([]FinishResult, error) {
-	call, cancel := context.WithTimeout(ctx, s.patience())
-	defer cancel()
-	answers, err := s.w.store.Finish(call, FinishRequest{Runs: requests, NoWait: true})
-	if errors.Is(err, ErrClosed) {
-		s.fail(err)
-	}
-	return answers, err
+// answer is what the store said to one result.
+type answer struct {
+	FinishResult
+	err   error
+	alone bool // the call had no other result
 }
 
-// acknowledge takes runs whose results were taken, or do not count any more, out of hand; the others wait to be sent again.
-func (s *session) acknowledge(batch []*run, answers []FinishResult, err error) {
-	var again []*run
+// send sends results in one call. Where the store refuses that, it sends each alone, since one may
+// be at fault and is not to stop the others. Where the first two fail as well it is the store, and
+// the rest is left for later.
+func (s *session) send(ctx context.Context, requests []Finish) []answer {
+	answers := make([]answer, len(requests))
+	err := s.sendTogether(ctx, requests, answers)
+	if len(requests) == 1 || !refusal(ctx, err) {
+		return answers
+	}
+	for i := range requests {
+		if i == 2 && answers[0].err != nil && answers[1].err != nil {
+			break
+		}
+		s.sendTogether(ctx, requests[i:i+1], answers[i:i+1])
+	}
+	return answers
+}
+
+func (s *session) sendTogether(ctx context.Context, requests []Finish, answers []answer) error {
+	var results []FinishResult
+	took, err := s.call(ctx, s.patience(), func(ctx context.Context) (err error) {
+		results, err = s.w.store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})
+		return err
+	})
+	for i := range answers {
+		answers[i] = answer{err: err, alone: len(requests) == 1}
+		if err == nil {
+			answers[i].FinishResult = results[i]
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.finishLoad.answered(took, s.patience())
+	} else if outOfTime(err) {
+		s.finishLoad.late()
+	}
+	return err
+}
+
+// refusal reports whether an error says that the store has not taken what it was sent, and could
+// have.
+func refusal(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && !outOfTime(err) && !errors.Is(err, ErrClosed)
+}
+
+// acknowledge takes runs whose results were taken, or do not count any more, out of hand. The others
+// wait to be sent again.
+func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
+	var again, failed, lost, refused []*run
 	soon := time.Duration(-1) // until one of them is due again
-	var refused []*run
 	dropped := 0
 	s.mu.Lock()
-	s.sending -= len(batch)
+	s.sending = 0
 	for i, r := range batch {
-		switch {
-		case err == nil && answers[i].Status == FinishBusy && !r.lost && !s.over:
-			again = append(again, r)
-		case err == nil:
-			a := answers[i]
-			if a.Status == FinishBusy {
-				s.dropLocked(r)
-				dropped++
-				continue
-			}
+		a := answers[i]
+		if a.err == nil && a.Status != FinishBusy {
+			n.done++
 			// A job that runs cannot be deleted. Where it is gone this result was taken before: its
 			// answer was lost, here or inside the store, and the finished job is not kept any more.
 			if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
 				s.dropLocked(r)
-				refused = append(refused, r)
+				lost = append(lost, r)
 				continue
 			}
 			delete(s.inHand, Run{r.job.ID, r.job.Run})
 			if a.Wake != "" {
-				s.markLocked(a.Wake)
+				s.hasMoreLocked(a.Wake)
 			}
-			if a.State == Retryable || a.State == Scheduled {
-				if soon < 0 || r.finish.Delay < soon {
-					soon = r.finish.Delay
-				}
+			if (a.State == Retryable || a.State == Scheduled) && (soon < 0 || r.finish.Delay < soon) {
+				soon = r.finish.Delay
 			}
+			continue
+		}
+		if a.err != nil {
+			r.resent = true
+			if a.alone && s.refusedLocked(r, a.err) {
+				refused = append(refused, r)
+			}
+		}
+		switch {
 		case r.lost || s.over:
 			s.dropLocked(r)
 			dropped++
-		default:
-			r.resent = true
+			n.done++
+		case r.given:
+			s.dropLocked(r)
+			tell(s.beatNow) // the store has it handed back
+			n.done++
+		case a.err == nil:
 			again = append(again, r)
+			n.busy++
+		case a.alone: // may have stopped the others, and comes behind them
+			failed = append(failed, r)
+			n.failed++
+		default:
+			again = append(again, r)
+			n.failed++
 		}
 	}
-	s.results = append(s.results, again...) // behind the others, which they may have stopped
-	if due := time.Now().Add(soon); soon >= 0 && due.Before(s.look) {
-		s.look = due
-		tell(s.lookNow)
+	s.results = append(append(s.results, again...), failed...)
+	if soon >= 0 {
+		s.pacer.lookBy(time.Now().Add(soon))
 	}
 	if s.w.config.Drain && len(s.inHand) == 0 {
-		s.markLocked("")
+		s.hasMoreLocked("")
 	}
 	tell(s.lookNow) // the fetcher may have waited for room
 	s.mu.Unlock()
 	tell(s.drained)
-	if err == nil {
-		s.w.metrics.count(batch, answers)
-	}
+	s.w.metrics.count(batch, answers)
 	if dropped > 0 {
 		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again", "results", dropped)
 	}
+	for _, r := range lost {
+		s.log.Warn("onceq: the result of a run was refused: it is no longer this worker's, "+
+			"and the job runs again or was run by another", r.attrs()...)
+	}
 	for _, r := range refused {
-		s.log.Warn("onceq: the result of a run was refused: it is no longer this worker's, and the job runs again or was run by another", r.attrs()...)
-	}
-}
-
-// workerMetrics counts runs.
-type workerMetrics struct{ runs metric.Int64Counter }
-
-func newWorkerMetrics(provider metric.MeterProvider) (m workerMetrics, err error) {
-	if provider == nil {
-		provider = otel.GetMeterProvider()
-	}
-	m.runs, err = provider.Meter(scope).Int64Counter("onceq.runs",
-		metric.WithDescription("Runs that ended, by what became of the job."), metric.WithUnit("{run}"))
-	return m, err
-}
-
-func (m workerMetrics) count(batch []*run, answers []FinishResult) {
-	ctx := context.Background()
-	if !m.runs.Enabled(ctx) {
-		return
-	}
-	type group struct {
-		queue, kind string
-		state       State
-	}
-	counts := map[group]int64{}
-	for i, r := range batch {
-		if answers[i].Status == FinishDone {
-			counts[group{r.job.Queue, r.job.Kind, answers[i].State}]++
+		text := "onceq: the store refuses the result of a run again and again; a failure that says so is recorded in its place"
+		if r.given {
+			text = "onceq: the store refuses every result of a run: it is dropped, and the job runs again"
 		}
+		s.log.Error(text, append(r.attrs(), "error", r.refusal)...)
 	}
-	for g, n := range counts {
-		m.runs.Add(ctx, n, metric.WithAttributeSet(attribute.NewSet(
-			attribute.String("queue", g.queue), attribute.String("kind", g.kind), attribute.String("state", string(g.state)))))
+	return n
+}
+
+// refusedLocked notes that the store refused a result that was sent alone. It is true when that has
+// gone on for long enough, although the store does what else it is asked: then the result is
+// replaced by a failure without any text of the handler's, and the second time it is given up.
+// Without this the heartbeats would claim the job for ever, and its key would never move.
+func (s *session) refusedLocked(r *run, err error) bool {
+	now := time.Now()
+	if r.refusals++; r.refusals == 1 {
+		r.refusedAt = now
 	}
+	if !refusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.patience() || !s.wellAt.After(r.refusedAt) {
+		return false
+	}
+	r.refusal, r.refusals = err, 0
+	if r.replaced {
+		r.given = true
+		return true
+	}
+	r.replaced = true
+	reason := fmt.Errorf("the store did not take the result of this run (%s): %s",
+		r.finish.State, strconv.QuoteToASCII(bound(err.Error(), 1000)))
+	f := &r.finish
+	if f.State == Completed {
+		var failure Finish
+		decideSafely(&failure, &r.job, reason, nil, DefaultRetry)
+		f.State, f.Delay = failure.State, failure.Delay
+	}
+	f.Error, f.Stack = reason.Error(), ""
+	return true
 }

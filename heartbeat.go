@@ -2,18 +2,17 @@ package onceq
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 )
 
 // beatLoop renews the lease at a third of it, and sooner after a failure.
 func (s *session) beatLoop(ctx context.Context) {
-	for ctx.Err() == nil {
+	failures := 0
+	for {
 		wait := s.w.config.Lease / 3
 		wait -= rand.N(wait/10 + 1)
-		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("onceq: heartbeat failed; trying again", "error", err)
+		if failures > 0 {
 			wait = s.hurry()
 		}
 		t := time.NewTimer(wait)
@@ -23,11 +22,21 @@ func (s *session) beatLoop(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		t.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+		if err := s.beat(ctx); err == nil {
+			failures = 0
+		} else if ctx.Err() == nil {
+			failures++
+			s.logRarely(failures, "onceq: heartbeat failed; trying again", err)
+		}
+		sleep(ctx, beatGap)
 	}
 }
 
 // patience is how long a single call to the store may take. Several fit into a lease.
-func (s *session) patience() time.Duration { return s.w.config.Lease / 3 }
+func (s *session) patience() time.Duration { return min(s.w.config.Lease/3, 10*time.Second) }
 
 // hurry is the wait after a heartbeat that failed.
 func (s *session) hurry() time.Duration {
@@ -51,12 +60,11 @@ func (s *session) beat(ctx context.Context) error {
 	s.mu.Unlock()
 
 	sent := time.Now() // the store counts from later on, so that we give up first
-	call, cancel := context.WithTimeout(ctx, s.patience())
-	extended, err := s.w.store.Extend(call, r)
-	cancel()
-	if errors.Is(err, ErrClosed) {
-		s.fail(err)
-	}
+	var extended Extended
+	_, err := s.call(ctx, s.patience(), func(ctx context.Context) (err error) {
+		extended, err = s.w.store.Extend(ctx, r)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -84,7 +92,7 @@ func (s *session) beat(ctx context.Context) error {
 		}
 	}
 	if extended.Back > 0 {
-		s.markLocked("")
+		s.hasMoreLocked("")
 	}
 	s.mu.Unlock()
 

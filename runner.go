@@ -22,6 +22,13 @@ type run struct {
 	lost    bool // the result does not count
 	resent  bool // a Finish of it was sent before, and may have been taken
 	finish  Finish
+
+	// Of a finish that the store refused when it was sent alone:
+	refusals  int       // since it has its present form
+	refusedAt time.Time // the first of them
+	refusal   error     // the last of them
+	replaced  bool      // finish is not what the handler's end was
+	given     bool      // up: nothing is sent any more
 }
 
 func (s *session) newRun(job *JobRow) *run {
@@ -33,14 +40,14 @@ func (r *run) attrs() []any {
 	return []any{"job", r.job.ID, "kind", r.job.Kind, "queue", r.job.Queue, "run", r.job.Run, "attempt", r.job.Attempt}
 }
 
-// start has the handlers of runs begin. s.mu is held.
-func (s *session) start(runs []*run) {
+// startLocked has the handlers of runs begin.
+func (s *session) startLocked(runs []*run) {
 	s.toStart = append(s.toStart, runs...)
-	s.callRunner()
+	s.callRunnerLocked()
 }
 
-// callRunner makes sure that somebody is on the way while there are runs to start. s.mu is held.
-func (s *session) callRunner() {
+// callRunnerLocked makes sure that somebody is on the way while there are runs to start.
+func (s *session) callRunnerLocked() {
 	if len(s.toStart) > 0 && !s.runnerComes {
 		s.runnerComes = true
 		go s.runner()
@@ -56,8 +63,8 @@ func (s *session) runner() {
 		r := s.toStart[0]
 		s.toStart[0] = nil // not to be kept for longer than it runs
 		s.toStart = s.toStart[1:]
-		s.callRunner()
-		if len(s.toStart) == 0 && s.wantsMore() {
+		s.callRunnerLocked()
+		if len(s.toStart) == 0 && s.pacer.wantsMore() {
 			tell(s.lookNow) // the fetcher waits for that
 		}
 		s.mu.Unlock()
@@ -127,7 +134,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 		s.dropLocked(r)
 		tell(s.beatNow) // where the store still has it as ours, it is handed back
 		if s.w.config.Drain {
-			s.markLocked("")
+			s.hasMoreLocked("")
 		}
 	} else {
 		s.results = append(s.results, r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -27,23 +28,29 @@ type session struct {
 	done chan struct{}   // Run has returned
 	log  *slog.Logger
 
+	kinds    []string      // to fetch; nil = any
+	listened chan struct{} // nobody listens to wake-ups any more
+
 	work    sync.WaitGroup // what Run waits for before it returns: all of ours but the handlers
 	beating sync.Mutex     // one Extend at a time
 
 	mu          sync.Mutex
-	queues      []*queue
+	pacer       pacer
 	inHand      map[Run]*run
 	toStart     []*run // in hand, and their handlers are still to be called
 	running     int    // handlers that have not returned, stuck ones too
 	results     []*run // for the finisher, in the order in which they came
 	sending     int    // results under way
-	dropped     int    // results that do not count, although their handlers returned
-	fetchNo     int64  // of the latest fetch
-	fetched     int64  // every fetch up to this one is over, and what it brought is in inHand
-	look        time.Time
-	leased      bool // as far as we can know by our own clock, the store has us as alive
+	finishLoad  load
+	dropped     int   // results that do not count, although their handlers returned
+	fetchNo     int64 // of the latest fetch
+	fetched     int64 // every fetch up to this one is over, and what it brought is in inHand
+	leased      bool  // as far as we can know by our own clock, the store has us as alive
 	leaseEnd    time.Time
 	lapse       *time.Timer // fires at leaseEnd
+	wellAt      time.Time   // when the store last did what it was asked
+	tidied      bool        // a sweep left nothing to do
+	idleAt      time.Time   // a drain found nothing due for the first time
 	runnerComes bool        // a runner is on the way
 	over        bool        // Run is about to return: nobody starts, sends or says anything more
 	fatal       error       // the store was closed
@@ -54,26 +61,53 @@ type session struct {
 	beatNow  chan struct{} // the heartbeat should not wait
 }
 
-// queue is what a session runs of a queue.
-type queue struct {
-	name  string
-	slots int
-	busy  int  // handlers that have not returned
-	more  bool // there may be due jobs that were not fetched
-}
-
 func newSession(w *Worker, ctx context.Context, stop func()) *session {
 	s := &session{
 		w: w, name: w.config.ID + "-" + randomName(10), stop: stop, done: make(chan struct{}),
 		base:   context.WithValue(context.WithoutCancel(ctx), clientKey{}, w.client),
 		inHand: map[Run]*run{}, lookNow: make(chan struct{}, 1), finished: make(chan struct{}, 1),
 		drained: make(chan struct{}, 1), beatNow: make(chan struct{}, 1),
+		kinds: w.kinds(), listened: make(chan struct{}),
 	}
-	s.log = w.config.Logger.With("worker", s.name)
+	s.log = safeLogger(w.config.Logger).With("worker", s.name)
 	for _, q := range w.queues {
-		s.queues = append(s.queues, &queue{name: q.Queue, slots: q.Slots, more: true})
+		s.pacer.queues = append(s.pacer.queues, &queue{name: q.Queue, slots: q.Slots, more: true})
 	}
 	return s
+}
+
+// call makes a call to the store, which may take as long as limit, and says how long it took. What
+// panics in the store may have happened or not.
+func (s *session) call(ctx context.Context, limit time.Duration, f func(ctx context.Context) error) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	err = func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("onceq: the store panicked", "panic", fmt.Sprint(p), "stack", panicStack(debug.Stack()))
+				err = fmt.Errorf("%w: the store panicked: %v", ErrUncertain, p)
+			}
+		}()
+		return f(ctx)
+	}()
+	now := time.Now()
+	if err == nil {
+		s.mu.Lock()
+		s.wellAt = now
+		s.mu.Unlock()
+	} else if errors.Is(err, ErrClosed) {
+		s.fail(err)
+	}
+	return now.Sub(began), err
+}
+
+// logRarely warns of the 1st, 2nd, 4th, 8th … of so many failures in a row of something that is
+// tried again for as long as it takes.
+func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
+	if failures&(failures-1) == 0 {
+		s.log.Warn(text, append(attrs, "error", err, "failures", failures)...)
+	}
 }
 
 // tell wakes whoever waits on c, now or next.
@@ -118,6 +152,7 @@ func (s *session) serve(ctx context.Context) error {
 		s.work.Go(func() { loop(background) })
 	}
 	s.work.Go(func() { s.sweepLoop(ctx) })
+	go s.listenLoop(background)
 
 	s.fetchLoop(ctx)
 
@@ -133,21 +168,24 @@ func (s *session) serve(ctx context.Context) error {
 	unsent := s.dropped - before + len(s.results)
 	s.mu.Unlock()
 	err := s.leave(deadline)
+	select {
+	case <-s.listened:
+	case <-time.After(min(time.Second, time.Until(deadline))): // the store breaks its word
+	}
 	return errors.Join(s.failure(stuck, unsent), err)
 }
 
 // arrive makes the worker known to the store, however long that takes.
 func (s *session) arrive(ctx context.Context) bool {
-	for ctx.Err() == nil {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		err := s.beat(ctx)
 		if err == nil {
 			return true
 		}
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() == nil {
+			s.logRarely(failures, "onceq: the store cannot be reached; trying again", err)
+			sleep(ctx, s.hurry())
 		}
-		s.log.Warn("onceq: the store cannot be reached; trying again", "error", err)
-		sleep(ctx, s.hurry())
 	}
 	return false
 }
@@ -213,9 +251,8 @@ func (s *session) interrupt(cause error) {
 
 // leave makes the store forget the worker and hand back all that still runs for it.
 func (s *session) leave(deadline time.Time) error {
-	ctx, cancel := context.WithDeadline(s.base, deadline)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, endTime)
+	limit := min(endTime, time.Until(deadline))
+	ctx, cancel := context.WithTimeout(s.base, limit)
 	defer cancel()
 	s.beating.Lock()
 	defer s.beating.Unlock()
@@ -227,7 +264,10 @@ func (s *session) leave(deadline time.Time) error {
 		return nil
 	}
 	for {
-		_, err := s.w.store.Extend(ctx, r)
+		_, err := s.call(ctx, limit, func(ctx context.Context) error {
+			_, err := s.w.store.Extend(ctx, r)
+			return err
+		})
 		if err == nil {
 			return nil
 		}
@@ -240,6 +280,10 @@ func (s *session) leave(deadline time.Time) error {
 // fail ends the session because the store was closed: nothing can be delivered any more.
 func (s *session) fail(err error) {
 	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return
+	}
 	first := s.fatal == nil
 	s.fatal = err
 	s.leaseEnd = time.Time{}

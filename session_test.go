@@ -179,7 +179,7 @@ func TestWhatIsFetchedWhileTheWorkerShutsDownIsHandedBackAtOnce(t *testing.T) {
 				late := b.enqueue(mail{}, onceq.Unique{})
 				synctest.Wait()
 				cancel()
-				synctest.Wait()
+				pass(20 * time.Millisecond)
 				job := b.wants(late, onceq.Available)
 				if runs.Load() != 1 || job.Run != 1 || job.Attempt != 0 {
 					t.Errorf("%d runs, run %d, attempt %d", runs.Load(), job.Run, job.Attempt)

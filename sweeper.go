@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -11,79 +10,146 @@ import (
 // sweepLimit is how many rows each part of a sweep does at most.
 const sweepLimit = 500
 
-// sweepLoop tidies the store until ctx ends: about three times a lease, sooner while there is more to do. Every worker does it, under
-// no leader; two that rescue the same run do no harm, for only one Finish of a run takes effect.
+// tidyTime is how long a Run under WorkerConfig.Drain that has nothing else left to do goes on
+// sweeping at most.
+const tidyTime = 30 * time.Second
+
+// sweepLoop tidies the store until ctx ends: about every third of a lease, sooner while there is
+// more to do. Every worker does it, under no leader; two that rescue the same run do no harm, for
+// only one Finish of a run takes effect.
 func (s *session) sweepLoop(ctx context.Context) {
-	third := s.w.config.Lease / 3
-	seen := suspects{self: s.name, patience: s.w.config.Lease / 2, first: map[Beat]time.Time{}}
-	for wait := rand.N(third / 2); sleep(ctx, wait); {
+	third := s.patience()
+	sw := sweeper{session: s, suspects: suspects{self: s.name, patience: s.w.config.Lease / 2, first: map[Beat]time.Time{}}}
+	wait := rand.N(third / 2)
+	if s.w.config.Drain {
+		wait = 0
+	}
+	failures, barren := 0, 0 // in a row
+	for sleep(ctx, wait) {
 		began := time.Now()
-		more, err := s.sweep(ctx, &seen)
+		did, more, err := sw.sweep(ctx)
+		took := time.Since(began)
+		wait = third*3/4 + rand.N(third/2)
+		next, suspected := sw.suspects.next(time.Now())
+		if suspected {
+			wait = min(wait, next+rand.N(third/20))
+		}
 		switch {
-		case err != nil && ctx.Err() == nil && errors.Is(err, ErrClosed):
-			s.fail(err)
+		case ctx.Err() != nil:
 			return
-		case err != nil && ctx.Err() == nil:
-			s.log.Warn("onceq: sweep failed; trying again later", "error", err)
+		case err != nil:
+			failures++
+			s.logRarely(failures, "onceq: sweep failed; trying again later", err)
+			s.tidy()
 			wait = third
 		case more:
-			wait = 4*time.Since(began) + 5*time.Millisecond // the store has other things to do
-		default:
-			wait = third*3/4 + rand.N(third/2)
-			if next, ok := seen.next(time.Now()); ok {
-				wait = min(wait, next+rand.N(third/20))
+			failures = 0
+			if barren++; did > 0 {
+				barren = 0
 			}
+			// The store has other things to do, the more so if there is nothing for us after all.
+			wait = min(wait, (4*took+5*time.Millisecond)<<min(barren, 20))
+		case !suspected:
+			failures, barren = 0, 0
+			s.tidy()
 		}
 	}
 }
 
-// sweep does one round. more is true when another is due at once.
-func (s *session) sweep(ctx context.Context, seen *suspects) (more bool, err error) {
-	lost := seen.lost(time.Now())
-	call, cancel := context.WithTimeout(ctx, max(s.patience(), time.Second))
-	defer cancel()
-	swept, err := s.w.store.Sweep(call, SweepRequest{Limit: sweepLimit, Lost: lost})
-	if err != nil {
-		return false, err
+// tidy notes that a sweep left nothing to do: a drain need not wait for it.
+func (s *session) tidy() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.tidied {
+		s.tidied = true
+		if s.w.config.Drain {
+			s.hasMoreLocked("")
+		}
 	}
-	seen.note(swept.Expired, swept.More, time.Now())
-	rescued, err := s.rescue(call, swept.Runs)
-	if err != nil {
-		return false, fmt.Errorf("rescue %d runs: %w", len(swept.Runs), err)
-	}
-	return swept.More || rescued > 0, nil
 }
 
-// rescue ends runs of lost workers: a lost run is a failed attempt. n is how many are settled, by us or another.
-func (s *session) rescue(ctx context.Context, jobs []*JobRow) (n int, err error) {
+// isTidy reports whether a drain that found nothing due may end: a sweep has left nothing to do, or
+// the drain has waited for that long enough.
+func (s *session) isTidy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.idleAt.IsZero() {
+		s.idleAt = now
+	}
+	enough := s.idleAt.Add(tidyTime)
+	s.pacer.lookBy(enough)
+	return s.tidied || !now.Before(enough)
+}
+
+// sweeper is what is kept between sweeps.
+type sweeper struct {
+	*session
+	suspects suspects
+	load     load
+}
+
+// sweep does one round, and says how many rows it did. more is true when another is due at once.
+func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
+	r := SweepRequest{Limit: s.load.of(sweepLimit), Lost: s.suspects.lost(time.Now())}
+	var swept Swept
+	limit := max(s.patience(), time.Second) // a sweep holds up nobody, however short the lease
+	took, err := s.call(ctx, limit, func(ctx context.Context) (err error) {
+		swept, err = s.w.store.Sweep(ctx, r)
+		return err
+	})
+	if err != nil {
+		if outOfTime(err) {
+			s.load.late()
+		}
+		return 0, false, err
+	}
+	s.load.answered(took, limit)
+	s.suspects.note(swept.Expired, swept.More, time.Now())
+	rescued, err := s.rescue(ctx, swept.Runs)
+	if err != nil {
+		return 0, false, fmt.Errorf("rescue %d runs: %w", len(swept.Runs), err)
+	}
+	return swept.Jobs + swept.Keys + rescued, swept.More || rescued > 0, nil
+}
+
+// rescue ends runs of lost workers: a lost run is a failed attempt. n is how many are settled, by us
+// or another.
+func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error) {
 	if len(jobs) == 0 {
 		return 0, nil
 	}
 	requests := make([]Finish, len(jobs))
 	for i, job := range jobs {
 		lost := fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker)
-		decideSafely(&requests[i], job, lost, nil, s.w.config.Retry)
+		decided := make(chan struct{})
+		go func() { // the policy may end its goroutine
+			defer close(decided)
+			decideSafely(&requests[i], job, lost, nil, s.w.config.Retry)
+		}()
+		<-decided
 		requests[i].Worker, requests[i].Rescue = s.name, true
 	}
-	answers, err := s.w.store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})
-	if err != nil {
-		return 0, err
-	}
-	for i, a := range answers {
-		if a.Status == FinishBusy {
+	for i, a := range s.send(ctx, requests) {
+		switch {
+		case a.err != nil:
+			err = a.err
+			continue
+		case a.Status == FinishBusy:
 			continue // the next sweep finds it again
 		}
 		n++
 		if a.Status != FinishDone {
 			continue // another sweeper was first
 		}
-		s.log.Warn("onceq: a run is rescued: its worker was lost", "job", jobs[i].ID, "kind", jobs[i].Kind, "queue", jobs[i].Queue,
-			"run", jobs[i].Run, "attempt", jobs[i].Attempt, "lost", jobs[i].Worker, "state", a.State)
+		job := jobs[i]
+		s.log.Warn("onceq: a run is rescued: its worker was lost", "job", job.ID, "kind", job.Kind, "queue", job.Queue,
+			"run", job.Run, "attempt", job.Attempt, "lost", job.Worker, "state", a.State)
 		if a.Wake != "" {
-			s.mayHaveMore(a.Wake)
+			s.hasMore(a.Wake)
 		}
 	}
-	return n, nil
+	return n, err
 }
 
 // suspects are beats of workers whose lease is over by the store's clock, each with the time, by our own monotonic clock, at which we

@@ -28,14 +28,19 @@ var (
 	ErrCancelRequested = errors.New("cancelled by request")
 )
 
-// Handler runs one job: nil completes it, Cancel, Discard and Snooze say what else, and any other error (a panic too) makes it
-// retryable while attempts are left. Execution is at least once: a worker that dies or loses its lease has the job run again elsewhere.
-// The context ends with the job's timeout, with the lease (ErrLeaseLost), when the job is to stop (ErrCancelRequested) and at the end of
-// a shutdown (ErrShutdown); ClientFrom finds a client in it. A handler that does not heed its context keeps its slot until it returns.
-// Its goroutine may call other handlers afterwards: what it does to it (runtime.LockOSThread, labels for profiles) it undoes.
+// Handler runs one job: nil completes it, [Cancel], [Discard] and [Snooze] say what else, and any
+// other error (a panic too) makes it retryable while attempts are left. Execution is at least once:
+// a worker that dies or loses its lease has the job run again elsewhere.
+//
+// The context ends with the job's timeout, with the lease ([ErrLeaseLost]), soon after the job was
+// asked to stop ([ErrCancelRequested]) and at the end of a shutdown ([ErrShutdown]); [ClientFrom]
+// finds a client in it. A handler that does not heed its context keeps its slot until it returns.
+//
+// Handlers share goroutines. A handler that changes its goroutine (runtime.LockOSThread, pprof
+// labels) must undo that before it returns.
 type Handler func(ctx context.Context, job *JobRow) error
 
-// Middleware wraps the handling of every job, of a kind without a handler too. The first of a list is the outermost.
+// Middleware wraps the handling of every job that is fetched. The first of a list is the outermost.
 type Middleware func(next Handler) Handler
 
 // QueueConfig is how a worker serves a queue.
@@ -47,10 +52,14 @@ type QueueConfig struct {
 type WorkerConfig struct {
 	// Queues are those to serve; empty = {"default": {Concurrency: 10}}.
 	Queues map[string]QueueConfig
-	// Kinds are the only ones to fetch; nil = any (a kind without a handler is an ordinary failure that names it).
+	// Kinds are the only ones to fetch. nil = those that have a handler here, or any kind once there
+	// is a handler of any (HandleAny). A job of another kind waits and spends no attempt; one of a
+	// kind that is named here and has no handler fails.
 	Kinds []string
-	// Lease is how long the store waits for a sign of life before other workers may take over what this one runs; it is renewed at a
-	// third. 0 = 30s; 100ms to 24h. The workers of a store should agree on it to within a factor of a few.
+	// Lease is how long the store waits for a sign of life before other workers may take over what
+	// this one runs; it is renewed at a third. 0 = 30s; 100ms to 24h. A call to the store is given
+	// up after a third of it, and after 10s at the latest. The workers of a store should agree on it
+	// to within a factor of a few.
 	Lease time.Duration
 	// ShutdownTimeout is how long running handlers may go on when Run is to end. Then their contexts
 	// are cancelled, handlers have 3s to return, and the jobs of all that had not completed are
@@ -60,11 +69,14 @@ type WorkerConfig struct {
 	// PollInterval is how often an idle worker looks for jobs that no wake-up announced, give or take a fifth. 0 = 1s; 1ms to 1h. Jobs
 	// known to become due earlier are looked for then.
 	PollInterval time.Duration
-	// Retry is the backoff after failures; nil = DefaultRetry.
+	// Retry is the backoff after failures; nil = [DefaultRetry].
 	Retry RetryPolicy
 	// Middleware wraps the handling of every job.
 	Middleware []Middleware
-	// Drain makes Run return by itself as soon as nothing is due in the queues and nothing runs here. Jobs due later are not waited for.
+	// Drain makes Run return by itself as soon as nothing is due in the queues and nothing runs here.
+	// Jobs due later are not waited for. Before it returns the store is swept as any worker sweeps
+	// it, for 30s at the most: finished jobs past their retention go, and the runs of a worker that
+	// seems to have died are waited for until that is certain (half a lease) and then rescued.
 	Drain bool
 	// Client is what ClientFrom finds inside handlers; nil = one is made of the store, with the default Config.
 	Client *Client
@@ -269,6 +281,14 @@ func (w *Worker) mustRegister(what string, h Handler, twice bool) {
 	}
 }
 
+// kinds are those to fetch: what WorkerConfig.Kinds says, else those with a handler; nil = any.
+func (w *Worker) kinds() []string {
+	if w.config.Kinds != nil || w.fallback != nil {
+		return w.config.Kinds
+	}
+	return slices.Sorted(maps.Keys(w.handlers))
+}
+
 // dispatch calls the handler of a job's kind. Handlers do not change any more once it is called.
 func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 	if h := w.handlers[job.Kind]; h != nil {
@@ -317,6 +337,8 @@ func (w *Worker) begin(ctx context.Context, stop func()) (*session, error) {
 		return nil, ErrClosed
 	case w.current != nil:
 		return nil, invalid("Run", w.config.ID, "is under way already: make another worker to run more at once")
+	case len(w.handlers) == 0 && w.fallback == nil:
+		return nil, invalid("Run", w.config.ID, "needs a handler: register one with Handle, HandleKind or HandleAny first")
 	}
 	w.ran = true
 	w.current = newSession(w, ctx, stop)

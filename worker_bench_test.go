@@ -33,6 +33,8 @@ func (s *treadmill) busy(rows int) {
 	}
 }
 
+func (s *treadmill) Traits() onceq.Traits { return onceq.Traits{} }
+
 func (s *treadmill) Extend(context.Context, onceq.ExtendRequest) (onceq.Extended, error) {
 	return onceq.Extended{}, nil
 }

@@ -201,7 +201,7 @@ func TestMiddlewareWrapsEveryRunFirstOutermost(t *testing.T) {
 				}
 			}
 		}
-		b.serve(onceq.WorkerConfig{Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
+		b.serve(onceq.WorkerConfig{Kinds: []string{"mail", "fax"}, Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
 		b.enqueue(mail{})
 		synctest.Wait()
 		b.enqueue(onceq.JSON("fax", []byte("{}")), onceq.MaxAttempts(1))
@@ -273,6 +273,27 @@ func TestCancelOfARunningJobIsARequestItsHandlerSees(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestEveryRunHasAnIdentityOfItsOwnHoweverManyWorkersShareAnID(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		seen := map[string]bool{}
+		for range 20 {
+			w := b.worker(onceq.WorkerConfig{ID: "same"})
+			onceq.Handle(w, fine)
+			for range 3 {
+				stop := b.start(w)
+				worker := b.wants(b.enqueueAndWait(mail{}), onceq.Completed).Worker
+				suffix, _ := strings.CutPrefix(worker, "same-")
+				// 10 characters of 5 bits: of 10,000 live workers two have the same with probability 4e-8.
+				if len(suffix) != 10 || seen[worker] {
+					t.Errorf("worker %q, seen before %v", worker, seen[worker])
+				}
+				seen[worker] = true
+				clean(t, stop)
+			}
+		}
+	})
 }
 
 func TestRunOfAWorkerThatRunsIsRefusedAndAfterCloseItIsErrClosed(t *testing.T) {
@@ -413,9 +434,14 @@ func TestSlipsInRegisteringHandlersPanic(t *testing.T) {
 		"an interface": func(w *onceq.Worker) {
 			onceq.Handle(w, func(context.Context, *onceq.Job[onceq.Args]) error { return nil })
 		},
-		"after Run":   func(w *onceq.Worker) { w.Run(ended); onceq.Handle(w, fine) },
+		"after Run": func(w *onceq.Worker) {
+			w.HandleAny(func(context.Context, *onceq.JobRow) error { return nil })
+			w.Run(ended)
+			onceq.Handle(w, fine)
+		},
 		"after Close": func(w *onceq.Worker) { w.Close(); onceq.Handle(w, fine) },
 		"any kind, after Run": func(w *onceq.Worker) {
+			onceq.Handle(w, fine)
 			w.Run(ended)
 			w.HandleAny(func(context.Context, *onceq.JobRow) error { return nil })
 		},

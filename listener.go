@@ -1,0 +1,45 @@
+package onceq
+
+import (
+	"context"
+	"time"
+)
+
+// beatGap is how far apart heartbeats are at least however many wake-ups
+// ask for one.
+const beatGap = 10 * time.Millisecond
+
+// listenLoop hears the wake-ups of a store that has them, until ctx ends: something may be due, or
+// a run of ours is asked to stop. Without them there is polling, and the heartbeat.
+func (s *session) listenLoop(ctx context.Context) {
+	defer close(s.listened)
+	wake := s.w.store.Traits().Wake
+	if wake == nil {
+		return
+	}
+	r := WakeRequest{Worker: s.name}
+	for _, q := range s.pacer.queues {
+		r.Queues = append(r.Queues, q.name)
+	}
+	for failures := 0; ctx.Err() == nil; {
+		wakes, err := wake(ctx, r)
+		if err != nil {
+			failures++
+			if ctx.Err() == nil {
+				s.logRarely(failures, "onceq: no wake-ups from the store; polling for now", err)
+			}
+		} else {
+			failures = 0
+			s.hasMore("") // what came before somebody listened
+			tell(s.beatNow)
+			for w := range wakes { // closed when ctx has ended
+				if w.Stop {
+					tell(s.beatNow)
+				} else {
+					s.hasMore(w.Queue)
+				}
+			}
+		}
+		sleep(ctx, s.pollInterval())
+	}
+}

@@ -1,0 +1,91 @@
+package onceq
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// contain keeps a panic of code that is not ours from ending the process: deferred around it.
+// What it belongs to is said once on standard error, for the log may be what panics.
+func contain(what string) {
+	if p := recover(); p != nil {
+		if _, said := contained.LoadOrStore(what, true); !said {
+			fmt.Fprintf(os.Stderr, "onceq: the %s panicked (this is said once): %v\n", what, p)
+		}
+	}
+}
+
+var contained sync.Map // by what panicked
+
+// safeLogger is a logger whose handler may panic: the line is lost, and the process goes on.
+func safeLogger(l *slog.Logger) *slog.Logger {
+	if _, ok := l.Handler().(safeHandler); ok {
+		return l
+	}
+	return slog.New(safeHandler{l.Handler()})
+}
+
+type safeHandler struct{ inner slog.Handler }
+
+func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
+	defer contain("Logger")
+	return h.inner.Enabled(ctx, level)
+}
+
+func (h safeHandler) Handle(ctx context.Context, r slog.Record) error {
+	defer contain("Logger")
+	return h.inner.Handle(ctx, r)
+}
+
+func (h safeHandler) WithAttrs(attrs []slog.Attr) (with slog.Handler) {
+	with = h
+	defer contain("Logger")
+	return safeHandler{h.inner.WithAttrs(attrs)}
+}
+
+func (h safeHandler) WithGroup(name string) (with slog.Handler) {
+	with = h
+	defer contain("Logger")
+	return safeHandler{h.inner.WithGroup(name)}
+}
+
+// workerMetrics counts runs.
+type workerMetrics struct{ runs metric.Int64Counter }
+
+func newWorkerMetrics(provider metric.MeterProvider) (m workerMetrics, err error) {
+	if provider == nil {
+		provider = otel.GetMeterProvider()
+	}
+	m.runs, err = provider.Meter(scope).Int64Counter("onceq.runs",
+		metric.WithDescription("Runs that ended, by what became of the job."), metric.WithUnit("{run}"))
+	return m, err
+}
+
+func (m workerMetrics) count(batch []*run, answers []answer) {
+	defer contain("MeterProvider")
+	ctx := context.Background()
+	if !m.runs.Enabled(ctx) {
+		return
+	}
+	type group struct {
+		queue, kind string
+		state       State
+	}
+	counts := map[group]int64{}
+	for i, r := range batch {
+		if answers[i].err == nil && answers[i].Status == FinishDone {
+			counts[group{r.job.Queue, r.job.Kind, answers[i].State}]++
+		}
+	}
+	for g, n := range counts {
+		m.runs.Add(ctx, n, metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("queue", g.queue), attribute.String("kind", g.kind), attribute.String("state", string(g.state)))))
+	}
+}

@@ -1,0 +1,138 @@
+package onceq
+
+import "time"
+
+// fetchBytes is how much args and meta one fetch brings at most, besides a single job.
+const fetchBytes = 16 << 20
+
+// pacer decides when to fetch and how much to ask for. It fetches when some queue may have more and
+// has a free slot. A queue may have more after a wake-up, when a fetch got all that it asked for,
+// when the time has come that the store named, and once every poll interval.
+//
+// The lock of the session guards it.
+type pacer struct {
+	queues []*queue
+	look   time.Time // when to look without a wake-up
+	barren int       // fetches in a row that brought nothing, though there might have been more
+	load   load
+}
+
+// queue is what a session runs of a queue.
+type queue struct {
+	name  string
+	slots int
+	busy  int  // handlers that have not returned
+	more  bool // there may be due jobs that were not fetched
+}
+
+// hasMore notes that a queue ("" = any of them) may have due jobs.
+func (p *pacer) hasMore(name string) {
+	p.barren = 0
+	p.mark(name)
+}
+
+func (p *pacer) mark(name string) {
+	for _, q := range p.queues {
+		if name == "" || q.name == name {
+			q.more = true
+		}
+	}
+}
+
+// lookNow has every queue asked again, because the time for it has come. The next time is in poll.
+func (p *pacer) lookNow(now time.Time, poll time.Duration) {
+	p.mark("")
+	p.look = now.Add(poll)
+}
+
+// lookBy has every queue asked again at that time, if none was to be asked earlier.
+func (p *pacer) lookBy(t time.Time) {
+	if t.Before(p.look) {
+		p.look = t
+	}
+}
+
+// wantsMore reports whether there may be jobs for a free slot.
+func (p *pacer) wantsMore() bool {
+	for _, q := range p.queues {
+		if q.more && q.busy < q.slots {
+			return true
+		}
+	}
+	return false
+}
+
+// ask asks for jobs for the free slots. What is marked from here on counts for the next fetch.
+//
+// Each fetch begins with another queue, so that none is last for ever: one that has large jobs may
+// use up MaxBytes each time.
+func (p *pacer) ask(r *FetchRequest) {
+	r.MaxBytes = p.load.of(fetchBytes)
+	for i := range p.queues {
+		q := p.queues[(int(r.No)+i)%len(p.queues)]
+		if free := q.slots - q.busy; free > 0 {
+			r.Queues = append(r.Queues, QueueSlots{Queue: q.name, Slots: p.load.of(free)})
+			q.more = false
+		}
+	}
+}
+
+// failed notes that a request was not answered, or that its jobs were not taken.
+func (p *pacer) failed(r FetchRequest) {
+	for _, asked := range r.Queues {
+		p.queue(asked.Queue).more = true
+	}
+}
+
+// answered takes in the answer to a request, whose jobs have their slots by now.
+func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Duration) {
+	got := map[string]int{}
+	for _, job := range f.Jobs {
+		got[job.Queue]++
+	}
+	cut := f.NextDue == 0 && len(f.Jobs) > 0
+	for _, asked := range r.Queues {
+		if cut || got[asked.Queue] >= asked.Slots {
+			p.queue(asked.Queue).more = true
+		}
+	}
+	wait := poll
+	switch {
+	case f.NextDue > 0:
+		wait = min(wait, f.NextDue)
+	case f.NextDue == 0 && len(f.Jobs) == 0:
+		wait = min(wait, time.Millisecond<<min(p.barren, 30))
+		p.barren++
+	}
+	if len(f.Jobs) > 0 {
+		p.barren = 0
+	}
+	p.look = now.Add(wait)
+}
+
+// queue finds a queue. A job of a queue that was not asked for is counted with the first.
+func (p *pacer) queue(name string) *queue {
+	for _, q := range p.queues {
+		if q.name == name {
+			return q
+		}
+	}
+	return p.queues[0]
+}
+
+// load is how much one call to the store carries. What does not get through in time never will, so
+// a call that ran out of time is followed by one of half the size. One that was quick is followed by
+// one of twice the size, until nothing is held back.
+type load struct{ halved int }
+
+func (l *load) of(n int) int { return max(n>>l.halved, 1) }
+
+// late notes a call whose answer did not come in time.
+func (l *load) late() { l.halved = min(l.halved+1, 24) }
+
+// answered notes a call that took so long of the time it had.
+func (l *load) answered(took, limit time.Duration) {
+	if took < limit/4 {
+		l.halved = max(l.halved-1, 0)
+	}
+}
