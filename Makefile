@@ -26,9 +26,10 @@ test: servers ## every test, with the race detector, against real servers (insta
 servers: ## the servers that the tests start, installed
 	@scripts/servers
 
-check: ## format, vet, staticcheck, tidy, known vulnerabilities
+check: ## format, vet (for macOS and Windows too), staticcheck, tidy, known vulnerabilities
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	@for m in $(MODULES); do echo "check $$m" && (cd $$m && go vet ./... && go mod tidy -diff && $(STATIC) ./...) || exit 1; done
+	@for os in darwin windows; do echo "vet for $$os" && GOOS=$$os go vet ./... && (cd test && GOOS=$$os go vet ./...) || exit 1; done
 	@scripts/vulnerabilities "$(VULN)"
 
 prose: ## words a comment line and wide lines, a package each
