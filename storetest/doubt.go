@@ -83,7 +83,7 @@ var doubts = []scenario{
 		var mu sync.Mutex
 		definite, doubtful := 0, 0
 		id := func(n int, part string) string { return fmt.Sprint("job ", n, part) }
-		together(scaled(120), func(n int) {
+		one := func(n int) {
 			ids := []string{id(n, "")}
 			var err error
 			if n%8 == 0 {
@@ -109,11 +109,37 @@ var doubts = []scenario{
 					definite++
 				}
 			}
-		})
-		if definite == 0 || doubtful == 0 {
-			w.Errorf("%d definite and %d uncertain errors: too few to tell", definite, doubtful)
+		}
+		for first := 0; first == 0 || definite == 0 || doubtful == 0; first += 120 { // a round without errors would tell nothing
+			together(scaled(120), func(n int) { one(first + n) })
 		}
 		f.set(fine)
+	})},
+	{"receipts_of_a_part_of_a_batch_survive_whatever_becomes_of_the_rest", shaky(func(w *world, f *flaky) {
+		items := func(n int, err error) (all []onceq.Item) {
+			for i := range 8 {
+				all = append(all, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(n, i)), onceq.Resend(err)))
+			}
+			return all
+		}
+		for n, rest := range []fate{refused, answerLost, neverSent} {
+			f.fates(half, half, rest)
+			receipts, err := w.client.EnqueueMany(w.ctx, items(n, nil))
+			var doubt *onceq.UncertainError
+			if !errors.As(err, &doubt) || !slices.Equal(doubt.Items, []int{6, 7}) {
+				w.Fatalf("error %v, want an uncertain one that names items 6 and 7", err)
+			}
+			for i, r := range receipts[:6] {
+				w.checkAnswer(onceq.Inserted, r)
+				equal(w, "job", r.Job.ID, doubt.IDs[i])
+			}
+			equal(w, "receipts without an answer", line(receipts[6].Job == nil, receipts[7].Job == nil), "true true")
+			f.set(fine)
+			for i, r := range w.many(each(onceq.Inserted, 8), items(n, err)...) {
+				equal(w, "job", r.Job.ID, doubt.IDs[i])
+			}
+			equal(w, "jobs", len(w.jobs()), 8*n+8)
+		}
 	})},
 	{"of_twenty_who_race_for_a_key_one_is_told_inserted_whatever_answers_are_lost", shaky(func(w *world, f *flaky) {
 		f.trip = 5 * time.Millisecond

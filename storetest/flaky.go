@@ -29,6 +29,7 @@ const (
 	neverSent       // the step did not happen; nobody can know
 	refused         // a definite error: nothing happened
 	hangs           // the step happened, and the answer does not come before the context ends
+	half            // of a batch the first half happened, and that is all the answer tells
 )
 
 var errRefused = errors.New("refused by the store, for this test")
@@ -53,12 +54,17 @@ func (f *flaky) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	case neverSent:
 		return nil, fmt.Errorf("connection reset: %w", onceq.ErrUncertain)
 	}
-	results, err := f.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
+	if what == half {
+		rows = rows[:len(rows)/2]
+	}
+	results, err := f.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows, NoWait: r.NoWait})
 	switch {
 	case err != nil:
 		return results, err
 	case what == answerLost:
 		return nil, fmt.Errorf("connection reset: %w", onceq.ErrUncertain)
+	case what == half:
+		return results, fmt.Errorf("connection reset: %w", onceq.ErrUncertain)
 	case what == hangs:
 		<-ctx.Done()
 		return nil, errors.Join(onceq.ErrUncertain, ctx.Err())
