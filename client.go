@@ -591,75 +591,26 @@ func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, 
 
 // CancelAll cancels every job that matches and can be cancelled, and returns how many. An empty filter is refused; All says all.
 func (c *Client) CancelAll(ctx context.Context, f JobFilter) (int, error) {
-	return c.changeAll(ctx, Change{Op: OpCancel}, f)
+	r, err := c.Bulk(ctx, Bulk{Op: OpCancel, Filter: f})
+	return r.Changed, err
 }
 
 // RetryAll retries every job that matches and can be retried, and returns how many. An empty filter is refused; All says all.
 func (c *Client) RetryAll(ctx context.Context, f JobFilter) (int, error) {
-	return c.changeAll(ctx, Change{Op: OpRetry}, f)
+	r, err := c.Bulk(ctx, Bulk{Op: OpRetry, Filter: f})
+	return r.Changed, err
 }
 
 // RunAll makes every waiting job that matches due now, and returns how many. An empty filter is refused; All says all.
 func (c *Client) RunAll(ctx context.Context, f JobFilter) (int, error) {
-	return c.changeAll(ctx, Change{Op: OpRunNow}, f)
+	r, err := c.Bulk(ctx, Bulk{Op: OpRunNow, Filter: f})
+	return r.Changed, err
 }
 
 // DeleteAll deletes every job that matches and does not run, and returns how many. An empty filter is refused; All says all.
 func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
-	return c.changeAll(ctx, Change{Op: OpDelete}, f)
-}
-
-// changeAll goes through the matching jobs page by page. Each job's change is atomic; the whole is not. A job that cannot change
-// (any more) is passed over.
-func (c *Client) changeAll(ctx context.Context, ch Change, f JobFilter) (n int, err error) {
-	if err := cmp.Or(c.usable(ctx), f.validate()); err != nil {
-		return 0, err
-	}
-	if f.empty() && !f.All {
-		return 0, invalid("filter", "", "is empty, which would mean every job: say what to match, or All")
-	}
-	if f.State != "" {
-		ch.States = []State{f.State}
-	}
-	for after := ""; ; {
-		p, err := c.store.List(ctx, ListRequest{Filter: f, After: after, Limit: page})
-		if err != nil {
-			return n, fmt.Errorf("onceq: list jobs: %w", err)
-		}
-		ch.IDs = ch.IDs[:0]
-		for _, j := range p.Jobs {
-			if applies(ch.Op, j.State) && (f.Limit == 0 || n+len(ch.IDs) < f.Limit) {
-				ch.IDs = append(ch.IDs, j.ID)
-			}
-		}
-		if len(ch.IDs) > 0 {
-			results, err := c.store.Change(ctx, ch)
-			if err != nil {
-				return n, fmt.Errorf("onceq: change %d jobs: %w", len(ch.IDs), err)
-			}
-			for _, r := range results {
-				if r.Err == nil {
-					n++
-				}
-			}
-		}
-		if after = p.Next; after == "" || (f.Limit > 0 && n >= f.Limit) {
-			return n, nil
-		}
-	}
-}
-
-// applies spares a store the jobs that an operation would change nothing of.
-func applies(op Op, s State) bool {
-	switch op {
-	case OpCancel:
-		return !s.Finished()
-	case OpRetry:
-		return s.Finished() || s == Retryable
-	case OpRunNow:
-		return s.Waiting()
-	}
-	return s != Running
+	r, err := c.Bulk(ctx, Bulk{Op: OpDelete, Filter: f})
+	return r.Changed, err
 }
 
 // Keys lists held keys in the order of the keys.
