@@ -454,7 +454,9 @@ type Change struct {
 // ChangeResult says what became of one job. A queue or a key has one result,
 // without a job.
 type ChangeResult struct {
-	Job *JobRow // after the change; for OpDelete before it
+	// Job is the job after the change; for OpDelete before it. It has its Args only
+	// where the Change names one job: many of them may be too much to read.
+	Job *JobRow
 	// Err is nil, ErrNotFound, [*InvalidError] (Field "state": the job cannot do
 	// that now) or [*DuplicateError] (OpRetry: another job holds the key).
 	Err error

@@ -98,6 +98,9 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 				return
 			}
 			results[i] = onceq.ChangeResult{Job: job}
+			if job != nil && len(c.IDs) > 1 {
+				job.Args = nil
+			}
 			switch outcome {
 			case 0:
 			case 1:

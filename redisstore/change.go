@@ -94,7 +94,9 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		if err != nil {
 			return err
 		}
-		results[i].Job = &j.JobRow
+		if results[i].Job = &j.JobRow; len(c.IDs) > 1 {
+			j.Args = nil
+		}
 		switch code {
 		case refused:
 			results[i].Err = refuse(string(j.State), rules[c.Op])

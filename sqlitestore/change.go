@@ -64,6 +64,9 @@ func (st *step) changeAll(c onceq.Change) ([]onceq.ChangeResult, error) {
 		if results[i], err = st.changeOne(c, id); err != nil {
 			return nil, err
 		}
+		if j := results[i].Job; j != nil && len(c.IDs) > 1 {
+			j.Args = nil
+		}
 	}
 	return results, nil
 }

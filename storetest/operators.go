@@ -289,6 +289,7 @@ var operators = []scenario{
 		results, err := w.Store.Change(w.ctx, onceq.Change{Op: onceq.OpDelete, IDs: []string{j.ID, j.ID}})
 		w.must(err)
 		w.must(results[0].Err)
+		j.Args = nil // the call named two jobs
 		equal(w, "job", show(results[0].Job), show(j))
 		w.wantErr(results[1].Err, onceq.ErrNotFound)
 	}},
@@ -416,6 +417,20 @@ var operators = []scenario{
 			w.remove(run.ID)
 			w.holds(second)
 			w.complete(w.starts(second.ID))
+		}
+	}},
+	{"a_change_of_one_job_tells_its_args_and_one_of_many_does_not", func(w *world) {
+		a, b := w.insert(task(1)), w.insert(task(2))
+		for _, op := range []onceq.Op{onceq.OpRunNow, onceq.OpCancel, onceq.OpRetry, onceq.OpDelete} {
+			for _, ids := range [][]string{{a.ID}, {a.ID, b.ID}, {b.ID, "none"}} {
+				results, err := w.Store.Change(w.ctx, onceq.Change{Op: op, IDs: ids})
+				w.must(err)
+				for i, r := range results {
+					if r.Job != nil {
+						equal(w, fmt.Sprint("args of ", i, " of ", len(ids)), len(r.Job.Args) > 0, len(ids) == 1)
+					}
+				}
+			}
 		}
 	}},
 }

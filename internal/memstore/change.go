@@ -31,6 +31,9 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	results := make([]onceq.ChangeResult, len(c.IDs))
 	for i, id := range c.IDs {
 		results[i] = st.change(c, id)
+		if j := results[i].Job; j != nil && len(c.IDs) > 1 {
+			j.Args = nil
+		}
 	}
 	return results, nil
 }
