@@ -3,7 +3,7 @@ package onceq
 import (
 	"encoding/binary"
 
-	"github.com/onceq/onceq/internal/firsts"
+	"github.com/onceq/onceq/internal/dedup"
 )
 
 // Folding settles equal keys of one trip in process: of rows that only ask (Skip, Reject) the first is sent, and the others are answered from
@@ -49,9 +49,9 @@ func foldBatch(rows []NewRow) (sent []NewRow, of []int) {
 // fold returns the rows to send and, for each row, the index of the one that is sent for it; nil where each is its own.
 func fold(rows []*NewRow) (sent []NewRow, of []int) {
 	sent = make([]NewRow, 0, len(rows))
-	var keys firsts.Table
+	var keys dedup.Table
 	if len(rows) > 1 {
-		keys = firsts.New(len(rows))
+		keys = dedup.New(len(rows))
 	}
 	for i, r := range rows {
 		at := len(sent)

@@ -14,15 +14,15 @@ import (
 // mayUse says what each package may import outside the standard library. Reading it is reading the architecture: the root knows no
 // store, stores do not know each other, and only storeurl and the command know them all.
 var mayUse = map[string][]string{
-	".":                           {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/firsts", "go.opentelemetry.io/otel"},
+	".":                           {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/dedup", "go.opentelemetry.io/otel"},
 	"internal/fingerprint":        {},
 	"internal/batch":              {},
-	"internal/firsts":             {},
+	"internal/dedup":              {},
 	"internal/rules":              {"onceq"},
 	"internal/memstore":           {"onceq", "onceq/internal/rules"},
 	"sqlitestore":                 {"onceq", "onceq/internal/rules", "modernc.org/sqlite"},
 	"pgstore":                     {"onceq", "onceq/internal/rules", "github.com/jackc/pgx/v5"},
-	"redisstore":                  {"onceq", "onceq/internal/firsts", "onceq/internal/rules", "github.com/redis/go-redis/v9"},
+	"redisstore":                  {"onceq", "onceq/internal/dedup", "onceq/internal/rules", "github.com/redis/go-redis/v9"},
 	"storeurl":                    {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore", "github.com/jackc/pgx/v5/pgconn"},
 	"storetest":                   {"onceq", "onceq/storetest/internal/effort", "onceq/storetest/internal/snapshot"},
 	"storetest/internal/effort":   {},

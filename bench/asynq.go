@@ -65,7 +65,8 @@ func (q *asynqQueue) insertMany(ctx context.Context, all []event) error {
 }
 
 func (q *asynqQueue) start(atOnce int, handle func()) (*asynq.Server, error) {
-	server := asynq.NewServer(q.conn, asynq.Config{Concurrency: atOnce, TaskCheckInterval: q.check, LogLevel: asynq.FatalLevel})
+	server := asynq.NewServer(q.conn, asynq.Config{Concurrency: atOnce, TaskCheckInterval: q.check,
+		LogLevel: asynq.FatalLevel})
 	return server, server.Start(asynq.HandlerFunc(func(_ context.Context, t *asynq.Task) error {
 		var e event
 		if err := json.Unmarshal(t.Payload(), &e); err != nil { // the other sides' handlers get it decoded

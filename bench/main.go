@@ -1,8 +1,9 @@
-// Command bench measures onceq side by side with its peers, in one run on the same servers: River on SQLite and PostgreSQL, asynq on Redis.
+// Command bench measures onceq side by side with its peers, in one run on the
+// same servers: River on SQLite and PostgreSQL, asynq on Redis.
 //
 //	go run . -store sqlite
 //
-// It asserts nothing. See README.md.
+// It only measures and never fails on a figure. See README.md.
 package main
 
 import (
@@ -34,7 +35,7 @@ func main() {
 	}
 }
 
-// options are the flags.
+// options are the values of the flags.
 type options struct {
 	store, rows, dir, profile string
 	rounds, big               int
@@ -42,7 +43,7 @@ type options struct {
 	json, alone, list         bool
 }
 
-// store is what one table is about.
+// store is a store to measure: one table of the report.
 type store struct {
 	name  string
 	uses  []string                          // modules whose versions matter
@@ -74,7 +75,8 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where files and servers' data go: on this `folder`'s disk")
 	flag.BoolVar(&o.json, "json", false, "every sample as JSON, one document a store")
 	flag.BoolVar(&o.alone, "alone", false, "onceq only, without the peers")
-	flag.StringVar(&o.profile, "cpuprofile", "", "write a profile of this process to a `file` (with -alone and -rows: of one operation)")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a profile of this process to a `file` (with -alone and "+
+		"-rows: of one operation)")
 	flag.BoolVar(&o.list, "list", false, "name the rows, and end")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.seconds < 0.05 || o.big < 1000 {
@@ -105,7 +107,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// other has the SQLite rows measured by this program built with the other go.mod: see README.md.
+// other measures the SQLite rows with this program built with the other go.mod:
+// see README.md.
 func (o *options) other(ctx context.Context) error {
 	dir, err := os.MkdirTemp(o.dir, "onceq-bench-build-")
 	if err != nil {
@@ -113,7 +116,8 @@ func (o *options) other(ctx context.Context) error {
 	}
 	defer os.RemoveAll(dir)
 	progress("building with sqlite.mod")
-	build := exec.CommandContext(ctx, "go", "build", "-modfile=sqlite.mod", "-tags=riversqlite", "-o", dir+"/bench", ".")
+	build := exec.CommandContext(ctx, "go", "build", "-modfile=sqlite.mod", "-tags=riversqlite", "-o",
+		dir+"/bench", ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build (run this in the folder bench): %w\n%s", err, out)
 	}
@@ -123,7 +127,7 @@ func (o *options) other(ctx context.Context) error {
 	return cmd.Run()
 }
 
-// report is one store's table.
+// report is the table of one store.
 type report struct {
 	Store    string     `json:"store"`
 	Server   string     `json:"server"`
@@ -144,11 +148,13 @@ func (o *options) measure(ctx context.Context, s store) (err error) {
 		want := strings.Split(o.rows, ",")
 		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(want, r.name) })
 		if len(rows) == 0 {
-			return nil // the names are another store's
+			return nil // the rows that were asked for are those of another store
 		}
 	}
-	r := report{Store: s.name, Server: "SQLite in this process", Mode: "WAL, synchronous=FULL", Rounds: o.rounds, Seconds: o.seconds, Big: o.big, At: time.Now().UTC().Truncate(time.Second),
-		Host: fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()), Versions: versions(s.uses)}
+	r := report{Store: s.name, Server: "SQLite in this process", Mode: "WAL, synchronous=FULL", Rounds: o.rounds,
+		Seconds: o.seconds, Big: o.big, At: time.Now().UTC().Truncate(time.Second),
+		Host:     fmt.Sprintf("%s/%s, %d CPUs, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()),
+		Versions: versions(s.uses)}
 	e := &env{d: time.Duration(o.seconds * float64(time.Second)), big: o.big}
 	if e.dir, err = os.MkdirTemp(o.dir, "onceq-bench-"); err != nil {
 		return err
@@ -186,9 +192,12 @@ func (o *options) measure(ctx context.Context, s store) (err error) {
 	if o.json {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
-	fmt.Printf("## %s\n\n%s: %s. An fsync of 4 KiB takes %.0f µs on this disk. Clients and servers on one host: %s, shared. Medians of %d rounds of %g s "+
-		"a side, the sides taking turns in an order that rotates; %s. Growth rows: %s jobs. %s.\n\n", s.name, r.Server, r.Mode, r.Fsync, r.Host,
-		r.Rounds, r.Seconds, r.At.Format("2006-01-02 15:04 UTC"), thousands(float64(r.Big)), strings.Join(r.Versions, ", "))
+	fmt.Printf("## %s\n\n%s: %s. An fsync of 4 KiB takes %.0f µs on this disk. Clients and servers on one host: %s, "+
+		"shared. Medians of %d rounds of %g s "+
+		"a side, the sides taking turns in an order that rotates; %s. Growth rows: %s jobs. %s.\n\n", s.name, r.Server,
+		r.Mode, r.Fsync, r.Host,
+		r.Rounds, r.Seconds, r.At.Format("2006-01-02 15:04 UTC"), thousands(float64(r.Big)),
+		strings.Join(r.Versions, ", "))
 	writeTable(os.Stdout, r.Rows, e.server != nil)
 	return nil
 }
@@ -225,7 +234,7 @@ func (o *options) rounded(ctx context.Context, e *env, rows []row) ([]measured, 
 	return all, nil
 }
 
-// versions are those of what is compared.
+// versions are those of the modules that are compared.
 func versions(uses []string) (all []string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -239,7 +248,8 @@ func versions(uses []string) (all []string) {
 	return all
 }
 
-// progress says on stderr what is being done: on a terminal in one line, else a line each.
+// progress writes to standard error what is being done: on a terminal in one
+// line, else a line each.
 func progress(format string, args ...any) {
 	info, err := os.Stderr.Stat()
 	switch tty := err == nil && info.Mode()&os.ModeCharDevice != 0; {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// event is the payload on every side: 100 bytes of JSON, other for each number.
+// event is the payload on every side: 100 bytes of JSON, different for each
+// number.
 type event struct {
 	Account int64  `json:"account"`
 	Email   string `json:"email"`
@@ -29,7 +30,7 @@ func newEvent(n int64) event {
 	return event{100 + n%877, "somebody." + digits + "@example.com", "benchmark", digits[1:]}
 }
 
-// newEvents makes n of them that nobody has used.
+// newEvents makes n events that were not used before.
 func newEvents(n int) []event {
 	last := serial.Add(int64(n))
 	all := make([]event, n)
@@ -47,10 +48,12 @@ type system interface {
 	insert(ctx context.Context, e event) (duplicate bool, err error)
 	// insertMany enqueues new unique jobs the fastest way there is.
 	insertMany(ctx context.Context, all []event) error
-	// drain runs the n jobs that are there, atOnce at once, and tells how many it timed and how long they took, from the first handler's
-	// start until they were completed.
+	// drain runs the n jobs that are there, atOnce of them at once. It returns
+	// how many it timed, and how long these took from the start of the first
+	// handler until they were completed.
 	drain(ctx context.Context, n, atOnce int) (timed int, took time.Duration, err error)
-	// serve runs jobs until stop is called. What insert enqueues from then on comes through the client that serves.
+	// serve runs jobs until stop is called. From then on insert enqueues
+	// through the client that serves.
 	serve(ctx context.Context, handle func()) (stop func() error, err error)
 	close() error
 }
@@ -58,7 +61,7 @@ type system interface {
 // opener opens a system.
 type opener func(ctx context.Context, e *env) (system, error)
 
-// env is what a measurement is made in.
+// env is what a measurement needs.
 type env struct {
 	dir    string
 	d      time.Duration // how long to measure
@@ -104,11 +107,11 @@ func (open opener) in(ctx context.Context, e *env, do func(s system) (sample, er
 		return sample{}, err
 	}
 	defer func() { err = cmp.Or(err, s.close()) }()
-	runtime.GC() // each pays for its own
+	runtime.GC() // each side pays for its own garbage
 	return do(s)
 }
 
-// meter reads the clocks.
+// meter reads the clocks of this process and of the server.
 type meter struct {
 	e              *env
 	at             time.Time
@@ -121,7 +124,8 @@ func (m meter) stop(n int) sample {
 	return sample{N: n, Took: time.Since(m.at), Client: cpuTime() - m.client, Server: m.e.server.cpuTime() - m.server}
 }
 
-// callers has n goroutines call do again and again, and counts for a while after they have warmed up. do says how many jobs it did.
+// callers lets n goroutines call do again and again. After a warm-up it counts
+// for a while. do returns how many jobs it did.
 func (e *env) callers(n int, do func() (int, error)) (sample, error) {
 	var done atomic.Int64
 	var stop atomic.Bool
@@ -153,7 +157,7 @@ func (e *env) callers(n int, do func() (int, error)) (sample, error) {
 	return s, failed
 }
 
-// uniques enqueues new jobs, one a call.
+// uniques enqueues new jobs, one in each call.
 func (open opener) uniques(n int) action {
 	return func(ctx context.Context, e *env) (sample, error) {
 		return open.in(ctx, e, func(s system) (sample, error) {
@@ -162,10 +166,10 @@ func (open opener) uniques(n int) action {
 	}
 }
 
-// held is how many jobs duplicates meet.
+// held is the number of jobs that duplicates meet.
 const held = 1000
 
-// duplicates enqueues jobs that are there.
+// duplicates enqueues jobs that exist already.
 func (open opener) duplicates(n int) action {
 	return func(ctx context.Context, e *env) (sample, error) {
 		return open.in(ctx, e, func(s system) (sample, error) {
@@ -197,7 +201,8 @@ func insertOne(ctx context.Context, s system, e event, want bool) error {
 	return err
 }
 
-// batches enqueues a thousand at once, from so many goroutines with a connection each.
+// batches enqueues a thousand jobs in each call, from so many goroutines with a
+// connection each.
 func (open opener) batches(n int) action {
 	return func(ctx context.Context, e *env) (sample, error) {
 		return open.in(ctx, e, func(s system) (sample, error) {
@@ -225,7 +230,8 @@ func (open opener) single(ctx context.Context, e *env) (sample, error) {
 	})
 }
 
-// runs runs about as many no-op jobs as take a while at that rate, a hundred at once.
+// runs runs no-op jobs, a hundred at once: about as many as take a while at
+// that rate.
 func (open opener) runs(rate int) action {
 	return func(ctx context.Context, e *env) (sample, error) {
 		return open.in(ctx, e, func(s system) (sample, error) {
@@ -237,7 +243,8 @@ func (open opener) runs(rate int) action {
 			m := e.start()
 			timed, took, err := s.drain(ctx, n, 100)
 			out := m.stop(n)
-			// All of the processor time is that of n jobs; the time is that of those that were timed.
+			// The processor time is that of all n jobs; the time is that of the
+			// jobs that were timed.
 			out.Took = time.Duration(float64(took) * float64(n) / float64(max(timed, 1)))
 			return out, err
 		})
@@ -254,8 +261,9 @@ func fill(ctx context.Context, s system, n int) error {
 	return nil
 }
 
-// latency enqueues a job at a time to a worker that has nothing else to do, and times each from before the call until its handler starts.
-// The gap between jobs is one and a half times as long at most: a system that waits between fetches has waited by then.
+// latency enqueues one job at a time to an idle worker. It times each from
+// before the call until its handler starts. The gap between jobs varies by
+// half: a system that waits between fetches has waited by then.
 func (open opener) latency(gap time.Duration) action {
 	return func(ctx context.Context, e *env) (sample, error) {
 		return open.in(ctx, e, func(s system) (sample, error) {
@@ -285,9 +293,10 @@ func (open opener) latency(gap time.Duration) action {
 			if err = cmp.Or(err, stop()); err != nil {
 				return sample{}, err
 			}
-			took = took[2:] // the worker was starting
+			took = took[2:] // the worker was still starting
 			slices.Sort(took)
-			return sample{Values: map[string]float64{"p50": quantile(took, 0.50), "p99": quantile(took, 0.99), "samples": float64(len(took))}}, nil
+			return sample{Values: map[string]float64{"p50": quantile(took, 0.50), "p99": quantile(took, 0.99),
+				"samples": float64(len(took))}}, nil
 		})
 	}
 }
@@ -297,14 +306,15 @@ const (
 	longer  = 120 * time.Millisecond // than River's default cooldown
 )
 
-// sized is a system that knows its size.
+// sized is a system that knows how much space it takes.
 type sized interface {
 	size(ctx context.Context) (float64, error)
-	// settle reclaims the space of what was deleted and overwritten.
+	// settle frees the space of what was deleted and overwritten.
 	settle(ctx context.Context) error
 }
 
-// bytes is the size of a kept job: while it waits and, where asked for, when it has run.
+// bytes is the size of a kept job: while it waits and, where asked for, after
+// it has run.
 func (open opener) bytes(n int, finished bool) action {
 	return func(ctx context.Context, e *env) (sample, error) {
 		return open.in(ctx, e, func(s system) (out sample, err error) {

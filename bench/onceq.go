@@ -12,7 +12,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// ours is onceq, with its defaults: jobs unique by kind, queue and args until they are finished, kept for 24 hours.
+// ours is onceq with its defaults. Jobs are unique by kind, queue and args
+// until they are finished, and are kept for 24 hours.
 type ours struct {
 	store  onceq.Store
 	client *onceq.Client
@@ -151,7 +152,7 @@ func (g *grown) get(ctx context.Context, e *env) (*ours, error) {
 	return g.o, nil
 }
 
-// done closes the store where it is not kept.
+// done closes the store unless it is kept.
 func (g *grown) done(err error) error {
 	if !g.keep && g.o != nil {
 		err = cmp.Or(err, g.o.close())
@@ -172,14 +173,17 @@ func fillKept(ctx context.Context, o *ours, n int) error {
 // fillLater makes jobs that are due in an hour and later.
 func fillLater(ctx context.Context, o *ours, n int) error {
 	for ; n > 0; n -= 1000 {
-		if err := o.insertWith(ctx, newEvents(min(n, 1000)), onceq.Delay(time.Hour+time.Duration(serial.Load())*time.Millisecond)); err != nil {
+		if err := o.insertWith(ctx, newEvents(min(n, 1000)),
+			onceq.Delay(time.Hour+time.Duration(serial.Load())*time.Millisecond)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// enqueueBeside enqueues 10,000 unique jobs in batches of a hundred beside those that are there, runs them, and so leaves the store about as it was.
+// enqueueBeside enqueues 10,000 unique jobs in batches of a hundred beside the
+// jobs that are there. Then it runs them, which leaves the store about as it
+// was.
 func (g *grown) enqueueBeside(ctx context.Context, e *env) (out sample, err error) {
 	o, err := g.get(ctx, e)
 	if err != nil {
@@ -197,7 +201,7 @@ func (g *grown) enqueueBeside(ctx context.Context, e *env) (out sample, err erro
 	return out, g.done(err)
 }
 
-// fetchBeside times fetches of ten due jobs beside those that are there.
+// fetchBeside times fetches of ten due jobs beside the jobs that are there.
 func (g *grown) fetchBeside(ctx context.Context, e *env) (out sample, err error) {
 	o, err := g.get(ctx, e)
 	if err != nil {
@@ -214,7 +218,8 @@ func (g *grown) fetchBeside(ctx context.Context, e *env) (out sample, err error)
 	var ends []onceq.Finish
 	m := e.start()
 	for no := int64(1); len(ends) < n && no < n; no++ {
-		f, err := o.store.Fetch(ctx, onceq.FetchRequest{Worker: name, No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+		f, err := o.store.Fetch(ctx, onceq.FetchRequest{Worker: name, No: no,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
 		if err != nil {
 			return out, err
 		}
@@ -235,7 +240,8 @@ func (g *grown) fetchBeside(ctx context.Context, e *env) (out sample, err error)
 	return out, g.done(err)
 }
 
-// growth are the two rows on a store that grows; small is a fresh store with a thousand jobs.
+// growth returns the two rows on a store that grows. small is a fresh store
+// with a thousand jobs.
 func growth(open opener) []row {
 	few := func(*env) int { return 1000 }
 	many := func(e *env) int { return e.big }
@@ -243,13 +249,18 @@ func growth(open opener) []row {
 		return &grown{open: open, jobs: jobs, fill: fill, keep: keep}
 	}
 	return []row{
-		{name: "growth-enqueue", title: "unique enqueue (batches of 100) beside many kept jobs, against 1,000 kept", show: []string{"time"},
+		{name: "growth-enqueue", title: "unique enqueue (batches of 100) beside many kept jobs, against 1,000 kept",
+			show:  []string{"time"},
 			goals: []goal{{of: "time", against: true, most: 1.3}}, sides: []side{
-				{"onceq, many kept", "-big jobs have run and are kept", beside(many, fillKept, true).enqueueBeside, false},
+				{"onceq, many kept", "-big jobs have run and are kept",
+					beside(many, fillKept, true).enqueueBeside, false},
 				{"onceq, 1,000 kept", "a fresh store each round", beside(few, fillKept, false).enqueueBeside, false}}},
-		{name: "growth-fetch", title: "fetch of 10 beside many jobs scheduled for later, against 1,000", show: []string{"time"},
+		{name: "growth-fetch", title: "fetch of 10 beside many jobs scheduled for later, against 1,000",
+			show:  []string{"time"},
 			goals: []goal{{of: "time", against: true, most: 1.3}}, sides: []side{
-				{"onceq, many scheduled", "-big jobs are due in an hour and later", beside(many, fillLater, true).fetchBeside, false},
-				{"onceq, 1,000 scheduled", "a fresh store each round", beside(few, fillLater, false).fetchBeside, false}}},
+				{"onceq, many scheduled", "-big jobs are due in an hour and later",
+					beside(many, fillLater, true).fetchBeside, false},
+				{"onceq, 1,000 scheduled", "a fresh store each round",
+					beside(few, fillLater, false).fetchBeside, false}}},
 	}
 }

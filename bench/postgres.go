@@ -15,41 +15,57 @@ import (
 
 func postgresRows() []row {
 	us, far := openPG(false, "FULL"), openPG(true, "FULL")
-	usual, tuned, apart := openRiverPG(riverDefault, false), openRiverPG(riverTuned, false), openRiverPG(riverDefault, true)
+	usual, tuned, apart := openRiverPG(riverDefault, false), openRiverPG(riverTuned, false),
+		openRiverPG(riverDefault, true)
 	const pool = "riverpgxv5, a pgx pool of 64"
 	rows := []row{
-		{name: "enqueue", title: "unique enqueue, 64 callers", goals: []goal{{of: "rate", against: true, least: 12}}, sides: []side{
-			{"onceq", "pgstore defaults", us.uniques(64), false},
-			{"River", pool, usual.uniques(64), false}}},
-		{name: "enqueue-1", title: "unique enqueue, 1 caller", show: []string{"p50"}, goals: []goal{{of: "p50", against: true, most: 0.45}}, sides: []side{
-			{"onceq", "", us.single, false},
-			{"River", pool, usual.single, false}}},
-		{name: "duplicate-1", title: "duplicates, 1 caller", show: []string{"rate", "written"}, goals: []goal{{of: "rate", against: true, least: 8}, {of: "written", most: 1}}, sides: []side{
-			{"onceq", "of 1,000 waiting jobs", us.duplicates(1), false},
-			{"River", "of 1,000 waiting jobs", usual.duplicates(1), false}}},
-		{name: "duplicate", title: "duplicates, 64 callers", show: []string{"rate", "written"}, goals: []goal{{of: "rate", against: true, least: 20}, {of: "written", most: 1}}, sides: []side{
-			{"onceq", "of 1,000 waiting jobs", us.duplicates(64), false},
-			{"River", "of 1,000 waiting jobs; " + pool, usual.duplicates(64), false}}},
-		{name: "batch", title: "unique batch of 1,000, one connection", goals: []goal{{of: "rate", against: true, least: 2.2}}, sides: []side{
-			{"onceq", "EnqueueMany", us.batches(1), false},
-			{"River", "InsertMany", usual.batches(1), false}}},
-		{name: "batch-4", title: "unique batch of 1,000, four connections", goals: []goal{{of: "rate", against: true, least: 3}}, sides: []side{
-			{"onceq", "EnqueueMany from four goroutines", us.batches(4), false},
-			{"River", "InsertMany from four goroutines", usual.batches(4), false}}},
-		{name: "run", title: "no-op unique jobs run, 100 at once", goals: []goal{{of: "rate", against: true, least: 4}}, sides: []side{
-			{"onceq", "worker defaults, Concurrency 100", us.runs(20_000), false},
-			{"River at 2 ms", "MaxWorkers 100, FetchCooldown 2 ms, FetchPollInterval 20 ms, as its own benchmark", tuned.runs(6000), false},
-			{"River", "MaxWorkers 100, else its defaults", usual.runs(1000), true}}},
-		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"}, goals: []goal{{of: "p50", most: 1.5}, {of: "p99", most: 15}}, sides: []side{
-			{"onceq", "one store for client and worker; 10–15 ms between jobs", us.latency(briefly), false},
-			{"River at 2 ms", "one client for both; 10–15 ms between jobs", tuned.latency(briefly), false},
-			{"River", "one client for both, defaults; 120–180 ms between jobs, longer than its cooldown", usual.latency(longer), true}}},
-		{name: "start-apart", title: "enqueue to start, idle, client and worker apart", show: []string{"p50", "p99"}, goals: []goal{{of: "p50", most: 1.5}, {of: "p99", most: 15}}, sides: []side{
-			{"onceq", "a store each, as in two processes: LISTEN/NOTIFY; 10–15 ms between jobs", far.latency(briefly), false},
-			{"River", "a client each: LISTEN/NOTIFY, defaults; 120–180 ms between jobs", apart.latency(longer), false}}},
-		{name: "bytes", title: "bytes of a kept unique job", show: []string{"waiting", "finished", "unvacuumed"}, goals: []goal{{of: "waiting", most: 600}, {of: "finished", most: 480}}, sides: []side{
-			{"onceq", "tables and indexes of 20,000 jobs; finished: after VACUUM FULL", us.bytes(20_000, true), false},
-			{"River", "the same", tuned.bytes(20_000, true), false}}},
+		{name: "enqueue", title: "unique enqueue, 64 callers",
+			goals: []goal{{of: "rate", against: true, least: 12}}, sides: []side{
+				{"onceq", "pgstore defaults", us.uniques(64), false},
+				{"River", pool, usual.uniques(64), false}}},
+		{name: "enqueue-1", title: "unique enqueue, 1 caller", show: []string{"p50"},
+			goals: []goal{{of: "p50", against: true, most: 0.45}}, sides: []side{
+				{"onceq", "", us.single, false},
+				{"River", pool, usual.single, false}}},
+		{name: "duplicate-1", title: "duplicates, 1 caller", show: []string{"rate", "written"},
+			goals: []goal{{of: "rate", against: true, least: 8}, {of: "written", most: 1}}, sides: []side{
+				{"onceq", "of 1,000 waiting jobs", us.duplicates(1), false},
+				{"River", "of 1,000 waiting jobs", usual.duplicates(1), false}}},
+		{name: "duplicate", title: "duplicates, 64 callers", show: []string{"rate", "written"},
+			goals: []goal{{of: "rate", against: true, least: 20}, {of: "written", most: 1}}, sides: []side{
+				{"onceq", "of 1,000 waiting jobs", us.duplicates(64), false},
+				{"River", "of 1,000 waiting jobs; " + pool, usual.duplicates(64), false}}},
+		{name: "batch", title: "unique batch of 1,000, one connection",
+			goals: []goal{{of: "rate", against: true, least: 2.2}}, sides: []side{
+				{"onceq", "EnqueueMany", us.batches(1), false},
+				{"River", "InsertMany", usual.batches(1), false}}},
+		{name: "batch-4", title: "unique batch of 1,000, four connections",
+			goals: []goal{{of: "rate", against: true, least: 3}}, sides: []side{
+				{"onceq", "EnqueueMany from four goroutines", us.batches(4), false},
+				{"River", "InsertMany from four goroutines", usual.batches(4), false}}},
+		{name: "run", title: "no-op unique jobs run, 100 at once",
+			goals: []goal{{of: "rate", against: true, least: 4}}, sides: []side{
+				{"onceq", "worker defaults, Concurrency 100", us.runs(20_000), false},
+				{"River at 2 ms", "MaxWorkers 100, FetchCooldown 2 ms, FetchPollInterval 20 ms, as its own benchmark",
+					tuned.runs(6000), false},
+				{"River", "MaxWorkers 100, else its defaults", usual.runs(1000), true}}},
+		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"},
+			goals: []goal{{of: "p50", most: 1.5}, {of: "p99", most: 15}}, sides: []side{
+				{"onceq", "one store for client and worker; 10–15 ms between jobs", us.latency(briefly), false},
+				{"River at 2 ms", "one client for both; 10–15 ms between jobs", tuned.latency(briefly), false},
+				{"River", "one client for both, defaults; 120–180 ms between jobs, longer than its cooldown",
+					usual.latency(longer), true}}},
+		{name: "start-apart", title: "enqueue to start, idle, client and worker apart", show: []string{"p50", "p99"},
+			goals: []goal{{of: "p50", most: 1.5}, {of: "p99", most: 15}}, sides: []side{
+				{"onceq", "a store each, as in two processes: LISTEN/NOTIFY; 10–15 ms between jobs",
+					far.latency(briefly), false},
+				{"River", "a client each: LISTEN/NOTIFY, defaults; 120–180 ms between jobs",
+					apart.latency(longer), false}}},
+		{name: "bytes", title: "bytes of a kept unique job", show: []string{"waiting", "finished", "unvacuumed"},
+			goals: []goal{{of: "waiting", most: 600}, {of: "finished", most: 480}}, sides: []side{
+				{"onceq", "tables and indexes of 20,000 jobs; finished: after VACUUM FULL",
+					us.bytes(20_000, true), false},
+				{"River", "the same", tuned.bytes(20_000, true), false}}},
 	}
 	return append(rows, growth(openPG(false, "ANALYZE"))...)
 }
@@ -106,12 +122,14 @@ func dropSchema(e *env, schema string) error {
 
 func schemaSize(ctx context.Context, e *env, schema string) (size float64, err error) {
 	err = e.server.pg.QueryRow(ctx, `select coalesce(sum(pg_total_relation_size(c.oid)), 0)::float8 from pg_class c
-		join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'm')`, schema).Scan(&size)
+		join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'm')`,
+		schema).Scan(&size)
 	return size, err
 }
 
 func vacuumSchema(ctx context.Context, e *env, schema, how string) error {
-	rows, err := e.server.pg.Query(ctx, `select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables where schemaname = $1`, schema)
+	rows, err := e.server.pg.Query(ctx,
+		`select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables where schemaname = $1`, schema)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 )
 
-// pace is how River looks for jobs.
+// pace is how often River looks for jobs.
 type pace struct {
 	cooldown, poll time.Duration // 0 = River's defaults, 100 ms and 1 s
 }
@@ -23,13 +23,14 @@ var (
 	riverLowest  = pace{river.FetchCooldownMin, river.FetchPollIntervalMin}
 )
 
-// riverQueue is River: jobs unique by kind and args, kept for 24 hours once completed.
+// riverQueue is River: jobs unique by kind and args, kept for 24 hours once
+// completed.
 type riverQueue[TTx any] struct {
 	driver riverdriver.Driver[TTx]
 	schema string
 	pace   pace
 	client *river.Client[TTx]
-	far    bool // who inserts is another client than who serves
+	far    bool // one client inserts and another serves
 	end    func() error
 	sizes  func(ctx context.Context) (float64, error)
 	tidy   func(ctx context.Context) error
@@ -81,19 +82,22 @@ func (r *riverQueue[TTx]) working(atOnce int, handle func()) (*river.Client[TTx]
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &riverWorker{handle: handle})
 	return river.NewClient(r.driver, &river.Config{
-		Schema: r.schema, Logger: quiet, Workers: workers, FetchCooldown: r.pace.cooldown, FetchPollInterval: r.pace.poll,
-		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: atOnce}},
+		Schema: r.schema, Logger: quiet, Workers: workers, FetchCooldown: r.pace.cooldown,
+		FetchPollInterval: r.pace.poll,
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: atOnce}},
 	})
 }
 
-// drain leaves the last jobs untimed: River completes them up to 250 ms later, which says nothing about its rate.
+// drain does not time the last jobs: River completes them up to 250 ms later,
+// which says nothing about its rate.
 func (r *riverQueue[TTx]) drain(ctx context.Context, n, atOnce int) (int, time.Duration, error) {
 	var began atomic.Int64
 	client, err := r.working(atOnce, func() { began.CompareAndSwap(0, time.Now().UnixNano()) })
 	if err != nil {
 		return 0, 0, err
 	}
-	completed, unsubscribe := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: n + 1, Kinds: []river.EventKind{river.EventKindJobCompleted}})
+	completed, unsubscribe := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: n + 1,
+		Kinds: []river.EventKind{river.EventKindJobCompleted}})
 	defer unsubscribe()
 	if err := client.Start(ctx); err != nil {
 		return 0, 0, err

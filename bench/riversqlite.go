@@ -13,7 +13,8 @@ import (
 
 const hasRiverSQLite = true
 
-// openRiverSQLite opens River on a fresh file, as its documentation says: one connection.
+// openRiverSQLite opens River on a fresh file, as its documentation says: one
+// connection.
 func openRiverSQLite(p pace) opener {
 	return func(ctx context.Context, e *env) (system, error) {
 		dir, err := os.MkdirTemp(e.dir, "river-")

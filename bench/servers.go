@@ -40,7 +40,8 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpuTime is that of the server's processes, also of those that have ended.
+// cpuTime is the processor time of the processes of the server, also of those
+// that have ended.
 func (s *server) cpuTime() (all time.Duration) {
 	if s == nil {
 		return 0
@@ -63,7 +64,7 @@ func (s *server) cpuTime() (all time.Duration) {
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])) // the name may contain anything
 		own := ticks(fields[11:13])
 		if exact := onCPU(pid); exact > 0 {
-			own = exact // stat says it in whole 10 ms: of 64 backends that did a little each it would lose a third
+			own = exact // stat counts whole 10 ms, and would lose a third of 64 backends that did a little each
 		}
 		if all += own; i == 0 {
 			all += ticks(fields[13:15]) // of its children that have ended
@@ -80,7 +81,8 @@ func ticks(fields []string) (all time.Duration) {
 	return all
 }
 
-// onCPU is how long the threads of a process have been on a processor, to the nanosecond; 0 where the kernel does not say.
+// onCPU is how long the threads of a process have been on a processor, in
+// nanoseconds; 0 where the kernel does not say.
 func onCPU(pid int) (all time.Duration) {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	for _, path := range threads {
@@ -92,7 +94,8 @@ func onCPU(pid int) (all time.Duration) {
 	return all
 }
 
-// written is how many bytes of write-ahead log PostgreSQL has written; 0 elsewhere.
+// written is how many bytes of write-ahead log PostgreSQL has written; 0
+// elsewhere.
 func (s *server) written(ctx context.Context) (n int64, err error) {
 	if s == nil || s.pg == nil {
 		return 0, nil
@@ -101,7 +104,7 @@ func (s *server) written(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// run starts the program and waits until ready says nil.
+// run starts the program and waits until ready returns nil.
 func (s *server) run(cmd *exec.Cmd, ready func(ctx context.Context) error) error {
 	log, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {
@@ -132,7 +135,7 @@ func (s *server) run(cmd *exec.Cmd, ready func(ctx context.Context) error) error
 	return fmt.Errorf("%s does not answer: %w", cmd.Path, err)
 }
 
-// stop ends it, by its process ID, and removes its files.
+// stop ends the server, by its process ID, and removes its files.
 func (s *server) stop() {
 	if s.pg != nil {
 		s.pg.Close()
@@ -174,7 +177,8 @@ func startPostgres(dir string) (s *server, err error) {
 		return nil, err
 	}
 	data := filepath.Join(s.dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C")
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "-E",
+		"UTF8", "--locale=C")
 	as.Run(initdb)
 	initdb.Dir = s.dir
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -185,10 +189,11 @@ func startPostgres(dir string) (s *server, err error) {
 		return nil, err
 	}
 	s.url = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", port)
-	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port), "-k", s.dir, "-c", "listen_addresses=127.0.0.1",
+	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port), "-k", s.dir, "-c",
+		"listen_addresses=127.0.0.1",
 		"-c", "max_connections=200", "-c", "fsync=on", "-c", "synchronous_commit=on")
 	as.Run(cmd)
-	cmd.SysProcAttr.Setpgid = true // Ctrl-C is for this program, which ends it
+	cmd.SysProcAttr.Setpgid = true // Ctrl-C reaches this program only, which then ends the server
 	if s.pg, err = pgxpool.New(context.Background(), s.url); err != nil {
 		return nil, err
 	}
@@ -214,7 +219,8 @@ func startRedis(dir string) (s *server, err error) {
 		return nil, err
 	}
 	s.addr = fmt.Sprintf("127.0.0.1:%d", port)
-	cmd := exec.Command(path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", s.dir, "--appendonly", "yes", "--appendfsync", "everysec",
+	cmd := exec.Command(path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", s.dir, "--appendonly",
+		"yes", "--appendfsync", "everysec",
 		"--save", "", "--auto-aof-rewrite-percentage", "0", "--daemonize", "no", "--logfile", "")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
@@ -228,7 +234,8 @@ func startRedis(dir string) (s *server, err error) {
 	})
 }
 
-// fsyncMicros is the median time that it takes to have 4 KiB on the disk of a folder.
+// fsyncMicros is the median time, in microseconds, of an fsync of 4 KiB in a
+// folder.
 func fsyncMicros(dir string) (float64, error) {
 	f, err := os.CreateTemp(dir, "fsync-")
 	if err != nil {

@@ -22,29 +22,39 @@ func sqliteRows() []row {
 	lowest, tuned, usual := openRiverSQLite(riverLowest), openRiverSQLite(riverTuned), openRiverSQLite(riverDefault)
 	const oneConn = "one connection (its documentation), WAL, synchronous=FULL"
 	rows := []row{
-		{name: "enqueue", title: "unique enqueue, 64 callers", goals: []goal{{of: "rate", against: true, least: 12}}, sides: []side{
-			{"onceq", "sqlitestore defaults: WAL, synchronous=FULL", opener(openSQLite).uniques(64), false},
-			{"River", oneConn, usual.uniques(64), false},
-			{"a mutex around single inserts", "a table of 8 columns with a unique key, a prepared statement, one connection", opener(openMutex).uniques(64), true}}},
-		{name: "batch", title: "unique batch of 1,000", goals: []goal{{of: "rate", against: true, least: 2.5}}, sides: []side{
-			{"onceq", "EnqueueMany", opener(openSQLite).batches(1), false},
-			{"River", "InsertMany", usual.batches(1), false}}},
-		{name: "duplicate", title: "duplicates, 1 caller", goals: []goal{{of: "rate", against: true, least: 20}}, sides: []side{
-			{"onceq", "of 1,000 waiting jobs", opener(openSQLite).duplicates(1), false},
-			{"River", "of 1,000 waiting jobs", usual.duplicates(1), false}}},
-		{name: "run", title: "no-op unique jobs run, 100 at once", goals: []goal{{of: "rate", against: true, least: 3}}, sides: []side{
-			{"onceq", "worker defaults, Concurrency 100", opener(openSQLite).runs(12_000), false},
-			{"River at 1 ms", "MaxWorkers 100, FetchCooldown and FetchPollInterval 1 ms, the lowest allowed", lowest.runs(3000), false},
-			{"River at 2 ms", "MaxWorkers 100, FetchCooldown 2 ms, FetchPollInterval 20 ms, as its own benchmark", tuned.runs(3000), false},
-			{"River", "MaxWorkers 100, else its defaults", usual.runs(1000), true}}},
-		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"}, goals: []goal{{of: "p50", most: 0.5}}, sides: []side{
-			{"onceq", "worker defaults; 10–15 ms between jobs", opener(openSQLite).latency(briefly), false},
-			{"River at 1 ms", "as in the row above; 10–15 ms between jobs", lowest.latency(briefly), false},
-			{"River", "defaults; 120–180 ms between jobs, longer than its cooldown", usual.latency(longer), true}}},
+		{name: "enqueue", title: "unique enqueue, 64 callers",
+			goals: []goal{{of: "rate", against: true, least: 12}}, sides: []side{
+				{"onceq", "sqlitestore defaults: WAL, synchronous=FULL", opener(openSQLite).uniques(64), false},
+				{"River", oneConn, usual.uniques(64), false},
+				{"a mutex around single inserts", "a table of 8 columns with a unique key, a prepared statement, one " +
+					"connection", opener(openMutex).uniques(64), true}}},
+		{name: "batch", title: "unique batch of 1,000", goals: []goal{{of: "rate", against: true, least: 2.5}},
+			sides: []side{
+				{"onceq", "EnqueueMany", opener(openSQLite).batches(1), false},
+				{"River", "InsertMany", usual.batches(1), false}}},
+		{name: "duplicate", title: "duplicates, 1 caller", goals: []goal{{of: "rate", against: true, least: 20}},
+			sides: []side{
+				{"onceq", "of 1,000 waiting jobs", opener(openSQLite).duplicates(1), false},
+				{"River", "of 1,000 waiting jobs", usual.duplicates(1), false}}},
+		{name: "run", title: "no-op unique jobs run, 100 at once",
+			goals: []goal{{of: "rate", against: true, least: 3}}, sides: []side{
+				{"onceq", "worker defaults, Concurrency 100", opener(openSQLite).runs(12_000), false},
+				{"River at 1 ms", "MaxWorkers 100, FetchCooldown and FetchPollInterval 1 ms, the lowest allowed",
+					lowest.runs(3000), false},
+				{"River at 2 ms", "MaxWorkers 100, FetchCooldown 2 ms, FetchPollInterval 20 ms, as its own benchmark",
+					tuned.runs(3000), false},
+				{"River", "MaxWorkers 100, else its defaults", usual.runs(1000), true}}},
+		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"},
+			goals: []goal{{of: "p50", most: 0.5}}, sides: []side{
+				{"onceq", "worker defaults; 10–15 ms between jobs", opener(openSQLite).latency(briefly), false},
+				{"River at 1 ms", "as in the row above; 10–15 ms between jobs", lowest.latency(briefly), false},
+				{"River", "defaults; 120–180 ms between jobs, longer than its cooldown", usual.latency(longer), true}}},
 	}
 	for _, n := range []int{2, 3, 4} {
-		rows = append(rows, row{name: fmt.Sprintf("processes-%d", n), title: fmt.Sprintf("%d processes writing to one file", n),
-			show: []string{"rate", "slowest", "longest"}, goals: []goal{{of: "slowest", least: 0.5}, {of: "longest", most: 150}},
+		rows = append(rows, row{name: fmt.Sprintf("processes-%d", n),
+			title: fmt.Sprintf("%d processes writing to one file", n),
+			show:  []string{"rate", "slowest", "longest"}, goals: []goal{{of: "slowest", least: 0.5},
+				{of: "longest", most: 150}},
 			sides: []side{{"onceq", "one caller each", writers(n), false}}})
 	}
 	return append(rows, growth(openSQLite)...)
@@ -67,7 +77,8 @@ func sqliteDSN(path string) string {
 	return "file:" + path + "?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)"
 }
 
-// mutex is what a program does without a library: a table, and one committed insert at a time.
+// mutex is what a program does without a library: a table, and one committed
+// insert at a time.
 type mutex struct {
 	system // it does nothing else
 	mu     sync.Mutex
@@ -85,8 +96,10 @@ func openMutex(ctx context.Context, e *env) (_ system, err error) {
 		return nil, err
 	}
 	m.db.SetMaxOpenConns(1)
-	if _, err = m.db.ExecContext(ctx, `create table jobs (id integer primary key, kind text not null, queue text not null, args blob not null,
-		state text not null, attempt integer not null, run_at integer not null, unique_key text not null unique)`); err != nil {
+	if _, err = m.db.ExecContext(ctx,
+		`create table jobs (id integer primary key, kind text not null, queue text not null, args blob not null,
+		state text not null, attempt integer not null, run_at integer not null,
+		unique_key text not null unique)`); err != nil {
 		return nil, err
 	}
 	m.stmt, err = m.db.PrepareContext(ctx, `insert into jobs (kind, queue, args, state, attempt, run_at, unique_key)
@@ -119,7 +132,7 @@ type wrote struct {
 	CPU     time.Duration
 }
 
-// writers has n processes, this program each, write to one file.
+// writers lets n processes write to one file; each is this program.
 func writers(n int) action {
 	return func(ctx context.Context, e *env) (out sample, err error) {
 		dir, err := os.MkdirTemp(e.dir, "onceq-")
@@ -152,7 +165,8 @@ func writers(n int) action {
 			}
 		}()
 		for i := range n {
-			cmd := exec.CommandContext(ctx, self, "part", file, fmt.Sprint(serial.Add(1)*1000_000_000+int64(i)), e.d.String())
+			cmd := exec.CommandContext(ctx, self, "part", file,
+				fmt.Sprint(serial.Add(1)*1000_000_000+int64(i)), e.d.String())
 			cmd.Stderr = os.Stderr
 			in, err := cmd.StdinPipe()
 			if err != nil {
@@ -188,12 +202,14 @@ func writers(n int) action {
 			longest = max(longest, w.Longest)
 			out.N, out.Took, out.Client = out.N+w.Jobs, max(out.Took, w.Took), out.Client+w.CPU
 		}
-		out.Values = map[string]float64{"slowest": slices.Min(rates) / (sum / float64(n)), "longest": float64(longest.Microseconds()) / 1000}
+		out.Values = map[string]float64{"slowest": slices.Min(rates) / (sum / float64(n)),
+			"longest": float64(longest.Microseconds()) / 1000}
 		return out, nil
 	}
 }
 
-// part is one of those processes: args are the file, the first number and how long.
+// part is one of those processes. args are the file, the first number, and how
+// long to write.
 func part(ctx context.Context, file string, first int64, d time.Duration) error {
 	store, err := sqlitestore.Open(file, nil)
 	if err != nil {

@@ -33,7 +33,7 @@ type goal struct {
 	most    float64 // 0 = none
 }
 
-// measured is what a row gave: for each side a sample a round.
+// measured is what a row gave: for each side one sample a round.
 type measured struct {
 	Row     string              `json:"row"`
 	Title   string              `json:"title"`
@@ -55,11 +55,13 @@ type reached struct {
 }
 
 var words = map[string]string{
-	"rate": "rate", "cpu": "CPU", "p50": "p50", "p99": "p99", "time": "time a job", "waiting": "waiting", "finished": "finished",
-	"unvacuumed": "finished, not vacuumed", "slowest": "slowest against mean", "longest": "longest wait", "written": "log written",
+	"rate": "rate", "cpu": "CPU", "p50": "p50", "p99": "p99", "time": "time a job", "waiting": "waiting",
+	"finished":   "finished",
+	"unvacuumed": "finished, not vacuumed", "slowest": "slowest against mean", "longest": "longest wait",
+	"written": "log written",
 }
 
-// lower says of which metrics less is better.
+// lower says for which metrics less is better.
 func lower(metric string) bool { return metric != "rate" && metric != "slowest" }
 
 func (g goal) String() string {
@@ -109,7 +111,8 @@ func (m *measured) values(side int, metric string) []float64 {
 	return all
 }
 
-// ratios are onceq's value against that of a side, round by round; side 0 = the best of those with which a goal compares.
+// ratios are the value of onceq divided by that of a side, round by round. Side
+// 0 stands for the best of the sides with which a goal compares.
 func (m *measured) ratios(side int, metric string) []float64 {
 	out := m.values(0, metric)
 	for i := range out {
@@ -132,7 +135,7 @@ func (m *measured) judge() {
 		values := m.values(0, g.of)
 		if g.against {
 			if len(m.Sides) == 1 {
-				continue // peers were left away
+				continue // peers were left out
 			}
 			values = m.ratios(0, g.of)
 		}
@@ -159,7 +162,8 @@ func writeTable(w io.Writer, all []measured, server bool) {
 	if server {
 		cpu = "CPU a job, client + server"
 	}
-	fmt.Fprintf(w, "| operation | | median | lowest – highest | %s | onceq against it, range of the rounds | goal | |\n|---|---|--:|--:|--:|--:|---|---|\n", cpu)
+	fmt.Fprintf(w, "| operation | | median | lowest – highest | %s | onceq against it, range of the rounds | goal | "+
+		"|\n|---|---|--:|--:|--:|--:|---|---|\n", cpu)
 	for _, m := range all {
 		metrics := m.row.show
 		if metrics == nil {
@@ -187,13 +191,15 @@ func writeTable(w io.Writer, all []measured, server bool) {
 					label = words[name] + " "
 				}
 				middle = append(middle, label+format(name, median(v)))
-				span = append(span, strings.TrimSuffix(format(name, slices.Min(v)), " "+unit(name))+" – "+format(name, slices.Max(v)))
+				span = append(span, strings.TrimSuffix(format(name, slices.Min(v)), " "+unit(name))+" – "+
+					format(name, slices.Max(v)))
 			}
 			cells[2], cells[3] = strings.Join(middle, ", "), strings.Join(span, ", ")
 			if median(m.values(i, "cpu")) > 0 {
 				cells[4] = fmt.Sprintf("%.3g µs", median(m.values(i, "client")))
 				if server {
-					cells[4] = fmt.Sprintf("%.3g + %.3g µs", median(m.values(i, "client")), median(m.values(i, "server")))
+					cells[4] = fmt.Sprintf("%.3g + %.3g µs", median(m.values(i, "client")),
+						median(m.values(i, "server")))
 				}
 			}
 			fmt.Fprintln(w, "| "+strings.Join(cells, " | ")+" |")
@@ -215,7 +221,7 @@ func writeTable(w io.Writer, all []measured, server bool) {
 	fmt.Fprintln(w)
 }
 
-// unit is what format ends with, to leave it away once.
+// unit is the end of what format writes, to be left out once.
 func unit(metric string) string {
 	_, u, _ := strings.Cut(format(metric, 1), " ")
 	return u

@@ -1,5 +1,6 @@
-// Package onceqtest helps to test code that enqueues and handles jobs: a real store in memory whose time can be moved, a worker that
-// runs what is due and returns, and a check that a job was enqueued.
+// Package onceqtest helps to test code that enqueues and handles jobs. It has a
+// store in memory whose clock you move, a worker that runs what is due and
+// returns, and checks that a job was enqueued.
 package onceqtest
 
 import (
@@ -16,7 +17,8 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-// Store is a store in memory, with every promise of the others but durability, and a clock that Advance moves.
+// Store is a store in memory. It keeps every promise of the other stores but
+// durability, and [Store.Advance] moves its clock.
 type Store struct {
 	onceq.Store
 	clock *clock
@@ -33,7 +35,7 @@ func (c *clock) now() time.Time {
 	return time.Now().Add(c.ahead)
 }
 
-// NewStore makes an empty store that is closed when the test ends.
+// NewStore makes an empty store, which is closed when the test ends.
 func NewStore(t testing.TB) *Store {
 	c := &clock{}
 	s := &Store{memstore.New(c.now), c}
@@ -41,14 +43,16 @@ func NewStore(t testing.TB) *Store {
 	return s
 }
 
-// Advance moves the store's clock forward: delayed jobs become due, windows end. It wakes no worker: run Drain afterwards.
+// Advance moves the clock of the store forward: delayed jobs become due,
+// windows end. It wakes no worker: call [Drain] afterwards.
 func (s *Store) Advance(d time.Duration) {
 	s.clock.mu.Lock()
 	defer s.clock.mu.Unlock()
 	s.clock.ahead += d
 }
 
-// NewClient makes a client of a store, with the default configuration, that is closed when the test ends.
+// NewClient makes a client with the default configuration, which is closed when
+// the test ends.
 func NewClient(t testing.TB, store onceq.Store) *onceq.Client {
 	t.Helper()
 	client, err := onceq.NewClient(store, nil)
@@ -59,15 +63,17 @@ func NewClient(t testing.TB, store onceq.Store) *onceq.Client {
 	return client
 }
 
-// NewWorker makes a worker for Drain: of the named queues, or of "default". Register handlers, then Drain. Retries are due at once, so
-// that a job which fails runs until its attempts are spent.
+// NewWorker makes a worker for the named queues, or for "default". Register
+// handlers, then call [Drain]. Retries are due at once, so a job that fails
+// runs until its attempts are spent.
 func NewWorker(t testing.TB, store onceq.Store, queues ...string) *onceq.Worker {
 	t.Helper()
 	if len(queues) == 0 {
 		queues = []string{"default"}
 	}
-	config := &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{}, Drain: true, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Retry: func(*onceq.JobRow, error) time.Duration { return 0 }}
+	config := &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{}, Drain: true,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Retry:  func(*onceq.JobRow, error) time.Duration { return 0 }}
 	for _, q := range queues {
 		config.Queues[q] = onceq.QueueConfig{Concurrency: 10}
 	}
@@ -78,7 +84,8 @@ func NewWorker(t testing.TB, store onceq.Store, queues ...string) *onceq.Worker 
 	return worker
 }
 
-// Drain runs every job that is due, and those that these enqueue, until none is left. Jobs due later stay where they are.
+// Drain runs every job that is due, and the jobs that those enqueue, until none
+// is left. Jobs that are due later stay.
 func Drain(t testing.TB, worker *onceq.Worker) {
 	t.Helper()
 	if err := worker.Run(t.Context()); err != nil {
@@ -86,7 +93,8 @@ func Drain(t testing.TB, worker *onceq.Worker) {
 	}
 }
 
-// RequireEnqueued fails the test unless a job with this kind and these args, compared by value, waits or runs, and returns it.
+// RequireEnqueued fails the test unless a job with this kind and these args,
+// compared by value, waits or runs. It returns the job.
 func RequireEnqueued(t testing.TB, client *onceq.Client, args onceq.Args) *onceq.JobRow {
 	t.Helper()
 	found, others := find(t, client, args)
@@ -96,7 +104,8 @@ func RequireEnqueued(t testing.TB, client *onceq.Client, args onceq.Args) *onceq
 	return found
 }
 
-// RequireNotEnqueued fails the test if a job with this kind and these args, compared by value, waits or runs.
+// RequireNotEnqueued fails the test if a job with this kind and these args,
+// compared by value, waits or runs.
 func RequireNotEnqueued(t testing.TB, client *onceq.Client, args onceq.Args) {
 	t.Helper()
 	if found, _ := find(t, client, args); found != nil {
@@ -129,7 +138,8 @@ func find(t testing.TB, client *onceq.Client, args onceq.Args) (found *onceq.Job
 	return nil, list.String()
 }
 
-// wanted is the digest that the args would have in a store. Encoding is the client's: a dry run of an enqueue in a store of its own.
+// wanted is the digest that the args would have in a store. How args are
+// encoded is the client's business, so the args are enqueued in an empty store.
 func wanted(args onceq.Args) ([16]byte, error) {
 	client, err := onceq.NewClient(memstore.New(nil), nil)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/firsts"
+	"github.com/onceq/onceq/internal/dedup"
 )
 
 // Modes of a row, see enqueue.lua.
@@ -318,7 +318,7 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 			hard[r.Claim.Key] = true
 		}
 	}
-	ids, keys := firsts.New(len(places)), firsts.New(len(places))
+	ids, keys := dedup.New(len(places)), dedup.New(len(places))
 	for k, i := range places {
 		r := &rows[i]
 		if first := ids.Find(hashID(r.ID), k, func(n int) bool { return rows[places[n]].ID == r.ID }); first != k {

@@ -1,4 +1,5 @@
-// Package test proves the promises with real processes: producers and workers that are killed, in the middle of everything, while a
-// ledger outside the store keeps what was acknowledged and what ran. It is a module of its own, so that what it needs stays out of the
-// module graph of those who use onceq.
+// Package test proves the promises with real processes. Producers and workers
+// are killed at random points, and a ledger outside the store keeps what was
+// acknowledged and what ran. It is a module of its own, so that users of onceq
+// do not get what it needs into their module graph.
 package test

@@ -1,9 +1,14 @@
-// Package batch is group commit: calls that arrive while one is in flight travel together in the next.
+// Package batch is group commit: calls that arrive while one is in flight
+// travel together in the next trip.
 //
-// There is no timer. A lone call is sent at once and pays nothing for the machinery; under load the batches grow by themselves, because
-// more calls arrive while one trip lasts. Where trips are short that is all there is to gain. Where they are long for what they carry (a slow
-// disk, a far server) they mostly wait, and calls that wait for a trip to come back before they set out themselves wait twice: then several
-// trips are under way at once, small as they are.
+// There is no timer. A call that finds nothing in flight is sent at once,
+// by its own goroutine. Under load the batches grow by themselves, because
+// more calls arrive while a trip lasts.
+//
+// A trip that takes long for what it carries (a slow disk, a far server)
+// mostly waits. A call that waits for such a trip to come back, and then
+// for its own, waits twice. So while trips mostly wait, several small ones
+// are in flight at once.
 package batch
 
 import (
@@ -18,19 +23,22 @@ import (
 // ErrClosed is the answer of Do after Close.
 var ErrClosed = errors.New("batch: closed")
 
-// ErrSent wraps the context's error when a caller gave up while its call was under way: what became of it is unknown.
+// ErrSent wraps the error of the context when a caller gave up while its
+// call was in flight: what became of the call is unknown.
 var ErrSent = errors.New("batch: gave up waiting for an answer")
 
 // Config bounds the batches.
 type Config[Q any] struct {
-	InFlight int          // trips at once, while they are slow; else at most two; at least 1
+	InFlight int          // trips in flight at once while they are slow, else at most 2; at least 1
 	Join     int          // calls that must wait before a second trip joins one that is not slow
-	Calls    int          // calls of one trip; at least 1
-	Weight   int          // of one trip; a single call may weigh more
-	Weigh    func(*Q) int // nil = every call weighs nothing
+	Calls    int          // the most calls in one trip; at least 1
+	Weight   int          // the most weight of one trip; a single call may weigh more
+	Weigh    func(*Q) int // the weight of a call; nil = every call weighs nothing
 
-	// Rivals says which calls would be in each other's way in two trips at once: those of the same number, other than 0. One that comes while
-	// another is under way waits for that, and nobody else does. nil = there are none.
+	// Rivals returns the same number, other than 0, for calls that would
+	// block each other in two trips at once. Such a call waits until the
+	// trip of the earlier one is back; all other calls go ahead. nil = no
+	// calls block each other.
 	Rivals func(*Q) uint64
 }
 
@@ -42,40 +50,45 @@ type Batcher[Q, A any] struct {
 	mu       sync.Mutex
 	waiting  []*call[Q, A]
 	inFlight int
-	waits    time.Duration // what each trip took beside the work on its calls, at least
-	least    time.Duration // of the trips since that was found
-	trips    int           // how many they are
+	waits    time.Duration // how long a trip waits, as estimated from the last sample
+	least    time.Duration // the shortest wait in the sample so far
+	trips    int           // how many trips the sample has
 	closed   bool
 	idle     sync.Cond               // inFlight went to zero
-	away     map[uint64]rivals[Q, A] // by their number
-	behind   int                     // calls in away
-	calls    sync.Pool               // of those that were answered
+	away     map[uint64]rivals[Q, A] // by the number of Config.Rivals
+	behind   int                     // calls that wait for a rival
+	calls    sync.Pool               // calls that were answered, for reuse
 }
 
 type call[Q, A any] struct {
 	query  Q
 	answer A
 	err    error
-	done   chan struct{} // has room for the one signal that there will be
-	trip   *trip         // nil while it waits; under the batcher's lock
+	done   chan struct{} // has room for the one signal that will be sent
+	trip   *trip         // nil while the call waits; guarded by Batcher.mu
 }
 
-// rivals are what is under way with a number, and the calls that wait for it.
+// rivals are the trip that carries a call with some number, and the calls
+// that wait for it.
 type rivals[Q, A any] struct {
 	trip   *trip
 	behind []*call[Q, A]
 }
 
-// trip is one send: it is cancelled when all of its callers have gone.
+// trip is one call of send. It is cancelled when all of its callers have
+// given up.
 type trip struct {
 	callers int
 	numbers []uint64 // of Config.Rivals
 	cancel  context.CancelFunc
 }
 
-// New makes a Batcher. send answers calls in their order, with an error each (nil slice = none failed), and keeps none of the pointers; up to
-// Config.InFlight of it run at once. A call that is sent alone runs in its caller's goroutine and under its context; a trip of several has a context that ends when
-// nobody waits for its answers any more.
+// New makes a Batcher. send answers the calls in their order, each with an
+// error (a nil slice means that none failed), and keeps none of the
+// pointers. Up to Config.InFlight calls of send run at once. A call that is
+// sent alone runs in its caller's goroutine and under its context. A trip
+// of several has a context that ends when no caller waits for an answer any
+// more.
 func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []*Q) ([]A, []error)) *Batcher[Q, A] {
 	b := &Batcher[Q, A]{config: config, send: send, away: map[uint64]rivals[Q, A]{}}
 	b.idle.L = &b.mu
@@ -83,8 +96,9 @@ func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []*Q) 
 	return b
 }
 
-// Do sends q with whatever else is waiting, and returns its answer. Where ctx ends before q was sent, the error is ctx's and q is
-// never sent; where it ends afterwards the error is what send made of it, or wraps ErrSent.
+// Do sends q together with the calls that wait, and returns its answer. If
+// ctx ends before q was sent, q is never sent and the error is that of ctx.
+// If ctx ends later, the error is that of send, or wraps ErrSent.
 func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	if err := ctx.Err(); err != nil {
 		return answer, err
@@ -98,13 +112,13 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	c.query = q
 	if b.inFlight == 0 && len(b.waiting) == 0 {
 		b.inFlight++
-		b.departs(&trip{}, c)
+		b.departsLocked(&trip{}, c)
 		b.mu.Unlock()
 		return b.alone(ctx, c)
 	}
-	if !b.stays(c) {
+	if !b.staysLocked(c) {
 		b.waiting = append(b.waiting, c)
-		b.launch()
+		b.launchLocked()
 	}
 	b.mu.Unlock()
 
@@ -126,7 +140,7 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	default:
 	}
 	if c.trip == nil {
-		b.forget(c)
+		b.forgetLocked(c)
 		return answer, ctx.Err()
 	}
 	if c.trip.callers--; c.trip.callers == 0 {
@@ -135,8 +149,8 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	return answer, errors.Join(ErrSent, ctx.Err())
 }
 
-// forget takes a call out of those that have not been sent. b.mu is held.
-func (b *Batcher[Q, A]) forget(c *call[Q, A]) {
+// forgetLocked removes a call that has not been sent.
+func (b *Batcher[Q, A]) forgetLocked(c *call[Q, A]) {
 	if i := slices.Index(b.waiting, c); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 		return
@@ -150,7 +164,7 @@ func (b *Batcher[Q, A]) forget(c *call[Q, A]) {
 	}
 }
 
-// number is that of Config.Rivals.
+// number is the number that Config.Rivals gives a call; 0 = no rivals.
 func (b *Batcher[Q, A]) number(c *call[Q, A]) uint64 {
 	if b.config.Rivals == nil {
 		return 0
@@ -158,8 +172,9 @@ func (b *Batcher[Q, A]) number(c *call[Q, A]) uint64 {
 	return b.config.Rivals(&c.query)
 }
 
-// stays has a call wait for a rival that is under way, if there is one. b.mu is held.
-func (b *Batcher[Q, A]) stays(c *call[Q, A]) bool {
+// staysLocked makes a call wait for a rival that is in flight, if there is
+// one.
+func (b *Batcher[Q, A]) staysLocked(c *call[Q, A]) bool {
 	n := b.number(c)
 	r, ok := b.away[n]
 	if ok {
@@ -170,16 +185,17 @@ func (b *Batcher[Q, A]) stays(c *call[Q, A]) bool {
 	return ok
 }
 
-// departs notes that a call is on a trip. b.mu is held.
-func (b *Batcher[Q, A]) departs(t *trip, c *call[Q, A]) {
+// departsLocked notes that a call is on a trip.
+func (b *Batcher[Q, A]) departsLocked(t *trip, c *call[Q, A]) {
 	if n := b.number(c); n != 0 {
 		b.away[n] = rivals[Q, A]{trip: t}
 		t.numbers = append(t.numbers, n)
 	}
 }
 
-// arrives lets those go on who waited for a call of this number. b.mu is held.
-func (b *Batcher[Q, A]) arrives(n uint64) {
+// arrivesLocked lets the calls go on that waited for a rival with this
+// number.
+func (b *Batcher[Q, A]) arrivesLocked(n uint64) {
 	if r, ok := b.away[n]; ok {
 		b.waiting = append(b.waiting, r.behind...)
 		b.behind -= len(r.behind)
@@ -187,7 +203,7 @@ func (b *Batcher[Q, A]) arrives(n uint64) {
 	}
 }
 
-// answered takes the answer out of a call, which is free to be another's then.
+// answered takes the answer out of a call and puts the call back for reuse.
 func (b *Batcher[Q, A]) answered(c *call[Q, A]) (A, error) {
 	answer, err := c.answer, c.err
 	*c = call[Q, A]{done: c.done}
@@ -201,9 +217,9 @@ func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
 	n := b.number(c)
 	defer func() {
 		b.mu.Lock()
-		b.arrives(n)
-		b.timed(took, 1)
-		b.landed()
+		b.arrivesLocked(n)
+		b.timedLocked(took, 1)
+		b.landedLocked()
 		b.mu.Unlock()
 	}()
 	began := time.Now()
@@ -213,7 +229,7 @@ func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
 	return b.answered(c)
 }
 
-// settle notes what became of call i of a trip.
+// settle stores the answer to call i of a trip.
 func (c *call[Q, A]) settle(answers []A, errs []error, i int) {
 	if i < len(answers) {
 		c.answer = answers[i]
@@ -223,25 +239,27 @@ func (c *call[Q, A]) settle(answers []A, errs []error, i int) {
 	}
 }
 
-// landed is the end of a trip: the next may go. b.mu is held.
-func (b *Batcher[Q, A]) landed() {
+// landedLocked ends a trip: the next may go.
+func (b *Batcher[Q, A]) landedLocked() {
 	b.inFlight--
-	b.launch()
+	b.launchLocked()
 	if b.inFlight == 0 {
 		b.idle.Broadcast()
 	}
 }
 
-// launch starts a trip if there is something to send and room in flight. b.mu is held.
-func (b *Batcher[Q, A]) launch() {
-	if b.ready(b.inFlight) {
+// launchLocked starts a trip if there is something to send and room in
+// flight.
+func (b *Batcher[Q, A]) launchLocked() {
+	if b.readyLocked(b.inFlight) {
 		b.inFlight++
 		go b.fly()
 	}
 }
 
-// ready reports whether a trip is worth while beside so many others. b.mu is held.
-func (b *Batcher[Q, A]) ready(others int) bool {
+// readyLocked reports whether another trip should go while so many are in
+// flight.
+func (b *Batcher[Q, A]) readyLocked(others int) bool {
 	switch {
 	case len(b.waiting) == 0 || others >= b.config.InFlight:
 		return false
@@ -252,31 +270,36 @@ func (b *Batcher[Q, A]) ready(others int) bool {
 }
 
 const (
-	// slow is from when on trips mostly wait.
+	// slow: if each trip waits longer than this, more trips may be in
+	// flight.
 	slow = 400 * time.Microsecond
-	// work is what a call may take of a trip before the trip counts as one that waits: more than it takes any store on a usual machine.
-	work = 50 * time.Microsecond
-	// several is of how many trips the quickest says how long all must wait. Of those of a busy machine, or around an outage, some are quick.
-	several = 32
+	// workPerCall is the time that the store may spend on a call. What a
+	// trip takes beyond that counts as waiting. It is more than any store
+	// needs on a usual machine.
+	workPerCall = 50 * time.Microsecond
+	// sampleTrips: the wait is estimated as the minimum over this many
+	// trips. A busy machine, or an outage, makes some trips slow, but not
+	// all of them.
+	sampleTrips = 32
 )
 
-// timed takes note of how long a trip of so many calls took. b.mu is held.
-func (b *Batcher[Q, A]) timed(took time.Duration, calls int) {
-	waited := took - time.Duration(calls)*work
+// timedLocked adds a trip to the sample.
+func (b *Batcher[Q, A]) timedLocked(took time.Duration, calls int) {
+	waited := took - time.Duration(calls)*workPerCall
 	if b.trips == 0 || waited < b.least {
 		b.least = waited
 	}
-	if b.trips++; b.trips == several {
+	if b.trips++; b.trips == sampleTrips {
 		b.waits, b.trips = b.least, 0
 	}
 }
 
-// fly makes one trip after another for as long as somebody waits.
+// fly makes one trip after another while calls wait.
 func (b *Batcher[Q, A]) fly() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.gather(); b.ready(b.inFlight - 1); b.gather() {
-		calls, t, ctx := b.board()
+	for b.gatherLocked(); b.readyLocked(b.inFlight - 1); b.gatherLocked() {
+		calls, t, ctx := b.boardLocked()
 		if len(calls) == 0 {
 			t.cancel()
 			continue
@@ -296,16 +319,18 @@ func (b *Batcher[Q, A]) fly() {
 		}
 		b.mu.Lock()
 		for _, n := range t.numbers {
-			b.arrives(n)
+			b.arrivesLocked(n)
 		}
-		b.timed(took, len(calls))
+		b.timedLocked(took, len(calls))
 	}
-	b.landed()
+	b.landedLocked()
 }
 
-// gather lets callers run that have just been answered, or are about to call, so that they share this trip: a batch that leaves half full
-// makes the other half wait for the next. It is a few turns of the scheduler, never a wait. b.mu is held, and given up meanwhile.
-func (b *Batcher[Q, A]) gather() {
+// gatherLocked lets callers run that were just answered, or are about to
+// call, so that they share this trip: a trip that leaves half full makes
+// the other half wait for the next. It yields to the scheduler a few times
+// and never sleeps. It unlocks meanwhile.
+func (b *Batcher[Q, A]) gatherLocked() {
 	for range 4 {
 		before := len(b.waiting)
 		b.mu.Unlock()
@@ -317,8 +342,9 @@ func (b *Batcher[Q, A]) gather() {
 	}
 }
 
-// board takes calls from the queue for one trip, if there are any that can go. b.mu is held.
-func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
+// boardLocked takes calls from the queue for one trip, if there are any
+// that can go.
+func (b *Batcher[Q, A]) boardLocked() ([]*call[Q, A], *trip, context.Context) {
 	var calls []*call[Q, A]
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &trip{cancel: cancel}
@@ -331,12 +357,13 @@ func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
 		if len(calls) > 0 && weight > b.config.Weight {
 			break
 		}
-		if r, ok := b.away[b.number(c)]; ok && r.trip != t { // it came when its rival waited too, and did not get on the same trip
-			b.stays(c)
+		// Both waited, and the rival got on an earlier trip.
+		if r, ok := b.away[b.number(c)]; ok && r.trip != t {
+			b.staysLocked(c)
 			continue
 		}
 		calls = append(calls, c)
-		b.departs(t, c)
+		b.departsLocked(t, c)
 		c.trip = t
 	}
 	b.waiting = append(make([]*call[Q, A], 0, len(b.waiting)), b.waiting[at:]...)
@@ -344,7 +371,8 @@ func (b *Batcher[Q, A]) board() ([]*call[Q, A], *trip, context.Context) {
 	return calls, t, ctx
 }
 
-// Close refuses further calls and waits until those under way, and those that waited, are answered.
+// Close refuses further calls. It waits until the calls in flight, and
+// those that wait, are answered.
 func (b *Batcher[Q, A]) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -354,7 +382,7 @@ func (b *Batcher[Q, A]) Close() {
 	}
 }
 
-// Waiting is how many calls have not been sent yet.
+// Waiting returns how many calls have not been sent yet.
 func (b *Batcher[Q, A]) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

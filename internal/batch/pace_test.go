@@ -30,7 +30,8 @@ func (f *far) send(_ context.Context, calls []*int) ([]int, []error) {
 	return make([]int, len(calls)), nil
 }
 
-// arrivals has a call arrive every so often, and returns how long the later half of them took at most, and how many trips were under way.
+// arrivals has a call arrive every so often, and returns how long the later
+// half of them took at most, and how many trips were under way.
 func arrivals(t *testing.T, f *far, every time.Duration) (longest time.Duration, most int) {
 	synctest.Test(t, func(t *testing.T) {
 		b := batch.New(batch.Config[int]{InFlight: 8, Join: 16, Calls: 100}, f.send)
@@ -62,7 +63,8 @@ func arrivals(t *testing.T, f *far, every time.Duration) (longest time.Duration,
 	return longest, f.most
 }
 
-// A call that arrives while another's commit waits for a slow disk does not wait for it first, and then for its own.
+// A call that arrives while another's commit waits for a slow disk does not
+// wait for it first, and then for its own.
 func TestNobodyWaitsForASlowTripBeforeTheirOwn(t *testing.T) {
 	f := &far{lasts: 5 * time.Millisecond}
 	if longest, most := arrivals(t, f, time.Millisecond); longest > f.lasts || most < 5 {
@@ -70,7 +72,8 @@ func TestNobodyWaitsForASlowTripBeforeTheirOwn(t *testing.T) {
 	}
 }
 
-// Where a trip is over soon, calls gather: one more trip costs more than it gains.
+// Where a trip is over soon, calls gather: one more trip costs more than it
+// gains.
 func TestQuickTripsGather(t *testing.T) {
 	f := &far{lasts: 300 * time.Microsecond}
 	if longest, most := arrivals(t, f, 100*time.Microsecond); most > 1 || longest > 2*f.lasts {
@@ -78,17 +81,19 @@ func TestQuickTripsGather(t *testing.T) {
 	}
 }
 
-// A server that has become quick again, or that was away, is taken for what it is now.
+// A server that has become quick again, or that was away, is taken for what it
+// is now.
 func TestAnOutageIsOverWhenItIsOver(t *testing.T) {
 	f := &far{lasts: 300 * time.Microsecond}
 	synctest.Test(t, func(t *testing.T) {
-		b := batch.New(batch.Config[int]{InFlight: 8, Join: 16, Calls: 100}, func(ctx context.Context, calls []*int) ([]int, []error) {
-			if *calls[0] < 0 {
-				time.Sleep(10 * time.Second)
-				return make([]int, len(calls)), nil
-			}
-			return f.send(ctx, calls)
-		})
+		b := batch.New(batch.Config[int]{InFlight: 8, Join: 16, Calls: 100},
+			func(ctx context.Context, calls []*int) ([]int, []error) {
+				if *calls[0] < 0 {
+					time.Sleep(10 * time.Second)
+					return make([]int, len(calls)), nil
+				}
+				return f.send(ctx, calls)
+			})
 		if _, err := b.Do(t.Context(), -1); err != nil {
 			t.Error(err)
 		}

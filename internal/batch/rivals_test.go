@@ -12,7 +12,8 @@ import (
 	"github.com/onceq/onceq/internal/batch"
 )
 
-// crowd is a store in which calls of one number must not be in two trips at once.
+// crowd is a store in which calls of one number must not be in two trips at
+// once.
 type crowd struct {
 	t     *testing.T
 	lasts func() time.Duration
@@ -77,7 +78,8 @@ func TestRivalsAreNeverUnderWayAtOnceAndAllAreAnswered(t *testing.T) {
 								ctx, cancel = context.WithTimeout(ctx, rand.N(10*time.Millisecond))
 							}
 							got, err := b.Do(ctx, w)
-							if err == nil && got != w.answer || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+							if err == nil && got != w.answer || err != nil &&
+								!errors.Is(err, context.DeadlineExceeded) {
 								t.Errorf("%v: %d %v", w, got, err)
 							}
 							cancel()
@@ -97,7 +99,8 @@ func TestRivalsAreNeverUnderWayAtOnceAndAllAreAnswered(t *testing.T) {
 	}
 }
 
-// A call with a rival under way waits, and one that comes after it and has none passes it by.
+// A call with a rival under way waits, and one that comes after it and has none
+// passes it by.
 func TestWhoHasNoRivalPassesByWhoHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, b := newCrowd(t, func() time.Duration { return time.Second }, 100)

@@ -32,7 +32,8 @@ type number struct {
 }
 
 var awkward = []string{
-	"a", "b", "ab", "", "a.b", "a/b", "/", "/a", "~", "~1", "~0", "@id", "*", "#", "\"", "\\", "0", "1", "-", "\x00", "\x1f", "\x7f",
+	"a", "b", "ab", "", "a.b", "a/b", "/", "/a", "~", "~1", "~0", "@id", "*", "#", "\"", "\\", "0", "1", "-", "\x00",
+	"\x1f", "\x7f",
 	"é", "e\u0301", "\ufffd", "\uffff", "😀", "\U0010ffff", "kind", "args=", "{}", "null", "\u2028", " ", "aa", "10",
 }
 
@@ -75,8 +76,10 @@ func (c *choices) object(depth int) map[string]any {
 func (c *choices) number() number {
 	return number{
 		negative: c.pick(2) == 1,
-		digits:   one(c, "1", "", "2", "11", "101", "9007199254740992", "9007199254740993", "18446744073709551615", strings.Repeat("9", 50)),
-		exponent: one(c, "0", "1", "-1", "2", "-3", "10", "308", "-400", "99999999999999999", "100000000000000000", "999999999999999999", "1000000000000000000",
+		digits: one(c, "1", "", "2", "11", "101", "9007199254740992", "9007199254740993", "18446744073709551615",
+			strings.Repeat("9", 50)),
+		exponent: one(c, "0", "1", "-1", "2", "-3", "10", "308", "-400", "99999999999999999", "100000000000000000",
+			"999999999999999999", "1000000000000000000",
 			"-9223372036854775808", "9223372036854775807", strings.Repeat("9", 30), "-1"+strings.Repeat("0", 30)),
 	}
 }
@@ -146,7 +149,8 @@ func spellString(s string, c *choices) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
-		short, hasShort := map[rune]string{'"': `\"`, '\\': `\\`, '/': `\/`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}[r]
+		short, hasShort := map[rune]string{'"': `\"`, '\\': `\\`, '/': `\/`, '\b': `\b`, '\f': `\f`, '\n': `\n`,
+			'\r': `\r`, '\t': `\t`}[r]
 		mustEscape := r < 0x20 || r == '"' || r == '\\'
 		switch how := c.pick(4); {
 		case how < 2 && !mustEscape:
@@ -204,5 +208,6 @@ func (n number) spell(c *choices) string {
 	if exponent.Sign() < 0 {
 		plus = "-"
 	}
-	return sign + whole + fraction + one(c, "e", "E") + plus + strings.Repeat("0", c.pick(3)) + new(big.Int).Abs(exponent).String()
+	return sign + whole + fraction + one(c, "e", "E") + plus + strings.Repeat("0", c.pick(3)) +
+		new(big.Int).Abs(exponent).String()
 }

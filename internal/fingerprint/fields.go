@@ -24,7 +24,8 @@ func (s *scratch) readFields(in *Input) *Error {
 		from := len(s.names)
 		if strings.HasPrefix(name, "/") {
 			if !validPointer(name) {
-				return &Error{"Fields", excerpt(name), `not a JSON Pointer: "~" must be followed by 0 (for "~") or 1 (for "/")`}
+				return &Error{"Fields", excerpt(name),
+					`not a JSON Pointer: "~" must be followed by 0 (for "~") or 1 (for "/")`}
 			}
 			s.names = append(s.names, name...)
 		} else {
@@ -79,9 +80,11 @@ func (s *scratch) appendFields(of string, doc []byte) *Error {
 	if found {
 		return nil
 	}
-	rule := "none of these is present in the " + of + ", which would make every such job the same; name members that are there"
+	rule := "none of these is present in the " + of + ", which would make every such job the same; name members that " +
+		"are there"
 	if doc[0] != tagObject {
-		rule = "the " + of + " are not an object, so none of these is present, which would make every such job the same; send an object, or drop the fields"
+		rule = "the " + of + " are not an object, so none of these is present, which would make every such job the " +
+			"same; send an object, or drop the fields"
 	}
 	return &Error{"Fields", s.pointersExcerpt(), rule}
 }

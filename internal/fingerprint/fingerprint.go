@@ -142,7 +142,8 @@ func getScratch() *scratch { return pool.Get().(*scratch) }
 func (s *scratch) release() {
 	const keep = 1 << 20
 	s.json.src = nil
-	held := cap(s.json.out) + cap(s.json.sorted) + cap(s.json.members)*memberSize + cap(s.names) + cap(s.pre) + cap(s.text)
+	held := cap(s.json.out) + cap(s.json.sorted) + cap(s.json.members)*memberSize + cap(s.names) +
+		cap(s.pre) + cap(s.text)
 	if held <= keep {
 		pool.Put(s)
 	}

@@ -143,8 +143,10 @@ func TestNumbersCompareByExactDecimalValue(t *testing.T) {
 	}
 	allDiffer(t, jobs(
 		"0", "1", "-1", "10", "0.1", "2", "12", "21", "1.2", "9007199254740993", "9007199254740992",
-		"18446744073709551615", "18446744073709551616", "0.1000000000000000055511151231257827", "1e308", "1e309", "1e310",
-		"1e"+nines, "1e-"+nines, "1e"+nines+"9", "-1e"+nines, "1e99999999999999999", "1e100000000000000000", "1e100000000000000001",
+		"18446744073709551615", "18446744073709551616", "0.1000000000000000055511151231257827", "1e308",
+		"1e309", "1e310",
+		"1e"+nines, "1e-"+nines, "1e"+nines+"9", "-1e"+nines, "1e99999999999999999", "1e100000000000000000",
+		"1e100000000000000001",
 	))
 }
 
@@ -168,13 +170,15 @@ func TestExponentArithmeticMatchesBigIntegers(t *testing.T) {
 
 func TestTypesThatLookAlikeDiffer(t *testing.T) {
 	t.Parallel()
-	allDiffer(t, jobs(`1`, `"1"`, `true`, `"true"`, `false`, `null`, `"null"`, `""`, `0`, `"0"`, `[]`, `{}`, `[[]]`, `[{}]`, `[null]`, `[1]`, `["1"]`, `[true]`, `{"":null}`, `{"":""}`))
+	allDiffer(t, jobs(`1`, `"1"`, `true`, `"true"`, `false`, `null`, `"null"`, `""`, `0`, `"0"`, `[]`, `{}`, `[[]]`,
+		`[{}]`, `[null]`, `[1]`, `["1"]`, `[true]`, `{"":null}`, `{"":""}`))
 	allDiffer(t, jobs(`{}`, `{"a":null}`, `{"a":""}`, `{"a":0}`, `{"a":[]}`, `{"a":{}}`, `{"a":false}`, `{"b":null}`))
 }
 
 func TestArraysCompareAsLists(t *testing.T) {
 	t.Parallel()
-	allDiffer(t, jobs(`[1,2]`, `[2,1]`, `[1,1,2]`, `[1,2,2]`, `[[1],2]`, `[[1,2]]`, `[1,[2]]`, `[12]`, `["1","2"]`, `["1,2"]`, `[1,2,null]`))
+	allDiffer(t, jobs(`[1,2]`, `[2,1]`, `[1,1,2]`, `[1,2,2]`, `[[1],2]`, `[[1,2]]`, `[1,[2]]`, `[12]`, `["1","2"]`,
+		`["1,2"]`, `[1,2,null]`))
 	allDiffer(t, jobs(`{"u":{"id":1}}`, `{"u":{"id":1,"x":2}}`, `{"u":[{"id":1}]}`))
 }
 
@@ -184,13 +188,15 @@ func TestStringsCompareByCodePointsAndAreNotNormalised(t *testing.T) {
 	allSame(t, jobs(`"a/b\n"`, `"a\/b\u000a"`, `"\u0061\u002Fb\u000A"`))
 	allSame(t, jobs(`"😀"`, `"\ud83d\ude00"`, `"\uD83D\uDE00"`))
 	allSame(t, jobs(`{"A":1,"z":2}`, `{"z":2,"\u0041":1}`))
-	allDiffer(t, jobs(`"\u00e9"`, `"e\u0301"`, `"E\u0301"`, `"\u0000"`, `""`, `"\\u0000"`, `"\ufffd"`, `" "`, `"\u00a0"`))
+	allDiffer(t, jobs(`"\u00e9"`, `"e\u0301"`, `"E\u0301"`, `"\u0000"`, `""`, `"\\u0000"`, `"\ufffd"`,
+		`" "`, `"\u00a0"`))
 }
 
 func TestNamesAreNotPaths(t *testing.T) {
 	t.Parallel()
 	allDiffer(t, jobs(
-		`{"a":{"b":1}}`, `{"a.b":1}`, `{"a/b":1}`, `{"a|b":1}`, `{"@id":1}`, `{"@type":1}`, `{"*":1}`, `{"#":1}`, `{"":1}`,
+		`{"a":{"b":1}}`, `{"a.b":1}`, `{"a/b":1}`, `{"a|b":1}`, `{"@id":1}`, `{"@type":1}`, `{"*":1}`,
+		`{"#":1}`, `{"":1}`,
 		`{"a":1}`, `{"a\\b":1}`, `{"/a":1}`, `{"~":1}`, `{"\"":1}`, `{"user.id":1}`, `{"user.id":2}`, `{"é":1}`,
 	))
 	for _, name := range []string{"a.b", "a|b", "@id", "*", "#", "", "\"", "é", "~", "a/b", "-", "0", "~2"} {
@@ -233,8 +239,10 @@ func TestNoInputImitatesAnotherWithSeparators(t *testing.T) {
 	}
 	allDiffer(t, []Input{
 		part("a", "bc"), part("ab", "c"), part("abc", ""), part("", "abc"), part("a:b", "c"), part("a", "b:c"),
-		part("a&args=", "q"), part("a", "q}:unique:x"), part("a\x00", "b"), part("a", "\x00b"), part("a queue=b", ""), part("a", "b queue="),
-		job(`{"a":"b"}`), job(`{"a":"b\",\"c\":\"d"}`), job(`{"a":"b","c":"d"}`), job(`{"a\":\"b":""}`), job(`["a,b"]`), job(`["a","b"]`), job(`["a\",\"b"]`),
+		part("a&args=", "q"), part("a", "q}:unique:x"), part("a\x00", "b"), part("a", "\x00b"), part("a queue=b", ""),
+		part("a", "b queue="),
+		job(`{"a":"b"}`), job(`{"a":"b\",\"c\":\"d"}`), job(`{"a":"b","c":"d"}`), job(`{"a\":\"b":""}`), job(`["a,b"]`),
+		job(`["a","b"]`), job(`["a\",\"b"]`),
 		key("a", 0), key("a", ByKind), key("a", ByQueue), key("a", ByKind|ByQueue), key("aa", 0), key("aa", ByKind),
 		key("{}", ByKind), key("a a", 0), key(" a", 0), key("a ", 0),
 	})
@@ -243,7 +251,8 @@ func TestNoInputImitatesAnotherWithSeparators(t *testing.T) {
 func TestBytesCompareAsBytesAndNeverEqualJSON(t *testing.T) {
 	t.Parallel()
 	raw := func(b string) Input { return job(b).with(func(in *Input) { in.JSON = false }) }
-	allDiffer(t, []Input{raw("1"), raw("1.0"), raw(" 1"), raw(""), raw("\x00"), raw("\xff"), raw("\xfe"), raw("{}"), raw("{ }"), job("1"), job(`"1"`), job("{}")})
+	allDiffer(t, []Input{raw("1"), raw("1.0"), raw(" 1"), raw(""), raw("\x00"), raw("\xff"), raw("\xfe"), raw("{}"),
+		raw("{ }"), job("1"), job(`"1"`), job("{}")})
 	allSame(t, []Input{raw(""), raw("").with(func(in *Input) { in.Args = nil })})
 	refused(t, raw(`{"a":1}`).with(func(in *Input) { in.Fields = []string{"a"} }))
 }
@@ -265,19 +274,24 @@ func TestAbsentMetaIsTheEmptyObject(t *testing.T) {
 
 func TestFieldsNarrowArgs(t *testing.T) {
 	t.Parallel()
-	allSame(t, []Input{fields(`{"a":1,"b":2}`, "a"), fields(`{"a":1.0,"b":3}`, "/a"), fields(`{"a":1}`, "a", "/a", "a")})
+	allSame(t, []Input{fields(`{"a":1,"b":2}`, "a"), fields(`{"a":1.0,"b":3}`, "/a"),
+		fields(`{"a":1}`, "a", "/a", "a")})
 	allSame(t, []Input{fields(`{"a":1,"b":2}`, "a", "b"), fields(`{"b":2,"a":1,"c":3}`, "/b", "a", "b")})
-	allSame(t, []Input{fields(`{"a":{"b":[5,{"c":7}]}}`, "/a/b/1/c"), fields(`{"a":{"b":[6,{"c":7,"d":8}],"x":1}}`, "/a/b/1/c")})
+	allSame(t, []Input{fields(`{"a":{"b":[5,{"c":7}]}}`, "/a/b/1/c"),
+		fields(`{"a":{"b":[6,{"c":7,"d":8}],"x":1}}`, "/a/b/1/c")})
 	allSame(t, []Input{fields(`{"a/b":1,"~":2}`, "a/b", "~"), fields(`{"a/b":1,"~":2,"x":3}`, "/a~1b", "/~0")})
 	allSame(t, []Input{fields(`{"~1":1}`, "~1"), fields(`{"~1":1,"/":2}`, "/~01")})
 	allSame(t, []Input{fields(`{"":1}`, ""), fields(`{"":1,"a":2}`, "/")})
 	allSame(t, []Input{fields(`{"":{"":1}}`, "//"), fields(`{"":{"":1,"a":2}}`, "//")})
 	allSame(t, []Input{fields(`[1,2]`, "/1"), fields(`[9,2,3]`, "/1")})
 	allDiffer(t, []Input{
-		job(`{"a":1}`), fields(`{"a":1}`, "a"), fields(`{"a":1}`, "a", "b"), fields(`{"a":1}`, "a", "c"), fields(`{"a":2}`, "a"),
+		job(`{"a":1}`), fields(`{"a":1}`, "a"), fields(`{"a":1}`, "a", "b"), fields(`{"a":1}`, "a", "c"),
+		fields(`{"a":2}`, "a"),
 		fields(`{"a":1,"b":null}`, "a", "b"), fields(`{"a":1,"b":""}`, "a", "b"), fields(`{"a":1,"b":0}`, "a", "b"),
-		fields(`{"a":1,"b":[]}`, "a", "b"), fields(`{"a":1,"b":{}}`, "a", "b"), fields(`{"b":1}`, "b"), fields(`{"b":1}`, "a", "b"),
-		fields(`{"a":{"b":1}}`, "a"), fields(`{"a":{"b":1}}`, "/a/b"), fields(`{"a.b":1}`, "a.b"), fields(`{"a/b":1}`, "a/b"),
+		fields(`{"a":1,"b":[]}`, "a", "b"), fields(`{"a":1,"b":{}}`, "a", "b"), fields(`{"b":1}`, "b"),
+		fields(`{"b":1}`, "a", "b"),
+		fields(`{"a":{"b":1}}`, "a"), fields(`{"a":{"b":1}}`, "/a/b"), fields(`{"a.b":1}`, "a.b"),
+		fields(`{"a/b":1}`, "a/b"),
 		fields(`["x"]`, "/0"), fields(`{"0":"x"}`, "/0", "/1"),
 	})
 }
@@ -290,9 +304,11 @@ func TestFieldsNarrowMetaOnlyWhereArgsTakeNoPart(t *testing.T) {
 	allSame(t, []Input{in(ByMeta, "1", `{"a":1,"b":2}`), in(ByMeta, "1", `{"a":1}`)})
 	allDiffer(t, []Input{
 		in(ByMeta, "1", `{"a":1}`), in(ByMeta, "1", `{"a":2}`), in(ByArgs, `{"a":1}`, ""),
-		in(ByArgs|ByMeta, `{"a":1}`, `{"a":1}`), in(ByArgs|ByMeta, `{"a":1}`, `{"a":1,"b":2}`), in(ByArgs|ByMeta, `{"a":1}`, ``),
+		in(ByArgs|ByMeta, `{"a":1}`, `{"a":1}`), in(ByArgs|ByMeta, `{"a":1}`, `{"a":1,"b":2}`),
+		in(ByArgs|ByMeta, `{"a":1}`, ``),
 	})
-	allSame(t, []Input{in(ByArgs|ByMeta, `{"a":1,"b":2}`, `{"a":1}`), in(ByArgs|ByMeta, `{"a":1,"b":2}`, `{ "a":1.0 }`)})
+	allSame(t, []Input{in(ByArgs|ByMeta, `{"a":1,"b":2}`, `{"a":1}`),
+		in(ByArgs|ByMeta, `{"a":1,"b":2}`, `{ "a":1.0 }`)})
 	mustSum(t, in(ByMeta, "raw", `{"a":1}`).with(func(in *Input) { in.JSON = false }))
 	if e := refused(t, in(ByMeta, `{"a":1}`, ``)); e.Field != "Fields" || !strings.Contains(e.Rule, "meta") {
 		t.Error(e)
@@ -302,11 +318,15 @@ func TestFieldsNarrowMetaOnlyWhereArgsTakeNoPart(t *testing.T) {
 func TestFieldsThatCannotWorkAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, in := range []Input{
-		fields(`{"a":1}`, "b"), fields(`{"a":1}`, "b", "c"), fields(`{}`, "a"), fields(`{"a":{"b":1}}`, "/a/c"), fields(`{"a":1}`, "/a/b"),
+		fields(`{"a":1}`, "b"), fields(`{"a":1}`, "b", "c"), fields(`{}`, "a"), fields(`{"a":{"b":1}}`, "/a/c"),
+		fields(`{"a":1}`, "/a/b"),
 		fields(`{"a":1}`, ""), fields(`{"a":1}`, "A"), fields(`{"a":"x"}`, "/a/0"),
-		fields(`{"a":[1]}`, "/a/1"), fields(`{"a":[1]}`, "/a/-"), fields(`{"a":[1]}`, "/a/00"), fields(`{"a":[1]}`, "/a/+0"), fields(`{"a":[1]}`, "/a/"),
-		fields(`{"a":[1]}`, "/a/-0"), fields(`{"a":[1]}`, "/a/0/0"), fields(`{"a":[1]}`, "/a/18446744073709551616"), fields(`{"a":[1]}`, "/a/999999999999999999"),
-		fields(`{"a":1}`, "/a~2"), fields(`{"a":1}`, "/a~"), fields(`{"a":1}`, "a", "/~"), fields(`{"a":1}`, "a", "\xff"), fields(`{"a":1}`, "a", "/\xff"),
+		fields(`{"a":[1]}`, "/a/1"), fields(`{"a":[1]}`, "/a/-"), fields(`{"a":[1]}`, "/a/00"),
+		fields(`{"a":[1]}`, "/a/+0"), fields(`{"a":[1]}`, "/a/"),
+		fields(`{"a":[1]}`, "/a/-0"), fields(`{"a":[1]}`, "/a/0/0"), fields(`{"a":[1]}`, "/a/18446744073709551616"),
+		fields(`{"a":[1]}`, "/a/999999999999999999"),
+		fields(`{"a":1}`, "/a~2"), fields(`{"a":1}`, "/a~"), fields(`{"a":1}`, "a", "/~"),
+		fields(`{"a":1}`, "a", "\xff"), fields(`{"a":1}`, "a", "/\xff"),
 		fields(`{"a":1}`, []string{}...).with(func(in *Input) { in.Fields = []string{} }),
 		fields(`{"a":1}`, "a").with(func(in *Input) { in.By = ByKind | ByQueue }),
 		fields(`{"a":1}`, "a").with(func(in *Input) { in.By, in.Custom, in.Key = 0, true, "k" }),
@@ -316,7 +336,8 @@ func TestFieldsThatCannotWorkAreRefused(t *testing.T) {
 		}
 	}
 	for _, args := range []string{`1`, `"a"`, `null`, `[1]`, `[]`} {
-		if e := refused(t, fields(args, "a")); e.Field != "Fields" || !strings.Contains(e.Rule, "args are not an object") {
+		if e := refused(t, fields(args, "a")); e.Field != "Fields" ||
+			!strings.Contains(e.Rule, "args are not an object") {
 			t.Errorf("%s: %v", args, e)
 		}
 	}
@@ -330,13 +351,17 @@ func TestAKeyOfOnesOwnIsUsedVerbatimWithinItsScope(t *testing.T) {
 	own := func(key string, by Part) Input {
 		return job(`{"a":1}`).with(func(in *Input) { in.Custom, in.Key, in.By = true, key, by })
 	}
-	allDiffer(t, []Input{own("a", ByKind), own(" a", ByKind), own("a ", ByKind), own("A", ByKind), own("a\n", ByKind), own("a", 0), own("a", ByQueue), own("a", ByKind|ByQueue)})
-	a, b := mustSum(t, own("a", ByKind)), mustSum(t, own("a", ByKind).with(func(in *Input) { in.Args, in.Queue = []byte(`{"a":2}`), "other" }))
+	allDiffer(t, []Input{own("a", ByKind), own(" a", ByKind), own("a ", ByKind), own("A", ByKind), own("a\n", ByKind),
+		own("a", 0), own("a", ByQueue), own("a", ByKind|ByQueue)})
+	a, b := mustSum(t, own("a", ByKind)), mustSum(t, own("a", ByKind).with(func(in *Input) {
+		in.Args, in.Queue = []byte(`{"a":2}`), "other"
+	}))
 	if a.Key != b.Key || a.Text != b.Text || a.Digest == b.Digest {
 		t.Error("the key of one's own must not depend on the args, and the digest must")
 	}
 	mustSum(t, own(strings.Repeat("x", 1024), 0))
-	for _, key := range []string{"", " ", "\t\n\v\f\r \u0085\u00a0\u2003\u3000", strings.Repeat("x", 1025), "a\xff", "\xed\xa0\x80", "a\x00b", "\x00"} {
+	for _, key := range []string{"", " ", "\t\n\v\f\r \u0085\u00a0\u2003\u3000", strings.Repeat("x", 1025), "a\xff",
+		"\xed\xa0\x80", "a\x00b", "\x00"} {
 		if e := refused(t, own(key, ByKind)); e.Field != "key" {
 			t.Errorf("%q: %v", key, e)
 		}
@@ -402,7 +427,8 @@ func TestErrorsNameThePlace(t *testing.T) {
 func TestErrorReadsAsASentence(t *testing.T) {
 	t.Parallel()
 	e := refused(t, job(`{"a":1,"a":2}`))
-	if want := `args "/a" at byte 7: this member occurs twice, and readers differ on which one counts; send it once`; e.Error() != want {
+	want := `args "/a" at byte 7: this member occurs twice, and readers differ on which one counts; send it once`
+	if e.Error() != want {
 		t.Errorf("%s\nwant\n%s", e, want)
 	}
 }
@@ -433,9 +459,11 @@ func TestTextIsForPeople(t *testing.T) {
 		{Input{By: ByArgs, Args: []byte(strings.Repeat("x", 65))}, `args=bytes(65)"` + strings.Repeat("x", 64) + `"…`},
 		{Input{By: ByMeta}, `meta={}`},
 		{Input{By: ByMeta, Meta: []byte(`{"t":1}`), Fields: []string{"t"}}, `meta fields /t=1`},
-		{job(`"\u0080\u200b\ud83d\ude00\udbff\udfff\u00a0\u007f"`), `kind=reindex queue=default args="\u0080\u200b😀\udbff\udfff\u00a0\u007f"`},
+		{job(`"\u0080\u200b\ud83d\ude00\udbff\udfff\u00a0\u007f"`),
+			`kind=reindex queue=default args="\u0080\u200b😀\udbff\udfff\u00a0\u007f"`},
 		{Input{By: ByArgs, JSON: true, Args: []byte(`[-0,1e3,-1.50,12e-3,1e20,1e21,5e-20,5e-21,1e99999,123.456,0.1]`)},
-			`args=[0,1000,-1.5,0.012,100000000000000000000,1e21,0.00000000000000000005,0.000000000000000000005,1e99999,123.456,0.1]`},
+			`args=[0,1000,-1.5,0.012,100000000000000000000,1e21,0.00000000000000000005,` +
+				`0.000000000000000000005,1e99999,123.456,0.1]`},
 	} {
 		if !test.in.JSON && test.in.Args == nil {
 			test.in.Args, test.in.JSON = []byte("{}"), true
@@ -489,7 +517,8 @@ func TestDigestIsOfTheArgsAlone(t *testing.T) {
 	}
 	want := digest(`{"a":1,"b":2}`, true)
 	for _, in := range []Input{
-		job(`{"b":2.0,"a":1}`), fields(`{"a":1,"b":2}`, "a"), job(`{"a":1,"b":2}`).with(func(in *Input) { in.By = ByKind }),
+		job(`{"b":2.0,"a":1}`), fields(`{"a":1,"b":2}`, "a"),
+		job(`{"a":1,"b":2}`).with(func(in *Input) { in.By = ByKind }),
 		job(`{"a":1,"b":2}`).with(func(in *Input) { in.By, in.Custom, in.Key = 0, true, "x" }),
 		job(`{"a":1,"b":2}`).with(func(in *Input) { in.By, in.Meta = ByMeta|ByArgs, []byte(`{"x":1}`) }),
 	} {
@@ -497,7 +526,8 @@ func TestDigestIsOfTheArgsAlone(t *testing.T) {
 			t.Errorf("%s: digest %x, want %x", show(in), got, want)
 		}
 	}
-	if digest("1", true) == digest("1", false) || digest("1", false) == digest("1.0", false) || digest("1", true) != digest("1.0", true) {
+	if digest("1", true) == digest("1", false) || digest("1", false) == digest("1.0", false) ||
+		digest("1", true) != digest("1.0", true) {
 		t.Error("bytes compare as bytes and JSON by value")
 	}
 	if _, err := Digest([]byte(`{`), true); err == nil {
@@ -529,7 +559,8 @@ func TestInputIsNotChanged(t *testing.T) {
 
 func TestManyAtOnceAgree(t *testing.T) {
 	t.Parallel()
-	inputs := []Input{job(`{"b":1,"a":[1,2,{"z":1,"y":2}]}`), fields(`{"a":1,"b":2}`, "b", "a"), job(`"` + strings.Repeat("x", 5000) + `"`)}
+	inputs := []Input{job(`{"b":1,"a":[1,2,{"z":1,"y":2}]}`), fields(`{"a":1,"b":2}`, "b", "a"),
+		job(`"` + strings.Repeat("x", 5000) + `"`)}
 	var want []Result
 	for _, in := range inputs {
 		want = append(want, mustSum(t, in))

@@ -39,7 +39,8 @@ func (c *choices) draft() draft {
 func (c *choices) fields(d draft) []string {
 	names := []string{}
 	for range c.pick(4) {
-		names = append(names, one(c, "a", "/a", "b", "/a/b", "/a/0", "", "/", "a/b", "/a~1b", "~1", "/~01", "~", "/~0", "0", "/0", "/-", "/a/a", "@id"))
+		names = append(names, one(c, "a", "/a", "b", "/a/b", "/a/0", "", "/", "a/b", "/a~1b", "~1", "/~01", "~", "/~0",
+			"0", "/0", "/-", "/a/a", "@id"))
 	}
 	if object, ok := d.args.(map[string]any); ok {
 		for _, name := range awkward {

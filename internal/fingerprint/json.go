@@ -311,7 +311,8 @@ func (r *reader) escape() *Error {
 				low, _ = r.hex4()
 			}
 			if u = utf16.DecodeRune(u, low); u == utf8.RuneError {
-				return r.fail(at, `half of a surrogate pair, which stands for no character; write both halves, or \ufffd`)
+				return r.fail(at,
+					`half of a surrogate pair, which stands for no character; write both halves, or \ufffd`)
 			}
 		}
 		r.out = utf8.AppendRune(r.out, u)

@@ -89,10 +89,12 @@ func checkScope(in *Input) *Error {
 	case in.By&^allParts != 0:
 		return &Error{"By", by, "has bits that stand for no part; use ByKind, ByQueue, ByArgs and ByMeta"}
 	case in.Custom && in.By&(ByArgs|ByMeta) != 0:
-		return &Error{"By", by, "a key of your own takes the place of args and meta; its scope is ByKind, ByQueue, both or none"}
+		return &Error{"By", by, "a key of your own takes the place of args and meta; its scope is ByKind, ByQueue, " +
+			"both or none"}
 	case in.Custom:
 		if in.Fields != nil {
-			return &Error{"Fields", listExcerpt(in.Fields), "do not go with a key of your own, which takes the place of the args; drop one of the two"}
+			return &Error{"Fields", listExcerpt(in.Fields), "do not go with a key of your own, which takes the place " +
+				"of the args; drop one of the two"}
 		}
 		return checkKey(in.Key)
 	case in.By == 0:
@@ -102,9 +104,11 @@ func checkScope(in *Input) *Error {
 	case len(in.Fields) == 0:
 		return &Error{"Fields", "[]", "empty but not nil; name the members that count, or leave it nil for all"}
 	case in.By&(ByArgs|ByMeta) == 0:
-		return &Error{"Fields", listExcerpt(in.Fields), "narrow args or meta, and neither takes part; add ByArgs or ByMeta, or drop them"}
+		return &Error{"Fields", listExcerpt(in.Fields), "narrow args or meta, and neither takes part; add ByArgs or " +
+			"ByMeta, or drop them"}
 	case in.By&ByArgs != 0 && !in.JSON:
-		return &Error{"Fields", listExcerpt(in.Fields), "need JSON, and these args are bytes; drop them, or use a key of your own"}
+		return &Error{"Fields", listExcerpt(in.Fields), "need JSON, and these args are bytes; drop them, or use a " +
+			"key of your own"}
 	}
 	return nil
 }
@@ -182,5 +186,6 @@ func cutStr(b []byte) (s, rest []byte) {
 }
 
 func tooLong(size uint64) *Error {
-	return &Error{"args", strconv.FormatUint(size, 10) + " bytes", "longer than 256 MiB; store the data elsewhere and send where it is"}
+	return &Error{"args", strconv.FormatUint(size, 10) + " bytes",
+		"longer than 256 MiB; store the data elsewhere and send where it is"}
 }

@@ -45,7 +45,8 @@ type vectorInput struct {
 }
 
 func (v *vector) input(t *testing.T) Input {
-	in := Input{Kind: v.Input.Kind, Queue: v.Input.Queue, JSON: v.Input.JSON, Args: []byte(v.Input.Args), Meta: []byte(v.Input.Meta), Fields: v.Input.Fields}
+	in := Input{Kind: v.Input.Kind, Queue: v.Input.Queue, JSON: v.Input.JSON, Args: []byte(v.Input.Args),
+		Meta: []byte(v.Input.Meta), Fields: v.Input.Fields}
 	for _, by := range v.Input.By {
 		part, ok := map[string]Part{"kind": ByKind, "queue": ByQueue, "args": ByArgs, "meta": ByMeta}[by]
 		if !ok {
@@ -91,7 +92,8 @@ func TestPublishedVectorsHold(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := *v
-		got.Preimage, got.Key, got.Digest, got.Text = hex.EncodeToString(pre), hex.EncodeToString(res.Key[:]), hex.EncodeToString(res.Digest[:]), res.Text
+		got.Preimage, got.Key, got.Digest, got.Text = hex.EncodeToString(pre), hex.EncodeToString(res.Key[:]),
+			hex.EncodeToString(res.Digest[:]), res.Text
 		if *update {
 			*v = got
 		}
@@ -108,7 +110,8 @@ func TestPublishedVectorsHold(t *testing.T) {
 				t.Errorf("%s has the key of %s", v.Name, other)
 			}
 			keys[v.Key] = v.Name
-		} else if other := names[v.SameAs]; other == nil || other.Key != v.Key || other.Preimage != v.Preimage || other.Text != v.Text {
+		} else if other := names[v.SameAs]; other == nil || other.Key != v.Key || other.Preimage != v.Preimage ||
+			other.Text != v.Text {
 			t.Errorf("%s is not the same as %s", v.Name, v.SameAs)
 		}
 	}

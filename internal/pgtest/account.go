@@ -8,7 +8,8 @@ import (
 	"strconv"
 )
 
-// Account is a user of this machine. The nil Account is the one that this process runs as.
+// Account is a user of this machine. The nil Account is the one that this
+// process runs as.
 type Account struct{ uid, gid int }
 
 // Unprivileged returns an account for servers that root must not run.
@@ -40,5 +41,6 @@ func (a *Account) Own(paths ...string) error {
 	return all
 }
 
-// Run makes a command run as the account. It is called before the command is started.
+// Run makes a command run as the account. It is called before the command is
+// started.
 func (a *Account) Run(cmd *exec.Cmd) { cmd.SysProcAttr = attributes(a) }

@@ -1,9 +1,12 @@
-// Package pgtest gives tests a PostgreSQL server: the one that ONCEQ_TEST_POSTGRES names, or a private one on a free port of this machine,
-// in a temporary folder, that ends with the test binary.
+// Package pgtest gives tests a PostgreSQL server: the one that
+// ONCEQ_TEST_POSTGRES names, or a private one. The private one runs on a free
+// port of this machine, keeps its files in a temporary folder, and ends with
+// the test binary.
 //
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
 //
-// Where there is none and none can be started a test that asks for it is skipped, and says so; with ONCEQ_TEST_REQUIRE=1 it fails.
+// Where PostgreSQL is not installed, a test that asks for a server is skipped
+// and says so. With ONCEQ_TEST_REQUIRE=1 it fails.
 package pgtest
 
 import (
@@ -26,10 +29,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// help is what to do where there is no server.
+// help says what to do where there is no server.
 const help = `no PostgreSQL server for tests: these tests need one.
-  Install it (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql),
-  it need not run: the tests start one of their own. Or name one: ONCEQ_TEST_POSTGRES=postgres://user@host/database.`
+  Install it (Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server;
+  macOS: brew install postgresql). It need not run: the tests start a server of their own.
+  Or name a server of yours: ONCEQ_TEST_POSTGRES=postgres://user@host/database.`
 
 // shared is the server of this test binary.
 var shared struct {
@@ -40,7 +44,7 @@ var shared struct {
 	err     error
 }
 
-// Main wraps the tests of a package: it ends the shared server after them.
+// Main wraps the tests of a package and ends the shared server after them.
 func Main(m Tests) Tests { return run{m} }
 
 // Tests is a *testing.M, or what wraps one.
@@ -60,8 +64,9 @@ func (r run) Run() int {
 	return code
 }
 
-// URL is a database that the tests of this binary share: keep to a schema of your own. The private server runs with fsync off; see Start
-// for one that can crash.
+// URL names a database that all tests of this binary share: each uses a schema
+// of its own. The private server runs with fsync off; [Start] starts one that a
+// test may crash.
 func URL(t testing.TB) string {
 	t.Helper()
 	shared.Lock()
@@ -69,7 +74,8 @@ func URL(t testing.TB) string {
 	if !shared.started {
 		shared.started = true
 		if shared.url = os.Getenv("ONCEQ_TEST_POSTGRES"); shared.url == "" {
-			if shared.server, shared.err = start("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"); shared.err == nil {
+			if shared.server, shared.err = start("-c", "fsync=off", "-c", "full_page_writes=off", "-c",
+				"synchronous_commit=off"); shared.err == nil {
 				shared.url = shared.server.URL()
 			}
 		}
@@ -80,7 +86,8 @@ func URL(t testing.TB) string {
 	return shared.url
 }
 
-// Start starts a server for one test, durable as by default, that the test may crash. More settings are given as "-c", "name=value".
+// Start starts a server for one test, as durable as PostgreSQL is by default,
+// which the test may crash. Settings are passed as "-c", "name=value".
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s, err := start(settings...)
@@ -91,7 +98,7 @@ func Start(t testing.TB, settings ...string) *Server {
 	return s
 }
 
-// missing skips a test so that it is noticed, or fails it.
+// missing skips a test in a way that people notice, or fails it.
 func missing(t testing.TB, err error) {
 	t.Helper()
 	if os.Getenv("ONCEQ_TEST_REQUIRE") != "" {
@@ -100,7 +107,8 @@ func missing(t testing.TB, err error) {
 	once.Do(func() {
 		text := fmt.Sprintf("\n*** SKIPPED: %s\n*** (%v)\n\n", help, err)
 		os.Stderr.WriteString(text)
-		// `go test` keeps what a package that passes has written to itself; a terminal does not.
+		// `go test` hides what a passing package writes, but not what is
+		// written to the terminal.
 		if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
 			_, _ = tty.WriteString(text)
 			_ = tty.Close()
@@ -124,7 +132,8 @@ type Server struct {
 	ended   chan struct{}
 }
 
-// Programs returns the folder of PostgreSQL's programs on this machine, the newest version there is.
+// Programs returns the folder with the programs of the newest PostgreSQL on
+// this machine.
 func Programs() (string, error) {
 	var folders []string
 	if path, err := exec.LookPath("pg_config"); err == nil {
@@ -137,7 +146,8 @@ func Programs() (string, error) {
 	folders = append(folders, versions...)
 	more, _ := filepath.Glob("/usr/pgsql-*/bin")
 	folders = append(folders, more...)
-	folders = append(folders, "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql/bin", "/usr/local/opt/postgresql/bin", "/usr/bin", "/usr/local/bin")
+	folders = append(folders, "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql/bin",
+		"/usr/local/opt/postgresql/bin", "/usr/bin", "/usr/local/bin")
 	for _, f := range folders {
 		if _, err := os.Stat(filepath.Join(f, "initdb")); err != nil {
 			continue
@@ -169,14 +179,15 @@ func start(settings ...string) (s *Server, err error) {
 		os.RemoveAll(s.folder)
 		return nil, err
 	}
-	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", s.data(), "-A", "trust", "-U", "postgres", "-E",
+		"UTF8", "--locale=C", "-N")
 	s.as.Run(initdb)
 	initdb.Dir = s.folder
 	if out, err := initdb.CombinedOutput(); err != nil {
 		os.RemoveAll(s.folder)
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	for range 3 { // the port may be taken before the server has it
+	for range 3 { // another program may take the port first
 		if s.port, err = freePort(); err != nil {
 			break
 		}
@@ -199,15 +210,15 @@ func freePort() (int, error) {
 
 func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 
-// Port is where it listens on 127.0.0.1, also after a restart.
+// Port is the port on 127.0.0.1, the same after a restart.
 func (s *Server) Port() int { return s.port }
 
-// URL is its database "postgres".
+// URL names its database "postgres".
 func (s *Server) URL() string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", s.port)
 }
 
-// Start starts it (again) and waits until it answers.
+// Start starts the server, again if it ended, and waits until it answers.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,7 +226,7 @@ func (s *Server) Start() error {
 		return errors.New("it runs")
 	}
 	var err error
-	for range 5 { // after a kill, until the last of its processes has noticed
+	for range 5 { // after a kill its other processes need a moment to end
 		if err = s.launch(); err == nil {
 			return nil
 		}
@@ -224,28 +235,30 @@ func (s *Server) Start() error {
 	return err
 }
 
-// launch starts it. s.mu is held.
+// launch starts the process. s.mu is locked.
 func (s *Server) launch() error {
 	log, err := os.OpenFile(filepath.Join(s.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	args := append([]string{"-D", s.data(), "-p", strconv.Itoa(s.port), "-k", s.folder, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"}, s.settings...)
+	args := append([]string{"-D", s.data(), "-p", strconv.Itoa(s.port), "-k", s.folder, "-c",
+		"listen_addresses=127.0.0.1", "-c", "max_connections=300"}, s.settings...)
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, s.folder
 	s.as.Run(cmd)
 	diesWithThread(cmd.SysProcAttr)
 	begun, ended := make(chan error), make(chan struct{})
 	go func() {
-		// The server ends when the thread that started it does: with this process, however that ends.
+		// The server is ended with the thread that started it. That thread
+		// lives as long as this process, however that ends.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(ended)
 		err := cmd.Start()
 		begun <- err
 		if err == nil {
-			_ = cmd.Wait() // it is told to end, in all ways there are
+			_ = cmd.Wait() // the tests end it in many ways, so its exit code says nothing
 		}
 	}()
 	if err := <-begun; err != nil {
@@ -283,8 +296,8 @@ func (s *Server) answers(ended chan struct{}) error {
 	return fmt.Errorf("postgres does not answer: %w", err)
 }
 
-// Signal ends it in one way or another and waits until it has: SIGINT fast, SIGQUIT immediately (a crash, as far as its files go),
-// SIGKILL without a word.
+// Signal ends the server and waits for that. SIGINT is a fast shutdown, SIGQUIT
+// an immediate one (for its files the same as a crash), SIGKILL a crash.
 func (s *Server) Signal(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -297,7 +310,7 @@ func (s *Server) Signal(sig syscall.Signal) {
 	<-s.ended
 	s.process = nil
 	if sig == syscall.SIGKILL {
-		for _, child := range children { // they notice by themselves; this is sooner
+		for _, child := range children { // they would end by themselves, but later
 			if process, err := os.FindProcess(child); err == nil {
 				_ = process.Kill() // it may have ended
 			}
@@ -305,7 +318,7 @@ func (s *Server) Signal(sig syscall.Signal) {
 	}
 }
 
-// childrenOf are the processes that a server has started.
+// childrenOf returns the processes that a process has started.
 func childrenOf(pid int) (all []int) {
 	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, p := range paths {
@@ -322,13 +335,14 @@ func childrenOf(pid int) (all []int) {
 	return all
 }
 
-// Stop ends it for good.
+// Stop ends the server and removes its files.
 func (s *Server) Stop() {
 	s.Signal(syscall.SIGQUIT)
 	os.RemoveAll(s.folder)
 }
 
-// CPU is the processor time that the server's processes have used, those that have ended included. It is 0 where /proc is not to be had.
+// CPU is the processor time that the processes of the server have used, also
+// those that have ended. Without /proc it is 0.
 func (s *Server) CPU() (total time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -344,7 +358,7 @@ func (s *Server) CPU() (total time.Duration) {
 		fields := strings.Fields(rest)
 		last := 13 // utime and stime
 		if i == 0 {
-			last = 15 // and those of children that have ended
+			last = 15 // and cutime and cstime: children that have ended
 		}
 		for _, f := range fields[11:last] {
 			ticks, err := strconv.Atoi(f)

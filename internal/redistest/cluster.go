@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Cluster is a cluster of its own.
+// Cluster is a Redis cluster for tests.
 type Cluster struct {
 	Masters  []*Server // the slots lie evenly among them
 	Replicas []*Server // number i belongs to master i modulo the number of masters
@@ -23,7 +23,8 @@ type Cluster struct {
 // slots is how many slots a cluster has.
 const slots = 16384
 
-// StartCluster starts a cluster of so many masters, the slots evenly among them, with so many replicas each.
+// StartCluster starts a cluster with so many masters, which share the slots
+// evenly, and so many replicas for each.
 func StartCluster(t testing.TB, masters, replicas int, options ...string) *Cluster {
 	t.Helper()
 	c := newCluster(t, t.TempDir(), masters, replicas, options...)
@@ -31,7 +32,8 @@ func StartCluster(t testing.TB, masters, replicas int, options ...string) *Clust
 	return c
 }
 
-// ClusterURL names a cluster of three masters that many tests share, each under a namespace of its own.
+// ClusterURL names a cluster of three masters that many tests share. Each test
+// uses a namespace of its own.
 func ClusterURL(t testing.TB) string {
 	t.Helper()
 	Binary(t)
@@ -79,17 +81,20 @@ func newCluster(t testing.TB, dir string, masters, replicas int, options ...stri
 	return c
 }
 
-// AddNode prepares a node of a cluster, which Restart starts and Meet makes known.
+// AddNode prepares a node of a cluster. Restart starts it and Meet introduces
+// it to the other nodes.
 func AddNode(t testing.TB, dir string, options ...string) *Server {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return prepare(t, dir, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-config-file", "nodes.conf",
-		"--cluster-require-full-coverage", "no", "--repl-ping-replica-period", "1", "--repl-diskless-sync-delay", "0"}, options...)...)
+	return prepare(t, dir, append(
+		[]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-config-file", "nodes.conf",
+			"--cluster-require-full-coverage", "no", "--repl-ping-replica-period", "1", "--repl-diskless-sync-delay",
+			"0"}, options...)...)
 }
 
-// Meet makes two nodes known to each other.
+// Meet introduces two nodes to each other.
 func (s *Server) Meet(other *Server) {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(other.Addr)
@@ -133,7 +138,8 @@ func (c *Cluster) Wait() {
 	for _, s := range c.nodes() {
 		until(t, "the cluster to come up", func() bool {
 			info := s.Do("cluster", "info").(string)
-			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", len(c.nodes()))) &&
+			return strings.Contains(info, "cluster_state:ok") &&
+				strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d\r", len(c.nodes()))) &&
 				strings.Contains(info, fmt.Sprintf("cluster_slots_ok:%d\r", slots))
 		})
 	}
@@ -156,7 +162,8 @@ type Sentinels struct {
 	Watchers        []*Server // the Sentinels
 }
 
-// StartSentinels starts them. The master is called "main".
+// StartSentinels starts a master, called "main", its replica and three
+// Sentinels.
 func StartSentinels(t testing.TB, options ...string) *Sentinels {
 	t.Helper()
 	s := &Sentinels{Master: Start(t, append([]string{"--repl-diskless-sync-delay", "0"}, options...)...)}
@@ -167,7 +174,8 @@ func StartSentinels(t testing.TB, options ...string) *Sentinels {
 		w := &Server{t: t, Dir: dir, Addr: FreeAddr(t)}
 		_, own, _ := net.SplitHostPort(w.Addr)
 		config := filepath.Join(dir, "sentinel.conf")
-		text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor main %s %s 2\nsentinel down-after-milliseconds main 500\n"+
+		text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor main %s %s 2\nsentinel "+
+			"down-after-milliseconds main 500\n"+
 			"sentinel failover-timeout main 3000\nsentinel parallel-syncs main 1\n", own, dir, host, port)
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -191,7 +199,8 @@ func StartSentinels(t testing.TB, options ...string) *Sentinels {
 	return s
 }
 
-// field reads one value of an answer that is a map, or a list of names and values.
+// field reads one value of an answer that is a map, or a list of names and
+// values.
 func field(v any, name string) string {
 	switch v := v.(type) {
 	case map[any]any:

@@ -2,5 +2,6 @@ package redistest
 
 import "syscall"
 
-// dieWithParent lets no server outlive a test that was killed.
+// dieWithParent ends the server when the test process ends, also when that is
+// killed.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

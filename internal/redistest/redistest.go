@@ -1,8 +1,11 @@
-// Package redistest starts redis-server processes for tests: a single one, a cluster, a master with Sentinels. They listen on free ports of
-// the loopback interface, keep their files in a temporary directory, and end with the test, by their process ID.
+// Package redistest starts redis-server processes for tests: a single server, a
+// cluster, or a master with Sentinels. They listen on free ports of the
+// loopback interface, keep their files in a temporary directory, and end with
+// the test.
 //
-// ONCEQ_TEST_REDIS=redis://… names a server to use in place of a private single one. Where no redis-server is installed a test is skipped;
-// with ONCEQ_TEST_REQUIRE=1 it fails, and says how to install one.
+// ONCEQ_TEST_REDIS=redis://… names a server to use in place of a private single
+// one. Where no redis-server is installed, a test is skipped; with
+// ONCEQ_TEST_REQUIRE=1 it fails and says how to install one.
 package redistest
 
 import (
@@ -26,7 +29,8 @@ import (
 // binaries are the names of the server, in the order of preference.
 var binaries = []string{"redis-server", "valkey-server"}
 
-// Binary is the path of the server's program. Without one the test is skipped, or fails with ONCEQ_TEST_REQUIRE=1.
+// Binary is the path of the server program. Without one the test is skipped, or
+// fails with ONCEQ_TEST_REQUIRE=1.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, why := find()
@@ -49,8 +53,9 @@ var find = sync.OnceValues(func() (path, why string) {
 			return path, ""
 		}
 	}
-	return "", "no redis-server (6.2 or later) was found in PATH. Install one (Debian, Ubuntu: `apt-get install redis-server`; Fedora: " +
-		"`dnf install redis`; macOS: `brew install redis`), name its program in ONCEQ_REDIS_SERVER, or name a running server in " +
+	return "", "no redis-server (6.2 or later) was found in PATH. Install one (Debian, Ubuntu: " +
+		"`apt-get install redis-server`; Fedora: `dnf install redis`; macOS: `brew install redis`), " +
+		"name its program in ONCEQ_REDIS_SERVER, or name a running server in " +
 		"ONCEQ_TEST_REDIS=redis://localhost:6379"
 })
 
@@ -67,7 +72,8 @@ type Server struct {
 	done chan struct{} // closed when the process has ended
 }
 
-// Start starts a server with these options of redis-server, as in "--appendonly", "yes". It keeps nothing on disk unless told to.
+// Start starts a server with options of redis-server, such as "--appendonly",
+// "yes". Without options it keeps nothing on disk.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
 	s := prepare(t, t.TempDir(), options...)
@@ -80,7 +86,8 @@ func prepare(t testing.TB, dir string, options ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, Dir: dir, Addr: FreeAddr(t)}
 	_, port, _ := net.SplitHostPort(s.Addr)
-	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no", "--save", "", "--appendonly", "no",
+	s.args = append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no", "--save", "",
+		"--appendonly", "no",
 		"--loglevel", "notice", "--logfile", ""}, options...)
 	return s
 }
@@ -88,7 +95,8 @@ func prepare(t testing.TB, dir string, options ...string) *Server {
 // URL names the server.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
-// Restart starts the process again, with the same options and files, and waits until it answers.
+// Restart starts the process again, with the same options and files, and waits
+// until it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	binary := Binary(s.t)
@@ -118,7 +126,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// Log is what the process has said since it was started.
+// Log is what the process has written since its last start.
 func (s *Server) Log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +148,7 @@ func (s *Server) answers() bool {
 	for time.Now().Before(deadline) {
 		info, err := c.Info(context.Background(), "server").Result()
 		if err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
-			// Another test's server may have taken the port meanwhile.
+			// The server of another test may have taken the port meanwhile.
 			return err != nil || strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.cmd.Process.Pid))
 		}
 		select {
@@ -169,7 +177,7 @@ func (s *Server) end() {
 	<-s.done
 }
 
-// Client is a plain client of the server, closed with the test.
+// Client is a plain client of the server. It is closed with the test.
 func (s *Server) Client() *redis.Client {
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
 	s.t.Cleanup(func() { _ = c.Close() })
@@ -188,7 +196,8 @@ func (s *Server) Do(args ...any) any {
 	return v
 }
 
-// sharing is a server, or several, that many tests use, and that ends with the last of them.
+// sharing is one server, or several, used by many tests. It ends with the last
+// of them.
 type sharing struct {
 	mu   sync.Mutex
 	uses int
@@ -224,8 +233,9 @@ func (s *sharing) use(t testing.TB, start func(dir string) (url string, end func
 
 var single, cluster sharing
 
-// URL names a server that many tests share, each under a namespace of its own: the one in ONCEQ_TEST_REDIS, or a private one that
-// ends with the last test that uses it.
+// URL names a server that many tests share, each in a namespace of its own. It
+// is the one in ONCEQ_TEST_REDIS, or a private one that ends with the last test
+// that uses it.
 func URL(t testing.TB) string {
 	t.Helper()
 	if url := os.Getenv("ONCEQ_TEST_REDIS"); url != "" {
@@ -239,8 +249,10 @@ func URL(t testing.TB) string {
 	})
 }
 
-// FreeAddr is a loopback address on which nobody listens, also not on the port 10,000 above (where a cluster's nodes talk). Both are below the
-// ports that systems give to connections as they come, so that none of those takes one before the server does.
+// FreeAddr is a loopback address with a free port. The port 10,000 above is
+// free too: the nodes of a cluster talk there. Both lie below the range from
+// which systems take ports for outgoing connections, so that none of these
+// takes the port before the server does.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
