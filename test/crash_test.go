@@ -60,7 +60,7 @@ func requireHealthy(t *testing.T, client *onceq.Client) {
 func jobs(t *testing.T, client *onceq.Client) map[string]*onceq.JobRow {
 	t.Helper()
 	all := map[string]*onceq.JobRow{}
-	for j, err := range client.Jobs(t.Context(), onceq.JobFilter{}) {
+	for j, err := range client.Jobs(t.Context(), onceq.JobFilter{Args: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}
