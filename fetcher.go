@@ -33,6 +33,7 @@ func (s *session) fetchLoop(ctx context.Context) {
 		done, err := s.fetch(ctx)
 		switch {
 		case done:
+			s.watchOnce(ctx)
 			return
 		case err == nil:
 			failures = 0

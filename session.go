@@ -13,8 +13,8 @@ import (
 )
 
 // session is one Run of a worker: what it has in hand and what it owes the store.
-// Its goroutines are the fetcher (Run's own), the heartbeat, the fence, the finisher, the sweeper,
-// and the runners, which call the handlers.
+// Its goroutines are the fetcher (Run's own), the listener, the heartbeat, the fence, the finisher,
+// the sweeper, the watcher, and the runners, which call the handlers.
 //
 // The life of a run here: the answer of a fetch puts it into inHand; its handler runs; its result
 // waits for the finisher; it leaves inHand when the store has acknowledged the result, or when the
@@ -152,6 +152,7 @@ func (s *session) serve(ctx context.Context) error {
 		s.work.Go(func() { loop(background) })
 	}
 	s.work.Go(func() { s.sweepLoop(ctx) })
+	s.work.Go(func() { s.watchLoop(ctx) })
 	go s.listenLoop(background)
 
 	s.fetchLoop(ctx)

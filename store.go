@@ -337,7 +337,7 @@ type FetchRequest struct {
 // QueueSlots says how many jobs of a queue are wanted.
 type QueueSlots struct {
 	Queue string // its name
-	Slots int    // at most so many jobs
+	Slots int    // at most so many jobs; 0 = start none, and say in NextDue whether any is due
 }
 
 // Fetched is what Fetch started.

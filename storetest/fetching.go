@@ -217,4 +217,27 @@ var fetching = []scenario{
 		equal(w, "fetched", order(w.fetch("w", "default", 10)), "1 2 3 4 5 6 7")
 		w.holds(second)
 	}},
+	{"a_fetch_of_no_slots_starts_nothing_and_says_whether_anything_is_due", func(w *world) {
+		none := []onceq.QueueSlots{{Queue: "default"}}
+		probe := func(want string, kinds ...string) {
+			f := w.fetched("w", none, kinds...)
+			when := "nothing"
+			switch {
+			case f.NextDue == 0:
+				when = "due"
+			case f.NextDue > 0:
+				when = "later"
+			}
+			equal(w, "fetched, and next", line(len(f.Jobs), when), "0 "+want)
+		}
+		probe("nothing")
+		j := w.insert(task(1), onceq.Delay(minute))
+		probe("later")
+		w.after(minute)
+		probe("due")
+		probe("due", "task")
+		probe("nothing", "other")
+		w.starts(j.ID)
+		probe("nothing")
+	}},
 }
