@@ -20,7 +20,7 @@ func (s *Store) acked(ctx context.Context, trips []*trip, calls []call) {
 	groups := map[redis.Cmdable][]int{}
 	cluster, _ := s.client.(*redis.ClusterClient)
 	for i, t := range trips {
-		var node redis.Cmdable = s.client
+		var node redis.Cmdable = s.conns.bulk
 		if cluster != nil {
 			master, err := cluster.MasterForKey(ctx, s.parts[t.part].meta())
 			if err != nil {

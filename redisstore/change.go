@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/onceq/onceq"
 )
@@ -23,9 +24,11 @@ const (
 
 // Change is an operator's step. Each job's is atomic; a pause is in force on all partitions when it returns without an error, and may be repeated.
 func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
-	if s.closed.Load() {
-		return nil, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	op := ops[c.Op]
 	filter := ""
 	for _, state := range c.States {
@@ -48,7 +51,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			trips = append(trips, &trip{script: luaChange, part: p, args: append(head[:5:5], 0)})
 		}
 		if err := s.do(ctx, trips...); err != nil {
-			if len(trips) > 1 {
+			if slices.ContainsFunc(trips, func(t *trip) bool { return t.err == nil }) {
 				err = uncertain(err)
 			}
 			return nil, err
@@ -80,7 +83,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		}
 	}
 	results := make([]onceq.ChangeResult, len(c.IDs))
-	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
+	err = s.doShares(ctx, shares, func(sh *share, k, i int) error {
 		v := list(sh.reply[k])
 		if len(v) != 4 {
 			return errors.New("redisstore: change: the answer is too short")

@@ -18,6 +18,44 @@ type cutter struct {
 	addr string
 	cut  atomic.Int32 // so many answers to requests that contain the word
 	word atomic.Value
+
+	mu   sync.Mutex
+	held chan struct{} // closed when an answer is held back; nil = none is to be
+	free chan struct{} // closed when it may go on
+}
+
+// hold keeps back the answers to requests with this word; the channel is closed when there is one.
+func (p *cutter) hold(word string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word.Store(word)
+	p.held, p.free = make(chan struct{}), make(chan struct{})
+	return p.held
+}
+
+// release lets go what was held back.
+func (p *cutter) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.free)
+	p.held = nil
+}
+
+// wait keeps an answer back for as long as it is to be. asked says that its request had the word.
+func (p *cutter) wait(asked bool) {
+	p.mu.Lock()
+	held, free := p.held, p.free
+	if !asked || held == nil {
+		p.mu.Unlock()
+		return
+	}
+	select {
+	case <-held:
+	default:
+		close(held)
+	}
+	p.mu.Unlock()
+	<-free
 }
 
 func cutting(t *testing.T, server string) *cutter {
@@ -54,13 +92,14 @@ func cutting(t *testing.T, server string) *cutter {
 			mu.Lock()
 			conns[in], conns[out] = true, true
 			mu.Unlock()
-			var doomed atomic.Bool
+			var doomed, asked atomic.Bool
 			open.Go(func() {
 				buf := make([]byte, 1<<20)
 				for {
 					n, err := in.Read(buf)
 					if n > 0 {
-						if strings.Contains(string(buf[:n]), p.word.Load().(string)) && p.cut.Add(-1) >= 0 {
+						asked.Store(strings.Contains(string(buf[:n]), p.word.Load().(string)))
+						if asked.Load() && p.cut.Add(-1) >= 0 {
 							doomed.Store(true)
 						}
 						_, _ = out.Write(buf[:n])
@@ -75,6 +114,7 @@ func cutting(t *testing.T, server string) *cutter {
 				buf := make([]byte, 1<<20)
 				for {
 					n, err := out.Read(buf)
+					p.wait(asked.Load())
 					if err != nil || doomed.Load() {
 						_ = in.Close()
 						_ = out.Close()

@@ -61,9 +61,11 @@ func sized[T any](s []T, n int) []T {
 // those that were, and the error is uncertain and names the others.
 func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	rows := r.Rows
-	if s.closed.Load() {
-		return nil, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	if len(rows) == 0 {
 		return nil, ctx.Err()
 	}
@@ -232,6 +234,7 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 			args = append(args, column)
 		}
 	}
+	sh.size = len(buf)
 	*made = scratch{mode, leader, plans, buf, ends, columns, args}
 	sh.whole, sh.args, sh.leader, sh.made = args, args[head:], leader, made
 	return sh

@@ -9,9 +9,11 @@ import (
 
 // Extend is a worker's heartbeat, on every partition: each knows the workers by itself.
 func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
-	if s.closed.Load() {
-		return onceq.Extended{}, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.Extended{}, err
 	}
+	defer leave()
 	runs := make([][]int, len(s.parts))
 	for i, run := range r.Runs {
 		p := s.ofID(run.ID)

@@ -26,9 +26,11 @@ type lane struct {
 // Fetch starts due jobs. With several partitions it looks first which of them come first of all, and then starts those; what another
 // worker takes in between is replaced by the next in that partition.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
-	if s.closed.Load() {
-		return onceq.Fetched{}, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.Fetched{}, err
 	}
+	defer leave()
 	f := &fetch{s: s, r: r, kinds: []any{}}
 	for _, k := range r.Kinds {
 		f.kinds = append(f.kinds, k)
@@ -51,7 +53,7 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 		return f.answer(parts), nil
 	}
 
-	err := f.run(ctx, parts, true)
+	err = f.run(ctx, parts, true)
 	if err != nil && len(f.found) == 0 {
 		return onceq.Fetched{}, err
 	}
@@ -131,7 +133,7 @@ func (f *fetch) overlooks(trips []*trip) bool {
 			continue
 		}
 		p.away.CompareAndSwap(0, now.UnixMilli())
-		if !transient(t.err) || now.Sub(time.UnixMilli(p.away.Load())) > f.s.config.Patience {
+		if !t.transient() || now.Sub(time.UnixMilli(p.away.Load())) > f.s.config.Patience {
 			overlooked = false
 		}
 	}

@@ -11,9 +11,11 @@ import (
 // again: what took effect is answered as the first time.
 func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
 	fs := r.Runs
-	if s.closed.Load() {
-		return nil, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	if len(fs) == 0 {
 		return nil, ctx.Err()
 	}
@@ -45,7 +47,7 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 		}
 	}
 	results := make([]onceq.FinishResult, len(fs))
-	err := s.doTrips(ctx, shares, func(sh *share) error {
+	err = s.doTrips(ctx, shares, func(sh *share) error {
 		answers, woke := text(sh.reply[0]), sh.reply[1:]
 		if len(answers) != 2*len(sh.rows) {
 			return errors.New("redisstore: the answer is too short")

@@ -6,22 +6,21 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/onceq/onceq"
 )
 
 // Get returns the jobs of these IDs.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
-	if s.closed.Load() {
-		return nil, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	shares := s.byID(luaGet, len(ids), func(i int) string { return ids[i] })
 	for _, sh := range shares {
 		sh.args = []any{len(sh.rows)}
@@ -30,7 +29,7 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 		}
 	}
 	rows := make([]*onceq.JobRow, len(ids))
-	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
+	err = s.doShares(ctx, shares, func(sh *share, k, i int) error {
 		j, err := s.readTriple(ctx, sh.part, ids[i], sh.reply[k], sh.now)
 		if j != nil {
 			rows[i] = &j.JobRow
@@ -46,9 +45,11 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 // List goes through the jobs by ID, on all partitions at once. With a filter it looks at a bounded number of jobs for a page, so that
 // a page may be short, or empty, with a cursor.
 func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
-	if s.closed.Load() {
-		return onceq.JobPage{}, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.JobPage{}, err
 	}
+	defer leave()
 	after, filtered := r.After, r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" || r.Filter.Key != nil
 	chunk := min(r.Limit, perScript)
 	if n := len(s.parts); n > 1 {
@@ -135,9 +136,11 @@ const (
 
 // Keys returns held keys in their order. A key that was taken while a listing is under way may be missed.
 func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, error) {
-	if s.closed.Load() {
-		return onceq.KeyPage{}, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.KeyPage{}, err
 	}
+	defer leave()
 	var page onceq.KeyPage
 	if r.Key != nil {
 		held, err := s.readKeys(ctx, []string{string(r.Key[:])})
@@ -260,22 +263,21 @@ func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, comp
 			keys, complete = keys[:n], false
 		}
 	}
-	for _, p := range s.parts {
-		cursor := uint64(0)
-		for {
-			fields, next, err := s.scan(ctx, p, cursor)
-			if err != nil {
-				return nil, false, fmt.Errorf("redisstore: list keys: %w", err)
+	for p := range s.parts {
+		for cursor := "0"; ; {
+			t := &trip{script: luaScan, part: p, args: []any{cursor, 1000}}
+			if err := s.do(ctx, t); err != nil {
+				return nil, false, err
 			}
-			for i := 0; i+1 < len(fields); i += 2 {
-				if len(fields[i]) == len(onceq.Key{}) && fields[i] > after {
-					keys = append(keys, fields[i])
+			for _, name := range list(t.reply[1]) {
+				if name := text(name); name > after {
+					keys = append(keys, name)
 				}
 			}
 			if len(keys) > 3*keysAhead {
 				trim(keysAhead)
 			}
-			if cursor = next; cursor == 0 {
+			if cursor = text(t.reply[0]); cursor == "0" {
 				break
 			}
 		}
@@ -284,21 +286,13 @@ func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, comp
 	return keys, complete, nil
 }
 
-func (s *Store) scan(ctx context.Context, p *partition, cursor uint64) (fields []string, next uint64, err error) {
-	deadline := time.Now().Add(s.config.Patience)
-	for {
-		fields, next, err = s.client.HScan(ctx, p.hash(), cursor, "", 1000).Result()
-		if err == nil || errors.Is(err, redis.ErrClosed) || time.Now().After(deadline) || !sleep(ctx, 20*time.Millisecond) {
-			return fields, next, err
-		}
-	}
-}
-
 // Queues counts: every partition keeps the number of jobs of each queue in each state, and what is due is a count of an index's range.
 func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
-	if s.closed.Load() {
-		return nil, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	infos := map[string]*onceq.QueueInfo{}
 	var todo []*trip
 	for p := range s.parts {

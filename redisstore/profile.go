@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"fmt"
 	"hash/fnv"
 	"sync"
 )
@@ -33,11 +32,11 @@ func (s *Store) profilesOf(ctx context.Context, part int) func(ref string) (*pro
 		if p, ok := s.known.byRef.Load(name); ok {
 			return p.(*profile), nil
 		}
-		content, err := s.client.HGet(ctx, s.parts[part].meta(), "P"+ref).Result()
-		if err != nil {
-			return nil, fmt.Errorf("redisstore: read profile %x: %w", ref, err)
+		t := &trip{script: luaProfile, part: part, args: []any{ref}}
+		if err := s.do(ctx, t); err != nil {
+			return nil, err
 		}
-		p, err := readProfile(content)
+		p, err := readProfile(text(t.reply[0]))
 		if err != nil {
 			return nil, err
 		}

@@ -8,9 +8,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"net"
-	"strings"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,6 +26,7 @@ var luaFiles embed.FS
 type script struct {
 	name, source, sha string
 	writes            bool
+	bulk              bool // its answer may be large
 }
 
 // bookkeeping is what pages.lua needs of lib.lua.
@@ -63,8 +65,19 @@ var (
 	luaGet     = load("get", false)
 	luaList    = load("list", false)
 	luaKeys    = load("keys", false)
+	luaScan    = load("scan", false)
+	luaProfile = load("profile", false)
 	luaQueues  = load("queues", false)
 )
+
+func init() {
+	for _, s := range []*script{luaFetch, luaGet, luaList, luaChange} {
+		s.bulk = true
+	}
+}
+
+// large is how many bytes of a call take the time of bulk.
+const large = 64 << 10
 
 // perScript is how many jobs of a partition one script call takes: the server does nothing else meanwhile.
 const perScript = 200
@@ -81,11 +94,25 @@ type trip struct {
 	part   int
 	args   []any // behind token, sender and channel
 	whole  []any // args with room for the head in front of them, where there is
+	size   int   // of the args in bytes, where they may be large
 
-	token string
+	wire  *wire
 	reply []any // behind token, now and the queues that were woken
 	now   int64
 	err   error
+}
+
+// wire is the token of a call on its way. It knows whether it was ever written to a connection: a
+// call that was not has certainly not happened.
+type wire struct {
+	token string
+	sent  atomic.Bool
+}
+
+// MarshalBinary is called by the client library when it writes the call.
+func (w *wire) MarshalBinary() ([]byte, error) {
+	w.sent.Store(true)
+	return []byte(w.token), nil
 }
 
 func newToken() string {
@@ -95,19 +122,13 @@ func newToken() string {
 // head is how many arguments stand before those of a script: command, script, keys and what lib.lua lists.
 const head = 2 + 1 + 4 + 3
 
-// errSetUp says that a partition is not set up (any more).
-var errSetUp = errors.New("redisstore: the partition is not set up")
-
 // do makes script calls, in one trip of the network where it can, and fills in their replies. What is definite and passes by itself (a
 // server that loads, is busy, fails over, moves the slot) is tried again for as long as ctx and Config.Patience allow.
 // It returns the first error.
 func (s *Store) do(ctx context.Context, trips ...*trip) error {
-	var over error
-	if over = ctx.Err(); s.closed.Load() {
-		over = onceq.ErrClosed
-	}
+	over := ctx.Err()
 	for _, t := range trips {
-		t.token, t.err = newToken(), over
+		t.wire, t.err = &wire{token: newToken()}, over
 	}
 	if over != nil {
 		return over
@@ -126,11 +147,11 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 			if t.script == luaFetch && answered && t.err != nil {
 				continue // there is something to do elsewhere meanwhile
 			}
-			if transient(t.err) || t.err != nil && !t.script.writes && !definite(t.err) && ctx.Err() == nil {
+			if t.transient() || t.err != nil && !t.script.writes && !t.definite() && ctx.Err() == nil {
 				again = append(again, t)
 			}
 		}
-		if len(again) == 0 || time.Now().Add(wait).After(deadline) || !sleep(ctx, wait) {
+		if len(again) == 0 || time.Now().Add(wait).After(deadline) || !s.pause(ctx, wait) {
 			break
 		}
 		todo = again
@@ -140,7 +161,8 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 		if t.err == nil {
 			continue
 		}
-		uncertain := !definite(t.err) && t.script.writes
+		uncertain := !t.definite() && t.script.writes
+		t.err = s.advise(t.err)
 		if ended := ctx.Err(); ended != nil && !errors.Is(t.err, ended) {
 			t.err = fmt.Errorf("%w: %w", ended, t.err)
 		}
@@ -163,11 +185,25 @@ func (s *Store) look(ctx context.Context, trips []*trip) {
 		return
 	}
 	for _, t := range trips {
-		if t.err != nil && (transient(t.err) || !definite(t.err)) && !redis.HasErrorPrefix(t.err, "TRYAGAIN") {
+		if t.err != nil && (t.transient() || !t.definite()) && !redis.HasErrorPrefix(t.err, "TRYAGAIN") {
 			cluster.ReloadState(ctx)
 			return
 		}
 	}
+}
+
+// pause waits before something is tried again. It is false where nothing should be: ctx or the store
+// has ended.
+func (s *Store) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-s.closing:
+	}
+	return false
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -221,7 +257,7 @@ func (s *Store) send(ctx context.Context, trips []*trip) {
 				return
 			}
 		}
-		s.config.Logger.Warn("redisstore: the data of this namespace was gone and it begins anew: was the server flushed, or did it start without its files?",
+		s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server flushed, or did it start without its files?",
 			"namespace", s.config.Namespace, "partitions", len(inits))
 		s.exchange(ctx, unset, true)
 	}
@@ -229,9 +265,11 @@ func (s *Store) send(ctx context.Context, trips []*trip) {
 
 // exchange sends the calls and reads the replies, once.
 func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
+	s.tries.Add(1)
 	calls := make([]call, len(trips))
 	for i, t := range trips {
 		t.err = nil
+		t.wire.sent.Store(false)
 		args := t.whole
 		if args == nil {
 			args = append(make([]any, head, head+len(t.args)), t.args...)
@@ -244,15 +282,19 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 		for k, key := range s.parts[t.part].keys {
 			args[3+k] = key
 		}
-		args[7], args[8], args[9] = t.token, s.sender, s.channel
+		args[7], args[8], args[9] = t.wire, s.sender, s.channel
 		calls[i] = call{redis.NewCmd(ctx, args...)}
+	}
+	client := s.conns.usual
+	if slices.ContainsFunc(trips, func(t *trip) bool { return t.script.bulk || t.size > large }) {
+		client = s.conns.bulk
 	}
 	if s.acks() && trips[0].script.writes && trips[0].script != luaInit {
 		s.acked(ctx, trips, calls)
 	} else if len(calls) == 1 {
-		_ = s.client.Process(ctx, calls[0]) // its error stands in the call
+		_ = client.Process(ctx, calls[0]) // its error stands in the call
 	} else {
-		pipe := s.client.Pipeline()
+		pipe := client.Pipeline()
 		for _, c := range calls {
 			_ = pipe.Process(ctx, c)
 		}
@@ -276,7 +318,7 @@ func (t *trip) read(c call) error {
 	if err != nil {
 		return err
 	}
-	if len(reply) < 2 || reply[0] != any(t.token) {
+	if len(reply) < 2 || reply[0] != any(t.wire.token) {
 		return fmt.Errorf("the answer is not that of the request")
 	}
 	now, ok := reply[1].(string)
@@ -300,47 +342,6 @@ func (s *Store) woke(t *trip) {
 		s.wakes.notify(name)
 	}
 	t.reply = t.reply[1:]
-}
-
-// definite reports whether the server, or the way to it, said that nothing happened.
-func definite(err error) bool {
-	var said redis.Error
-	var op *net.OpError
-	switch {
-	case err == nil, err == errSetUp, errors.Is(err, errDefinite):
-		return true
-	case errors.Is(err, errUnacknowledged):
-		return false
-	case errors.As(err, &said):
-		return true // a script checks first and writes last: no error comes after its first write
-	case errors.As(err, &op) && op.Op == "dial":
-		return true
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed):
-		return true
-	}
-	return false
-}
-
-var errDefinite = errors.New("nothing was sent")
-
-// passing are the answers of a server that will do it later.
-var passing = []string{"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED", "ASK", "ERR max number of clients"}
-
-// transient reports whether nothing happened and trying again may help.
-func transient(err error) bool {
-	if err == nil || !definite(err) || errors.Is(err, redis.ErrClosed) || errors.Is(err, errDefinite) {
-		return false
-	}
-	var said redis.Error
-	if !errors.As(err, &said) {
-		return err != errSetUp
-	}
-	for _, prefix := range passing {
-		if redis.HasErrorPrefix(err, prefix) {
-			return true
-		}
-	}
-	return strings.Contains(err.Error(), "-READONLY ") // as 6.2 says it from inside a script
 }
 
 // text and list read a value of a reply.

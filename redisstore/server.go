@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -15,7 +17,7 @@ import (
 func (s *Store) examine(ctx context.Context) error {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
-		server, err := s.examineNode(ctx, s.client, "the server")
+		server, err := s.examineNode(ctx, s.conns.usual, "the server")
 		s.server = server
 		return err
 	}
@@ -35,15 +37,15 @@ func (s *Store) examine(ctx context.Context) error {
 		return errs[0]
 	}
 	if err != nil {
-		return fmt.Errorf("redisstore: look at the cluster: %w", err)
+		return fmt.Errorf("redisstore: look at the cluster: %w", s.advise(err))
 	}
 	return nil
 }
 
 func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which string) (server string, err error) {
-	info, err := node.Info(ctx).Result()
+	info, err := s.info(ctx, node)
 	if err != nil {
-		return "", fmt.Errorf("redisstore: look at %s: %w", which, err)
+		return "", fmt.Errorf("redisstore: look at %s: %w", which, s.advise(err))
 	}
 	about := readInfo(info)
 	version := about["redis_version"]
@@ -71,15 +73,26 @@ func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which strin
 		save, err := node.ConfigGet(ctx, "save").Result()
 		switch {
 		case err == nil && save["save"] == "":
-			s.config.Logger.Warn("redisstore: persistence is off: when the server stops, all jobs and keys are gone; set `appendonly yes`", "server", which)
+			s.log(slog.LevelWarn, "redisstore: persistence is off: when the server stops, all jobs and keys are gone; set `appendonly yes`", "server", which)
 		case err == nil:
-			s.config.Logger.Info("redisstore: the append-only file is off: when the server is killed, what came after its last snapshot is gone", "server", which)
+			s.log(slog.LevelInfo, "redisstore: the append-only file is off: when the server is killed, what came after its last snapshot is gone", "server", which)
 		}
 	}
 	if s.config.AckAOF && about["aof_enabled"] == "0" {
 		return server, errors.New("redisstore: Config.AckAOF needs `appendonly yes` on " + which)
 	}
 	return server, nil
+}
+
+// info asks a server about itself. One that is not there, or starts, is waited for.
+func (s *Store) info(ctx context.Context, node redis.Cmdable) (string, error) {
+	deadline := time.Now().Add(s.config.Patience)
+	for {
+		info, err := node.Info(ctx).Result()
+		if !passes(err) || time.Now().After(deadline) || !s.pause(ctx, 50*time.Millisecond) {
+			return info, err
+		}
+	}
 }
 
 // readInfo reads the answer of INFO.

@@ -129,7 +129,7 @@ func TestAServerThatCannotBeReachedIsDefinite(t *testing.T) {
 	if err == nil || errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("%v, want a definite error", err)
 	}
-	if _, err := Open(t.Context(), server.URL(), &Config{Logger: quiet}); err == nil {
+	if _, err := Open(t.Context(), server.URL(), &Config{Logger: quiet, Patience: time.Millisecond}); err == nil {
 		t.Error("a server that is not there was opened")
 	}
 }

@@ -9,12 +9,13 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,8 +43,9 @@ type Config struct {
 	AckAOF bool
 	// AckTimeout is how long that may take; 0 = one second.
 	AckTimeout time.Duration
-	// Patience is how long a call goes on trying where the server says that nothing happened and that it may later: it starts, fails
-	// over, moves the partition, or cannot be reached. The caller's context ends it earlier. 0 = 10 seconds.
+	// Patience is how long a call, and Open, goes on trying where nothing happened and something
+	// may later: the server cannot be reached, starts, fails over, or moves the partition. The
+	// caller's context ends it earlier, and so does Close. 0 = 10 seconds.
 	Patience time.Duration
 	Logger   *slog.Logger // nil = slog.Default()
 }
@@ -58,29 +60,46 @@ const (
 // Store is an onceq.Store on Redis. It is safe for concurrent use.
 type Store struct {
 	client  redis.UniversalClient
-	owned   bool // Close closes the client
+	owned   bool        // Close closes the client
+	conns   connections // of the client, with the settings that are needed
+	address string      // the server's URL, without its password
 	config  Config
 	parts   []*partition
 	server  string // which and what version
 	sender  string // this process, eight bytes
 	channel string
-	closed  atomic.Bool
+	dials   *dials // of a client of ours; nil = it is the caller's
 	known   profiles
 	wakes   wakes
 	listing keyListing
 	late    lateness
+	tries   atomic.Int64 // how often something was sent; for tests
+
+	mu      sync.Mutex
+	closed  bool
+	calls   sync.WaitGroup // under way
+	closing chan struct{}  // closed when Close begins: nobody waits for an absent server any more
 }
 
 var _ onceq.Store = (*Store)(nil)
 
-// New makes a store of the caller's own client: a *redis.Client (also a failover client) or a *redis.ClusterClient. Close leaves it open.
+// New makes a store of the caller's own client: a *redis.Client (also a failover client) or a
+// *redis.ClusterClient with ContextTimeoutEnabled. Close leaves it open.
 func New(client redis.UniversalClient, config *Config) (*Store, error) {
 	return NewContext(context.Background(), client, config)
 }
 
 // NewContext is New with a context for the first look at the server.
 func NewContext(ctx context.Context, client redis.UniversalClient, config *Config) (*Store, error) {
-	s := &Store{client: client, sender: newToken()}
+	return newStore(ctx, client, config, "")
+}
+
+func newStore(ctx context.Context, client redis.UniversalClient, config *Config, address string) (*Store, error) {
+	conns, err := adopt(client)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{client: client, conns: conns, address: cmp.Or(address, addressOf(client)), sender: newToken(), closing: make(chan struct{})}
 	if config != nil {
 		s.config = *config
 	}
@@ -109,15 +128,14 @@ func NewContext(ctx context.Context, client redis.UniversalClient, config *Confi
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if _, ring := client.(*redis.Ring); ring {
-		return nil, &onceq.InvalidError{Field: "client", Value: "*redis.Ring", Rule: "must be a *redis.Client or *redis.ClusterClient: a ring moves keys without their jobs"}
-	}
 	s.channel = c.Namespace + ":wake"
 	s.wakes.init(s)
-	if err := s.examine(ctx); err != nil {
-		return nil, err
+	library.add(s)
+	if err = s.examine(ctx); err == nil {
+		err = s.setUp(ctx)
 	}
-	if err := s.setUp(ctx); err != nil {
+	if err != nil {
+		library.remove(s)
 		return nil, err
 	}
 	return s, nil
@@ -167,7 +185,7 @@ func (s *Store) setUp(ctx context.Context) error {
 }
 
 func (s *Store) initTrip(p int) *trip {
-	return &trip{script: luaInit, part: p, token: newToken(), args: []any{fmt.Sprintf("%d/%d", p, len(s.parts))}}
+	return &trip{script: luaInit, part: p, wire: &wire{token: newToken()}, args: []any{fmt.Sprintf("%d/%d", p, len(s.parts))}}
 }
 
 func (s *Store) checkInit(t *trip) error {
@@ -193,22 +211,40 @@ func (s *Store) Partitions() int { return len(s.parts) }
 // Server says which server it is, and what version.
 func (s *Store) Server() string { return s.server }
 
-// Close ends the subscription, and closes the client if Open made it.
+// Close waits for the calls that are under way and ends all wake-ups. It closes the client if Open
+// made it; one that was handed to New stays open. Calls afterwards answer onceq.ErrClosed, and so
+// does a second Close.
 func (s *Store) Close() error {
-	if s.closed.Swap(true) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
 		return onceq.ErrClosed
 	}
+	s.closed = true
+	close(s.closing)
+	s.mu.Unlock()
+
+	s.calls.Wait()
 	s.wakes.close()
+	var err error
 	if s.owned {
-		return s.client.Close()
+		err = s.client.Close()
+		s.dials.close()
 	}
-	return nil
+	library.remove(s)
+	return err
 }
 
-// uncertain marks an error of a step that was done in part.
-func uncertain(err error) error {
-	if errors.Is(err, onceq.ErrUncertain) {
-		return err
+// enter counts a call as under way until leave is called.
+func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, onceq.ErrClosed
 	}
-	return fmt.Errorf("%w (%w: part of it was done)", err, onceq.ErrUncertain)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.calls.Add(1)
+	return s.calls.Done, nil
 }

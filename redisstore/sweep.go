@@ -3,6 +3,7 @@ package redisstore
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +14,11 @@ import (
 // Sweep tidies all partitions. Each of them knows the workers by itself; a worker's beat is shown as the largest of those on the partitions
 // where its lease is over, and which it was on each is remembered until the same beat is named as lost.
 func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
-	if s.closed.Load() {
-		return onceq.Swept{}, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return onceq.Swept{}, err
 	}
+	defer leave()
 	var swept onceq.Swept
 	var failed error
 	expired := map[onceq.Beat]beats{} // by worker, with No 0 or (where it is not known) -1
@@ -74,7 +77,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 		}
 	}
 	if early > 0 {
-		s.config.Logger.Warn("redisstore: finished jobs were pruned before their retention passed: a partition keeps Config.RetentionMax of them",
+		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention passed: a partition keeps Config.RetentionMax of them",
 			"pruned", early, "retention_max", s.config.RetentionMax)
 	}
 	if err := s.lost(ctx, r, expired, &swept); err != nil && failed == nil {

@@ -329,12 +329,13 @@ func TestAScriptTheServerDoesNotKnowIsBroughtThere(t *testing.T) {
 }
 
 func TestAnAnswerOfAnotherRequestIsNotTaken(t *testing.T) {
-	tr := &trip{script: luaGet, token: "12345678"}
+	tr := &trip{script: luaGet, wire: &wire{token: "12345678"}}
+	tr.wire.sent.Store(true)
 	c := call{redis.NewCmd(t.Context())}
 	for _, reply := range [][]any{{"87654321", "\x00\x00\x00\x00\x00\x01", []any{}}, {}, {"12345678"}, {int64(1), "x"}} {
 		c.SetVal(reply)
-		if err := tr.read(c); err == nil || definite(err) {
-			t.Errorf("%q: %v, want an error that says nothing of what happened", reply, err)
+		if tr.err = tr.read(c); tr.err == nil || tr.definite() {
+			t.Errorf("%q: %v, want an error that says nothing of what happened", reply, tr.err)
 		}
 	}
 	c.SetVal([]any{"12345678", "\x00\x00\x00\x00\x00\x01", []any{}})

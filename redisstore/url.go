@@ -30,12 +30,15 @@ func Open(ctx context.Context, rawURL string, config *Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := NewContext(ctx, client, config)
+	dials := newDials()
+	dials.attach(client)
+	s, err := newStore(ctx, client, config, redacted(rawURL))
 	if err != nil {
 		_ = client.Close()
+		dials.close()
 		return nil, err
 	}
-	s.owned = true
+	s.owned, s.dials = true, dials
 	return s, nil
 }
 
@@ -45,9 +48,12 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 	switch {
 	case !ok:
 	case scheme == "redis" || scheme == "rediss" || scheme == "unix":
+		if _, err := url.Parse(rawURL); err != nil {
+			return nil, badURL(rawURL, "it does not parse: "+encoded)
+		}
 		o, err := redis.ParseURL(rawURL)
 		if err != nil {
-			return nil, badURL(err.Error())
+			return nil, badURL(rawURL, "the host, the number of the database or an option")
 		}
 		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries, o.MaintNotificationsConfig = true, -1, 1, quiet
 		o.Protocol = 2 // nothing here needs more, and the library looks less often for what it does not get
@@ -61,7 +67,7 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 			u, err := url.Parse("x://" + rest[:at] + "@h")
 			if err != nil {
-				return nil, badURL("user and password must be URL-encoded")
+				return nil, badURL(rawURL, "it does not parse: "+encoded)
 			}
 			user = u.User.Username()
 			password, _ = u.User.Password()
@@ -74,9 +80,9 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 		}
 		if kind == "cluster" {
 			if path != "" {
-				return nil, badURL("a cluster has no databases: leave /" + path + " away")
+				return nil, badURL(rawURL, "a cluster has no databases: leave the path away")
 			}
-			addrs, err := addresses(hosts, "6379")
+			addrs, err := addresses(rawURL, hosts, "6379")
 			if err != nil {
 				return nil, err
 			}
@@ -88,27 +94,30 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 		if db != "" {
 			var err error
 			if n, err = strconv.Atoi(db); err != nil {
-				return nil, badURL("the database must be a number, not " + db)
+				return nil, badURL(rawURL, "the database must be a number: redis+sentinel://host:26379/master/0")
 			}
 		}
 		if master == "" {
-			return nil, badURL("the name of the master is missing: redis+sentinel://host:26379/master")
+			return nil, badURL(rawURL, "the name of the master is missing: redis+sentinel://host:26379/master")
 		}
-		addrs, err := addresses(hosts, "26379")
+		addrs, err := addresses(rawURL, hosts, "26379")
 		if err != nil {
 			return nil, err
 		}
 		return redis.NewFailoverClient(&redis.FailoverOptions{MasterName: master, SentinelAddrs: addrs, Username: user, Password: password, DB: n,
 			TLSConfig: secure, Protocol: 2, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1}), nil
 	}
-	return nil, badURL("")
+	return nil, badURL(rawURL, "")
 }
 
-func addresses(hosts, port string) ([]string, error) {
+func addresses(rawURL, hosts, port string) ([]string, error) {
 	var all []string
 	for _, h := range strings.Split(hosts, ",") {
 		if h == "" {
-			return nil, badURL("a host is missing")
+			return nil, badURL(rawURL, "a host is missing")
+		}
+		if !plainHosts(h) {
+			return nil, badURL(rawURL, "the port of a host must be a number")
 		}
 		if !strings.Contains(h[strings.LastIndexByte(h, ']')+1:], ":") {
 			h += ":" + port
@@ -118,11 +127,56 @@ func addresses(hosts, port string) ([]string, error) {
 	return all, nil
 }
 
-// badURL never repeats the URL: it may contain a password.
-func badURL(why string) error {
+// encoded is what a password in a URL must be.
+const encoded = "user and password must be URL-encoded (%40 for @, %3A for :, %2F for /, %23 for #, %25 for %)"
+
+// badURL repeats no more of the URL than redacted does: what is wrong may be the password.
+func badURL(rawURL, why string) error {
 	rule := "must be one of " + forms
 	if why != "" {
 		rule = fmt.Sprintf("is not right (%s): it must be one of %s", why, forms)
 	}
-	return &onceq.InvalidError{Field: "store URL", Rule: rule}
+	return &onceq.InvalidError{Field: "store URL", Value: redacted(rawURL), Rule: rule}
+}
+
+// redacted is a store URL without its password and options. Of one that does not parse only the
+// scheme is shown, and what follows the last @.
+func redacted(rawURL string) string {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return ""
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 && plainHosts(rest) {
+		return scheme + "://" + rest
+	} else if at < 0 {
+		return scheme + "://…"
+	}
+	user, host := rest[:at], rest[at+1:]
+	if u, err := url.Parse("x://" + user + "@h"); err == nil && u.User != nil && u.Host == "h" {
+		if name := url.User(u.User.Username()).String(); name != "" {
+			host = name + "@" + host
+		}
+		return scheme + "://" + host
+	}
+	return scheme + "://…@" + host
+}
+
+// plainHosts reports whether each of the hosts in front of the path has a name, and a port that is
+// a number if any: then none of them is a password.
+func plainHosts(rest string) bool {
+	hosts, _, _ := strings.Cut(rest, "/")
+	for _, h := range strings.Split(hosts, ",") {
+		colon := strings.LastIndexByte(h, ':')
+		if h == "" && hosts != "" || colon == 0 {
+			return false
+		}
+		if colon > strings.LastIndexByte(h, ']') {
+			if _, err := strconv.ParseUint(h[colon+1:], 10, 16); err != nil {
+				return false
+			}
+		}
+	}
+	return true
 }

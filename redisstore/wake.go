@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,6 +11,11 @@ import (
 
 	"github.com/onceq/onceq"
 )
+
+// What is published on the store's channel is the sender, in eight bytes, and the name of a queue
+// that got something due, or stopMark and the name of a worker one of whose runs is to stop. No
+// name begins with that mark.
+const stopMark = "\x00"
 
 // wakes is who waits in this process, and its one subscription to what others say.
 type wakes struct {
@@ -27,32 +33,23 @@ type listener struct {
 	queues []string
 	worker string // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
+	forget func() bool // its context's end is no longer waited for
 }
 
 func (w *wakes) init(s *Store) { w.s, w.listeners = s, map[*listener]bool{} }
 
-// Wake says what became due: in this process at once, from others by a message that a script publishes when somebody waits.
+// Wake says what became due and whose run is to stop: in this process at once, from others by a
+// message that a script publishes when somebody waits. When the channel is closed nothing of it
+// runs any more.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
-	if s.closed.Load() {
-		return nil, onceq.ErrClosed
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	w := &s.wakes
 	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return nil, onceq.ErrClosed
-	}
-	w.listeners[l] = true
-	if w.stop == nil {
-		sub, stop := context.WithCancel(context.Background())
-		before := w.done
-		w.stop, w.ready, w.done = stop, make(chan struct{}), make(chan struct{})
-		go w.subscribe(sub, w.ready, before, w.done)
-	}
-	ready := w.ready
-	w.mu.Unlock()
-	context.AfterFunc(ctx, func() { w.leave(l) })
+	ready := w.join(ctx, l)
 	t := time.NewTimer(time.Second)
 	defer t.Stop()
 	select {
@@ -60,8 +57,24 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 		_ = w.await(ctx, l.queues) // who fetches says so too
 	case <-t.C: // it goes on trying
 	case <-ctx.Done():
+	case <-s.closing:
 	}
 	return l.wake, nil
+}
+
+// join adds a listener, and begins the subscription with the first one.
+func (w *wakes) join(ctx context.Context, l *listener) (ready <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.listeners[l] = true
+	if w.stop == nil {
+		sub, stop := context.WithCancel(context.Background())
+		before := w.done
+		w.stop, w.ready, w.done = stop, make(chan struct{}), make(chan struct{})
+		go w.subscribe(sub, w.ready, before, w.done)
+	}
+	l.forget = context.AfterFunc(ctx, func() { w.leave(l) })
+	return w.ready
 }
 
 // await notes on all partitions that somebody waits.
@@ -92,27 +105,34 @@ func (w *wakes) queues() []string {
 	return slices.Compact(all)
 }
 
+// leave takes a listener away, and ends the subscription with the last one.
 func (w *wakes) leave(l *listener) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if !w.listeners[l] {
+		w.mu.Unlock()
 		return
 	}
 	delete(w.listeners, l)
-	close(l.wake)
+	var done chan struct{}
 	if len(w.listeners) == 0 && w.stop != nil {
 		w.stop()
-		w.stop = nil
+		w.stop, done = nil, w.done
 	}
+	w.mu.Unlock()
+	if done != nil {
+		<-done
+	}
+	close(l.wake)
 }
 
 // close ends the subscription and all channels.
 func (w *wakes) close() {
 	w.mu.Lock()
-	w.closed = true
+	var all []*listener
 	for l := range w.listeners {
+		l.forget()
+		all = append(all, l)
 		delete(w.listeners, l)
-		close(l.wake)
 	}
 	stop, done := w.stop, w.done
 	w.stop = nil
@@ -123,24 +143,50 @@ func (w *wakes) close() {
 	if done != nil {
 		<-done
 	}
+	for _, l := range all {
+		close(l.wake)
+	}
 }
 
-// notify tells who waits for a queue; "" = any of them.
-func (w *wakes) notify(queue string) {
+// notify passes a message on to those here whom it concerns; "" = something may be due anywhere.
+func (w *wakes) notify(message string) {
+	worker, stop := strings.CutPrefix(message, stopMark)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.listeners {
-		if queue == "" || slices.Contains(l.queues, queue) {
-			select {
-			case l.wake <- onceq.Wake{Queue: queue}:
-			default: // it has been told already
-			}
+		if stop && l.worker == worker {
+			l.sendLocked(onceq.Wake{Stop: true})
+		}
+		if !stop && (message == "" || slices.Contains(l.queues, message)) {
+			l.sendLocked(onceq.Wake{Queue: message})
 		}
 	}
 }
 
-// subscribe passes on what others publish, until ctx ends. It connects again by itself, and wakes everybody then: something may have
-// been said meanwhile.
+// sendLocked never waits. Where the channel is full, the two oldest make room for what they and this
+// one say together. Nobody else sends meanwhile.
+func (l *listener) sendLocked(wake onceq.Wake) {
+	select {
+	case l.wake <- wake:
+		return
+	default:
+	}
+	stop := wake.Stop
+	for range 2 {
+		select {
+		case old := <-l.wake:
+			stop = stop || old.Stop
+		default:
+		}
+	}
+	l.wake <- onceq.Wake{}
+	if stop {
+		l.wake <- onceq.Wake{Stop: true}
+	}
+}
+
+// subscribe passes on what others publish, until ctx ends. It connects again by itself, and wakes
+// everybody then: something may have been said meanwhile.
 func (w *wakes) subscribe(ctx context.Context, ready, before, done chan struct{}) {
 	defer close(done)
 	if before != nil {
@@ -149,20 +195,23 @@ func (w *wakes) subscribe(ctx context.Context, ready, before, done chan struct{}
 	first := sync.OnceFunc(func() { close(ready) })
 	for ctx.Err() == nil {
 		w.receive(ctx, first)
-		if !sleep(ctx, 200*time.Millisecond) {
-			return
-		}
+		sleep(ctx, 200*time.Millisecond)
 	}
 }
 
-// receive listens on one connection until it breaks.
+// receive listens on one connection until it breaks or ctx ends.
 func (w *wakes) receive(ctx context.Context, ready func()) {
-	sub := w.s.client.Subscribe(ctx, w.s.channel)
-	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
+	sub := w.s.conns.usual.Subscribe(ctx, w.s.channel)
+	over, cancel := context.WithCancel(ctx)
+	closed := make(chan struct{})
+	go func() {
+		<-over.Done()
+		_ = sub.Close() // which ends a wait for a message
+		close(closed)
+	}()
 	defer func() {
-		if stop() {
-			_ = sub.Close()
-		}
+		cancel()
+		<-closed
 	}()
 	pinged := false
 	for {
