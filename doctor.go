@@ -8,20 +8,29 @@ import (
 	"time"
 )
 
-// DoctorReport is what Client.Doctor found.
+// DoctorReport is what [Client.Doctor] found.
 type DoctorReport struct {
-	Jobs       int      `json:"jobs"`       // looked at
-	Keys       int      `json:"keys"`       // held
-	Inert      int      `json:"inert"`      // key rows that hold no longer and wait to be swept
-	Violations []string `json:"violations"` // a line each; empty when all is well
+	Jobs       int      `json:"jobs"`       // that were checked
+	Keys       int      `json:"keys"`       // held keys that were checked
+	Inert      int      `json:"inert"`      // key rows that are free and were not swept yet
+	Violations []string `json:"violations"` // one line each; empty when all is well
 }
 
-// Doctor checks the invariants of every job and every key of a store, while it is in use: that each held key has a holder whose terms
-// say so, that each job whose terms say that it holds its key does, that a key has one holder and at most one waiter, and that nobody
-// stands behind a run that has ended. What looks wrong is read again before it is reported, since jobs move on meanwhile. A store that
-// can check its own files does that too. progress, which may be nil, is told how many rows are done.
+// Doctor checks the invariants of every job and every key of a store, while
+// the store is in use:
 //
-// The store's clock is not known here: a job whose hold has a TTL is only required to hold while that is an hour away by this clock.
+//   - a held key has a holder, and the terms of that job say that it holds;
+//   - a job whose terms say that it holds its key does hold it;
+//   - a key has one holder and at most one waiter;
+//   - no job stands behind a run that has ended.
+//
+// Jobs change meanwhile, so what looks wrong is read again before it is
+// reported. A store that can check its own files does that too. progress,
+// which may be nil, gets the number of rows that are done.
+//
+// Doctor does not know the clock of the store: it requires a job with a TTL
+// to hold its key only while the end of the TTL is an hour away by the
+// clock of this host.
 func (c *Client) Doctor(ctx context.Context, progress func(done int)) (DoctorReport, error) {
 	d := doctor{store: c.store, progress: progress}
 	if err := c.usable(ctx); err != nil {
@@ -47,8 +56,10 @@ type doctor struct {
 	store    Store
 	progress func(int)
 	report   DoctorReport
-	holders  map[uint64]struct{} // hashes of the IDs of jobs that were seen to hold or to wait for a key, so that they are not asked after again
-	seed     maphash.Seed
+	// holders has hashes of the IDs of jobs that were seen to hold a key or to
+	// wait for one: these need not be looked up again.
+	holders map[uint64]struct{}
+	seed    maphash.Seed
 }
 
 // looks is how often a suspect is read before it is reported.
@@ -71,7 +82,8 @@ func (d *doctor) keys(ctx context.Context) error {
 	}
 }
 
-// keyPage judges a page of keys with one look at their jobs; what looks wrong is looked at again by itself.
+// keyPage checks a page of keys, reading all their jobs at once. What looks
+// wrong is read again by itself.
 func (d *doctor) keyPage(ctx context.Context, keys []*HeldKey) error {
 	var ids []string
 	for _, k := range keys {
@@ -122,7 +134,8 @@ func (d *doctor) tell() {
 	}
 }
 
-// suspect asks again until a judgement is good, or has been bad every time.
+// suspect repeats a check until it finds nothing wrong, or has found
+// something wrong every time.
 func (d *doctor) suspect(ctx context.Context, judge func() (string, error)) (wrong string, err error) {
 	for look := range looks {
 		if look > 0 {
@@ -157,7 +170,8 @@ func (d *doctor) judgeKey(ctx context.Context, key Key) (string, error) {
 	return "", nil
 }
 
-// judgeHolder says what is wrong with a held key and its holder. It is pure.
+// judgeHolder says what is wrong with a held key and its holder. It is
+// pure.
 func judgeHolder(k *HeldKey, j *JobRow) string {
 	switch {
 	case k.Gone:
@@ -172,7 +186,7 @@ func judgeHolder(k *HeldKey, j *JobRow) string {
 	case j.Keyless:
 		return fmt.Sprintf("its holder %s had given it up", k.Holder)
 	case j.Behind != "":
-		return "" // its clocks do not run; judged with the job
+		return "" // its clocks do not run yet; the job is checked later
 	}
 	pending := k.FreesWhen
 	if pending != "" && pending != j.Hold.Until.String() {
@@ -188,14 +202,16 @@ func judgeHolder(k *HeldKey, j *JobRow) string {
 	anchor := j.Anchor.UnixMilli()
 	switch {
 	case pending == "" && frees != j.Hold.RestAt(anchor):
-		return fmt.Sprintf("it frees at %s, and by its holder's terms it should at %s", stamp(k.FreesAt), stamp(time.UnixMilli(j.Hold.RestAt(anchor))))
+		return fmt.Sprintf("it frees at %s, and by its holder's terms it should at %s", stamp(k.FreesAt),
+			stamp(time.UnixMilli(j.Hold.RestAt(anchor))))
 	case pending != "" && j.Hold.Until != UntilDue && frees != j.Hold.FreesAt(anchor, j.RunAt.UnixMilli()):
 		return fmt.Sprintf("a clock frees it at %q, which is not what its holder's terms say", stamp(k.FreesAt))
 	}
 	return ""
 }
 
-// judgeWaiter says what is wrong with the job behind the holder. It is pure.
+// judgeWaiter says what is wrong with the job behind the holder. It is
+// pure.
 func judgeWaiter(k *HeldKey, j, w *JobRow) string {
 	switch {
 	case w == nil:
@@ -218,7 +234,8 @@ func (d *doctor) jobs(ctx context.Context) error {
 		}
 		for _, j := range p.Jobs {
 			d.report.Jobs++
-			if _, seen := d.holders[maphash.String(d.seed, j.ID)]; seen && j.Behind == "" || !mustHold(j) && j.Behind == "" {
+			if _, seen := d.holders[maphash.String(d.seed, j.ID)]; seen && j.Behind == "" || !mustHold(j) &&
+				j.Behind == "" {
 				continue
 			}
 			wrong, err := d.suspect(ctx, func() (string, error) { return d.judgeJob(ctx, j.ID) })
@@ -226,7 +243,8 @@ func (d *doctor) jobs(ctx context.Context) error {
 				return err
 			}
 			if wrong != "" {
-				d.report.Violations = append(d.report.Violations, fmt.Sprintf("job %s (%s): %s", j.ID, j.KeyText, wrong))
+				d.report.Violations = append(d.report.Violations,
+					fmt.Sprintf("job %s (%s): %s", j.ID, j.KeyText, wrong))
 			}
 		}
 		d.tell()
@@ -236,8 +254,9 @@ func (d *doctor) jobs(ctx context.Context) error {
 	}
 }
 
-// mustHold reports whether a job's own row says that it holds its key now, whatever the store's clock shows. It is pure but for a
-// look at this host's clock, an hour wide.
+// mustHold reports whether the row of a job says that it holds its key now,
+// whatever the clock of the store shows. It is pure, except that it reads
+// the clock of this host, give or take an hour.
 func mustHold(j *JobRow) bool {
 	if j.Key == nil || j.Keyless || j.Behind != "" {
 		return false

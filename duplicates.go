@@ -9,10 +9,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// scope names this library to OpenTelemetry.
+// scope is the name of this library for OpenTelemetry.
 const scope = "github.com/onceq/onceq"
 
-// duplicates tells the log and the metric of every enqueue that met a key or an ID.
+// duplicates logs and counts every enqueue that met a key or an ID.
 type duplicates struct {
 	logger *slog.Logger
 	level  slog.Level
@@ -30,14 +30,16 @@ func newDuplicates(c Config) (duplicates, error) {
 	}
 	var err error
 	d.count, err = provider.Meter(scope).Int64Counter("onceq.duplicates",
-		metric.WithDescription("Enqueues that met a held key or an ID that is taken, by what became of them."), metric.WithUnit("{enqueue}"))
+		metric.WithDescription("Enqueues that met a held key or an ID that is taken, by what became of them."),
+		metric.WithUnit("{enqueue}"))
 	return d, err
 }
 
 func (d duplicates) note(ctx context.Context, row *NewRow, r Receipt) {
 	if d.count.Enabled(ctx) {
 		d.count.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(
-			attribute.String("queue", row.Queue), attribute.String("kind", row.Kind), attribute.String("outcome", string(r.Outcome)))))
+			attribute.String("queue", row.Queue), attribute.String("kind", row.Kind),
+			attribute.String("outcome", string(r.Outcome)))))
 	}
 	if !d.logger.Enabled(ctx, d.level) {
 		return
@@ -45,6 +47,8 @@ func (d duplicates) note(ctx context.Context, row *NewRow, r Receipt) {
 	c := r.Conflict
 	d.logger.LogAttrs(ctx, d.level, "onceq: "+string(r.Outcome)+": "+c.String(),
 		slog.String("kind", row.Kind), slog.String("queue", row.Queue), slog.String("outcome", string(r.Outcome)),
-		slog.String("job", r.Job.ID), slog.String("by", c.By), slog.String("holder", c.Holder), slog.String("state", string(c.State)),
-		slog.Time("since", c.Since), slog.Time("frees_at", c.FreesAt), slog.String("frees_when", c.FreesWhen), slog.Bool("args_differ", c.ArgsDiffer))
+		slog.String("job", r.Job.ID), slog.String("by", c.By), slog.String("holder", c.Holder),
+		slog.String("state", string(c.State)),
+		slog.Time("since", c.Since), slog.Time("frees_at", c.FreesAt), slog.String("frees_when", c.FreesWhen),
+		slog.Bool("args_differ", c.ArgsDiffer))
 }

@@ -6,17 +6,23 @@ import (
 	"github.com/onceq/onceq/internal/dedup"
 )
 
-// Folding settles equal keys of one trip in process: of rows that only ask (Skip, Reject) the first is sent, and the others are answered from
-// its answer. A hot key's duplicates then cost next to nothing, and a store meets each key once.
+// Folding answers equal keys of one trip in this process. Of rows that only
+// ask (Skip, Reject) the first is sent, and the others are answered from
+// its answer. So the duplicates of a hot key cost next to nothing, and a
+// store meets each key once.
 
-// foldable reports whether a call can be answered from another's answer: it writes to no holder, and its ID is new for sure. What
-// is sent again may be the holder itself. Only the store knows.
+// foldable reports whether a call can be answered from the answer to
+// another. It must not write to a holder, and its ID must be new. A call
+// that was sent before may be the holder itself, which only the store
+// knows.
 func (r *NewRow) foldable() bool {
 	return r.Claim != nil && r.made && !r.again && !r.Reactions.Writes()
 }
 
-// rival is the same for rows that want the same key, and for hardly any others; 0 where a row wants none. Where steps wait for each
-// other, of two trips at once with the same new key one would wait, with all that is in it.
+// rival hashes the key of the row; 0 means no key. Two rows with the same
+// hash are never in two concurrent commits: where steps wait for each
+// other, the second commit would wait for the first one's key, with
+// everything in it.
 func (r *NewRow) rival() uint64 {
 	if r.Claim == nil {
 		return 0
@@ -24,8 +30,9 @@ func (r *NewRow) rival() uint64 {
 	return binary.LittleEndian.Uint64(r.Claim.Key[:]) | 1
 }
 
-// foldBatch is fold for the items of one call, which are as if they came one after another: where some of them write to holders, or a key may
-// hold for no time, or equal keys stand for different args, it leaves all as it is.
+// foldBatch is fold for the items of one call, which count as if they came
+// one after another. If some of them write to holders, if a key may hold
+// for no time, or if equal keys have different args, it folds nothing.
 func foldBatch(rows []NewRow) (sent []NewRow, of []int) {
 	all := make([]*NewRow, len(rows))
 	for i := range rows {
@@ -46,7 +53,8 @@ func foldBatch(rows []NewRow) (sent []NewRow, of []int) {
 	return sent, of
 }
 
-// fold returns the rows to send and, for each row, the index of the one that is sent for it; nil where each is its own.
+// fold returns the rows to send and, for each row, the index of the row
+// that is sent for it; nil if each row is sent for itself.
 func fold(rows []*NewRow) (sent []NewRow, of []int) {
 	sent = make([]NewRow, 0, len(rows))
 	var keys dedup.Table
@@ -57,7 +65,9 @@ func fold(rows []*NewRow) (sent []NewRow, of []int) {
 		at := len(sent)
 		if keys != nil && r.foldable() {
 			key := &r.Claim.Key
-			at = keys.Find(binary.LittleEndian.Uint32(key[:]), at, func(n int) bool { return sent[n].Claim.Key == *key })
+			at = keys.Find(binary.LittleEndian.Uint32(key[:]), at, func(n int) bool {
+				return sent[n].Claim.Key == *key
+			})
 		}
 		if at < len(sent) && of == nil {
 			of = make([]int, i, len(rows))
@@ -75,25 +85,28 @@ func fold(rows []*NewRow) (sent []NewRow, of []int) {
 	return sent, of
 }
 
-// unfold answers a row from the answer to an equal one. It says no where that answer settles nothing: the key was not held afterwards.
+// unfold answers a row from the answer to an equal one. It returns false
+// where that answer does not tell, because the key was not held afterwards.
 func unfold(row *NewRow, leader *NewRow, r EnqueueResult) (EnqueueResult, bool) {
 	var conflict Conflict
 	switch {
 	case row.ID == r.Job.ID:
-		return EnqueueResult{}, false // nobody is a duplicate of itself
+		return EnqueueResult{}, false // a job is not a duplicate of itself
 	case r.Outcome == Inserted:
 		since := r.Job.EnqueuedAt
 		if r.FreesAt <= since.UnixMilli() {
-			return EnqueueResult{}, false // it held for no time
+			return EnqueueResult{}, false // its key was held for no time
 		}
-		conflict = Conflict{By: "key", Key: leader.Claim.Key, Text: leader.Claim.Text, Holder: r.Job.ID, State: r.Job.State, Since: since,
+		conflict = Conflict{By: "key", Key: leader.Claim.Key, Text: leader.Claim.Text, Holder: r.Job.ID,
+			State: r.Job.State, Since: since,
 			FreesAt: Instant(r.FreesAt), ArgsDiffer: row.Claim.Digest != leader.Claim.Digest}
 		if leader.Claim.Hold.Until != UntilWindowEnds {
 			conflict.FreesWhen = leader.Claim.Hold.Until.String()
 		}
 	case r.Conflict != nil && r.Conflict.By == "key":
 		conflict = *r.Conflict
-		// Of the holder's args only this is known: whether they differ from the leader's.
+		// Of the args of the holder only this is known: whether they differ
+		// from those of the row that was sent.
 		conflict.ArgsDiffer = conflict.ArgsDiffer || row.Claim.Digest != leader.Claim.Digest
 		if r.Conflict.ArgsDiffer && row.Claim.Digest != leader.Claim.Digest {
 			return EnqueueResult{}, false
@@ -109,8 +122,10 @@ func unfold(row *NewRow, leader *NewRow, r EnqueueResult) (EnqueueResult, bool) 
 	return answer, true
 }
 
-// unfoldAll answers rows from the answers to those that were sent for them. again are those that this does not settle.
-func unfoldAll(rows []*NewRow, sent []NewRow, of []int, answers []EnqueueResult, failed []error) (results []EnqueueResult, errs []error, again []int) {
+// unfoldAll answers rows from the answers to the rows that were sent for
+// them. again has the indexes of rows that these do not answer.
+func unfoldAll(rows []*NewRow, sent []NewRow, of []int, answers []EnqueueResult,
+	failed []error) (results []EnqueueResult, errs []error, again []int) {
 	results, errs = make([]EnqueueResult, len(rows)), make([]error, len(rows))
 	led := make([]bool, len(sent))
 	for i, at := range of {
@@ -122,7 +137,7 @@ func unfoldAll(rows []*NewRow, sent []NewRow, of []int, answers []EnqueueResult,
 			results[i] = answers[at]
 		default:
 			if answers[at].Job == nil {
-				continue // of a share that was not applied
+				continue // its share was not applied
 			}
 			var settled bool
 			if results[i], settled = unfold(rows[i], &sent[at], answers[at]); !settled {

@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
-// idAlphabet is Crockford's base 32 (https://www.crockford.com/base32.html): its order is the order of its bytes.
+// idAlphabet is Crockford's base 32
+// (https://www.crockford.com/base32.html). Its order is the order of its
+// bytes.
 const idAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-// idSource makes job IDs: 26 characters, 10 of the time in milliseconds and 16 random ones. IDs of one source ascend, so that jobs
-// that became due in the same millisecond run in the order in which they were enqueued.
+// idSource makes job IDs of 26 characters: 10 for the time in milliseconds,
+// 16 random. The IDs of one source ascend, so jobs that became due in the
+// same millisecond run in the order in which they were enqueued.
 type idSource struct {
 	mu     sync.Mutex
 	ms     int64
@@ -21,7 +24,7 @@ type idSource struct {
 func (s *idSource) next(now time.Time) string {
 	s.mu.Lock()
 	if ms := now.UnixMilli(); ms > s.ms {
-		s.ms, s.random = ms, rand.Uint64()>>1 // the top bit is room to count up
+		s.ms, s.random = ms, rand.Uint64()>>1 // the top bit stays free, so that counting up cannot overflow
 	} else {
 		s.random += 1 + rand.Uint64N(1<<20)
 	}
@@ -42,7 +45,8 @@ func (s *idSource) next(now time.Time) string {
 	return string(id[:])
 }
 
-// nonceOf is the nonce of one item of a call: items of one batch must not be taken for each other's echo.
+// nonceOf is the nonce of one item of a call: the items of a batch must not
+// be taken for repeats of each other.
 func nonceOf(call [16]byte, index int) [16]byte {
 	binary.LittleEndian.PutUint32(call[:], binary.LittleEndian.Uint32(call[:])^uint32(index))
 	return call

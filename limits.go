@@ -7,21 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what a job may be.
+// The bounds of a job.
 const (
 	MaxNameSize    = 128       // bytes of a queue name, a kind or a tag
 	MaxIDSize      = 255       // bytes
-	MaxKeySize     = 1 << 10   // bytes of a key of the caller's own, and of the readable text of any key
+	MaxKeySize     = 1 << 10   // bytes of a caller's own key, and of the readable text of any key
 	DefaultMaxArgs = 256 << 10 // bytes of args, unless Config.MaxArgs says otherwise
 	MaxArgsSize    = 16 << 20  // bytes of args, whatever Config.MaxArgs says
 	MaxMetaSize    = 64 << 10  // bytes of meta as JSON
 	MaxTags        = 32        // tags of a job
 	MaxBatch       = 10_000    // items of one EnqueueMany
-	maxAttempts    = 1_000_000 // of MaxAttempts
+	maxAttempts    = 1_000_000 // attempts that MaxAttempts may allow
 	maxDuration    = 100 * 365 * 24 * time.Hour
 )
 
-// checkName holds the rule for queues, kinds and tags.
+// checkName checks the name of a queue, a kind or a tag.
 func checkName(field, name string) error {
 	switch {
 	case name == "":
@@ -52,7 +52,8 @@ func checkID(id string) error {
 	return nil
 }
 
-// checkDuration bounds a length of time that was said: whole milliseconds are what stores keep.
+// checkDuration checks a length of time that a caller gave: stores keep
+// whole milliseconds.
 func checkDuration(field string, d time.Duration) error {
 	switch {
 	case d < time.Millisecond:
@@ -63,7 +64,8 @@ func checkDuration(field string, d time.Duration) error {
 	return nil
 }
 
-// ceilMilli rounds up to whole milliseconds: a store keeps no finer time, and a promise to hold is never cut short.
+// ceilMilli rounds up to whole milliseconds, which is what stores keep: a
+// promise to hold a key is never cut short.
 func ceilMilli(d time.Duration) time.Duration {
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }

@@ -40,7 +40,7 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 			case slots == 0:
 				nextIn(0)
 			case r.MaxBytes > 0 && len(f.Jobs) > 0 && size+n > r.MaxBytes:
-				slots = 0 // what comes later in this queue does not overtake
+				slots = 0 // a later job of this queue must not overtake this one
 				nextIn(0)
 			default:
 				slots--
@@ -55,10 +55,12 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	return f, nil
 }
 
-// waiting are the jobs of a queue that stand behind nobody, in the order in which they are fetched.
+// waiting returns the jobs of a queue that stand behind no other, in the
+// order in which they are fetched.
 func (s *Store) waiting(queue string, kinds []string) []*rules.Job {
 	return s.sorted(func(j *rules.Job) bool {
-		return j.Queue == queue && j.State.Waiting() && j.Behind == "" && (kinds == nil || slices.Contains(kinds, j.Kind))
+		return j.Queue == queue && j.State.Waiting() && j.Behind == "" &&
+			(kinds == nil || slices.Contains(kinds, j.Kind))
 	}, func(a, b *rules.Job) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.RunMS, b.RunMS), cmp.Compare(a.ID, b.ID))
 	})
@@ -106,7 +108,7 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 	return e, nil
 }
 
-// runs are the running jobs of a worker.
+// runs returns the running jobs of a worker.
 func (s *Store) runs(worker string) []*rules.Job {
 	return s.sorted(func(j *rules.Job) bool { return j.State == onceq.Running && j.Worker == worker },
 		func(a, b *rules.Job) int { return cmp.Compare(a.ID, b.ID) })
@@ -166,7 +168,8 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 	return swept, nil
 }
 
-// sweepWorkers lists the runs of confirmed lost workers, and names those whose lease is over.
+// sweepWorkers lists the runs of confirmed lost workers, and names those
+// whose lease is over.
 func (st *step) sweepWorkers(r onceq.SweepRequest, swept *onceq.Swept) {
 	for _, beat := range r.Lost {
 		w := st.workers[beat.Worker]

@@ -1,6 +1,7 @@
-// Package memstore is the Store contract as maps and a mutex: the readable specification of what
-// every store does, and the oracle of random tests. What a key does stands in package rules. It
-// keeps nothing beyond the process, and looks at every job where a real store has an index.
+// Package memstore is the Store contract as maps and a mutex: the readable
+// specification of every store, and the model for random tests. What a key
+// does is in package rules. It keeps nothing beyond the process, and looks
+// at every job where a real store has an index.
 package memstore
 
 import (
@@ -33,13 +34,14 @@ type worker struct {
 	beat      int64
 }
 
-// New makes an empty store on a clock; nil = time.Now.
+// New makes an empty store with a clock; nil = time.Now.
 func New(clock func() time.Time) *Store {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Store{clock: clock, jobs: map[string]*rules.Job{}, keys: map[onceq.Key]*rules.Key{}, workers: map[string]*worker{},
-		paused: map[string]bool{}, listeners: map[*listener]bool{}}
+	return &Store{clock: clock, jobs: map[string]*rules.Job{}, keys: map[onceq.Key]*rules.Key{},
+		workers: map[string]*worker{},
+		paused:  map[string]bool{}, listeners: map[*listener]bool{}}
 }
 
 // Traits says what the store can do besides.
@@ -51,7 +53,7 @@ type step struct {
 	rules.Book
 }
 
-// begin starts a step: nobody else's until end is called.
+// begin starts a step. No other step runs until end.
 func (s *Store) begin(ctx context.Context) (*step, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -64,7 +66,7 @@ func (s *Store) begin(ctx context.Context) (*step, error) {
 	return &step{s, rules.Book{Now: s.clock().UnixMilli()}}, nil
 }
 
-// end ends a step and wakes who listens.
+// end ends a step and wakes the listeners.
 func (st *step) end() {
 	for _, j := range st.Woken {
 		st.notify(j.Queue)
@@ -86,7 +88,8 @@ func (st *step) key(name *onceq.Key) *rules.Key {
 	return &rules.Key{Name: *name}
 }
 
-// save keeps what a rule has changed: new jobs, the row of the key, and rows that were removed.
+// save keeps what a rule changed: new jobs, the row of the key, and rows
+// that were removed.
 func (st *step) save(k *rules.Key, jobs ...*rules.Job) {
 	if k != nil {
 		switch k.Mark {
@@ -111,7 +114,8 @@ func (st *step) save(k *rules.Key, jobs ...*rules.Job) {
 	st.Added = nil
 }
 
-// holder and waiter are those of a key before a step, so that save sees whether they are removed.
+// The holder and the waiter before the step, so that save sees whether they
+// were removed.
 func holderAndWaiter(k *rules.Key) (holder, waiter *rules.Job) {
 	if k == nil {
 		return nil, nil
@@ -130,10 +134,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// view is a job as it is handed out: the caller may keep it and write to it.
+// view is a job as it is handed out: the caller may keep it and change it.
 func (st *step) view(j *rules.Job) *onceq.JobRow { return own(j.View(st.Now)) }
 
-// own gives a row its own memory.
+// own gives a row memory of its own.
 func own(row *onceq.JobRow) *onceq.JobRow {
 	row.Args, row.Tags, row.Errors = bytes.Clone(row.Args), slices.Clone(row.Tags), slices.Clone(row.Errors)
 	return row

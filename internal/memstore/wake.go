@@ -7,14 +7,15 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// listener is somebody who waits for jobs of some queues, and for stops of a worker's runs.
+// listener waits for jobs of some queues, and for stops of the runs of a
+// worker.
 type listener struct {
 	queues []string
 	worker string
 	wake   chan onceq.Wake
 }
 
-// Wake says what became due, and which worker is to look after a stop.
+// Wake sends which queue has a due job, and which worker has a run to stop.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	st, err := s.begin(ctx)
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Enqueue judges a row whose ID is new: it inserts the job, or does what the row's reactions say to
-// the job that it meets. k is the row of its key, held or not; nil for a row without a claim.
+// Enqueue decides about a row whose ID is new. It inserts the job, or does
+// to the holder what the reactions of the row say. k is the row of its key,
+// held or not; nil for a row without a claim.
 func (b *Book) Enqueue(r *onceq.NewRow, k *Key) onceq.EnqueueResult {
 	if r.Claim != nil && k.Held(b.Now) {
 		return b.meet(k, r)
@@ -29,8 +30,9 @@ func (b *Book) inserted(j *Job, k *Key) onceq.EnqueueResult {
 	return result
 }
 
-// Known answers for a row whose ID exists. k is the row of that job's key. displaced is the job of
-// its field Displaced, nil where there is none; both are asked for only by the call's own echo.
+// Known answers a row whose ID exists already. k is the row of the key of
+// that job, and displaced the job that its field Displaced names (nil if
+// there is none). Both are needed only if the call was sent twice.
 func (b *Book) Known(j *Job, r *onceq.NewRow, k *Key, displaced *Job) onceq.EnqueueResult {
 	result := onceq.EnqueueResult{Outcome: onceq.Skipped, Job: j.View(b.Now)}
 	if IsEcho(j, r) {
@@ -51,10 +53,10 @@ func (b *Book) Known(j *Job, r *onceq.NewRow, k *Key, displaced *Job) onceq.Enqu
 	return result
 }
 
-// IsEcho reports whether the row is the call that made the job, sent again.
+// IsEcho reports whether this call made the job, and was sent again.
 func IsEcho(j *Job, r *onceq.NewRow) bool { return j.Nonce == r.Nonce }
 
-// meet answers for a row whose key is held.
+// meet answers a row whose key is held.
 func (b *Book) meet(k *Key, r *onceq.NewRow) onceq.EnqueueResult {
 	held, holder := k.Show(b.Now)
 	conflict := held.Conflict(r.Claim.Digest)
@@ -96,14 +98,14 @@ func (b *Book) meet(k *Key, r *onceq.NewRow) onceq.EnqueueResult {
 	return result
 }
 
-// coalesce makes sure that a run starts later with the latest args: the waiter's, the holder's, or
-// that of a new waiter.
+// coalesce makes sure that a run with the latest args starts later: that of
+// the waiter, that of the holder, or that of a new waiter.
 func (b *Book) coalesce(k *Key, holder *Job, r *onceq.NewRow, action onceq.Action) (*Job, onceq.Outcome) {
 	switch {
 	case k.Waiter != nil:
 		b.renew(k.Waiter, r)
 		return k.Waiter, onceq.Replaced
-	case holder.Behind != "": // the key has passed to the waiter already
+	case holder.Behind != "": // a clock has passed the key to the waiter
 		b.renew(holder, r)
 	case action == onceq.ActionStand:
 		k.Waiter = b.insert(r, onceq.Coalesced, holder.ID, holder.ID)
@@ -139,8 +141,8 @@ func (b *Book) write(j *Job, r *onceq.NewRow, f onceq.Fields) {
 	b.wake(j)
 }
 
-// renew gives a waiter the args and options of the latest enqueue, and the earlier of the two run
-// times.
+// renew gives a waiter the args and options of the latest enqueue, and the
+// earlier of the two run times.
 func (b *Book) renew(w *Job, r *onceq.NewRow) {
 	w.change()
 	w.SetOptions(r)
@@ -149,7 +151,7 @@ func (b *Book) renew(w *Job, r *onceq.NewRow) {
 	w.AnchorMS = w.Hold.AnchorAt(w.EnqueuedAt.UnixMilli(), w.RunMS)
 }
 
-// supersede puts a new job in the holder's place.
+// supersede puts a new job in the place of the holder.
 func (b *Book) supersede(k *Key, holder *Job, r *onceq.NewRow) *Job {
 	if k.Waiter != nil {
 		b.displace(k.Waiter, r.ID)
@@ -171,7 +173,7 @@ func (b *Book) supersede(k *Key, holder *Job, r *onceq.NewRow) *Job {
 	return j
 }
 
-// displace cancels a waiting job whose key is another's from now on.
+// displace cancels a waiting job whose key another job takes.
 func (b *Book) displace(j *Job, by string) {
 	j.Behind, j.SupersededBy, j.Keyless = "", by, true
 	b.finish(j, onceq.Cancelled)

@@ -2,13 +2,14 @@ package rules
 
 import "github.com/onceq/onceq"
 
-// Held reports whether somebody holds the key at this instant. With a waiter it is never free.
+// Held reports whether the key is held at this instant. With a waiter it is
+// never free.
 func (k *Key) Held(now int64) bool { return k != nil && (now < k.FreesMS || k.Waiter != nil) }
 
-// HeldBy reports whether the row says that this job is the holder.
+// HeldBy reports whether the row names this job as the holder.
 func (k *Key) HeldBy(j *Job) bool { return k != nil && k.Gone == nil && k.Holder == j && j != nil }
 
-// Pending is the event that a job's key waits for at first; 0 = none.
+// Pending is the event that the key of a new job waits for; 0 = none.
 func Pending(j *Job) onceq.Until {
 	if j.Hold.Until == onceq.UntilWindowEnds {
 		return 0
@@ -16,7 +17,7 @@ func Pending(j *Job) onceq.Until {
 	return j.Hold.Until
 }
 
-// put keeps the row of a key, unless it holds no longer.
+// put keeps the row of a key that is held, and removes it otherwise.
 func (b *Book) put(k *Key) {
 	if k.Held(b.Now) {
 		k.Mark = Changed
@@ -25,8 +26,8 @@ func (b *Book) put(k *Key) {
 	}
 }
 
-// take gives a key to a job, on the job's own terms. The clocks of a job that stands behind another
-// do not run yet.
+// take gives the key to a job, on the terms of that job. While the job
+// stands behind another its clocks do not run.
 func (b *Book) take(k *Key, j *Job) {
 	k.Holder, k.Gone, k.Waiter = j, nil, nil
 	k.Pending, k.SinceMS, k.FreesMS = Pending(j), b.Now, j.Hold.FreesAt(j.AnchorMS, j.RunMS)
@@ -36,28 +37,31 @@ func (b *Book) take(k *Key, j *Job) {
 	b.put(k)
 }
 
-// pass gives a key to its waiter, which still stands behind a run.
+// pass gives the key to its waiter while that still stands behind a run.
 func (b *Book) pass(k *Key, since int64) {
 	k.Holder, k.Gone, k.Waiter, k.SinceMS = k.Waiter, nil, nil, since
 	k.Pending, k.FreesMS = Pending(k.Holder), onceq.Never
 	b.put(k)
 }
 
-// settle writes down that a clock has freed the key from its holder and so given it to the waiter.
+// settle records that a clock took the key from its holder, and so gave it
+// to the waiter.
 func (b *Book) settle(k *Key) {
 	if k.Waiter != nil && b.Now >= k.FreesMS {
 		b.pass(k, k.FreesMS)
 	}
 }
 
-// come is the coming of the event that the key waits for: what is left of Window remains.
+// come is called when the event comes that the key waits for. What is left
+// of Window remains.
 func (b *Book) come(k *Key, j *Job) {
 	k.Pending, k.FreesMS = 0, j.Hold.RestAt(j.AnchorMS)
 	b.put(k)
 }
 
-// ended does to the key what the end of a job does: the job is finished, as its State says, or
-// deleted. It returns the queue in which a waiter became due, or "".
+// ended does to the key what the end of a job does. The job is deleted, or
+// finished as its State says. The result is the queue in which a waiter
+// became due, or "".
 func (b *Book) ended(j *Job, k *Key, deleted bool) (wake string) {
 	if j.Key == nil {
 		return ""
@@ -68,7 +72,7 @@ func (b *Book) ended(j *Job, k *Key, deleted bool) (wake string) {
 	if early {
 		j.AnchorMS = b.Now
 	}
-	if j.Behind != "" { // a waiter goes
+	if j.Behind != "" { // it was a waiter
 		j.Behind = ""
 		if k.Waiter == j {
 			k.Waiter = nil
@@ -77,7 +81,8 @@ func (b *Book) ended(j *Job, k *Key, deleted bool) (wake string) {
 		}
 	}
 	if !k.HeldBy(j) {
-		if w := k.Holder; w != nil && w.Behind == j.ID { // the key had passed to the waiter before
+		// A clock may have passed the key to the waiter before.
+		if w := k.Holder; w != nil && w.Behind == j.ID {
 			return b.letGo(k, w)
 		}
 		return ""
@@ -99,7 +104,7 @@ func (b *Book) ended(j *Job, k *Key, deleted bool) (wake string) {
 	return ""
 }
 
-// letGo starts the clocks of a holder that stood behind a run which has ended.
+// letGo lets a holder go whose run in front has ended: its clocks start.
 func (b *Book) letGo(k *Key, w *Job) (wake string) {
 	w.change()
 	w.Behind = ""
@@ -114,8 +119,9 @@ func (b *Book) letGo(k *Key, w *Job) (wake string) {
 	return ""
 }
 
-// remove takes a row away. A key that the job still holds describes its holder by itself from now
-// on. pruned says that the retention did it: that is no event where there is a TTL.
+// remove deletes a row. If the job still holds its key, the key keeps what
+// is known of its holder. pruned says that the retention is over; with a
+// TTL that is no event for the key.
 func (b *Book) remove(j *Job, k *Key, pruned bool) {
 	j.drop()
 	if j.Key == nil || !k.HeldBy(j) {
@@ -129,7 +135,8 @@ func (b *Book) remove(j *Job, k *Key, pruned bool) {
 	b.put(k)
 }
 
-// moveRun gives a waiting job another run time. Until the first fetch the anchor goes along.
+// moveRun gives a waiting job another run time. Until the first fetch the
+// anchor moves with it.
 func (b *Book) moveRun(j *Job, k *Key, run int64) {
 	wasDue := j.RunMS <= b.Now
 	j.change()
@@ -153,9 +160,9 @@ func (b *Book) moveRun(j *Job, k *Key, run int64) {
 	b.put(k)
 }
 
-// Show is the key as it is handed out, with its effective holder: where a clock has given the key
-// to the waiter and nobody wrote that down yet, the waiter. It returns that job too; nil when its
-// row is gone.
+// Show returns the key as a store hands it out, and the effective holder:
+// that is the waiter, if a clock gave it the key and no step has recorded
+// that. The job is nil when its row is gone.
 func (k *Key) Show(now int64) (*onceq.HeldKey, *Job) {
 	shown := *k
 	if k.Held(now) {
@@ -175,7 +182,7 @@ func (k *Key) Show(now int64) (*onceq.HeldKey, *Job) {
 	h.Holder, h.Kind, h.Queue, h.Text = j.ID, j.Kind, j.Queue, j.KeyText
 	h.State, h.Digest = j.Shown(now), j.Digest
 	if shown.Pending == onceq.UntilDue && j.Behind == "" && (j.Run > 0 || j.RunMS <= now) {
-		h.FreesWhen = "" // due is a question: it has come, and only Window holds
+		h.FreesWhen = "" // the event has come by itself, and only Window holds
 	}
 	return h, j
 }

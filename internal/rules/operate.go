@@ -2,8 +2,8 @@ package rules
 
 import "github.com/onceq/onceq"
 
-// Change does an operator's step on one job: OpCancel, OpRetry, OpRunNow or OpDelete. k is the row
-// of its key.
+// Change does an operator's step on one job: OpCancel, OpRetry, OpRunNow or
+// OpDelete. k is the row of its key.
 func (b *Book) Change(c onceq.Change, j *Job, k *Key) onceq.ChangeResult {
 	before := j.View(b.Now)
 	var err error
@@ -100,8 +100,8 @@ func (b *Book) delete(j *Job, k *Key) error {
 	return nil
 }
 
-// Release frees a key by hand: its holder goes on without it. Where a waiter stands behind the
-// holder the key is the waiter's then.
+// Release frees a key by hand, and its holder goes on without it. If a
+// waiter stands behind the holder, the key passes to the waiter.
 func (b *Book) Release(k *Key) error {
 	if !k.Held(b.Now) {
 		return onceq.ErrNotFound
@@ -118,7 +118,7 @@ func (b *Book) Release(k *Key) error {
 		b.pass(k, b.Now)
 		return nil
 	}
-	k.FreesMS = b.Now // free from now on
+	k.FreesMS = b.Now // free from this instant
 	b.put(k)
 	return nil
 }

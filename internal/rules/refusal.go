@@ -2,29 +2,31 @@ package rules
 
 import "github.com/onceq/onceq"
 
-// Why an operator's step is refused, in the words that every store uses.
+// Why an operator's step is refused, in the words of every store.
 const (
-	// CannotCancel: a completed or discarded job.
+	// CannotCancel is for a completed or discarded job.
 	CannotCancel = "cannot be cancelled: the job has ended"
-	// CannotRunNow: a running or finished job.
+	// CannotRunNow is for a running or finished job.
 	CannotRunNow = "cannot be run now: only a waiting job can; a finished one can be retried"
-	// CannotRetry: a job that is neither finished nor retryable.
+	// CannotRetry is for a job that is neither finished nor retryable.
 	CannotRetry = "cannot be retried: only a finished or a retryable job can"
-	// CannotDelete: a running job.
+	// CannotDelete is for a running job.
 	CannotDelete = "cannot be deleted: cancel the job first, and delete it when its run has ended"
 )
 
-// CannotRunBehind is why a waiter is not run now.
+// CannotRunBehind says why a waiter is not run now.
 func CannotRunBehind(holder string) string {
 	return "cannot be run now: the job stands behind the run of " + holder + " and is due when that has ended"
 }
 
-// CannotReleaseBehind is why a key whose holder stands behind a run is not released by hand.
+// CannotReleaseBehind says why a key is not released by hand while its
+// holder stands behind a run.
 func CannotReleaseBehind(holder string) string {
 	return "holds the key and stands behind the run of " + holder + ": cancel or delete that waiting job instead"
 }
 
-// Refusal is the error of an operator's step that the state of a job does not allow.
+// Refusal is the error for an operator's step that the state of the job
+// does not allow.
 func Refusal(state onceq.State, why string) error {
 	return &onceq.InvalidError{Field: "state", Value: string(state), Rule: why}
 }

@@ -1,15 +1,19 @@
-// Package rules is what a key does, as pure Go over rows: who holds it, when it frees, who is next,
-// and what each change of a job does to it. docs/uniqueness.md is the text of these rules.
+// Package rules says what a key does, as pure Go over rows: who holds it,
+// when it becomes free, who is next, and what each change of a job does to
+// it. docs/rules.md has these rules in words.
 //
-// A rule reads and writes the rows that it is given and nothing else. It marks what it changed, so
-// that a store knows what to write; see [Mark]. A [Book] is one atomic step: it knows the instant,
-// and collects what happened besides.
+// A rule reads and writes the rows that it is given and nothing else. It
+// marks what it changed, so that a store knows what to write (see [Mark]).
+// A [Book] is one atomic step: it has the instant, and collects what the
+// step did besides.
 //
-// A rule about one key needs at most four rows: the job at hand, the row of its key, the holder and
-// the waiter. The caller reads them, under whatever lock its store has, before it asks.
+// A rule about one key needs at most four rows: the job at hand, the row of
+// its key, the holder and the waiter. The caller reads them first, under
+// whatever lock its store has.
 //
-// PostgreSQL and Redis repeat some of these rules in SQL and Lua, where one round trip needs that.
-// They have the same names there. Package storetest holds all copies to one meaning.
+// PostgreSQL and Redis repeat these rules in SQL and Lua, where one round
+// trip needs that, under the same names. Package storetest makes sure that
+// all copies mean the same.
 package rules
 
 import (
@@ -31,33 +35,35 @@ const (
 	Never               // nothing: it was added and removed in one step
 )
 
-// Job is a row of a job. State is the stored one, in which [onceq.Available] does not occur: see
-// [Job.Shown]. The fields RunAt, Anchor and Meta of the JobRow are filled by [Job.View] only.
+// Job is the row of a job. State is the stored one, which is never
+// [onceq.Available]: see [Job.Shown]. Only [Job.View] fills RunAt, Anchor
+// and Meta of the JobRow.
 type Job struct {
 	onceq.JobRow
-	Seq      int64    // the number of the row in a store that has such numbers
+	Seq      int64    // the number of the row, in a store that numbers rows
 	Nonce    [16]byte // of the enqueue that made it
 	MetaJSON []byte   // nil = no meta
 	RunMS    int64    // the run time
-	AnchorMS int64    // where Window and TTL count from
-	PruneMS  int64    // when finished: the end of the retention
+	AnchorMS int64    // the instant from which Window and TTL count
+	PruneMS  int64    // the end of the retention of a finished job
 	FetchNo  int64    // of the fetch that started the current run
 
-	Mark    Mark // what is to be written of the row
-	NewArgs bool // the args are to be written too
+	Mark    Mark // what a store has to write of the row
+	NewArgs bool // the args have to be written too
 }
 
-// Key is the row of a key. A key without a row is a Key that is not held.
+// Key is the row of a key. A key that has no row in the store is a Key that
+// is not held.
 type Key struct {
 	Name    onceq.Key   // the key itself
-	Holder  *Job        // nil when the holder's row is gone, or there never was one
-	Gone    *Gone       // what is known of a holder whose row is gone
+	Holder  *Job        // nil when its row is gone, or when the key is free
+	Gone    *Gone       // what the key keeps of a holder whose row is gone
 	Waiter  *Job        // the job that stands behind the holder
 	Pending onceq.Until // the event that has not come yet; 0 = none
-	FreesMS int64       // when a clock frees it, as things stand
-	SinceMS int64       // since when the holder holds it
+	FreesMS int64       // when a clock frees the key, unless something else does
+	SinceMS int64       // when the holder took it
 
-	Mark Mark // what is to be written of the row
+	Mark Mark // what a store has to write of the row
 }
 
 // Gone is what a key keeps of a holder whose row is gone.
@@ -66,26 +72,26 @@ type Gone struct {
 	Kind   string      // of the job
 	Queue  string      // of the job
 	Text   string      // the readable key
-	State  onceq.State // the last one of the job
+	State  onceq.State // the last state of the job
 	Digest [16]byte    // of its args, by value
 }
 
 // Book is one atomic step on rows, at one instant of the store's clock.
 type Book struct {
 	Now   int64    // the instant, in milliseconds
-	Added []*Job   // new rows, in the order in which they came
-	Woken []*Job   // jobs that were given a new run time, or may now run
-	Stops []string // workers of whose runs one was asked to stop
+	Added []*Job   // new rows, in the order in which they were made
+	Woken []*Job   // jobs that have a new run time, or may run now
+	Stops []string // workers that have a run which was asked to stop
 }
 
-// change marks a row as one to be updated.
+// change marks a row to be updated.
 func (j *Job) change() {
 	if j.Mark == Clean {
 		j.Mark = Changed
 	}
 }
 
-// drop marks a row as one to be deleted.
+// drop marks a row to be deleted.
 func (j *Job) drop() {
 	if j.Mark == Added {
 		j.Mark = Never
@@ -104,7 +110,8 @@ func (b *Book) wake(j *Job) {
 	}
 }
 
-// Shown is the state as people see it: what waits for nobody and is due is available.
+// Shown is the state that people see: a waiting job that is due and stands
+// behind no other is available.
 func (j *Job) Shown(now int64) onceq.State {
 	if j.State.Waiting() && j.Behind == "" && j.RunMS <= now {
 		return onceq.Available
@@ -112,7 +119,7 @@ func (j *Job) Shown(now int64) onceq.State {
 	return j.State
 }
 
-// View is the row as it is handed out.
+// View is the row as a store hands it out.
 func (j *Job) View(now int64) *onceq.JobRow {
 	row := j.JobRow
 	row.State = j.Shown(now)
@@ -129,7 +136,8 @@ func (j *Job) View(now int64) *onceq.JobRow {
 	return &row
 }
 
-// SetOptions gives a job everything that the caller of an enqueue chose, but for ID and run time.
+// SetOptions gives a job all that the caller of an enqueue chose, except ID
+// and run time.
 func (j *Job) SetOptions(r *onceq.NewRow) {
 	j.Kind, j.Queue, j.Args, j.Encoding = r.Kind, r.Queue, bytes.Clone(r.Args), r.Encoding
 	j.MetaJSON, j.Tags = bytes.Clone(r.Meta), slices.Clone(r.Tags)
@@ -140,7 +148,7 @@ func (j *Job) SetOptions(r *onceq.NewRow) {
 	}
 }
 
-// RunMS is when the job of a new row is to run.
+// RunMS is the run time of a new row.
 func RunMS(r *onceq.NewRow, now int64) int64 {
 	if !r.RunAt.IsZero() {
 		return max(now, r.RunAt.UnixMilli())
@@ -148,7 +156,7 @@ func RunMS(r *onceq.NewRow, now int64) int64 {
 	return now + r.Delay.Milliseconds()
 }
 
-// NewJob is the row that an enqueue makes.
+// NewJob makes the row of an enqueue.
 func NewJob(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string, now int64) *Job {
 	j := &Job{Nonce: r.Nonce, RunMS: RunMS(r, now), Mark: Added}
 	j.ID, j.State, j.Origin = r.ID, onceq.Scheduled, origin
@@ -160,7 +168,7 @@ func NewJob(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string, now
 	return j
 }
 
-// insert makes the row of an enqueue. Its key is the caller's business.
+// insert adds the row of an enqueue. The caller sees to its key.
 func (b *Book) insert(r *onceq.NewRow, origin onceq.Outcome, behind, displaced string) *Job {
 	j := NewJob(r, origin, behind, displaced, b.Now)
 	b.Added = append(b.Added, j)

@@ -14,15 +14,16 @@ func (b *Book) Start(j *Job, k *Key, worker string, fetchNo int64) {
 	b.Started(j, k)
 }
 
-// Started is the coming of UntilStarted, for a job whose run has just begun.
+// Started brings the event UntilStarted, for a job whose run has just
+// begun.
 func (b *Book) Started(j *Job, k *Key) {
 	if j.Key != nil && k.HeldBy(j) && k.Pending == onceq.UntilStarted {
 		b.come(k, j)
 	}
 }
 
-// Finish judges the end of a run: whether it counts, and what it does. j is the job with that ID,
-// or nil; k is the row of its key.
+// Finish decides whether the end of a run counts, and does what follows. j
+// is the job with that ID, or nil; k is the row of its key.
 func (b *Book) Finish(j *Job, k *Key, f onceq.Finish) onceq.FinishResult {
 	switch {
 	case j == nil:
@@ -44,7 +45,8 @@ func (b *Book) End(j *Job, k *Key, f onceq.Finish) onceq.FinishResult {
 	j.change()
 	j.Worker = f.Worker
 	if f.Error != "" {
-		e := onceq.AttemptError{Attempt: j.Attempt, Run: j.Run, At: onceq.Instant(b.Now), Error: f.Error, Stack: f.Stack}
+		e := onceq.AttemptError{Attempt: j.Attempt, Run: j.Run, At: onceq.Instant(b.Now), Error: f.Error,
+			Stack: f.Stack}
 		j.Errors = append(j.Errors, e)
 		j.Errors = j.Errors[max(0, len(j.Errors)-MaxErrors):]
 	}
@@ -68,11 +70,11 @@ func (b *Book) End(j *Job, k *Key, f onceq.Finish) onceq.FinishResult {
 	return result
 }
 
-// HandBack ends a run that its worker does not know, or leaves behind: the job waits again, due
-// now, and no attempt is spent.
+// HandBack ends a run that its worker does not know, or leaves: the job
+// waits again, due now, and no attempt is spent.
 func (b *Book) HandBack(j *Job, k *Key) {
 	b.End(j, k, onceq.Finish{ID: j.ID, Run: j.Run, State: onceq.Scheduled, GiveBack: true})
 }
 
-// Prune takes away a finished job whose retention is over.
+// Prune removes a finished job whose retention is over.
 func (b *Book) Prune(j *Job, k *Key) { b.remove(j, k, true) }
