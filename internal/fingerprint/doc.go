@@ -35,9 +35,9 @@
 //	'B' ++ str(bytes)               args that are not JSON
 //	'F' ++ u32(count) ++ fields     JSON, narrowed to some members
 //
-// Meta that is absent (empty) is the JSON object {}. Fields narrow the args if
-// by has args, else the meta. They are a set: sorted by the bytes of their
-// pointer, without repetition, count being what is left. Each is
+// Meta that is absent (empty) is the JSON object {}. The args, the meta or both
+// can be narrowed, each to fields of its own. They are a set: sorted by the bytes
+// of their pointer, without repetition, count being what is left. Each is
 //
 //	str(pointer) ++ 0x00            absent
 //	str(pointer) ++ 0x01 ++ value   present

@@ -13,18 +13,18 @@ type span struct{ from, to int }
 
 func (s *scratch) pointer(f span) []byte { return s.names[f.from:f.to] }
 
-// readFields writes in.Fields as JSON Pointers. A pointer has one spelling, so
-// equal bytes mean the same member.
-func (s *scratch) readFields(in *Input) *Error {
+// readFields writes names as JSON Pointers. A pointer has one spelling, so
+// equal bytes mean the same member. what is the field of the input.
+func (s *scratch) readFields(what string, names []string) *Error {
 	s.fields, s.names = s.fields[:0], s.names[:0]
-	for _, name := range in.Fields {
+	for _, name := range names {
 		if !utf8.ValidString(name) {
-			return &Error{"Fields", excerpt(name), "not valid UTF-8, so no member can have this name"}
+			return &Error{what, excerpt(name), "not valid UTF-8, so no member can have this name"}
 		}
 		from := len(s.names)
 		if strings.HasPrefix(name, "/") {
 			if !validPointer(name) {
-				return &Error{"Fields", excerpt(name),
+				return &Error{what, excerpt(name),
 					`not a JSON Pointer: "~" must be followed by 0 (for "~") or 1 (for "/")`}
 			}
 			s.names = append(s.names, name...)
@@ -64,9 +64,9 @@ func appendToken[T string | []byte](dst []byte, name T) []byte {
 }
 
 // appendFields appends the block of doc, a value, narrowed to s.fields.
-func (s *scratch) appendFields(of string, doc []byte) *Error {
+func (s *scratch) appendFields(n *narrowing, doc []byte) *Error {
 	s.pre = binary.BigEndian.AppendUint32(append(s.pre, blockFields), uint32(len(s.fields)))
-	found := false
+	present, said := false, false
 	for _, f := range s.fields {
 		s.pre = appendStr(s.pre, s.pointer(f))
 		v, ok := find(doc, s.pointer(f))
@@ -74,19 +74,38 @@ func (s *scratch) appendFields(of string, doc []byte) *Error {
 			s.pre = append(s.pre, fieldAbsent)
 			continue
 		}
-		found = true
+		present = true
+		said = said || !blank(v)
 		s.pre = append(append(s.pre, fieldPresent), v...)
 	}
-	if found {
+	rule := ""
+	switch {
+	case said, present && n.allowBlank:
 		return nil
-	}
-	rule := "none of these is present in the " + of + ", which would make every such job the same; name members that " +
-		"are there"
-	if doc[0] != tagObject {
-		rule = "the " + of + " are not an object, so none of these is present, which would make every such job the " +
+	case present:
+		rule = "all null or blank in the " + n.of + ", which would make every such job the same; give one of them " +
+			"a value, or say AllowBlank if null is a value"
+	case doc[0] != tagObject:
+		rule = "the " + n.of + " are not an object, so none of these is present, which would make every such job the " +
 			"same; send an object, or drop the fields"
+	default:
+		rule = "none of these is present in the " + n.of + ", which would make every such job the same; name members " +
+			"that are there"
 	}
-	return &Error{"Fields", s.pointersExcerpt(), rule}
+	return &Error{n.field, s.pointersExcerpt(), rule}
+}
+
+// blank reports whether a value is null, or text without anything but white
+// space.
+func blank(v []byte) bool {
+	switch v[0] {
+	case tagNull:
+		return true
+	case tagString:
+		text, _ := cutStr(v[1:])
+		return len(bytes.TrimSpace(text)) == 0
+	}
+	return false
 }
 
 // find returns the value within doc that pointer names.

@@ -37,9 +37,16 @@ type Input struct {
 	// some members: a name at the top level, or a JSON Pointer (RFC 6901) if it
 	// begins with "/". "a" and "/a" are the same field, also where it leads
 	// into an array; neither order nor repetition matters. A field that is
-	// absent differs from null, and one of them at least must be present. Nil
-	// means the whole.
+	// absent differs from null. One of them at least must be present, and have
+	// a value that is neither null nor blank text. Nil means the whole.
 	Fields []string
+
+	// MetaFields narrows the meta as Fields narrows the args.
+	MetaFields []string
+
+	// AllowBlank takes fields that are all null, blank or absent, as long as
+	// one is present.
+	AllowBlank bool
 
 	// Custom puts Key in place of the args. By is then the scope of Key: any of
 	// ByKind and ByQueue, or 0 for Key alone. Key is looked at only with Custom.
@@ -115,7 +122,7 @@ func digest(b []byte) [16]byte {
 
 // Error is an input that was refused.
 type Error struct {
-	Field string // what was refused: "args", "meta", "Fields", "By" or "key"
+	Field string // what was refused: "args", "meta", "Fields", "MetaFields", "By" or "key"
 	Value string // the place or the value, at most 100 bytes of printable UTF-8
 	Rule  string // what is wrong, and the way out
 }

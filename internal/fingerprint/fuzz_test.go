@@ -24,10 +24,14 @@ func (c *choices) draft() draft {
 		JSON:  c.pick(8) != 1,
 	}
 	if c.pick(3) == 1 {
-		d.in.Fields = c.fields(d)
+		d.in.Fields = c.fields(d.args)
 	}
+	if d.in.By&ByMeta != 0 && c.pick(3) == 1 {
+		d.in.MetaFields = c.fields(d.meta)
+	}
+	d.in.AllowBlank = c.pick(2) == 1
 	if c.pick(5) == 1 {
-		d.in.Custom, d.in.Key, d.in.Fields = true, one(c, awkward[:len(awkward)-17]...), nil
+		d.in.Custom, d.in.Key, d.in.Fields, d.in.MetaFields = true, one(c, awkward[:len(awkward)-17]...), nil, nil
 		if d.in.By &= ByKind | ByQueue; d.in.Key == "\x00" {
 			d.in.Key = "k"
 		}
@@ -36,13 +40,13 @@ func (c *choices) draft() draft {
 }
 
 // fields names members that are there more often than chance would.
-func (c *choices) fields(d draft) []string {
+func (c *choices) fields(of any) []string {
 	names := []string{}
 	for range c.pick(4) {
 		names = append(names, one(c, "a", "/a", "b", "/a/b", "/a/0", "", "/", "a/b", "/a~1b", "~1", "/~01", "~", "/~0",
 			"0", "/0", "/-", "/a/a", "@id"))
 	}
-	if object, ok := d.args.(map[string]any); ok {
+	if object, ok := of.(map[string]any); ok {
 		for _, name := range awkward {
 			if _, ok := object[name]; ok && c.pick(2) == 0 && (name == "" || name[0] != '/') {
 				names = append(names, name)
@@ -54,7 +58,7 @@ func (c *choices) fields(d draft) []string {
 
 // change makes a draft that differs in one respect, or perhaps in none.
 func (c *choices) change(d draft) draft {
-	switch c.pick(10) {
+	switch c.pick(12) {
 	case 0:
 		d.args = c.changeTree(d.args)
 	case 1:
@@ -66,7 +70,7 @@ func (c *choices) change(d draft) draft {
 	case 4:
 		d.in.JSON = !d.in.JSON
 	case 5:
-		d.in.Fields = c.fields(d)
+		d.in.Fields = c.fields(d.args)
 	case 6:
 		d.meta = c.changeTree(d.meta)
 	case 7:
@@ -75,6 +79,10 @@ func (c *choices) change(d draft) draft {
 		d.in.Kind, d.in.Queue = d.in.Kind+d.in.Queue, ""
 	case 9:
 		d.in.Key = one(c, "a", "b")
+	case 10:
+		d.in.MetaFields = c.fields(d.meta)
+	case 11:
+		d.in.AllowBlank = !d.in.AllowBlank
 	}
 	return d
 }

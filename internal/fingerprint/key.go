@@ -35,9 +35,6 @@ func (s *scratch) build(in *Input) *Error {
 	if err := checkScope(in); err != nil {
 		return err
 	}
-	if err := s.readFields(in); err != nil {
-		return err
-	}
 	if err := s.readArgs(in.Args, in.JSON); err != nil {
 		return err
 	}
@@ -61,27 +58,45 @@ func (s *scratch) build(in *Input) *Error {
 	if in.Custom {
 		s.pre = appendStr(s.pre, in.Key)
 	}
-	narrow := in.Fields != nil
+	args, meta := narrowings(in)
 	if in.By&ByArgs != 0 {
-		if err := s.appendBlock("args", s.argsHashed()[len(digestHeader):], narrow); err != nil {
+		if err := s.appendBlock(&args, s.argsHashed()[len(digestHeader):]); err != nil {
 			return err
 		}
-		narrow = false // the meta, if it takes part too, does so whole
 	}
 	if in.By&ByMeta != 0 {
-		if err := s.appendBlock("meta", s.json.out[s.argEnd:], narrow); err != nil {
+		if err := s.appendBlock(&meta, s.json.out[s.argEnd:]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// narrowing is the members to which a part of a job is narrowed.
+type narrowing struct {
+	of         string // "args" or "meta"
+	field      string // of Input
+	names      []string
+	allowBlank bool
+}
+
+func narrowings(in *Input) (args, meta narrowing) {
+	args = narrowing{"args", "Fields", in.Fields, in.AllowBlank}
+	meta = narrowing{"meta", "MetaFields", in.MetaFields, in.AllowBlank}
+	if in.By&ByArgs == 0 && in.Fields != nil {
+		meta.field, meta.names = "Fields", in.Fields
+	}
+	return args, meta
+}
+
 // checkScope refuses what has no meaning before any JSON is read.
 func checkScope(in *Input) *Error {
 	by := strconv.Itoa(int(in.By))
 	size := uint64(len(in.Kind)) + uint64(len(in.Queue)) + uint64(len(in.Args)) + uint64(len(in.Meta))
-	for _, f := range in.Fields {
-		size += uint64(len(f))
+	for _, names := range [][]string{in.Fields, in.MetaFields} {
+		for _, f := range names {
+			size += uint64(len(f))
+		}
 	}
 	switch {
 	case size > maxInput:
@@ -96,9 +111,18 @@ func checkScope(in *Input) *Error {
 			return &Error{"Fields", listExcerpt(in.Fields), "do not go with a key of your own, which takes the place " +
 				"of the args; drop one of the two"}
 		}
+		if in.MetaFields != nil {
+			return &Error{"MetaFields", listExcerpt(in.MetaFields), "do not go with a key of your own, which takes the place of the args; drop one of the two"}
+		}
 		return checkKey(in.Key)
 	case in.By == 0:
 		return &Error{"By", by, "no part takes part, so every job would be the same; name at least one"}
+	case in.MetaFields != nil && len(in.MetaFields) == 0:
+		return &Error{"MetaFields", "[]", "empty but not nil; name the members that count, or leave it nil for all"}
+	case in.MetaFields != nil && in.By&ByMeta == 0:
+		return &Error{"MetaFields", listExcerpt(in.MetaFields), "narrow the meta, which takes no part; add ByMeta, or drop them"}
+	case in.MetaFields != nil && in.Fields != nil && in.By&ByArgs == 0:
+		return &Error{"MetaFields", listExcerpt(in.MetaFields), "and Fields both narrow the meta, since the args take no part; drop one of the two, or add ByArgs"}
 	case in.Fields == nil:
 		return nil
 	case len(in.Fields) == 0:
@@ -167,12 +191,15 @@ func (s *scratch) readMeta(meta []byte) *Error {
 	return nil
 }
 
-func (s *scratch) appendBlock(of string, block []byte, narrow bool) *Error {
-	if !narrow {
+func (s *scratch) appendBlock(n *narrowing, block []byte) *Error {
+	if n.names == nil {
 		s.pre = append(s.pre, block...)
 		return nil
 	}
-	return s.appendFields(of, block[1:])
+	if err := s.readFields(n.field, n.names); err != nil {
+		return err
+	}
+	return s.appendFields(n, block[1:])
 }
 
 func appendStr[T string | []byte](dst []byte, v T) []byte {

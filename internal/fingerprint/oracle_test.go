@@ -173,20 +173,20 @@ func oracle(in Input) (map[string]any, error) {
 		same["queue"] = in.Queue
 	}
 	if in.Custom {
-		if in.Fields != nil || in.By > 3 || strings.TrimSpace(in.Key) == "" {
+		if in.Fields != nil || in.MetaFields != nil || in.By > 3 || strings.TrimSpace(in.Key) == "" {
 			return nil, errOracle
 		}
 		same["key"] = in.Key
 		return same, nil
 	}
-	if in.By == 0 || in.Fields != nil && in.By < ByArgs {
+	if in.By == 0 || in.Fields != nil && in.By < ByArgs || in.MetaFields != nil && (in.By < ByMeta || in.Fields != nil && in.By&ByArgs == 0) {
 		return nil, errOracle
 	}
 	if in.By&ByArgs != 0 {
 		same["json"] = in.JSON
 		same["args"] = args
 		if in.Fields != nil {
-			chosen, err := oracleFields(args, in.Fields)
+			chosen, err := oracleFields(args, in.Fields, in.AllowBlank)
 			if err != nil || !in.JSON {
 				return nil, errOracle
 			}
@@ -203,8 +203,12 @@ func oracle(in Input) (map[string]any, error) {
 			meta = v
 		}
 		same["meta"] = meta
+		names := in.MetaFields
 		if in.Fields != nil && in.By&ByArgs == 0 {
-			chosen, err := oracleFields(meta, in.Fields)
+			names = in.Fields
+		}
+		if names != nil {
+			chosen, err := oracleFields(meta, names, in.AllowBlank)
 			if err != nil {
 				return nil, err
 			}
@@ -220,7 +224,7 @@ type absent struct{}
 
 var badTilde = regexp.MustCompile(`~([^01]|$)`)
 
-func oracleFields(doc any, names []string) (chosenFields, error) {
+func oracleFields(doc any, names []string, allowBlank bool) (chosenFields, error) {
 	chosen, found := chosenFields{}, false
 	for _, name := range names {
 		tokens := []string{name}
@@ -234,8 +238,10 @@ func oracleFields(doc any, names []string) (chosenFields, error) {
 			}
 		}
 		v, ok := oracleFind(doc, tokens)
-		if found = found || ok; !ok {
+		if !ok {
 			v = absent{}
+		} else if text, isText := v.(string); allowBlank || v != nil && !(isText && strings.TrimSpace(text) == "") {
+			found = true
 		}
 		chosen[fmt.Sprintf("%q", tokens)] = v
 	}
@@ -297,8 +303,8 @@ func checkAgainstOracle(t testing.TB, a, b Input) {
 }
 
 func show(in Input) string {
-	return fmt.Sprintf("{kind %q queue %q by %d args %q json %t meta %q fields %q custom %t key %q}",
-		in.Kind, in.Queue, in.By, in.Args, in.JSON, in.Meta, in.Fields, in.Custom, in.Key)
+	return fmt.Sprintf("{kind %q queue %q by %d args %q json %t meta %q fields %q meta fields %q blank %t custom %t key %q}",
+		in.Kind, in.Queue, in.By, in.Args, in.JSON, in.Meta, in.Fields, in.MetaFields, in.AllowBlank, in.Custom, in.Key)
 }
 
 func TestOracleAgreesWithRationals(t *testing.T) {

@@ -41,12 +41,16 @@ type vectorInput struct {
 	ArgsHex string   `json:"args_hex,omitempty"`
 	Meta    string   `json:"meta,omitempty"`
 	Fields  []string `json:"fields,omitzero"`
-	Key     *string  `json:"key,omitempty"`
+
+	MetaFields []string `json:"meta_fields,omitzero"`
+	AllowBlank bool     `json:"allow_blank,omitempty"`
+
+	Key *string `json:"key,omitempty"`
 }
 
 func (v *vector) input(t *testing.T) Input {
 	in := Input{Kind: v.Input.Kind, Queue: v.Input.Queue, JSON: v.Input.JSON, Args: []byte(v.Input.Args),
-		Meta: []byte(v.Input.Meta), Fields: v.Input.Fields}
+		Meta: []byte(v.Input.Meta), Fields: v.Input.Fields, MetaFields: v.Input.MetaFields, AllowBlank: v.Input.AllowBlank}
 	for _, by := range v.Input.By {
 		part, ok := map[string]Part{"kind": ByKind, "queue": ByQueue, "args": ByArgs, "meta": ByMeta}[by]
 		if !ok {
