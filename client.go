@@ -25,13 +25,14 @@ type Config struct {
 	MaxArgs  int                 // bytes of args; 0 = DefaultMaxArgs; at most MaxArgsSize
 
 	Logger *slog.Logger // nil = slog.Default()
-	// DuplicateLevel is the level at which a duplicate is logged. Its zero value stands for slog.LevelDebug (to log at LevelInfo, whose
-	// number is zero, say LevelInfo+1).
+	// DuplicateLevel is the level at which a duplicate is logged. Its zero value stands for
+	// slog.LevelDebug (to log at LevelInfo, whose number is zero, say LevelInfo+1).
 	DuplicateLevel slog.Level
 	MeterProvider  metric.MeterProvider // nil = the global one
 }
 
-// Client enqueues jobs and looks after them. It is safe for concurrent use: calls that meet share a trip to the store.
+// Client enqueues jobs and looks after them. It is safe for concurrent use: calls that meet
+// share a trip to the store.
 type Client struct {
 	store  Store
 	config Config
@@ -43,19 +44,18 @@ type Client struct {
 	watch  duplicates
 }
 
-// NewClient makes a client of a store that the caller has opened, and closes. nil config = defaults. Values out of bounds in
-// config are refused here; combinations are judged when all levels are known, at each enqueue.
+// NewClient makes a client of a store that the caller has opened, and closes. nil config =
+// defaults. Values out of bounds in config are refused here; combinations are judged when all
+// levels are known, at each enqueue.
 func NewClient(store Store, config *Config) (*Client, error) {
 	if store == nil {
 		return nil, invalid("store", "nil", "must not be nil: open one, for instance with sqlitestore.Open")
 	}
 	c := &Client{store: store}
 	if config != nil {
-		c.config = *config
+		c.config = config.clone()
 	}
-	if c.config.Logger == nil {
-		c.config.Logger = slog.Default()
-	}
+	c.config.Logger = safeLogger(cmp.Or(c.config.Logger, slog.Default()))
 	if c.config.MaxArgs < 0 || c.config.MaxArgs > MaxArgsSize {
 		return nil, invalid("Config.MaxArgs", c.config.MaxArgs, "must be 0 (%d bytes) to %d bytes", DefaultMaxArgs, MaxArgsSize)
 	}
@@ -78,7 +78,18 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	return c, nil
 }
 
-// check refuses what no enqueue could mend: a later level may override a value, but a value out of bounds is a slip wherever it stands.
+// clone is a copy that is the client's own.
+func (c *Config) clone() Config {
+	own := *c
+	own.Defaults, own.Kinds = slices.Clone(c.Defaults), maps.Clone(c.Kinds)
+	for kind, opts := range own.Kinds {
+		own.Kinds[kind] = slices.Clone(opts)
+	}
+	return own
+}
+
+// check refuses what no enqueue could mend: a later level may override a value, but a value out
+// of bounds is a slip wherever it stands.
 func (c *Config) check() error {
 	for kind := range c.Kinds {
 		if err := checkName("Config.Kinds", kind); err != nil {
@@ -105,8 +116,14 @@ func (c *Client) maxArgs() int {
 	return c.config.MaxArgs
 }
 
-// send is one trip of the group commit, equal keys folded.
-func (c *Client) send(ctx context.Context, rows []*NewRow) ([]EnqueueResult, []error) {
+// send is one trip of the group commit, equal keys folded. It may run on a goroutine of the
+// client's: a panic of the store (of somebody's decorator, say) is an answer that was lost.
+func (c *Client) send(ctx context.Context, rows []*NewRow) (results []EnqueueResult, errs []error) {
+	defer func() {
+		if p := recover(); p != nil {
+			results, errs = nil, slices.Repeat([]error{fmt.Errorf("%w: the store panicked: %v", ErrUncertain, p)}, len(rows))
+		}
+	}()
 	sent, of := fold(rows)
 	answers, failed := c.trip(ctx, sent)
 	if of == nil {
@@ -131,8 +148,9 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) ([]EnqueueResult, []e
 	return results, errs
 }
 
-// trip sends rows of different callers. Where the store refuses them together, one may be at fault, or in somebody's way: each is then
-// sent alone, by its own caller and within its own context.
+// trip sends rows of different callers. Where the store refuses them together, one may be at
+// fault, or in somebody's way: each is then sent alone, by its own caller and within its own
+// context.
 func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
 	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: rows, NoWait: c.blocks})
 	if err == nil {
@@ -170,8 +188,9 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	return results[0], nil
 }
 
-// Enqueue accepts one job, or answers with the one that is there. An error means that nothing happened, but for *UncertainError: the
-// answer was lost, and Resend finds out. Under Reject a duplicate is a *DuplicateError, and the receipt is filled too.
+// Enqueue accepts one job, or answers with the one that is there. An error means that nothing
+// happened, but for *UncertainError: the answer was lost, and Resend finds out. Under Reject a
+// duplicate is a *DuplicateError, and the receipt is filled too.
 func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
 	row, result, err := c.answer(ctx, args, opts)
 	if err != nil {
@@ -187,6 +206,9 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	if row, err = c.rowOf(args, opts, newNonce(), 0); err != nil {
 		return row, result, err
 	}
+	if ctx.Done() != nil {
+		row.own(args) // the trip may go on when this caller has given up
+	}
 	err = untilAnswered(ctx, row.Retention > 0, func() (err error) {
 		result, err = c.enqueue(ctx, row)
 		row.again = true
@@ -201,7 +223,8 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	return row, result, err
 }
 
-// receipt turns a store's answer into the caller's, and tells the log and the counter of duplicates.
+// receipt turns a store's answer into the caller's, and tells the log and the counter of
+// duplicates.
 func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Receipt, error) {
 	if r.Conflict != nil && r.Conflict.By == "id" {
 		r.Conflict.ArgsDiffer = argsDiffer(row, r.Job)
@@ -243,9 +266,10 @@ type Item struct {
 // NewItem makes an Item.
 func NewItem(args Args, opts ...Option) Item { return Item{args, opts} }
 
-// EnqueueMany accepts up to 10,000 jobs in one step and answers in their order, as if they had been enqueued one after another:
-// duplicates inside the batch are found too, and rejected items say so in their receipt, not by an error. One invalid item refuses the
-// whole batch before anything is sent, naming its index.
+// EnqueueMany accepts up to 10,000 jobs in one step and answers in their order, as if they had
+// been enqueued one after another: duplicates inside the batch are found too, and rejected
+// items say so in their receipt, not by an error. One invalid item refuses the whole batch
+// before anything is sent, naming its index.
 func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
 	receipts, err := c.enqueueAll(ctx, items)
 	return receipts, stillUncertain(err, optionsOf(items)...)
@@ -306,8 +330,8 @@ func pick(rows []NewRow, at []int) []NewRow {
 	return some
 }
 
-// fill puts the answers for the open places where they belong, and returns the places that stay open: a store may answer for a part
-// of the rows only.
+// fill puts the answers for the open places where they belong, and returns the places that stay
+// open: a store may answer for a part of the rows only.
 func fill(results []EnqueueResult, open []int, answers []EnqueueResult) (rest []int) {
 	for n, i := range open {
 		if n < len(answers) && answers[n].Job != nil {
@@ -339,7 +363,8 @@ func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([
 	if err != nil || len(again) == 0 {
 		return results, err
 	}
-	// Only in a resend: the job that was inserted then has let its key go meanwhile, and these come after it.
+	// Only in a resend: the job that was inserted then has let its key go meanwhile, and these
+	// come after it.
 	rest := make([]NewRow, len(again))
 	for n, i := range again {
 		rest[n] = rows[i]
@@ -391,11 +416,12 @@ func (c *Client) receipts(ctx context.Context, rows []NewRow, results []EnqueueR
 	return receipts
 }
 
-// WithTx enqueues inside the caller's transaction: tx is what the store's Tx made of it. The jobs exist, and their keys are held, if
-// and only if it commits.
+// WithTx enqueues inside the caller's transaction: tx is what the store's Tx made of it. The
+// jobs exist, and their keys are held, if and only if it commits.
 func (c *Client) WithTx(tx Tx) *TxClient { return &TxClient{c, tx} }
 
-// TxClient enqueues inside one transaction of the caller's. Like the transaction it is not for concurrent use.
+// TxClient enqueues inside one transaction of the caller's. Like the transaction it is not for
+// concurrent use.
 type TxClient struct {
 	client *Client
 	tx     Tx
@@ -456,7 +482,8 @@ func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []Enque
 	return rows, results, nil
 }
 
-// Close sends what is waiting, and stops what the client started. It never closes the store: who opens, closes.
+// Close sends what is waiting, and stops what the client started. It never closes the store:
+// who opens, closes.
 func (c *Client) Close() error {
 	if c.closed.Swap(true) {
 		return errClosed
@@ -543,15 +570,17 @@ const WithoutKey RetryFlag = 1
 
 func (RetryFlag) retry(c *Change) { c.WithoutKey = true }
 
-// Cancel cancels a waiting job at once. For a running one it is a request: its context is cancelled, and when that run reports, or its
-// lease is over, the job is cancelled (completed if it returned nil). Cancelling a cancelled job changes nothing; one that is completed
-// or discarded is refused.
+// Cancel cancels a waiting job at once. For a running one it is a request: its context is
+// cancelled, and when that run reports, or its lease is over, the job is cancelled (completed
+// if it returned nil). Cancelling a cancelled job changes nothing; one that is completed or
+// discarded is refused.
 func (c *Client) Cancel(ctx context.Context, id string) (*JobRow, error) {
 	return c.changeOne(ctx, Change{Op: OpCancel}, id)
 }
 
-// Retry makes a finished job due now, with at least one more attempt, and retakes its key: where another job holds that by now the
-// retry is refused with *DuplicateError (see WithoutKey). A retryable job is due now. Any other is refused.
+// Retry makes a finished job due now, with at least one more attempt, and retakes its key:
+// where another job holds that by now the retry is refused with *DuplicateError (see
+// WithoutKey). A retryable job is due now. Any other is refused.
 func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*JobRow, error) {
 	ch := Change{Op: OpRetry}
 	for _, o := range opts {
@@ -560,12 +589,14 @@ func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*Jo
 	return c.changeOne(ctx, ch, id)
 }
 
-// RunNow makes a waiting job due now. It is refused for one that stands behind another, and for one that does not wait.
+// RunNow makes a waiting job due now. It is refused for one that stands behind another, and for
+// one that does not wait.
 func (c *Client) RunNow(ctx context.Context, id string) (*JobRow, error) {
 	return c.changeOne(ctx, Change{Op: OpRunNow}, id)
 }
 
-// Delete removes a job; its key goes with it but for what is left of a Window. A running job is refused: cancel it first.
+// Delete removes a job; its key goes with it but for what is left of a Window. A running job is
+// refused: cancel it first.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	_, err := c.changeOne(ctx, Change{Op: OpDelete}, id)
 	return err
@@ -589,25 +620,29 @@ func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, 
 	return results[0].Job, nil
 }
 
-// CancelAll cancels every job that matches and can be cancelled, and returns how many. An empty filter is refused; All says all.
+// CancelAll cancels every job that matches and can be cancelled, and returns how many. An empty
+// filter is refused; All says all.
 func (c *Client) CancelAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpCancel, Filter: f})
 	return r.Changed, err
 }
 
-// RetryAll retries every job that matches and can be retried, and returns how many. An empty filter is refused; All says all.
+// RetryAll retries every job that matches and can be retried, and returns how many. An empty
+// filter is refused; All says all.
 func (c *Client) RetryAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpRetry, Filter: f})
 	return r.Changed, err
 }
 
-// RunAll makes every waiting job that matches due now, and returns how many. An empty filter is refused; All says all.
+// RunAll makes every waiting job that matches due now, and returns how many. An empty filter is
+// refused; All says all.
 func (c *Client) RunAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpRunNow, Filter: f})
 	return r.Changed, err
 }
 
-// DeleteAll deletes every job that matches and does not run, and returns how many. An empty filter is refused; All says all.
+// DeleteAll deletes every job that matches and does not run, and returns how many. An empty
+// filter is refused; All says all.
 func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpDelete, Filter: f})
 	return r.Changed, err
@@ -665,8 +700,8 @@ func lookUp(ctx context.Context, store Store, key Key) (*HeldKey, error) {
 	return p.Keys[0], nil
 }
 
-// ReleaseKey frees a key by hand: its holder goes on without it. Where a waiter stands behind the holder the key is the waiter's then.
-// ErrNotFound when it is free.
+// ReleaseKey frees a key by hand: its holder goes on without it. Where a waiter stands behind
+// the holder the key is the waiter's then. ErrNotFound when it is free.
 func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
 	if err := c.usable(ctx); err != nil {
 		return err
@@ -689,7 +724,8 @@ func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
 	return c.store.Queues(ctx)
 }
 
-// Pause lets no job of a queue start, on any worker, until Resume. Jobs that run go on; enqueues are accepted.
+// Pause lets no job of a queue start, on any worker, until Resume. Jobs that run go on;
+// enqueues are accepted.
 func (c *Client) Pause(ctx context.Context, queue string) error {
 	return c.changeQueue(ctx, OpPause, queue)
 }

@@ -1,12 +1,13 @@
 package onceq
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
 
-// checkUnique refuses combinations of options that cannot mean anything, after all levels are merged. Each error names both options,
-// where each was said, and what to use instead.
+// checkUnique refuses combinations of options that cannot mean anything, after all levels are
+// merged. Each error names both options, where each was said, and what to use instead.
 func (s *settings) checkUnique() error {
 	if s.customAt != unsaid {
 		if s.customScope&(ByArgs|ByMeta) != 0 {
@@ -24,6 +25,15 @@ func (s *settings) checkUnique() error {
 		}
 		if s.fields != nil && s.by != 0 && s.by&(ByArgs|ByMeta) == 0 {
 			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by, "name members of args or meta: add ByArgs or ByMeta")
+		}
+		if s.metaFields != nil && s.by&ByMeta == 0 {
+			return s.clash("Unique.MetaFields", s.metaAt, "Unique.By", s.byAt, cmp.Or(s.by, byDefault), "name members of meta, which takes no part: add ByMeta to By")
+		}
+		if s.metaFields != nil && s.fields != nil && s.by&ByArgs == 0 {
+			return s.clash("Unique.MetaFields", s.metaAt, "Unique.Fields", s.fieldsAt, s.fields, "narrow the same meta, since args take no part: keep one of them, or add ByArgs to By")
+		}
+		if s.fields != nil && s.narrowsHalf() {
+			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by, "narrow the args alone, and all of the meta would count: say MetaFields too, or leave ByMeta away")
 		}
 	}
 	if s.until > UntilWindowEnds {
@@ -55,6 +65,14 @@ func (s *settings) checkUnique() error {
 		return invalid("Unique.FromEnqueue", true, "anchors Window or TTL, and neither is said: say one, or leave FromEnqueue away")
 	}
 	return s.checkPolicy(h, hasTTL)
+}
+
+// byDefault is what makes up a key where no level says.
+const byDefault = ByKind | ByQueue | ByArgs
+
+// narrowsHalf reports whether narrowing the args leaves the meta whole.
+func (s *settings) narrowsHalf() bool {
+	return s.by&ByArgs != 0 && s.by&ByMeta != 0 && s.metaFields == nil
 }
 
 func (s *settings) checkPolicy(h Hold, hasTTL bool) error {

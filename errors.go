@@ -8,11 +8,13 @@ import (
 
 // What callers branch on, with errors.Is.
 var (
-	// ErrDuplicate: the key or the ID is taken, and the policy was Reject. The error is a *DuplicateError.
+	// ErrDuplicate: the key or the ID is taken, and the policy was Reject. The error is a
+	// *DuplicateError.
 	ErrDuplicate = errors.New("duplicate")
 	// ErrNotFound: there is no such job, or the key is free.
 	ErrNotFound = errors.New("not found")
-	// ErrUncertain: the answer was lost; the step may or may not have happened. From an enqueue the error is an *UncertainError.
+	// ErrUncertain: the answer was lost; the step may or may not have happened. From an enqueue
+	// the error is an *UncertainError.
 	ErrUncertain = errors.New("uncertain")
 	// ErrLeaseLost: the worker's right to this run is over; its result changed nothing.
 	ErrLeaseLost = errors.New("lease lost")
@@ -40,6 +42,14 @@ func invalid(field string, value any, rule string, args ...any) *InvalidError {
 	return &InvalidError{Field: field, Value: bound(fmt.Sprint(value), 100), Rule: fmt.Sprintf(rule, args...)}
 }
 
+// recovered makes an error of a panic in what the caller passed: deferred around each call of
+// it. what names the call.
+func recovered(err *error, field string, value any, what string) {
+	if p := recover(); p != nil {
+		*err = invalid(field, fmt.Sprintf("%T", value), "must not panic, and %s did: %s", what, bound(fmt.Sprint(p), 200))
+	}
+}
+
 // bound cuts a text to at most n bytes of whole characters.
 func bound(s string, n int) string {
 	if len(s) <= n {
@@ -52,8 +62,9 @@ func bound(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// DuplicateError is an enqueue that was refused because of a job that is there (OnConflict(Reject), or an ID under another kind), or a
-// retry whose key is held by another job by now.
+// DuplicateError is an enqueue that was refused because of a job that is there
+// (OnConflict(Reject), or an ID under another kind), or a retry whose key is held by another
+// job by now.
 type DuplicateError struct {
 	Kind, Queue string // of what was refused
 	Conflict
@@ -66,9 +77,10 @@ func (e *DuplicateError) Error() string {
 // Is makes errors.Is(err, ErrDuplicate) true.
 func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 
-// UncertainError is an enqueue without an answer: the job may be there or not. Enqueueing again with Resend(err) finds out, and
-// never makes a second job while the first is kept. A call that was uncertain once stays so until there is an answer, whatever a
-// later try says: errors.Is and errors.As find the cause of the doubt, and that of the last try.
+// UncertainError is an enqueue without an answer: the job may be there or not. Enqueueing again
+// with Resend(err) finds out, and never makes a second job while the first is kept. A call that
+// was uncertain once stays so until there is an answer, whatever a later try says: errors.Is
+// and errors.As find the cause of the doubt, and that of the last try.
 type UncertainError struct {
 	ID    string   // of the job that may be there
 	IDs   []string // of a batch, in input order; ID is the first

@@ -1,4 +1,12 @@
 package onceq
 
+import "reflect"
+
 // Waiting is how many enqueues wait for a trip.
 func Waiting(c *Client) int { return c.batch.Waiting() }
+
+// TagOf reads the tag of a field, in a form that vet would refuse in a type.
+func TagOf(tag string) error {
+	_, err := tagOf(reflect.StructField{Tag: reflect.StructTag(tag)}, "T.F")
+	return err
+}

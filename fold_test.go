@@ -16,7 +16,8 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-// slow is a store that counts the rows of each trip, and holds the first trip back until the others have gathered.
+// slow is a store that counts the rows of each trip, and holds the first trip back until the
+// others have gathered.
 type slow struct {
 	onceq.Store
 	mu    sync.Mutex

@@ -89,3 +89,57 @@ func (m workerMetrics) count(batch []*run, answers []answer) {
 			attribute.String("queue", g.queue), attribute.String("kind", g.kind), attribute.String("state", string(g.state)))))
 	}
 }
+
+// scope is the name of this library for OpenTelemetry.
+const scope = "github.com/onceq/onceq"
+
+// duplicates logs and counts every enqueue that met a key or an ID.
+type duplicates struct {
+	logger *slog.Logger
+	level  slog.Level
+	count  metric.Int64Counter
+}
+
+func newDuplicates(c Config) (duplicates, error) {
+	d := duplicates{logger: c.Logger, level: c.DuplicateLevel}
+	if d.level == 0 {
+		d.level = slog.LevelDebug
+	}
+	provider := c.MeterProvider
+	if provider == nil {
+		provider = otel.GetMeterProvider()
+	}
+	var err error
+	d.count, err = provider.Meter(scope).Int64Counter("onceq.duplicates",
+		metric.WithDescription("Enqueues that met a held key or an ID that is taken, by what became of them."),
+		metric.WithUnit("{enqueue}"))
+	return d, err
+}
+
+// note tells of one. Whatever panics in it, the receipt is the caller's.
+func (d duplicates) note(ctx context.Context, row *NewRow, r Receipt) {
+	d.add(ctx, row, r)
+	if !d.logger.Enabled(ctx, d.level) {
+		return
+	}
+	c := r.Conflict
+	attrs := []slog.Attr{
+		slog.String("kind", row.Kind), slog.String("queue", row.Queue), slog.String("outcome", string(r.Outcome)),
+		slog.String("job", r.Job.ID), slog.String("by", c.By), slog.String("holder", c.Holder),
+		slog.String("state", string(c.State)),
+		slog.Time("since", c.Since), slog.String("frees_when", c.FreesWhen), slog.Bool("args_differ", c.ArgsDiffer),
+	}
+	if !c.FreesAt.IsZero() {
+		attrs = append(attrs, slog.Time("frees_at", c.FreesAt))
+	}
+	d.logger.LogAttrs(ctx, d.level, "onceq: "+string(r.Outcome)+": "+c.String(), attrs...)
+}
+
+func (d duplicates) add(ctx context.Context, row *NewRow, r Receipt) {
+	defer contain("MeterProvider")
+	if d.count.Enabled(ctx) {
+		d.count.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("queue", row.Queue), attribute.String("kind", row.Kind),
+			attribute.String("outcome", string(r.Outcome)))))
+	}
+}

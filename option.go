@@ -2,11 +2,13 @@ package onceq
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
-// Option says something about an enqueue. Options of four levels are merged, later over earlier: Config.Defaults, the EnqueueOptions of
-// the args type, Config.Kinds, the call. Unique merges field by field; Meta and Tags replace.
+// Option says something about an enqueue. Options of four levels are merged, later over
+// earlier: Config.Defaults, the EnqueueOptions of the args type, Config.Kinds, the call. Unique
+// merges field by field; Meta and Tags replace.
 type Option interface{ apply(*settings) }
 
 // level is where an option was said; errors name it.
@@ -44,10 +46,14 @@ type settings struct {
 	tags        []string
 
 	unique      bool
+	notUnique   bool // NotUnique was said, and nothing since
 	by          Part
 	byAt        level
 	fields      []string
 	fieldsAt    level
+	metaFields  []string
+	metaAt      level
+	allowBlank  bool
 	until       Until
 	untilAt     level
 	window      time.Duration
@@ -77,8 +83,16 @@ func (s *settings) applyAll(at level, opts []Option) {
 			s.fail(&InvalidError{Field: "option", Value: "nil", Rule: "must not be nil (" + at.String() + ")"})
 			continue
 		}
-		o.apply(s)
+		s.apply(o)
 	}
+}
+
+func (s *settings) apply(o Option) {
+	err := s.err
+	defer func() { s.err = err }()
+	defer recovered(&err, "option", o, "it ("+s.at.String()+")")
+	o.apply(s)
+	err = s.err
 }
 
 func (s *settings) fail(err error) {
@@ -113,14 +127,17 @@ type UniqueSwitch uint8
 // Queue names the queue, 1 to 128 printable bytes. Default "default".
 func Queue(name string) Option { return queueOption(name) }
 
-// ID is the job's identity in place of a generated one: at most 255 bytes, not blank. An ID exists once per store for as long as the
-// job is kept; enqueueing it again answers with that job.
+// ID is the job's identity in place of a generated one: at most 255 bytes, not blank. An ID
+// exists once per store for as long as the job is kept; enqueueing it again answers with that
+// job.
 func ID(id string) Option { return idOption(id) }
 
-// Delay makes the job due this long after it is accepted, by the store's clock. It replaces an earlier level's RunAt.
+// Delay makes the job due this long after it is accepted, by the store's clock. It replaces an
+// earlier level's RunAt.
 func Delay(d time.Duration) Option { return delayOption(d) }
 
-// RunAt makes the job due at an instant, by the store's clock; one that has passed means now. It replaces an earlier level's Delay.
+// RunAt makes the job due at an instant, by the store's clock; one that has passed means now.
+// It replaces an earlier level's Delay.
 func RunAt(t time.Time) Option { return runAtOption(t) }
 
 // Priority is 0 (first) to 9 (last). Default 5.
@@ -132,17 +149,20 @@ func MaxAttempts(n int) Option { return maxAttemptsOption(n) }
 // Timeout bounds one run: its context is cancelled then. Default 0: none.
 func Timeout(d time.Duration) Option { return timeoutOption(d) }
 
-// Meta is a JSON object that travels with the job, for people and middleware. It can take part in the key (ByMeta).
+// Meta is a JSON object that travels with the job, for people and middleware. It can take part
+// in the key (ByMeta).
 func Meta(m map[string]any) Option { return metaOption(m) }
 
 // Tags are labels for people: at most 32, each 1 to 128 printable bytes.
 func Tags(tags ...string) Option { return tagsOption(tags) }
 
-// Retention is how long the finished job is kept. Default 24 hours; 0 deletes it in the step that finishes it.
+// Retention is how long the finished job is kept. Default 24 hours; 0 deletes it in the step
+// that finishes it.
 func Retention(d time.Duration) Option { return retentionOption(d) }
 
-// UniqueKey makes the job unique by a key of the caller's own in place of the args: not blank, at most 1 KiB, used verbatim. Its scope
-// is the kind unless said: two kinds cannot take each other's key by accident. ByKind, ByQueue, or ByKey for the literal alone.
+// UniqueKey makes the job unique by a key of the caller's own in place of the args: not blank,
+// at most 1 KiB, used verbatim. Its scope is the kind unless said: two kinds cannot take each
+// other's key by accident. ByKind, ByQueue, or ByKey for the literal alone.
 func UniqueKey(key string, scope ...Part) Option {
 	o := uniqueKeyOption{key: key}
 	for _, p := range scope {
@@ -157,8 +177,9 @@ func UniqueKey(key string, scope ...Part) Option {
 // OnConflict says what to do when the key is held. Default Skip.
 func OnConflict(p ConflictPolicy) Option { return conflictOption{p} }
 
-// Resend repeats an enqueue whose answer was lost, with the ID and token of its *UncertainError: it never makes a second job while the
-// first is kept. Args and the other options must be those of the first call.
+// Resend repeats an enqueue whose answer was lost, with the ID and token of its
+// *UncertainError: it never makes a second job while the first is kept. Args and the other
+// options must be those of the first call.
 func Resend(err error) Option { return resendOption{err} }
 
 // The switches.
@@ -192,37 +213,66 @@ func (o metaOption) apply(s *settings)        { s.meta = o }
 func (o tagsOption) apply(s *settings)        { s.tags = o }
 
 func (o conflictOption) apply(s *settings) {
-	if o.policy == nil {
-		s.fail(invalid("OnConflict", "nil", "must name a policy: Skip, Reject, Replace, Debounce, Coalesce or Supersede"))
-		return
+	switch p := o.policy.(type) {
+	case Replace, Debounce:
+		s.policy = p
+	case Policy:
+		if p > Supersede {
+			s.fail(invalid("OnConflict", uint8(p), "must be Skip, Reject, Coalesce or Supersede"))
+			return
+		}
+		s.policy = p
+	case *Replace:
+		if p != nil {
+			s.policy = *p
+			break
+		}
+		s.fail(invalid("OnConflict", "nil *Replace", "must not be nil"))
+	case *Debounce:
+		if p != nil {
+			s.policy = *p
+			break
+		}
+		s.fail(invalid("OnConflict", "nil *Debounce", "must not be nil"))
+	default:
+		s.fail(invalid("OnConflict", fmt.Sprintf("%T", p), "must be Skip, Reject, Replace, Debounce, Coalesce or Supersede"))
 	}
-	s.policy, s.policyAt = o.policy, s.at
+	s.policyAt = s.at
 }
 
 func (o resendOption) apply(s *settings) {
 	if o.err == nil {
 		return // the first try of a loop
 	}
-	if s.resend = uncertainIn(o.err); s.resend == nil {
+	var err error
+	if s.resend, err = uncertainIn(o.err); err != nil {
+		s.fail(err)
+	} else if s.resend == nil {
 		s.fail(invalid("Resend", o.err, "must get the *UncertainError of the call that is repeated"))
 	}
 }
 
 func (o UniqueSwitch) apply(s *settings) {
-	s.unique = false
+	s.unique, s.notUnique = false, o == NotUnique
 	if o == ResetUnique {
-		s.by, s.byAt, s.fields, s.fieldsAt, s.until, s.untilAt = 0, unsaid, nil, unsaid, 0, unsaid
+		s.dropParts()
+		s.until, s.untilAt = 0, unsaid
 		s.window, s.windowAt, s.ttl, s.ttlAt, s.fromEnqueue = 0, unsaid, 0, unsaid, false
 		s.customKey, s.customScope, s.customAt = "", 0, unsaid
 		s.policy, s.policyAt = Skip, unsaid
 	}
 }
 
+// dropParts forgets what of a job makes up its key.
+func (s *settings) dropParts() {
+	s.by, s.byAt, s.fields, s.fieldsAt, s.metaFields, s.metaAt, s.allowBlank = 0, unsaid, nil, unsaid, nil, unsaid, false
+}
+
 func (u Unique) apply(s *settings) {
 	s.unique = true
-	if u.By != 0 || u.Fields != nil {
+	if parts := u.compares(); parts != "" {
 		if s.customAt == s.at {
-			s.bothSaid("UniqueKey", "Unique."+u.compares())
+			s.bothSaid("UniqueKey", "Unique."+parts)
 		}
 		s.customKey, s.customScope, s.customAt = "", 0, unsaid
 	}
@@ -231,6 +281,12 @@ func (u Unique) apply(s *settings) {
 	}
 	if u.Fields != nil {
 		s.fields, s.fieldsAt = u.Fields, s.at
+	}
+	if u.MetaFields != nil {
+		s.metaFields, s.metaAt = u.MetaFields, s.at
+	}
+	if u.AllowBlank {
+		s.allowBlank = true
 	}
 	if u.Until != untilUnsaid {
 		s.until, s.untilAt = u.Until, s.at
@@ -246,11 +302,17 @@ func (u Unique) apply(s *settings) {
 	}
 }
 
+// compares names the first field that says what makes up the key; "" = none does.
 func (u Unique) compares() string {
-	if u.Fields != nil {
+	switch {
+	case u.Fields != nil:
 		return "Fields"
+	case u.MetaFields != nil:
+		return "MetaFields"
+	case u.By != 0:
+		return "By"
 	}
-	return "By"
+	return ""
 }
 
 func (s *settings) bothSaid(a, b string) {
@@ -260,11 +322,13 @@ func (s *settings) bothSaid(a, b string) {
 func (o uniqueKeyOption) apply(s *settings) {
 	if s.fieldsAt == s.at {
 		s.bothSaid("UniqueKey", "Unique.Fields")
+	} else if s.metaAt == s.at {
+		s.bothSaid("UniqueKey", "Unique.MetaFields")
 	} else if s.byAt == s.at {
 		s.bothSaid("UniqueKey", "Unique.By")
 	}
 	s.unique = true
-	s.by, s.byAt, s.fields, s.fieldsAt = 0, unsaid, nil, unsaid
+	s.dropParts()
 	s.customKey, s.customScope, s.customAt = o.key, o.scope, s.at
 }
 
@@ -283,11 +347,12 @@ func (s *settings) hold() Hold {
 	return h
 }
 
-func marshalMeta(m map[string]any) ([]byte, error) {
+func marshalMeta(m map[string]any) (raw []byte, err error) {
 	if len(m) == 0 {
 		return nil, nil
 	}
-	raw, err := json.Marshal(m)
+	defer recovered(&err, "meta", m, "a value in it")
+	raw, err = json.Marshal(m)
 	if err != nil {
 		return nil, invalid("meta", "", "must be encodable as JSON: %v", err)
 	}

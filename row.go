@@ -2,21 +2,18 @@ package onceq
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/onceq/onceq/internal/fingerprint"
 )
 
-// rowOf decides an enqueue: options merged, everything checked, key computed. It is pure but for a generated ID. The nonce is the
-// call's; index is the item's place in a batch.
+// rowOf decides an enqueue: options merged, everything checked, key computed. It is pure but
+// for a generated ID. The nonce is the call's; index is the item's place in a batch.
 func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
 	kind, err := kindOf(args)
 	if err != nil {
@@ -27,7 +24,11 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	*s = newSettings()
 	s.applyAll(ofDefaults, c.config.Defaults)
 	if o, ok := args.(EnqueueOptioner); ok {
-		s.applyAll(ofType, o.EnqueueOptions())
+		ofItsType, err := optionsOfType(o)
+		if err != nil {
+			return NewRow{}, err
+		}
+		s.applyAll(ofType, ofItsType)
 	}
 	s.applyAll(ofKind, c.config.Kinds[kind])
 	s.applyAll(ofCall, opts)
@@ -35,6 +36,9 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 		return NewRow{}, s.err
 	}
 	if err := s.check(); err != nil {
+		return NewRow{}, err
+	}
+	if err := s.checkTags(args, shapeOf(args)); err != nil {
 		return NewRow{}, err
 	}
 	row := NewRow{
@@ -86,6 +90,15 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	return row, nil
 }
 
+// own copies what is still the caller's memory, which may be used for something else when the
+// call has returned.
+func (r *NewRow) own(args Args) {
+	if _, raw := args.(rawArgs); raw { // other args were encoded into memory of the row's own
+		r.Args = bytes.Clone(r.Args)
+	}
+	r.Tags = slices.Clone(r.Tags)
+}
+
 // spareSettings are those of calls that have their row.
 var spareSettings = sync.Pool{New: func() any { return new(settings) }}
 
@@ -94,77 +107,6 @@ func (r *NewRow) key() *Key {
 		return nil
 	}
 	return &r.Claim.Key
-}
-
-// isNil reports whether a value of an interface is nil, or a nil pointer.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	r := reflect.ValueOf(v)
-	return r.Kind() == reflect.Pointer && r.IsNil()
-}
-
-func kindOf(args Args) (string, error) {
-	if isNil(args) {
-		return "", invalid("args", fmt.Sprintf("%T", args), "must not be nil")
-	}
-	kind := args.Kind()
-	return kind, checkName("kind", kind)
-}
-
-func encodeArgs(args Args) (raw []byte, encoding string, err error) {
-	if a, ok := args.(rawArgs); ok {
-		return a.raw, a.encoding, nil
-	}
-	raw, err = json.Marshal(args)
-	if err != nil {
-		return nil, "", invalid("args", fmt.Sprintf("%T", args), "must be encodable as JSON: %v", err)
-	}
-	// encoding/json writes this escape only for what was not valid UTF-8; different bytes would become equal.
-	if bytes.Contains(raw, []byte(`\ufffd`)) {
-		if place := badUTF8(reflect.ValueOf(args), ""); place != "" {
-			return nil, "", invalid("args", place, "must be valid UTF-8 text; use []byte for other data")
-		}
-	}
-	return raw, EncodingJSON, nil
-}
-
-// badUTF8 finds a string in v that is not valid UTF-8.
-func badUTF8(v reflect.Value, path string) string {
-	switch v.Kind() {
-	case reflect.String:
-		if !utf8.ValidString(v.String()) {
-			return max(path, "/")
-		}
-	case reflect.Pointer, reflect.Interface:
-		return badUTF8(v.Elem(), path)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if place := badUTF8(v.Field(i), path+"/"+v.Type().Field(i).Name); place != "" {
-				return place
-			}
-		}
-	case reflect.Slice, reflect.Array:
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return ""
-		}
-		for i := range v.Len() {
-			if place := badUTF8(v.Index(i), fmt.Sprintf("%s/%d", path, i)); place != "" {
-				return place
-			}
-		}
-	case reflect.Map:
-		for _, k := range v.MapKeys() {
-			if place := badUTF8(k, path); place != "" {
-				return place
-			}
-			if place := badUTF8(v.MapIndex(k), fmt.Sprintf("%s/%v", path, k)); place != "" {
-				return place
-			}
-		}
-	}
-	return ""
 }
 
 // check holds the rules for all options of an enqueue, merged.
@@ -239,16 +181,16 @@ func (s *settings) checkBounds() error {
 func (s *settings) claim(args Args, row *NewRow) error {
 	in := fingerprint.Input{
 		Kind: row.Kind, Queue: row.Queue, Args: row.Args, JSON: row.Encoding == EncodingJSON, Meta: row.Meta,
-		By: fingerprint.Part(s.by), Fields: s.fields,
+		By: fingerprint.Part(s.by), Fields: s.fields, MetaFields: s.metaFields, AllowBlank: s.allowBlank,
 	}
 	switch {
 	case s.customAt != unsaid:
 		in.Custom, in.Key, in.By = true, s.customKey, fingerprint.Part(s.customScope&^ByKey)
 	case s.by == 0:
-		in.By = fingerprint.ByKind | fingerprint.ByQueue | fingerprint.ByArgs
+		in.By = fingerprint.Part(byDefault)
 	}
 	if in.By&fingerprint.ByArgs != 0 && !in.Custom {
-		fields, err := structFields(args, s.fields)
+		fields, err := narrowed(args, s.fields)
 		if err != nil {
 			return err
 		}

@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// An enqueue whose answer was lost may have happened. Only an answer ends that doubt. A later try that fails (the server
-// refuses connections, the context has ended, the client is closed) says nothing about the first one.
+// An enqueue whose answer was lost may have happened. Only an answer ends that doubt. A later
+// try that fails (the server refuses connections, the context has ended, the client is closed)
+// says nothing about the first one.
 
 // resends is how often a client repeats by itself an enqueue whose answer was lost.
 const resends = 3
 
-// untilAnswered sends an enqueue, and sends it again while its answers are lost. Its error is uncertain if one of the tries was.
+// untilAnswered sends an enqueue, and sends it again while its answers are lost. Its error is
+// uncertain if one of the tries was.
 func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	err := send()
 	if !errors.Is(err, ErrUncertain) {
@@ -50,8 +52,8 @@ func (d *doubt) Unwrap() []error {
 	return []error{d.first, d.last}
 }
 
-// stillUncertain is the error of a call that got no answer. Where the call repeats an uncertain one (Resend), that one is as
-// uncertain as before.
+// stillUncertain is the error of a call that got no answer. Where the call repeats an uncertain
+// one (Resend), that one is as uncertain as before.
 func stillUncertain(err error, opts ...[]Option) error {
 	if err == nil {
 		return nil
@@ -77,7 +79,7 @@ func resent(levels [][]Option) *UncertainError {
 	for _, opts := range levels {
 		for _, o := range opts {
 			if r, ok := o.(resendOption); ok {
-				if e := uncertainIn(r.err); e != nil {
+				if e, _ := uncertainIn(r.err); e != nil {
 					return e
 				}
 			}
@@ -86,13 +88,14 @@ func resent(levels [][]Option) *UncertainError {
 	return nil
 }
 
-// uncertainIn finds the *UncertainError of an enqueue in an error of the caller's; nil where there is none.
-func uncertainIn(err error) *UncertainError {
-	var e *UncertainError
-	if errors.As(err, &e) && len(e.IDs) > 0 {
-		return e
+// uncertainIn finds the *UncertainError of an enqueue in an error of the caller's; nil where
+// there is none.
+func uncertainIn(from error) (e *UncertainError, err error) {
+	defer recovered(&err, "Resend", from, "its Unwrap, Is or As")
+	if errors.As(from, &e) && len(e.IDs) > 0 {
+		return e, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func optionsOf(items []Item) [][]Option {

@@ -45,8 +45,13 @@ type Unique struct {
 	By Part
 	// Fields narrows the args to some members (the meta, if By has ByMeta and not
 	// ByArgs). Each is a top-level name or, with a leading "/", a JSON Pointer
-	// (RFC 6901). nil = all members.
+	// (RFC 6901). nil = all members. One of them at least must be there and have a
+	// value: see AllowBlank.
 	Fields []string
+	// MetaFields narrows the meta to some members, as Fields does the args. It
+	// needs ByMeta in By. Where the args are narrowed and the meta takes part,
+	// both must be said. nil = all members.
+	MetaFields []string
 	// Until is the event that releases the key. Zero means [UntilFinished],
 	// unless an earlier level said another.
 	Until Until
@@ -60,6 +65,10 @@ type Unique struct {
 	// FromEnqueue makes the enqueue the anchor of Window and TTL. Without it the
 	// anchor is the later of enqueue and run time.
 	FromEnqueue bool
+	// AllowBlank lets Fields (or MetaFields, or tagged fields) be null or blank
+	// text all at once: a key like any other. Without it they are refused, for
+	// every job whose value is missing would be a duplicate of the first.
+	AllowBlank bool
 }
 
 // Forever is a TTL that never ends. It undoes the TTL of an earlier level.
@@ -72,13 +81,17 @@ const (
 	untilUnsaid Until = iota
 	// UntilDue holds until the holder first becomes due; it also ends when the job ends earlier.
 	UntilDue
-	// UntilStarted holds until the holder is fetched for the first time; it also ends when the job ends without having been.
+	// UntilStarted holds until the holder is fetched for the first time; it also ends when the
+	// job ends without having been.
 	UntilStarted
-	// UntilFinished holds until the holder is completed, discarded, cancelled or deleted. The default.
+	// UntilFinished holds until the holder is completed, discarded, cancelled or deleted. The
+	// default.
 	UntilFinished
-	// UntilSucceeded holds until the holder is completed or deleted; discarded and cancelled jobs keep it.
+	// UntilSucceeded holds until the holder is completed or deleted; discarded and cancelled
+	// jobs keep it.
 	UntilSucceeded
-	// UntilFailed holds until the holder is discarded, cancelled or deleted; completed jobs keep it.
+	// UntilFailed holds until the holder is discarded, cancelled or deleted; completed jobs
+	// keep it.
 	UntilFailed
 	// UntilDeleted holds until the holder is deleted, or pruned where there is no TTL.
 	UntilDeleted
@@ -88,7 +101,8 @@ const (
 
 var untilNames = [...]string{"", "due", "started", "finished", "succeeded", "failed", "deleted", "window-ends"}
 
-// String is the event in one word: due, started, finished, succeeded, failed, deleted or window-ends; "" for the zero value.
+// String is the event in one word: due, started, finished, succeeded, failed, deleted or
+// window-ends; "" for the zero value.
 func (u Until) String() string {
 	if int(u) < len(untilNames) {
 		return untilNames[u]

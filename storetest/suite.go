@@ -40,6 +40,7 @@ var suite = []struct {
 	{"clocks", clocks},
 	{"uncertain", uncertain},
 	{"doubt", doubts},
+	{"memory", memory},
 	{"races", races},
 	{"working", working},
 	{"parity_asynq", parityAsynq},
