@@ -235,9 +235,9 @@ func keyStory(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) string {
 	case held == nil:
 		return "it is free"
 	case held.Waiter == j.ID:
-		return "it is held by job " + held.Holder + " (" + string(held.State) + "), and this job is the waiter: the key passes to it"
+		return "it is held by job " + held.Holder + " (" + holderState(held).text + "), and this job is the waiter: the key passes to it"
 	case held.Holder != j.ID:
-		return "it is held by job " + held.Holder + " (" + string(held.State) + ") since " + moment(held.Since, now) + "; " + held.FreesText()
+		return "it is held by job " + held.Holder + " (" + holderState(held).text + ") since " + moment(held.Since, now) + "; " + held.FreesText()
 	}
 	story := "this job holds it since " + moment(held.Since, now) + "; "
 	if held.Waiter != "" {

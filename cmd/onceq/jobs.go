@@ -77,51 +77,8 @@ otherwise; --json lists all.`,
 	}
 	f.register(c)
 	c.Flags().IntVar(&f.limit, "limit", 0, "at most `N` jobs; 0 is all (default 50, with --json all)")
-	type changeAll = func(*onceq.Client, context.Context, onceq.JobFilter) (int, error)
-	for _, s := range []struct {
-		verb, done, short string
-		change            changeAll
-	}{
-		{"cancel", "cancelled", "Cancel all matching jobs; running ones are asked to stop", (*onceq.Client).CancelAll},
-		{"retry", "retried", "Make all matching jobs that have ended, or wait to be retried, due now", (*onceq.Client).RetryAll},
-		{"run", "due now", "Make all matching jobs that wait due now", (*onceq.Client).RunAll},
-		{"delete", "deleted", "Delete all matching jobs but those that run", (*onceq.Client).DeleteAll},
-	} {
-		var f jobFilter
-		sub := &cobra.Command{
-			Use:   s.verb + " (--all | filter flags)",
-			Short: s.short,
-			Args: func(c *cobra.Command, args []string) error {
-				if len(args) > 0 {
-					return usagef("%s chooses by flags: for one job say onceq job %s %s", c.CommandPath(), s.verb, args[0])
-				}
-				if !f.all && f.state == "" && f.queue == "" && f.kind == "" && f.key == "" {
-					return usagef("say which jobs: --state, --queue, --kind or --key, or --all for every one")
-				}
-				return nil
-			},
-			RunE: func(c *cobra.Command, _ []string) error {
-				return a.with(c.Context(), func(client *onceq.Client) error {
-					filter, err := f.filter(c.Context(), client)
-					if err != nil {
-						return err
-					}
-					n, err := s.change(client, c.Context(), filter)
-					if err != nil {
-						return fmt.Errorf("after %s: %w", count(n, "job"), err)
-					}
-					if a.json {
-						return a.printJSON(map[string]int{"changed": n})
-					}
-					a.printf("%s %s\n", count(n, "job"), s.done)
-					return nil
-				})
-			},
-		}
-		f.register(sub)
-		sub.Flags().BoolVar(&f.all, "all", false, "every job")
-		sub.Flags().IntVar(&f.limit, "limit", 0, "at most `N` jobs; 0 is all")
-		c.AddCommand(sub)
+	for _, step := range bulkSteps {
+		c.AddCommand(newBulk(a, step))
 	}
 	return c
 }

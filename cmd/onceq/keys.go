@@ -61,11 +61,7 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 			defer fmt.Fprintf(a.errOut, "the first %d; --limit 0 lists all\n", pageSize)
 			break
 		}
-		holder := state(k.State)
-		if k.Gone {
-			holder.text += ", gone"
-		}
-		rows = append(rows, []cell{{text: k.Key.String()[:keyDigits]}, text(k.Holder), holder, text(away(k.Since, now)), text(frees(k, now)),
+		rows = append(rows, []cell{{text: k.Key.String()[:keyDigits]}, text(k.Holder), holderState(k), text(away(k.Since, now)), text(frees(k, now)),
 			text(k.Waiter), text(k.Text)})
 		if len(rows) == 1000 {
 			a.table(keyColumns, rows)
@@ -83,6 +79,14 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 }
 
 var keyColumns = []string{"KEY", "HOLDER", "STATE", "SINCE", "FREES", "WAITER", "MADE OF"}
+
+// holderState is the state of a key's holder. Of one that is gone there is none.
+func holderState(k *onceq.HeldKey) cell {
+	if k.Gone {
+		return cell{text: "gone", style: dim}
+	}
+	return state(k.State)
+}
 
 // frees says briefly when, or on what, a key frees.
 func frees(k *onceq.HeldKey, now time.Time) string {
@@ -184,7 +188,7 @@ stands behind that job, the key is the waiter's then.`,
 				case k.Waiter != "":
 					a.printf("key %s was job %s's and is job %s's now, which stood behind it\n", key, clean(k.Holder), clean(k.Waiter))
 				default:
-					a.printf("key %s is free: job %s (%s) held it\n", key, clean(k.Holder), k.State)
+					a.printf("key %s is free: job %s (%s) held it\n", key, clean(k.Holder), holderState(k).text)
 				}
 				return nil
 			})
@@ -194,15 +198,16 @@ stands behind that job, the key is the waiter's then.`,
 }
 
 func (a *app) keyFacts(k *onceq.HeldKey, now time.Time) [][2]string {
+	st := holderState(k)
 	gone := ""
 	if k.Gone {
-		gone = ", and is no longer kept"
+		gone = ": the job is no longer kept"
 	}
 	facts := [][2]string{
 		{"key", a.paint(bold, k.Key.String())},
 		{"made of", clean(k.Text)},
 		{"holder", clean(fmt.Sprintf("job %s, kind %s, queue %s", k.Holder, k.Kind, k.Queue))},
-		{"state", a.paint(stateStyle(k.State), string(k.State)) + gone},
+		{"state", a.paint(st.style, st.text) + gone},
 		{"since", moment(k.Since, now)},
 		{"frees", strings.TrimPrefix(k.FreesText(), "frees ")},
 	}

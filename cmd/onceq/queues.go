@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,30 +75,68 @@ func newQueue(a *app) *cobra.Command {
 		Use:   "queue",
 		Short: "Pause or resume a queue",
 	}, "pause|resume", "NAME")
+	var create bool
 	for _, s := range []struct {
-		verb, short, done string
-		change            func(*onceq.Client, context.Context, string) error
+		verb, short string
+		change      func(ctx context.Context, client *onceq.Client, name string) (done string, err error)
 	}{
-		{"pause", "Start no more jobs of a queue, on any worker; jobs that run go on", "is paused: jobs that run go on, no other starts until onceq queue resume", (*onceq.Client).Pause},
-		{"resume", "Start jobs of a paused queue again", "is resumed", (*onceq.Client).Resume},
+		{"pause", "Start no more jobs of a queue, on any worker; jobs that run go on",
+			func(ctx context.Context, client *onceq.Client, name string) (string, error) {
+				return pauseQueue(ctx, client, name, create)
+			}},
+		{"resume", "Start jobs of a paused queue again", resumeQueue},
 	} {
-		c.AddCommand(&cobra.Command{
+		sub := &cobra.Command{
 			Use:   s.verb + " NAME",
 			Short: s.short,
 			Args:  nArgs(1, 1),
 			RunE: func(c *cobra.Command, args []string) error {
 				return a.with(c.Context(), func(client *onceq.Client) error {
-					if err := s.change(client, c.Context(), args[0]); err != nil {
+					done, err := s.change(c.Context(), client, args[0])
+					switch {
+					case err != nil:
 						return usage(err)
-					}
-					if a.json {
+					case a.json:
 						return a.printJSON(map[string]any{"queue": args[0], "paused": s.verb == "pause"})
 					}
-					a.printf("queue %s %s\n", clean(args[0]), s.done)
+					a.printf("queue %s %s\n", clean(args[0]), done)
 					return nil
 				})
 			},
-		})
+		}
+		if s.verb == "pause" {
+			sub.Flags().BoolVar(&create, "create", false, "pause it although it has no jobs: those that come are not started")
+		}
+		c.AddCommand(sub)
 	}
 	return c
+}
+
+// pauseQueue refuses a name that nobody has used, which is probably mistyped, unless create says that it is meant.
+func pauseQueue(ctx context.Context, client *onceq.Client, name string, create bool) (done string, err error) {
+	if !create && name != "" { // the client refuses that
+		all, err := client.Queues(ctx)
+		if err != nil {
+			return "", err
+		}
+		if known := namesOf(all); !slices.Contains(known, name) {
+			return "", unknownQueue(name, known, " (--create pauses it before its first job)")
+		}
+	}
+	return "is paused: jobs that run go on, no other starts until onceq queue resume", client.Pause(ctx, name)
+}
+
+func resumeQueue(ctx context.Context, client *onceq.Client, name string) (done string, err error) {
+	all, err := client.Queues(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(all, func(q onceq.QueueInfo) bool { return q.Name == name })
+	switch {
+	case i < 0 && name != "":
+		return "", unknownQueue(name, namesOf(all), "")
+	case i >= 0 && !all[i].Paused:
+		return "was not paused", nil
+	}
+	return "is resumed", client.Resume(ctx, name)
 }

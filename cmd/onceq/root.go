@@ -162,6 +162,14 @@ func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if errors.As(err, &unknown) {
 		name := unknown.GetSpecifiedName()
+		hint := ""
+		if what := missing(c, 0); what == "ID" || what == "NAME" || what == "KIND" {
+			said := "--" + name
+			if shorts := unknown.GetSpecifiedShortnames(); shorts != "" {
+				said = "-" + shorts
+			}
+			hint = fmt.Sprintf("; what begins with - and is no flag stands behind --: %s -- %s", c.CommandPath(), clean(said))
+		}
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden {
@@ -175,7 +183,7 @@ func flagError(c *cobra.Command, err error) error {
 		if len(name) == 1 {
 			dashes = "-"
 		}
-		return usagef("unknown flag %s%s: %s --help lists all", dashes, name, c.CommandPath())
+		return usagef("unknown flag %s%s: %s --help lists all%s", dashes, name, c.CommandPath(), hint)
 	}
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +20,8 @@ import (
 
 type work struct {
 	exec     string
-	queues   []string
-	kinds    []string
+	queues   *[]string // nil = not said
+	kinds    *[]string
 	drain    bool
 	timeout  time.Duration
 	snooze   time.Duration
@@ -51,7 +50,10 @@ to --shutdown-timeout; the second stops them and hands them back, to run again w
 SIGKILL. A run that fails after the first is handed back too: a service manager may have signalled its process together with the worker.
 
 With --drain it ends by itself once no job of its queues (and --kinds) is due or running, here or on another worker. Jobs that are due
-later, retries among them, are not waited for; nor is what is due in a paused queue.`,
+later, retries among them, are not waited for; nor is what is due in a paused queue.
+
+Names are taken literally: * is no pattern. In --queues and --kinds a comma that belongs to a name is written \\, and a queue whose name
+has a = is named with its number: --queues 'a=b=10'.`,
 		Example: `  onceq work --exec 'jq -r .to | xargs send-mail'
   onceq work --exec ./run.sh --queues default=10,mail=2 --drain`,
 		Args: noArgs,
@@ -65,8 +67,8 @@ later, retries among them, are not waited for; nor is what is due in a paused qu
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&w.exec, "exec", "", "the `COMMAND`, for sh -c")
-	fs.StringSliceVar(&w.queues, "queues", []string{"default=10"}, "the queues to serve, and how many jobs of each run at once: `NAME=N,...`")
-	fs.StringSliceVar(&w.kinds, "kinds", nil, "run only these `KINDS`")
+	fs.Var(list("NAME=N,...", &w.queues), "queues", `the queues to serve, and how many jobs of each run at once (default default=10)`)
+	fs.Var(list("KINDS", &w.kinds), "kinds", "run only jobs of these kinds")
 	fs.BoolVar(&w.drain, "drain", false, "end when nothing is due or running")
 	fs.Var(&span{&w.timeout}, "timeout", "stop a run that takes longer, and count it as failed (default none)")
 	fs.Var(&span{&w.snooze}, "snooze", "how long exit code 75 puts a job off")
@@ -90,15 +92,17 @@ func (s *span) Set(text string) (err error) {
 	return err
 }
 
+// parseQueues reads NAME=N and NAME. The number stands behind the last =, so that a name may have one.
 func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
 	queues := map[string]onceq.QueueConfig{}
 	for _, q := range list {
-		name, digits, found := strings.Cut(q, "=")
-		n := 10
-		if found {
+		q = strings.TrimSpace(q)
+		name, n := q, 10
+		if i := strings.LastIndexByte(q, '='); i >= 0 {
 			var err error
-			if n, err = strconv.Atoi(digits); err != nil || n < 1 {
-				return nil, usagef("--queues %q: must be NAME=N, with N jobs at once, 1 or more", q)
+			name = q[:i]
+			if n, err = strconv.Atoi(q[i+1:]); err != nil || n < 1 {
+				return nil, usagef("--queues %q: must be NAME=N, with N jobs at once, 1 or more; for a queue of the name %s say %s=10", q, q, q)
 			}
 		}
 		if _, twice := queues[name]; twice || name == "" {
@@ -106,20 +110,31 @@ func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
 		}
 		queues[name] = onceq.QueueConfig{Concurrency: n}
 	}
+	if len(queues) == 0 {
+		return nil, usagef("--queues names no queue: leave it away to serve default")
+	}
 	return queues, nil
 }
 
 func (a *app) work(ctx context.Context, w *work) (err error) {
-	queues, err := parseQueues(w.queues)
+	named := []string{"default=10"}
+	if w.queues != nil {
+		named = *w.queues
+	}
+	queues, err := parseQueues(named)
 	if err != nil {
 		return err
+	}
+	var kinds []string
+	if w.kinds != nil {
+		kinds = *w.kinds
 	}
 	atOnce := 0
 	for _, q := range queues {
 		atOnce += q.Concurrency
 	}
 	r := newRunner(a, w, atOnce > 1)
-	config := &onceq.WorkerConfig{Queues: queues, Kinds: w.kinds, Lease: w.lease, ShutdownTimeout: w.shutdown, Logger: slog.New(&logLines{out: r.errOut})}
+	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown, Logger: slog.New(&logLines{out: r.errOut})}
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
 		return usage(err) // before a file is made for it
 	}
@@ -132,6 +147,11 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 			err = closed
 		}
 	}()
+	if w.queues != nil {
+		if err := r.greet(ctx, s.client, queues); err != nil {
+			return err
+		}
+	}
 	config.Client = s.client
 	worker, err := onceq.NewWorker(s.store, config)
 	if err != nil {
@@ -143,94 +163,21 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	defer r.heedStops(stop)()
 	if w.drain {
 		go func() {
-			drained(ctx, s.client, slices.Sorted(maps.Keys(queues)), w.kinds, &r.running)
+			drained(ctx, s.client, slices.Sorted(maps.Keys(queues)), kinds, &r.running)
 			stop()
 		}()
 	} else if isTerminal(a.errOut) {
-		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(w.queues, ", "), storeurl.Redacted(a.store))
+		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(named, ", "), storeurl.Redacted(a.store))
 	}
 	began := time.Now()
 	err = worker.Run(ctx)
 	r.killAll()
 	later := ""
 	if w.drain && err == nil {
-		later = left(context.WithoutCancel(ctx), s.client, queues)
+		later = left(context.WithoutCancel(ctx), s.client, queues, kinds)
 	}
 	fmt.Fprintf(r.errOut, "onceq: %s in %s%s\n", r.summary(), short(time.Since(began)), later)
 	return errors.Join(err, worker.Close())
-}
-
-// drained returns when no job of the queues (and kinds) is due or running, or with ctx.
-func drained(ctx context.Context, client *onceq.Client, queues, kinds []string, running *atomic.Int64) {
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-		if running.Load() > 0 {
-			pause = 10 * time.Millisecond
-			continue
-		}
-		if busy, err := anyDue(ctx, client, queues, kinds); err == nil && !busy { // a store that fails for a while is the worker's to wait for
-			return
-		}
-	}
-}
-
-func anyDue(ctx context.Context, client *onceq.Client, queues, kinds []string) (bool, error) {
-	all, err := client.Queues(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, q := range all {
-		for _, st := range []onceq.State{onceq.Available, onceq.Running} {
-			if !slices.Contains(queues, q.Name) || q.Counts[st] == 0 || q.Paused && st == onceq.Available {
-				continue
-			}
-			if len(kinds) == 0 {
-				return true, nil
-			}
-			for _, kind := range kinds {
-				for _, err := range client.Jobs(ctx, onceq.JobFilter{State: st, Queue: q.Name, Kind: kind, Limit: 1}) {
-					return true, err
-				}
-			}
-		}
-	}
-	return false, nil
-}
-
-// left says what a drain did not wait for.
-func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.QueueConfig) string {
-	all, err := client.Queues(ctx)
-	if err != nil {
-		return ""
-	}
-	due, retried, later, paused := 0, 0, 0, 0
-	for _, q := range all {
-		if _, served := queues[q.Name]; served {
-			retried, later = retried+q.Counts[onceq.Retryable], later+q.Counts[onceq.Scheduled]
-			if q.Paused {
-				paused += q.Counts[onceq.Available]
-			} else {
-				due += q.Counts[onceq.Available] // since the drain ended
-			}
-		}
-	}
-	var parts []string
-	for _, p := range []struct {
-		n    int
-		what string
-	}{{due, "due by now"}, {retried, "to be retried"}, {later, "due later"}, {paused, "in a paused queue"}} {
-		if p.n > 0 {
-			parts = append(parts, thousands(p.n)+" "+p.what)
-		}
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return "; left: " + strings.Join(parts, ", ")
 }
 
 // logLines is a slog.Handler for people: a line for each record from warnings up.

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// odd are names that can be said at an enqueue, and that a shell, a flag or a list might take for something else.
+var odd = []string{
+	"-x", "-", "--", "--json", "-h", "--help", "a b", "a=b", "a=5", "a=5=b", "=", "=x", "x=", "a,b", ",", `a\`, `a\b`, `a\,b`, `\,`, `"`, `"q"`, `a"b`, "'", "*", "?", "[x]", "a/b", "/", "%", "%2F", "#",
+	"a:b", "a|b", "a;b", "$HOME", "`x`", "~", "!", "0", "5", "true", "null", "{}", "ünï", "Ω", "日本", "a.b", "@", "+", "help", "default=10",
+}
+
+// listed is a name as an item of a list that commas part.
+func listed(name string) string { return strings.ReplaceAll(name, ",", `\,`) }
+
+// A name that can be enqueued can be said to every command that takes such a name.
+func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
+	for _, name := range odd {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := "sqlite:" + filepath.Join(t.TempDir(), "jobs.db")
+			onceqs := func(want int, args ...string) string {
+				t.Helper()
+				var out, errOut bytes.Buffer
+				if code := run(append([]string{"--store", store}, args...), strings.NewReader(""), &out, &errOut); code != want {
+					t.Fatalf("onceq %q: exit code %d, not %d\n%s%s", args, code, want, &out, &errOut)
+				}
+				return out.String()
+			}
+			lines := func(args ...string) int {
+				t.Helper()
+				return strings.Count(onceqs(0, append(args, "--json")...), "\n")
+			}
+			has := func(what string, got, want int) {
+				t.Helper()
+				if got != want {
+					t.Errorf("%s: %d, not %d", what, got, want)
+				}
+			}
+			onceqs(0, "enqueue", "plain", "--queue", "default", "--id", "plain", "--key", "plain")
+			onceqs(0, "enqueue", "--queue", name, "--id", name, "--tags", listed(name), "--key", "k"+name, "--", name, `{"n":1}`)
+			has("jobs of the queue", lines("jobs", "--queue", name), 1)
+			has("jobs of the kind", lines("jobs", "--kind", name), 1)
+			has("keys of the queue", lines("keys", "--queue", name), 1)
+			has("keys of the kind", lines("keys", "--kind", name), 1)
+			var job struct {
+				ID, Kind, Queue string
+				Tags            []string
+			}
+			if err := json.Unmarshal([]byte(onceqs(0, "job", "show", "--json", "--", name)), &job); err != nil || job.Queue != name || job.Kind != name || job.ID != name || len(job.Tags) != 1 || job.Tags[0] != name {
+				t.Errorf("%v: %+v", err, job)
+			}
+			onceqs(0, "explain", "--queue", name, "--id", name, "--", name, `{"n":1}`)
+			onceqs(0, "queue", "pause", "--", name)
+			onceqs(0, "queue", "resume", "--", name)
+			onceqs(0, "job", "run", "--", name)
+			onceqs(0, "job", "cancel", "--", name)
+			onceqs(0, "job", "retry", "--", name)
+			kinds := []string{"no-such," + listed(name)} // a name that ends in \ is the last of its list
+			if !strings.HasSuffix(name, `\`) {
+				kinds = append(kinds, listed(name)+",no-such")
+			}
+			for i, queues := range []string{listed(name) + "=1,default=1", "default=1," + listed(name) + "=1"} {
+				onceqs(0, "work", "--exec", `test "$ONCEQ_KIND" != plain && test "$ONCEQ_QUEUE" != default`, "--drain", "--queues", queues, "--kinds", kinds[i%len(kinds)])
+				has("completed jobs", lines("jobs", "--state", "completed"), 1)
+				has("due jobs", lines("jobs", "--state", "available"), 1)
+				onceqs(0, "jobs", "retry", "--queue", name, "--kind", name)
+			}
+			if !strings.Contains(name, "=") { // the number of a queue may be left away
+				onceqs(0, "work", "--exec", "true", "--drain", "--queues", listed(name))
+				has("completed jobs", lines("jobs", "--state", "completed"), 1)
+				onceqs(0, "jobs", "retry", "--queue", name)
+			}
+			onceqs(0, "jobs", "run", "--kind", name)
+			onceqs(0, "jobs", "cancel", "--queue", name)
+			onceqs(0, "job", "delete", "--", name)
+			onceqs(0, "enqueue", "--file", lineOf(t, name))
+			onceqs(0, "job", "show", "--", name)
+			onceqs(0, "jobs", "delete", "--queue", name, "--kind", name)
+			has("jobs", lines("jobs"), 1)
+		})
+	}
+}
+
+// lineOf is a file with a job whose every name is this.
+func lineOf(t *testing.T, name string) string {
+	t.Helper()
+	line, err := json.Marshal(map[string]any{"kind": name, "queue": name, "id": name, "key": "k" + name, "tags": []string{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, string(line))
+}
+
+// Whoever forgets the -- is told of it.
+func TestANameThatLooksLikeAFlagIsExplained(t *testing.T) {
+	store := "sqlite:" + filepath.Join(t.TempDir(), "jobs.db")
+	for _, id := range []string{"-x", "--frob", "-xyz=1"} {
+		for _, words := range [][]string{{"job", "show"}, {"job", "cancel"}, {"job", "retry"}, {"job", "run"}, {"job", "delete"}, {"queue", "pause"}, {"queue", "resume"}, {"enqueue"}, {"explain"}} {
+			var out bytes.Buffer
+			code := run(append(append(words, id), "--store", store), strings.NewReader(""), &out, &out)
+			if want := "onceq " + strings.Join(words, " ") + " -- " + id; code != exitUsage || !strings.Contains(out.String(), want) {
+				t.Errorf("onceq %q %s: exit code %d: %s\nwhich does not say %s", words, id, code, &out, want)
+			}
+		}
+	}
+}
+
+func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
+	for text, want := range map[string]map[string]int{
+		"default=10,mail=2": {"default": 10, "mail": 2}, "mail": {"mail": 10}, "a=b=3": {"a=b": 3}, "a=5=3": {"a=5": 3}, `a\,b=2,c`: {"a,b": 2, "c": 10}, `"a"`: {`"a"`: 10}, "==1": {"=": 1}, " mail=2, x ": {"mail": 2, "x": 10},
+	} {
+		got, err := parseQueues(split(text))
+		if err != nil || len(got) != len(want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+		for name, n := range want {
+			if got[name].Concurrency != n {
+				t.Errorf("%s: %v", text, got)
+			}
+		}
+	}
+	for _, text := range []string{"a=b", "=", "=1", "", "a,,b", "a=0", "a=-1", "a=1,a=2", "a=1.5", "a="} {
+		if got, err := parseQueues(split(text)); err == nil {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
