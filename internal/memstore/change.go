@@ -31,8 +31,11 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	results := make([]onceq.ChangeResult, len(c.IDs))
 	for i, id := range c.IDs {
 		results[i] = st.change(c, id)
-		if j := results[i].Job; j != nil && len(c.IDs) > 1 {
-			j.Args = nil
+		if j := results[i].Job; j != nil {
+			if len(c.IDs) > 1 {
+				j.Args = nil
+			}
+			own(j)
 		}
 	}
 	return results, nil
@@ -46,6 +49,5 @@ func (st *step) change(c onceq.Change, id string) onceq.ChangeResult {
 	k := st.key(j.Key)
 	result := st.Book.Change(c, j, k)
 	st.save(k, j)
-	own(result.Job)
 	return result
 }

@@ -185,9 +185,9 @@ func (st *step) sweepWorkers(r onceq.SweepRequest, swept *onceq.Swept) {
 				swept.More = true
 				break
 			}
-			row := st.view(j)
+			row := j.View(st.Now)
 			row.Args = nil // a rescue does not need them
-			swept.Runs = append(swept.Runs, row)
+			swept.Runs = append(swept.Runs, own(row))
 		}
 	}
 	for name, w := range st.workers {

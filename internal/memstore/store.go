@@ -182,11 +182,11 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 			page.Next = page.Jobs[n-1].ID
 			break
 		}
-		row := st.view(j)
+		row := j.View(st.Now)
 		if !f.Args {
 			row.Args = nil
 		}
-		page.Jobs = append(page.Jobs, row)
+		page.Jobs = append(page.Jobs, own(row))
 	}
 	return page, nil
 }
