@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +42,7 @@ Refused lines are reported and left out (exit code 1); what is sent is sent in t
 		Example: `  onceq enqueue mail '{"to":"ann@example.com"}'
   onceq enqueue reindex '{"repo":42,"reason":"push"}' --fields repo --on-conflict coalesce
   onceq enqueue report --key daily --window 24h --delay 10m
-  zcat webhooks.jsonl.gz | onceq enqueue --file - --kind webhook --unique --fields /delivery`,
+  onceq enqueue --file webhooks.jsonl.gz --kind webhook --unique --fields /delivery`,
 		Args: func(c *cobra.Command, args []string) error {
 			if e.file != "" {
 				if len(args) > 0 {
@@ -63,7 +64,7 @@ Refused lines are reported and left out (exit code 1); what is sent is sent in t
 	}
 	fs := c.Flags()
 	e.register(fs)
-	fs.StringVar(&e.file, "file", "", "make a job of each line of this `FILE`; - is standard input")
+	fs.StringVar(&e.file, "file", "", "make a job of each line of this `FILE`, which may be compressed with gzip; - is standard input")
 	fs.StringVar(&e.kind, "kind", "", "with --file: the lines are bare args, of jobs of this `KIND`")
 	return c
 }
@@ -90,6 +91,7 @@ func (e *enqueue) args(a *app, args []string) (onceq.Args, error) {
 	if e.bytes {
 		return onceq.Bytes(args[0], raw), nil
 	}
+	raw = bytes.TrimPrefix(raw, []byte(bom))
 	if err := json.Unmarshal(raw, new(json.RawMessage)); err != nil && len(raw) <= e.maxArgs {
 		return nil, usagef("args %s are not JSON (%v): quote them for the shell, as in '{\"to\":\"ann\"}', or say --bytes", cut(strconv.Quote(string(raw)), 60), err)
 	}

@@ -74,6 +74,11 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 		return usage(err)
 	}
 	defer judge.Close()
+	meter := &meter{r: in}
+	in = meter
+	if !e.bytes {
+		in = &unpacked{from: meter}
+	}
 	s, err := a.open(ctx, config)
 	if err != nil {
 		return err
@@ -86,7 +91,6 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
-	meter := &meter{r: in}
 	f := &feed{a: a, e: e, client: s.client, judge: judge, tally: newTally()}
 	f.progress = newProgress(a, func() string {
 		text := fmt.Sprintf("%s lines: %s", thousands(f.tally.lines), f.tally)
@@ -95,7 +99,7 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 		}
 		return text
 	})
-	broken := f.run(ctx, readLines(ctx, meter, batchLines, batchBytes, e.maxArgs+lineMargin))
+	broken := f.run(ctx, readLines(ctx, in, batchLines, batchBytes, e.maxArgs+lineMargin))
 	f.progress.end()
 	return f.summary(broken)
 }

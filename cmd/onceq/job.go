@@ -21,7 +21,7 @@ func newJob(a *app) *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about a job, and the story of its key",
-		Args:  nArgs(1, 1),
+		Args:  oneID,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error { return a.showJob(c.Context(), client, args[0]) })
 		},
@@ -59,7 +59,7 @@ func newJob(a *app) *cobra.Command {
 		sub := &cobra.Command{
 			Use:   s.verb + " ID",
 			Short: s.short,
-			Args:  nArgs(1, 1),
+			Args:  oneID,
 			RunE: func(c *cobra.Command, args []string) error {
 				return a.with(c.Context(), func(client *onceq.Client) error {
 					j, err := s.change(c.Context(), client, args[0])
@@ -87,6 +87,17 @@ func newJob(a *app) *cobra.Command {
 		c.AddCommand(sub)
 	}
 	return c
+}
+
+// oneID wants one argument that may be a job's ID.
+func oneID(c *cobra.Command, args []string) error {
+	if err := nArgs(1, 1)(c, args); err != nil {
+		return err
+	}
+	if id := args[0]; len(id) > onceq.MaxIDSize {
+		return usagef("job %q not found: an ID has at most %d bytes", cut(id, 60), onceq.MaxIDSize)
+	}
+	return nil
 }
 
 func (a *app) showJob(ctx context.Context, client *onceq.Client, id string) error {

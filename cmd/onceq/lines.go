@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,49 @@ type lines struct {
 	err   error
 }
 
+// bom stands at the beginning of texts that some editors and shells write. It is no part of them.
+const bom = "\ufeff"
+
+// compressions are the first bytes of compressed files, and what unpacks them.
+var compressions = []struct{ magic, program string }{{"\x28\xb5\x2f\xfd", "zstdcat"}, {"BZh", "bzcat"}, {"\xfd7zXZ", "xzcat"}, {"PK\x03\x04", "unzip -p"}}
+
+// unpacked reads through gzip where its input is compressed with it, and refuses other compressed input, whose lines would all be refused.
+// It looks when it is first read, since a pipe may have nothing yet.
+type unpacked struct {
+	from io.Reader
+	once sync.Once
+	in   io.Reader
+	err  error
+}
+
+func (u *unpacked) Read(b []byte) (n int, err error) {
+	u.once.Do(func() { u.in, u.err = unpack(bufio.NewReader(u.from)) })
+	if u.err != nil {
+		return 0, u.err
+	}
+	return u.in.Read(b)
+}
+
+func unpack(in *bufio.Reader) (io.Reader, error) {
+	starts := func(magic string) bool {
+		for n := range len(magic) { // byte by byte, so that a short first line is not waited behind
+			if first, _ := in.Peek(n + 1); string(first) != magic[:n+1] {
+				return false
+			}
+		}
+		return true
+	}
+	if starts("\x1f\x8b") {
+		return gzip.NewReader(in)
+	}
+	for _, c := range compressions {
+		if starts(c.magic) {
+			return nil, fmt.Errorf("the input is compressed: %s FILE | onceq enqueue --file - reads it (gzip is read as it is)", c.program)
+		}
+	}
+	return in, nil
+}
+
 // readLines starts to read. It ends with the input, or with ctx.
 func readLines(ctx context.Context, r io.Reader, most, bytes, longest int) *lines {
 	l := &lines{most: most, bytes: bytes}
@@ -42,19 +86,16 @@ func readLines(ctx context.Context, r io.Reader, most, bytes, longest int) *line
 
 func (l *lines) read(r io.Reader, longest int) error {
 	in := bufio.NewReaderSize(r, 64<<10)
-	if bom, _ := in.Peek(3); string(bom) == "\ufeff" {
-		_, _ = in.Discard(3)
+	if first, _ := in.Peek(len(bom)); string(first) == bom {
+		_, _ = in.Discard(len(bom))
 	}
 	for no := 1; ; no++ {
 		text, long, err := readLine(in, longest)
-		if len(bytes.TrimSpace(text)) > 0 && !l.put(line{no, text, long}) {
-			return nil
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read line %d: %w", no, err) // what is there of it is a piece of a line
 		}
-		if errors.Is(err, io.EOF) {
+		if len(bytes.TrimSpace(text)) > 0 && !l.put(line{no, text, long}) || err != nil {
 			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read line %d: %w", no, err)
 		}
 	}
 }

@@ -87,7 +87,17 @@ func errorLine(err error) string {
 		text = strings.Replace(text, inv.Error(), inCommandWords.Error(), 1)
 	}
 	text = strings.TrimPrefix(text, "onceq: ")
-	return clean(strings.Join(strings.Fields(text), " "))
+	return bounded(clean(strings.Join(strings.Fields(text), " ")))
+}
+
+// bounded cuts a long text in its middle: what repeats a long argument still says at its end what is wrong.
+func bounded(text string) string {
+	const most = 1000
+	r := []rune(text)
+	if len(r) <= most {
+		return text
+	}
+	return string(r[:most/4]) + " … " + string(r[len(r)-most*3/4:])
 }
 
 // flagWords turns the names of the library's options into those of the flags.

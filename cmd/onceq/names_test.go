@@ -130,3 +130,24 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 }
+
+// An argument that is much too long is not repeated in full.
+func TestNoErrorRepeatsALongArgument(t *testing.T) {
+	long := strings.Repeat("0", 10_000)
+	store := "sqlite:" + filepath.Join(t.TempDir(), "jobs.db")
+	var made bytes.Buffer
+	if code := run([]string{"--store", store, "enqueue", "a"}, strings.NewReader(""), &made, &made); code != exitDone {
+		t.Fatal(made.String())
+	}
+	for _, args := range [][]string{
+		{"job", "show", long}, {"job", "delete", long}, {"job", "show", "a", long}, {long}, {"jobs", "--state", long}, {"jobs", "--key", long}, {"key", "show", long}, {"queue", "pause", long},
+		{"enqueue", long}, {"enqueue", "a", "--at", long}, {"enqueue", "a", "--id", long}, {"enqueue", "a", long, "x"}, {"work", "--exec", "true", "--drain", "--queues", long}, {"jobs", "--f" + long},
+		{"help", long}, {"job", long}, {"jobs", "--store", long}, {"enqueue", "--file", long},
+	} {
+		var out bytes.Buffer
+		code := run(append([]string{"--store", store}, args...), strings.NewReader(""), &out, &out)
+		if code == exitDone || out.Len() > 1500 {
+			t.Errorf("onceq %.20q: exit code %d and %d bytes", args, code, out.Len())
+		}
+	}
+}

@@ -353,16 +353,37 @@ func parseTTL(s string) (time.Duration, error) {
 }
 
 // parseTime reads RFC 3339, and local times without a zone.
-func parseTime(s string) (time.Time, error) {
+func parseTime(s string) (time.Time, error) { return parseTimeIn(s, time.Local) }
+
+func parseTimeIn(s string, zone *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
 	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, nil
+		if t, err := time.Parse(layout, s); err == nil {
+			return onTheClock(t, zone)
 		}
 	}
 	return time.Time{}, errors.New(`must be a time such as 2026-12-24T18:00:00+01:00, or "2026-12-24 18:00" in the local zone`)
+}
+
+// onTheClock is the first instant at which the clocks of a zone show the date and time of wall.
+func onTheClock(wall time.Time, zone *time.Location) (first time.Time, err error) {
+	for _, near := range []time.Duration{-24 * time.Hour, 24 * time.Hour} { // before and after a change of the clocks
+		_, offset := wall.Add(near).In(zone).Zone()
+		t := wall.Add(-time.Duration(offset) * time.Second).In(zone)
+		if t.Format(time.DateTime) == wall.Format(time.DateTime) && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	if first.IsZero() {
+		where := zone.String()
+		if zone == time.Local {
+			where = "the local zone"
+		}
+		err = fmt.Errorf("does not exist in %v: the clocks are put forward then; say it with its offset, as in 2026-12-24T18:00:00+01:00", where)
+	}
+	return first, err
 }
 
 func parseMeta(s string) (map[string]any, error) {

@@ -42,6 +42,47 @@ func TestATimeWithoutAZoneIsLocal(t *testing.T) {
 	}
 }
 
+// Twice a year a local time does not exist, or is there twice.
+func TestALocalTimeThatDoesNotExistIsRefused(t *testing.T) {
+	newYork, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	havana, err := time.LoadLocation("America/Havana") // its clocks change at midnight
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		zone *time.Location
+		text string
+		want string // in UTC; "" = refused
+	}{
+		{newYork, "2027-03-14 01:59:59", "2027-03-14T06:59:59Z"},
+		{newYork, "2027-03-14 02:00", ""},
+		{newYork, "2027-03-14 02:30", ""},
+		{newYork, "2027-03-14T02:59:59", ""},
+		{newYork, "2027-03-14 03:00", "2027-03-14T07:00:00Z"},
+		{newYork, "2027-11-07 00:59", "2027-11-07T04:59:00Z"},
+		{newYork, "2027-11-07 01:30", "2027-11-07T05:30:00Z"}, // the first of the two
+		{newYork, "2027-11-07 02:00", "2027-11-07T07:00:00Z"},
+		{newYork, "2027-03-14T02:30:00-05:00", "2027-03-14T07:30:00Z"},
+		{havana, "2026-03-08", ""},
+		{havana, "2026-03-09", "2026-03-09T04:00:00Z"},
+		{time.UTC, "2027-03-14 02:30", "2027-03-14T02:30:00Z"},
+	} {
+		got, err := parseTimeIn(c.text, c.zone)
+		if c.want == "" {
+			if err == nil || !strings.Contains(err.Error(), "does not exist in "+c.zone.String()) {
+				t.Errorf("%s in %v: %v, %v", c.text, c.zone, got, err)
+			}
+			continue
+		}
+		if err != nil || got.UTC().Format(time.RFC3339) != c.want {
+			t.Errorf("%s in %v: %v, %v; want %s", c.text, c.zone, got.UTC(), err, c.want)
+		}
+	}
+}
+
 func TestAPolicyIsReadAsItIsWritten(t *testing.T) {
 	for text, want := range map[string]onceq.ConflictPolicy{
 		"skip": onceq.Skip, "reject": onceq.Reject, "coalesce": onceq.Coalesce, "supersede": onceq.Supersede,
