@@ -52,6 +52,13 @@ var parityOban = []scenario{
 		w.enqueue(onceq.Skipped, task(2), byTenant, onceq.Meta(map[string]any{"tenant": 7, "trace": "y"}))
 		w.insert(task(1), byTenant, onceq.Meta(map[string]any{"tenant": 8, "trace": "x"}))
 
+		// keys of args and meta together
+		both := onceq.Unique{By: onceq.ByKind | onceq.ByArgs | onceq.ByMeta, Fields: []string{"to"}, MetaFields: []string{"tenant"}}
+		w.insert(mail{To: "c", Body: "1"}, both, onceq.Meta(map[string]any{"tenant": 7, "trace": "x"}))
+		w.enqueue(onceq.Skipped, mail{To: "c", Body: "2"}, both, onceq.Meta(map[string]any{"tenant": 7, "trace": "y"}))
+		w.insert(mail{To: "c", Body: "1"}, both, onceq.Meta(map[string]any{"tenant": 8}))
+		w.insert(mail{To: "d", Body: "1"}, both, onceq.Meta(map[string]any{"tenant": 7}))
+
 		byQueue := onceq.Unique{By: onceq.ByQueue}
 		w.insert(task(1), byQueue, onceq.Queue("single"))
 		w.enqueue(onceq.Skipped, mail{To: "x"}, byQueue, onceq.Queue("single"))

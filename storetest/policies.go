@@ -223,6 +223,38 @@ var policies = []scenario{
 			w.Fatalf("a readable key of %d bytes", n)
 		}
 	}},
+	{"the_readable_key_is_the_same_wherever_it_is_shown", func(w *world) {
+		all := onceq.ByKind | onceq.ByQueue | onceq.ByArgs | onceq.ByMeta
+		for i, c := range []struct {
+			u    onceq.Unique
+			want string
+		}{
+			{onceq.Unique{}, `kind=push queue=q args={"id":1,"to":"a"}`},
+			{onceq.Unique{By: all}, `kind=push queue=q args={"id":1,"to":"a"} meta={"t":"x","u":[1,null]}`},
+			{onceq.Unique{By: onceq.ByMeta}, `meta={"t":"x","u":[1,null]}`},
+			{onceq.Unique{By: onceq.ByMeta, Fields: []string{"t"}}, `meta fields /t="x"`},
+			{onceq.Unique{Fields: []string{"to", "no"}}, `kind=push queue=q fields /no=absent /to="a"`},
+			{onceq.Unique{By: all, MetaFields: []string{"t"}}, `kind=push queue=q args={"id":1,"to":"a"} meta fields /t="x"`},
+			{onceq.Unique{By: all, Fields: []string{"id"}, MetaFields: []string{"/u/0", "t"}},
+				`kind=push queue=q fields /id=1 meta fields /t="x" /u/0=1`},
+			{onceq.Unique{By: onceq.ByKind | onceq.ByArgs | onceq.ByMeta, Fields: []string{"id"}, MetaFields: []string{"/u/1", "t"}},
+				`kind=push fields /id=1 meta fields /t="x" /u/1=null`},
+		} {
+			c.u.Window = time.Hour // so that the key is held when its holder is gone
+			enqueue := func(want onceq.Outcome) onceq.Receipt {
+				return w.enqueue(want, onceq.JSON("push", []byte(`{"to":"a","id":1.0}`)), c.u, onceq.Queue("q"),
+					onceq.Meta(map[string]any{"u": []any{1, nil}, "t": "x"}))
+			}
+			id := enqueue(onceq.Inserted).Job.ID
+			equal(w, fmt.Sprint("text ", i), w.job(id).KeyText, c.want)
+			equal(w, fmt.Sprint("text of the key ", i), w.holder(*w.job(id).Key).Text, c.want)
+			r := enqueue(onceq.Skipped)
+			equal(w, fmt.Sprint("text of a duplicate ", i), line(r.Job.KeyText, r.Conflict.Text), line(c.want, c.want))
+			w.must(w.client.Delete(w.ctx, id))
+			r = enqueue(onceq.Skipped)
+			equal(w, fmt.Sprint("text when the holder is gone ", i), line(r.Job.KeyText, r.Conflict.Text), line(c.want, c.want))
+		}
+	}},
 	{"every_policy_is_skip_where_the_holder_is_finished_and_its_key_held", func(w *world) { endedIsSkip(w, "finished") }},
 	{"every_policy_is_skip_where_the_holder_is_gone_and_its_key_held", func(w *world) { endedIsSkip(w, "gone") }},
 }

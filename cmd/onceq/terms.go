@@ -32,6 +32,8 @@ type terms struct {
 	unique      *bool
 	by          *onceq.Part
 	fields      *[]string
+	metaFields  *[]string
+	allowBlank  *bool
 	key         *string
 	keyScope    *onceq.Part
 	until       *onceq.Until
@@ -59,6 +61,8 @@ func (t *terms) all() []setting {
 		{"unique", "one at a time: by kind, queue and args, until it is finished, unless the flags below say otherwise", optional("bool", &t.unique, strconv.ParseBool)},
 		{"by", "what makes two jobs the same: some of kind,queue,args,meta", optional("PARTS", &t.by, parseBy)},
 		{"fields", "only these members of args count: names, or JSON Pointers (/repo/id)", list("NAMES", &t.fields)},
+		{"meta-fields", "only these members of meta count; needs meta in --by", list("NAMES", &t.metaFields)},
+		{"allow-blank", "take --fields that are all null or blank text", optional("bool", &t.allowBlank, strconv.ParseBool)},
 		{"key", "a key of your own in place of the args", optional("KEY", &t.key, parseString)},
 		{"key-scope", "with --key: kind, queue, kind,queue or key (the literal alone) (default kind)", optional("PARTS", &t.keyScope, parseScope)},
 		{"until", "hold the key until the job is due, started, finished, succeeded, failed, deleted or window-ends (default finished)", optional("EVENT", &t.until, onceq.ParseUntil)},
@@ -137,11 +141,13 @@ func (t *terms) uniqueness() []onceq.Option {
 	var u onceq.Unique
 	set(&u.By, t.by)
 	set(&u.Fields, t.fields)
+	set(&u.MetaFields, t.metaFields)
+	set(&u.AllowBlank, t.allowBlank)
 	set(&u.Until, t.until)
 	set(&u.Window, t.window)
 	set(&u.TTL, t.ttl)
 	set(&u.FromEnqueue, t.fromEnqueue)
-	if t.unique != nil || t.by != nil || t.fields != nil || t.until != nil || t.window != nil || t.ttl != nil || t.fromEnqueue != nil {
+	if t.unique != nil || t.saysUnique() {
 		opts = append(opts, u)
 	}
 	if t.key != nil {
@@ -152,6 +158,12 @@ func (t *terms) uniqueness() []onceq.Option {
 		}
 	}
 	return opts
+}
+
+// saysUnique reports whether a flag says how the job is unique, a key of its own apart.
+func (t *terms) saysUnique() bool {
+	return t.by != nil || t.fields != nil || t.metaFields != nil || t.allowBlank != nil || t.until != nil ||
+		t.window != nil || t.ttl != nil || t.fromEnqueue != nil
 }
 
 func set[T any](to *T, from *T) {
@@ -165,7 +177,7 @@ func (t *terms) sense() error {
 	switch {
 	case t.keyScope != nil && t.key == nil:
 		return &onceq.InvalidError{Field: "--key-scope", Rule: "is of a --key, and there is none: say --by to choose what makes two jobs the same"}
-	case t.unique != nil && !*t.unique && (t.by != nil || t.fields != nil || t.key != nil || t.until != nil || t.window != nil || t.ttl != nil):
+	case t.unique != nil && !*t.unique && (t.key != nil || t.saysUnique()):
 		return &onceq.InvalidError{Field: "--unique=false", Rule: "switches uniqueness off, and other flags say how to be unique: keep one"}
 	case t.ttl != nil && *t.ttl == 0, t.window != nil && *t.window == 0:
 		return &onceq.InvalidError{Field: "--window and --ttl", Rule: "must be at least 1ms: leave them away to have none"}
