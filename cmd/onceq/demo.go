@@ -161,12 +161,12 @@ func (d *demo) perform(ctx context.Context) error {
 		case <-tick.C:
 			d.page()
 		case <-fed:
-			busy, err := anyDue(ctx, d.store.client, []string{"default"}, nil)
+			due, running, err := pending(ctx, d.store.client, []string{"default"}, nil)
 			if err != nil {
 				return err
 			}
 			d.page()
-			done = !busy && !d.retrying(ctx)
+			done = !due && !running && !d.retrying(ctx)
 			select {
 			case <-ctx.Done():
 			case <-time.After(50 * time.Millisecond):

@@ -4,51 +4,61 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/onceq/onceq"
 )
 
-// drained returns when no job of the queues (and kinds) is due or running, or with ctx.
-func drained(ctx context.Context, client *onceq.Client, queues, kinds []string, running *atomic.Int64) {
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
+// drain runs jobs until none of the queues (and kinds) is due or running, here or on another worker, or until ctx ends. The worker's own
+// drain looks after what it runs itself, and prunes; a job that another worker runs may come back.
+func drain(ctx context.Context, worker *onceq.Worker, client *onceq.Client, queues, kinds []string) error {
+	for {
+		if err := worker.Run(ctx); err != nil {
+			return err
 		}
-		if running.Load() > 0 {
-			pause = 10 * time.Millisecond
-			continue
-		}
-		if busy, err := anyDue(ctx, client, queues, kinds); err == nil && !busy { // a store that fails for a while is the worker's to wait for
-			return
+		for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+			due, running, err := pending(ctx, client, queues, kinds)
+			if err == nil && !due && !running || ctx.Err() != nil {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pause):
+			}
+			if due || err != nil { // a store that fails for a while is the worker's to wait for
+				break
+			}
 		}
 	}
 }
 
-func anyDue(ctx context.Context, client *onceq.Client, queues, kinds []string) (bool, error) {
+// pending reports whether a job of the queues (and kinds) is due, and whether one runs.
+func pending(ctx context.Context, client *onceq.Client, queues, kinds []string) (due, running bool, err error) {
 	all, err := client.Queues(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	for _, q := range all {
-		for _, st := range []onceq.State{onceq.Available, onceq.Running} {
-			if !slices.Contains(queues, q.Name) || q.Counts[st] == 0 || q.Paused && st == onceq.Available {
+		if !slices.Contains(queues, q.Name) {
+			continue
+		}
+		for st, found := range map[onceq.State]*bool{onceq.Available: &due, onceq.Running: &running} {
+			if *found || q.Counts[st] == 0 || q.Paused && st == onceq.Available {
 				continue
 			}
-			if len(kinds) == 0 {
-				return true, nil
-			}
+			*found = len(kinds) == 0
 			for _, kind := range kinds {
 				for _, err := range client.Jobs(ctx, onceq.JobFilter{State: st, Queue: q.Name, Kind: kind, Limit: 1}) {
-					return true, err
+					if err != nil {
+						return false, false, err
+					}
+					*found = true
 				}
 			}
 		}
 	}
-	return false, nil
+	return due, running, nil
 }
 
 // left says what a drain did not wait for: of what it served, and what is due elsewhere.

@@ -134,7 +134,8 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 		atOnce += q.Concurrency
 	}
 	r := newRunner(a, w, atOnce > 1)
-	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown, Logger: slog.New(&logLines{out: r.errOut})}
+	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown, Drain: w.drain,
+		Logger: slog.New(&logLines{out: r.errOut})}
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
 		return usage(err) // before a file is made for it
 	}
@@ -161,16 +162,15 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer r.heedStops(stop)()
-	if w.drain {
-		go func() {
-			drained(ctx, s.client, slices.Sorted(maps.Keys(queues)), kinds, &r.running)
-			stop()
-		}()
-	} else if isTerminal(a.errOut) {
+	if !w.drain && isTerminal(a.errOut) {
 		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(named, ", "), storeurl.Redacted(a.store))
 	}
 	began := time.Now()
-	err = worker.Run(ctx)
+	if w.drain {
+		err = drain(ctx, worker, s.client, slices.Sorted(maps.Keys(queues)), kinds)
+	} else {
+		err = worker.Run(ctx)
+	}
 	r.killAll()
 	later := ""
 	if w.drain && err == nil {
