@@ -60,7 +60,7 @@ if lease == 0 then
 elseif again ~= '1' then
   metaset[#metaset + 1] = 'k' .. worker
   metaset[#metaset + 1] = pack('>I6I6c8I6I6', now + lease, beat + 1, token, last, lease)
-  if got[1] then call('ZREM', ix, member) end
+  begin({member}) -- it need not be there
   call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
 end
 qsave()

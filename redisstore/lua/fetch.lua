@@ -162,7 +162,7 @@ if #slow > 0 then
     reply[place[i]] = {id, m.triple(j)}
   end
 end
-pieces('ZREM', ix, rem) -- never refused for want of memory, and then nothing else is
+begin(rem)
 if m then m.flush() end
 pieces('HSET', jobs, set)
 pieces('ZADD', ix, add)

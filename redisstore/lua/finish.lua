@@ -142,7 +142,7 @@ if #ids > 0 then
 end
 
 if not m then idpages({}, goes, true, set, del, add, rem) end
-pieces('ZREM', ix, rem) -- never refused for want of memory, and then nothing else is
+begin(rem)
 if m then m.flush(goes) end
 pieces('HSET', jobs, set)
 pieces('HDEL', jobs, del)

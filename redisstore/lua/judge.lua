@@ -28,7 +28,7 @@ local function profileof(i)
 end
 
 local m = model()
-m.grows = true
+grows = true
 local answers, ids, names = {}, {}, {}
 for k, i in ipairs(rows) do
   ids[k] = ARGV[base + i]

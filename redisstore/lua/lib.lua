@@ -11,7 +11,10 @@
 --   reply token, now, woken queues, then what the script's own header says
 --
 -- The layouts of rows are described in codec.go, which is the other reader of them. Instants are whole milliseconds in six bytes.
--- Checks come first and writes last: after the first write nothing can fail. Memory full is met at the first write, so nothing is half done.
+-- Checks come first and writes last: after the first write nothing can fail. A server whose memory
+-- is full refuses a script at its first write, if that may need memory, and never later. So a script
+-- that brings something new writes that first, and any other begins with a write that is never
+-- refused: see begin.
 -- Strings are never compared with <: that goes by the server's locale. The score 0 is told as '0': a number would be printed for each call.
 local call, sub, byte, char, floor, max, min = redis.call, string.sub, string.byte, string.char, math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
@@ -39,6 +42,19 @@ local function hmget(key, fields)
     for _, v in ipairs(call('HMGET', key, unpack(fields, i, min(i + PIECE - 1, n)))) do all[#all + 1] = v end
   end
   return all
+end
+
+-- begin makes the first write of a script one that needs no memory, so that a full server refuses
+-- none of those that follow. rem is what is to be taken from ix anyway. Scripts that bring something
+-- new set grows instead.
+local begun, grows = false, false
+local function begin(rem)
+  if rem and #rem > 0 then
+    pieces('ZREM', ix, rem)
+  elseif not begun and not grows then
+    call('ZREM', ix, '')
+  end
+  begun = true
 end
 
 -- start reads the clock and the named fields of meta. It returns their values, or nil where the partition is not set up.
@@ -100,6 +116,7 @@ local function qsave()
     local q = qrow(name)
     if q.no and q.sleepers == 1 then
       q.sleepers = 0
+      begin()
       call('PUBLISH', ARGV[3], ARGV[2] .. name)
     end
   end
@@ -113,6 +130,8 @@ local function qsave()
       end
     end
   end
+  if #set == 0 then return end
+  begin()
   if #qnew > 0 then
     local add = {}
     for i, q in ipairs(qnew) do

@@ -698,9 +698,10 @@ local function model()
       end
     end
     idpages(comes, goes, false, set, del, add, rem)
-    if m.grows then pieces('HSET', jobs, set) end -- refused when memory is full
-    pieces('ZREM', ix, rem) -- never refused
-    if not m.grows then pieces('HSET', jobs, set) end
+    if #set + #del + #add + #rem + #kset + #kdel == 0 then return end
+    if grows then pieces('HSET', jobs, set) end -- refused when memory is full
+    begin(rem)
+    if not grows then pieces('HSET', jobs, set) end
     pieces('HDEL', jobs, del)
     pieces('HSET', keys, kset)
     pieces('HDEL', keys, kdel)
