@@ -127,8 +127,12 @@ func Failure(url string, err error) error {
 	if malformed != nil {
 		return malformed
 	}
-	text := mask(strings.ReplaceAll(reason(err), url, "the URL"), secrets(u))
-	if why, advice := diagnose(err); why != "" {
+	text := reason(err)
+	if url != Redacted(url) {
+		text = strings.ReplaceAll(text, url, "the URL")
+	}
+	text = mask(text, secrets(u))
+	if why, advice := diagnose(err); why != "" && !strings.Contains(text, u.scheme+"://") { // else the store has said it
 		text = fmt.Sprintf("store %s: %s: %s (%s)", Redacted(url), why, advice, text)
 	}
 	if text == err.Error() {
