@@ -11,20 +11,22 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// rounds bounds how often a fetch goes on where a script stopped at its bound.
+// rounds bounds how often a fetch continues where a script stopped at its
+// limit.
 const rounds = 200
 
 // lane is one queue of one partition, as a fetch goes through it.
 type lane struct {
-	queue  int // its place in the request
+	queue  int // its index in the request
 	slots  int // still wanted
 	cursor string
-	next   int64 // milliseconds until the next is due; -1 = none
+	next   int64 // milliseconds until its next job is due; -1 = there is none
 	done   bool
 }
 
-// Fetch starts due jobs. With several partitions it looks first which of them come first of all, and then starts those; what another
-// worker takes in between is replaced by the next in that partition.
+// Fetch starts due jobs. With several partitions it first looks which jobs
+// come first of all, and then starts those. If another worker takes some in
+// between, the next in that partition take their place.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -36,7 +38,7 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 		f.kinds = append(f.kinds, k)
 	}
 	if r.Kinds != nil && len(r.Kinds) == 0 {
-		f.kinds = append(f.kinds, "\x00") // none: no kind is called so
+		f.kinds = append(f.kinds, "\x00") // no kind has this name, so none is fetched
 	}
 	wanted := make([]int, len(r.Queues))
 	for i, q := range r.Queues {
@@ -100,14 +102,14 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	for _, p := range second {
 		for _, l := range p.lanes {
 			if l.slots > 0 && take[p.part][l.queue] > 0 {
-				got.NextDue = 0 // another worker was faster
+				got.NextDue = 0 // another worker was faster: look again
 			}
 		}
 	}
 	return got, nil
 }
 
-// fetch is one fetch under way.
+// fetch is one fetch that is under way.
 type fetch struct {
 	s     *Store
 	r     onceq.FetchRequest
@@ -115,15 +117,18 @@ type fetch struct {
 	jobs  []found
 	found []candidate
 
-	answered bool // by some partition
-	soon     bool // to be repeated, because some partition did not
+	answered bool // some partition has answered
+	soon     bool // repeat it, because some partition has not
 }
 
 // soon is when a fetch is repeated that some partition has not answered.
 const soon = 20 * time.Millisecond
 
-// overlooks reports whether all that failed passes by itself (a slot moves, a node fails over) and has not lasted for longer than
-// Config.Patience, while other partitions have answered: there is something to do elsewhere meanwhile, and no reason to alarm anybody.
+// overlooks reports whether a fetch may do without the partitions that
+// failed. They must fail in a way that passes by itself (a slot moves, a
+// node fails over), for no longer than Config.Patience, while other
+// partitions answer. Then there is work elsewhere, and no reason to alarm
+// anybody.
 func (f *fetch) overlooks(trips []*trip) bool {
 	overlooked, now := true, time.Now()
 	for _, t := range trips {
@@ -147,7 +152,7 @@ type found struct {
 	*onceq.JobRow
 }
 
-// candidate is a due job that was only looked at.
+// candidate is a due job that was found but not started yet.
 type candidate struct {
 	part, queue int
 	member      string // its order
@@ -166,7 +171,8 @@ func (f *fetch) part(p int, slots []int) *fetchPart {
 	return fp
 }
 
-// run goes through lanes until each is done. The partitions' scripts travel together.
+// run goes through lanes until each is done. The scripts of all partitions
+// travel together.
 func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	var first error
 	lost, asked := 0, len(parts)
@@ -185,7 +191,7 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 				}
 				n := min(l.slots, room)
 				if n == 0 && l.slots > 0 {
-					continue // in the next round
+					continue // it is sent in the next round
 				}
 				room -= n
 				lanes = append(lanes, l)
@@ -233,7 +239,8 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	return first
 }
 
-// again asks once more for what a fetch started whose answer was lost: the script knows its token.
+// again sends a fetch once more whose answer was lost. The script knows its
+// token and returns the same jobs.
 func (s *Store) again(ctx context.Context, trips []*trip) error {
 	var lost []*trip
 	for _, t := range trips {
@@ -314,14 +321,15 @@ func (f *fetch) place(lanes []*lane, queue string) int {
 	return 0
 }
 
-// answer is what the fetch found, in order.
+// answer has the jobs that the fetch started, in order.
 func (f *fetch) answer(parts []*fetchPart) onceq.Fetched {
 	r := onceq.Fetched{NextDue: -1}
 	slices.SortStableFunc(f.jobs, func(a, b found) int {
 		if len(f.s.parts) == 1 {
 			return cmp.Compare(a.queue, b.queue)
 		}
-		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt), strings.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt),
+			strings.Compare(a.ID, b.ID))
 	})
 	for _, j := range f.jobs {
 		r.Jobs = append(r.Jobs, j.JobRow)

@@ -1,6 +1,7 @@
--- await.lua notes that somebody waits for jobs of queues, so that who makes one due there says so.
+-- await.lua notes that somebody waits for jobs of queues, so that a script
+-- that makes a job due there publishes a message.
 --
--- ARGV  4 queues: how many follow
+--   ARGV  4 queues: how many follow
 local fields = {}
 for i = 1, tonumber(ARGV[4]) do fields[i] = 'q' .. ARGV[4 + i] end
 local n = #fields
