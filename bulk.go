@@ -116,7 +116,7 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 		if r.Err == nil {
 			b.result.Changed++
 		} else {
-			b.passOver(fit[i], r.Err)
+			b.passOver(fit[i], told(r.Err))
 		}
 	}
 	return nil
@@ -154,7 +154,7 @@ func (b *bulk) hindrance(ctx context.Context, j *JobRow) (why, err error) {
 		held = &HeldKey{Key: *j.Key, Text: j.KeyText, Holder: b.taken[*j.Key], State: Available}
 	}
 	if held != nil && held.Holder != j.ID {
-		return &DuplicateError{Kind: j.Kind, Queue: j.Queue, Conflict: *held.Conflict(j.Digest)}, nil
+		return told(&DuplicateError{Kind: j.Kind, Queue: j.Queue, Conflict: *held.Conflict(j.Digest)}), nil
 	}
 	b.taken[*j.Key] = j.ID
 	return nil, nil

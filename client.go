@@ -231,6 +231,7 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 	}
 	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict}
 	if r.Conflict != nil {
+		r.Conflict.tell(r.Job)
 		c.watch.note(ctx, row, receipt)
 	}
 	if r.Outcome == Rejected {
@@ -611,7 +612,7 @@ func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, 
 	if err != nil {
 		return nil, fmt.Errorf("onceq: change job %s: %w", id, err)
 	}
-	if err := results[0].Err; err != nil {
+	if err := told(results[0].Err); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			err = fmt.Errorf("job %q: %w", id, ErrNotFound)
 		}
@@ -663,6 +664,7 @@ func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, erro
 				return
 			}
 			for _, k := range p.Keys {
+				k.tell()
 				if !yield(k, nil) {
 					return
 				}
@@ -683,8 +685,12 @@ func (c *Client) Key(ctx context.Context, key Key) (*HeldKey, error) {
 		return nil, err
 	}
 	held, err := lookUp(ctx, c.store, key)
-	if err == nil && held == nil {
+	switch {
+	case err != nil:
+	case held == nil:
 		err = fmt.Errorf("key %s is free: %w", key, ErrNotFound)
+	default:
+		held.tell()
 	}
 	return held, err
 }

@@ -107,29 +107,87 @@ func (Debounce) reactions() Reactions {
 
 // Conflict names the job that an enqueue met, and what will free its key.
 type Conflict struct {
-	By     string    `json:"by"`             // what was taken: "key" or "id"
-	Key    Key       `json:"key,omitzero"`   // zero where By is "id"
-	Text   string    `json:"text,omitempty"` // the readable key; the ID where By is "id"
-	Holder string    `json:"holder"`         // job ID, never empty
-	State  State     `json:"state"`          // of the holder
-	Since  time.Time `json:"since"`          // when the holder took the key, or the ID
+	By         string `json:"by"`                    // what was taken: "key" or "id"
+	Key        Key    `json:"key,omitzero"`          // zero where By is "id"
+	Text       string `json:"text,omitempty"`        // the readable key; the ID where By is "id"
+	Holder     string `json:"holder"`                // job ID, never empty
+	HolderKind string `json:"holder_kind,omitempty"` // "" where it is not known
+	State      State  `json:"state"`                 // of the holder; "" when it is gone
+	// Gone says that the row of the holder is no longer kept. What is left of a
+	// Window or a TTL holds the key.
+	Gone  bool      `json:"gone"`
+	Since time.Time `json:"since"` // when the holder took the key, or the ID
 	// FreesAt is when a clock alone frees the key; zero when none does.
 	FreesAt time.Time `json:"frees_at,omitzero"`
 	// FreesWhen is the event that still has to come: "due", "started",
-	// "finished", "succeeded", "failed", "deleted", or "" for none.
-	FreesWhen  string `json:"frees_when,omitempty"`
-	ArgsDiffer bool   `json:"args_differ"` // by value, from the args of the holder
+	// "finished", "succeeded", "failed", "deleted", or "" for none. A job that is
+	// no longer kept is deleted.
+	FreesWhen string `json:"frees_when,omitempty"`
+	// KeptUntil is when the retention of a holder is over that has ended, if that
+	// frees the key or the ID. The next worker that tidies up removes it then.
+	KeptUntil  time.Time `json:"kept_until,omitzero"`
+	ArgsDiffer bool      `json:"args_differ"` // by value, from the args of the holder
+}
+
+// tell makes what a store says of a conflict true for the state of the holder, whose row (nil
+// = not known) says how long it is kept.
+func (c *Conflict) tell(holder *JobRow) {
+	if holder != nil && holder.ID != c.Holder {
+		holder = nil
+	}
+	if c.By == "key" {
+		c.FreesWhen = eventLeft(c.FreesWhen, c.State, c.Gone)
+	}
+	if holder == nil {
+		return
+	}
+	c.HolderKind = holder.Kind
+	if c.Gone {
+		return
+	}
+	untilDeleted := c.By == "id" || c.FreesWhen == "deleted" && c.FreesAt.IsZero()
+	if untilDeleted && holder.State.Finished() && !holder.FinishedAt.IsZero() {
+		c.KeptUntil = holder.FinishedAt.Add(holder.Retention)
+	}
+}
+
+// told is the error of an operator's step, made true as tell makes a conflict.
+func told(err error) error {
+	if dup, ok := err.(*DuplicateError); ok {
+		dup.tell(nil)
+	}
+	return err
+}
+
+// eventLeft is the event that can still free a key: the end that its terms ask for no longer
+// comes to a job that has ended otherwise, and nothing comes to one that is gone.
+func eventLeft(when string, holder State, gone bool) string {
+	switch {
+	case gone:
+		return ""
+	case when != "" && holder.Finished():
+		return UntilDeleted.String()
+	}
+	return when
 }
 
 // String says all of it in one line. The log, the command and the errors use the
 // same words.
 func (c Conflict) String() string {
 	var b strings.Builder
+	state := string(c.State)
+	if c.Gone {
+		state = "gone"
+	}
 	if c.By == "id" {
-		fmt.Fprintf(&b, "the ID %q is taken by a job (%s) since %s", c.Holder, c.State, stamp(c.Since))
-		b.WriteString("; it is free again when that job is deleted or no longer kept")
+		of := ""
+		if c.HolderKind != "" {
+			of = fmt.Sprintf(" of kind %q", c.HolderKind)
+		}
+		fmt.Fprintf(&b, "the ID %q is taken by a job%s (%s) since %s; it is free again when that job %s",
+			c.Holder, of, state, stamp(c.Since), goneText(c.KeptUntil))
 	} else {
-		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, c.State, stamp(c.Since), freesText(c.FreesAt, c.FreesWhen))
+		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, state, stamp(c.Since), c.FreesText())
 	}
 	if c.ArgsDiffer {
 		b.WriteString("; the args differ from that job's")
@@ -141,12 +199,26 @@ func (c Conflict) String() string {
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
+// goneText says how a row goes.
+func goneText(kept time.Time) string {
+	if kept.IsZero() {
+		return "is deleted or no longer kept"
+	}
+	return "is deleted or no longer kept (it is kept until " + stamp(kept) + ")"
+}
+
 // freesText says when, or on what, a key frees.
-func freesText(at time.Time, when string) string {
+func freesText(at time.Time, when string, kept time.Time) string {
 	event := map[string]string{
-		"due": "becomes due", "started": "starts", "finished": "is finished", "succeeded": "has succeeded",
-		"failed": "has failed", "deleted": "is deleted",
+		"due": "becomes due", "started": "starts", "finished": "is finished",
+		"succeeded": "has succeeded or is deleted", "failed": "has failed or is deleted",
 	}[when]
+	switch {
+	case when == "deleted" && at.IsZero():
+		event = goneText(kept)
+	case when == "deleted": // with a TTL the end of the retention is no event
+		event = "is deleted"
+	}
 	switch {
 	case event == "" && at.IsZero():
 		return "frees when it is released by hand"
@@ -160,4 +232,4 @@ func freesText(at time.Time, when string) string {
 }
 
 // FreesText says in words when a clock frees the key, or on what event.
-func (c Conflict) FreesText() string { return freesText(c.FreesAt, c.FreesWhen) }
+func (c Conflict) FreesText() string { return freesText(c.FreesAt, c.FreesWhen, c.KeptUntil) }

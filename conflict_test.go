@@ -29,11 +29,31 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (completed) since 2026-11-22T09:30:00.005Z; frees at 2026-11-22T09:31:00.005Z; the args are the same`: with(func(c *onceq.Conflict) {
 			c.State, c.FreesAt, c.FreesWhen = onceq.Completed, golden.Add(time.Minute), ""
 		}),
-		`kind=reindex queue=default args={"repo":42} is held by job 01J (discarded) since 2026-11-22T09:30:00.005Z; frees when it has succeeded; the args are the same`: with(func(c *onceq.Conflict) {
-			c.State, c.FreesWhen = onceq.Discarded, "succeeded"
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (running) since 2026-11-22T09:30:00.005Z; ` +
+			`frees when it has succeeded or is deleted; the args are the same`: with(func(c *onceq.Conflict) {
+			c.FreesWhen = "succeeded"
+		}),
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (completed) since 2026-11-22T09:30:00.005Z; ` +
+			`frees when it is deleted or no longer kept (it is kept until 2026-11-23T09:30:00.005Z); the args are the same`: with(func(c *onceq.Conflict) {
+			c.State, c.FreesWhen, c.KeptUntil = onceq.Completed, "deleted", golden.Add(24*time.Hour)
+		}),
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (available) since 2026-11-22T09:30:00.005Z; ` +
+			`frees when it is deleted or no longer kept; the args are the same`: with(func(c *onceq.Conflict) {
+			c.State, c.FreesWhen = onceq.Available, "deleted"
+		}),
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (available) since 2026-11-22T09:30:00.005Z; ` +
+			`frees when it is deleted, at the latest at 2026-11-22T09:31:00.005Z; the args are the same`: with(func(c *onceq.Conflict) {
+			c.State, c.FreesWhen, c.FreesAt = onceq.Available, "deleted", golden.Add(time.Minute)
+		}),
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (gone) since 2026-11-22T09:30:00.005Z; ` +
+			`frees at 2026-11-22T09:31:00.005Z; the args are the same`: with(func(c *onceq.Conflict) {
+			c.State, c.Gone, c.FreesWhen, c.FreesAt = "", true, "", golden.Add(time.Minute)
 		}),
 		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z; it is free again when that job is deleted or no longer kept; the args are the same`: {
 			By: "id", Text: "01J", Holder: "01J", State: onceq.Completed, Since: golden},
+		`the ID "01J" is taken by a job of kind "mail" (completed) since 2026-11-22T09:30:00.005Z; it is free again when that job ` +
+			`is deleted or no longer kept (it is kept until 2026-11-22T09:31:00.005Z); the args are the same`: {By: "id", Text: "01J",
+			Holder: "01J", HolderKind: "mail", State: onceq.Completed, Since: golden, KeptUntil: golden.Add(time.Minute)},
 	} {
 		if got := c.String(); got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)

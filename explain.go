@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
 )
 
 // Explain is a dry run of Enqueue: the key and its readable parts, who
@@ -28,6 +30,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	if j := jobs[0]; j != nil {
 		e.Conflict = &Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.State, Since: j.EnqueuedAt,
 			ArgsDiffer: argsDiffer(&row, j)}
+		e.Conflict.tell(j)
 		e.Outcome = Skipped
 		if row.Reactions.Refuses() || j.Kind != row.Kind {
 			e.Outcome = Rejected
@@ -41,33 +44,97 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	if err != nil || held == nil {
 		return e, err
 	}
+	if jobs, err = c.store.Get(ctx, []string{held.Holder}); err != nil {
+		return Explanation{}, fmt.Errorf("onceq: get job %s: %w", held.Holder, err)
+	}
 	e.Conflict = held.Conflict(row.Claim.Digest)
-	action := row.Reactions.Ended
-	if !held.Gone {
-		action = row.Reactions.On(held.State)
-	}
-	e.Outcome = map[Action]Outcome{
-		ActionAnswer: Skipped, ActionRefuse: Rejected, ActionWrite: Replaced, ActionPushBack: Replaced,
-		ActionMerge: Replaced,
-		ActionStand: Coalesced, ActionTake: Superseded,
-	}[action]
-	if action == ActionStand && held.Waiter != "" {
-		e.Outcome = Replaced
-	}
+	e.Conflict.tell(jobs[0])
+	e.Outcome = outcomeOn(held, row.Reactions)
 	return e, nil
 }
 
-var uuid = regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`)
+// outcomeOn is what becomes of an enqueue that meets a held key.
+func outcomeOn(held *HeldKey, r Reactions) Outcome {
+	action := r.Ended
+	if !held.Gone {
+		action = r.On(held.State)
+	}
+	switch action {
+	case ActionRefuse:
+		return Rejected
+	case ActionWrite, ActionPushBack, ActionMerge:
+		return Replaced
+	case ActionStand:
+		if held.Waiter != "" {
+			return Replaced
+		}
+		return Coalesced
+	case ActionTake:
+		return Superseded
+	}
+	return Skipped
+}
 
 // hint names what looks like a mistake.
 func hint(row *NewRow) string {
-	switch {
-	case row.Claim != nil && uuid.MatchString(row.Claim.Text):
-		return "the key contains a random UUID (version 4): unless each repetition of this enqueue has the same one, " +
-			"no two are ever duplicates"
-	case uuid.MatchString(row.ID):
-		return "the ID is a random UUID (version 4): unless each repetition of this enqueue has the same one, it " +
+	if row.Claim != nil {
+		if what := madeUp(row.Claim.Text); what != "" {
+			return "the key contains " + what + ": unless each repetition of this enqueue has the same one, " +
+				"no two are ever duplicates"
+		}
+	}
+	if what := madeUp(row.ID); what != "" && !row.made {
+		return "the ID is " + what + ": unless each repetition of this enqueue has the same one, it " +
 			"deduplicates nothing"
 	}
 	return ""
 }
+
+// Identifiers that are made anew each time: UUIDs with and without hyphens, and ULIDs.
+var (
+	uuidForm = regexp.MustCompile(`(?i)(?:^|[^0-9a-z])` +
+		`([0-9a-f]{8}-?[0-9a-f]{4}-?[1-8][0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12})(?:$|[^0-9a-z])`)
+	ulidForm = regexp.MustCompile(`(?i)(?:^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25})(?:$|[^0-9a-z])`)
+)
+
+// madeUp names an identifier in a text that is made anew each time; "" if there is none.
+func madeUp(text string) string {
+	for _, m := range uuidForm.FindAllStringSubmatch(text, -1) {
+		hex := strings.ReplaceAll(m[1], "-", "")
+		switch version := hex[12]; {
+		case version == '3', version == '5': // made of a name: the same each time
+		case len(hex) == len(m[1]) && !timely(hex): // a digest, rather
+		case version == '4':
+			return "a random UUID (version 4)"
+		default:
+			return "a UUID that is made anew each time (version " + string(version) + ")"
+		}
+	}
+	for _, m := range ulidForm.FindAllStringSubmatch(text, -1) {
+		if likely(timeOfID(m[1])) {
+			return "a ULID"
+		}
+	}
+	return ""
+}
+
+// timely reports whether the time in a UUID, if its version has one, is likely.
+func timely(hex string) bool {
+	n := func(from, to int) int64 {
+		v, _ := strconv.ParseInt(hex[from:to], 16, 64)
+		return v
+	}
+	const year1582 = 12_219_292_800_000 // in milliseconds before 1970
+	switch hex[12] {
+	case '1':
+		return likely((n(13, 16)<<48|n(8, 12)<<32|n(0, 8))/10_000 - year1582)
+	case '6':
+		return likely((n(0, 8)<<28|n(8, 12)<<12|n(13, 16))/10_000 - year1582)
+	case '7':
+		return likely(n(0, 12))
+	}
+	return hex[12] == '4'
+}
+
+// likely reports whether an identifier was made at this time: in the years 2001 to 2096.
+func likely(ms int64) bool { return ms > 1e12 && ms < 4e12 }

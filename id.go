@@ -3,6 +3,7 @@ package onceq
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
@@ -43,6 +44,14 @@ func (s *idSource) next(now time.Time) string {
 		id[i], tail = idAlphabet[tail&31], tail>>5
 	}
 	return string(id[:])
+}
+
+// timeOfID is the time in the first ten characters of an ID, in milliseconds.
+func timeOfID(id string) (ms int64) {
+	for _, c := range strings.ToUpper(id[:10]) {
+		ms = ms<<5 | int64(strings.IndexRune(idAlphabet, c))
+	}
+	return ms
 }
 
 // nonceOf is the nonce of one item of a call: the items of a batch must not

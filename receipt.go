@@ -64,7 +64,8 @@ type HeldKey struct {
 	// FreesAt is when a clock alone frees the key; zero when none does.
 	FreesAt time.Time `json:"frees_at,omitzero"`
 	// FreesWhen is the event that still has to come: "due", "started",
-	// "finished", "succeeded", "failed", "deleted", or "" for none.
+	// "finished", "succeeded", "failed", "deleted", or "" for none. A job that is
+	// no longer kept is deleted.
 	FreesWhen string   `json:"frees_when,omitempty"`
 	Waiter    string   `json:"waiter,omitempty"` // the job that stands behind the holder
 	Inert     bool     `json:"inert,omitempty"`  // free, not yet swept; only with KeyFilter.Inert
@@ -72,13 +73,21 @@ type HeldKey struct {
 }
 
 // FreesText says in words when a clock frees the key, or on what event.
-func (k *HeldKey) FreesText() string { return freesText(k.FreesAt, k.FreesWhen) }
+func (k *HeldKey) FreesText() string { return freesText(k.FreesAt, k.FreesWhen, time.Time{}) }
+
+// tell makes what a store says of a key true for the state of its holder.
+func (k *HeldKey) tell() { k.FreesWhen = eventLeft(k.FreesWhen, k.State, k.Gone) }
 
 // Conflict is the answer to an enqueue that meets this key. digest is that of
 // the new args.
 func (k *HeldKey) Conflict(digest [16]byte) *Conflict {
-	return &Conflict{By: "key", Key: k.Key, Text: k.Text, Holder: k.Holder, State: k.State, Since: k.Since,
+	c := &Conflict{By: "key", Key: k.Key, Text: k.Text, Holder: k.Holder, HolderKind: k.Kind,
+		State: k.State, Since: k.Since,
 		FreesAt: k.FreesAt, FreesWhen: k.FreesWhen, ArgsDiffer: digest != k.Digest}
+	if k.Gone {
+		c.State, c.Gone = "", true
+	}
+	return c
 }
 
 // KeyFilter chooses keys. All fields that are set must match.

@@ -110,6 +110,7 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 				if left != nil {
 					var g gone
 					r.decode(left, &g)
+					conflict.State, conflict.Gone = "", true
 					conflict.Text, conflict.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(job.Digest[:])
 				}
 				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}

@@ -452,8 +452,10 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 		return try, row, now, result
 	}
 	result.Conflict = &c
-	if state >= 0 && state < len(stateOf) { // -1: of a job that is gone
+	if state >= 0 && state < len(stateOf) {
 		c.State = stateOf[state]
+	} else { // -1: of a job that is gone
+		c.Gone = true
 	}
 	if by == 2 {
 		c.By, c.Text = "id", c.Holder
@@ -522,9 +524,9 @@ func (r *record) gone(left []byte, c *onceq.Conflict, claim *onceq.Claim) *onceq
 		r.fail("a state was expected", g.State)
 		return nil
 	}
-	c.State = stateOf[g.State]
+	c.State, c.Gone = "", true
 	c.Text, c.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(claim.Digest[:])
-	return &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: c.State}
+	return &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: stateOf[g.State]}
 }
 
 // gone is what a key keeps of a holder whose row is gone.

@@ -522,6 +522,8 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		}
 		if old != nil {
 			c.State, c.Since, c.ArgsDiffer = old.State, old.EnqueuedAt, old.Digest != j.Digest
+		} else {
+			c.Gone = true
 		}
 		result.Conflict = c
 		return nil

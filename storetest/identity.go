@@ -190,7 +190,7 @@ var identity = []scenario{
 		w.gone("a")
 		stranger := w.insert(mail{To: "x"}, onceq.ID("a"))
 		r := w.enqueue(onceq.Skipped, task(2), key)
-		equal(w, "holder", line(r.Conflict.Holder, r.Conflict.State, r.Job.Kind), "a completed task")
+		equal(w, "holder", line(r.Conflict.Holder, r.Conflict.Gone, r.Conflict.State, r.Job.Kind), "a true  task")
 		if held := w.holder(*j.Key); held == nil || !held.Gone {
 			w.Fatalf("the key is held by %+v, want a holder that is gone", held)
 		}

@@ -73,7 +73,9 @@ func answersIn(name string, want onceq.Outcome, opts ...onceq.Option) func(*worl
 			w.sameTime("since", r.Conflict.Since, start)
 			for _, p := range phases {
 				if p.name == name {
-					equal(w, "state", r.Conflict.State, p.state)
+					if equal(w, "gone", r.Conflict.Gone, name == "gone"); name != "gone" {
+						equal(w, "state", r.Conflict.State, p.state)
+					}
 					equal(w, "the job's state", r.Job.State, p.state)
 				}
 			}

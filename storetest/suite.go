@@ -46,6 +46,7 @@ var suite = []chapter{
 	{"uncertain", uncertain},
 	{"doubt", doubts},
 	{"memory", memory},
+	{"truth", truth},
 	{"races", races},
 	{"working", working},
 	{"parity_asynq", parityAsynq},

@@ -42,6 +42,8 @@ func (b *Book) Known(j *Job, r *onceq.NewRow, k *Key, displaced *Job) onceq.Enqu
 		c := &onceq.Conflict{By: "key", Key: *j.Key, Text: j.KeyText, Holder: j.Displaced, Since: j.EnqueuedAt}
 		if d := displaced; d != nil {
 			c.State, c.Since, c.ArgsDiffer = d.Shown(b.Now), d.EnqueuedAt, d.Digest != j.Digest
+		} else {
+			c.Gone = true
 		}
 		result.Conflict = c
 		return result
