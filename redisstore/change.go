@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 var ops = map[onceq.Op]string{
@@ -73,9 +74,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			if err != nil {
 				return nil, err
 			}
-			return []onceq.ChangeResult{
-				{Err: refuse(j.ID, "holds the key and stands behind the run of "+j.Behind+
-					": cancel or delete that waiting job instead")}}, nil
+			return []onceq.ChangeResult{{Err: rules.RefusedRelease(j.ID, j.Behind)}}, nil
 		}
 		return make([]onceq.ChangeResult, 1), nil
 	}
@@ -106,10 +105,9 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		}
 		switch code {
 		case refused:
-			results[i].Err = refuse(string(j.State), rules[c.Op])
+			results[i].Err = rules.Refusal(j.State, rules.Why[c.Op])
 		case behind:
-			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+
-				" and is due when that has ended")
+			results[i].Err = rules.Refusal(j.State, rules.CannotRunBehind(j.Behind))
 		case held:
 			id, _ := holds(text(v[2]))
 			holder, err := s.readTriple(ctx, sh.part, id, v[3], sh.now)
@@ -128,17 +126,4 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		return nil, err
 	}
 	return results, nil
-}
-
-var rules = map[onceq.Op]string{
-	onceq.OpCancel: "cannot be cancelled: the job has ended",
-	onceq.OpRetry:  "cannot be retried: only a finished or a retryable job can",
-	onceq.OpRunNow: "cannot be run now: only a waiting job can; a finished one can be retried",
-	onceq.OpDelete: "cannot be deleted: cancel the job first, and delete it when its run has ended",
-}
-
-// refuse is the error for an operator's step that the state of the job does
-// not allow.
-func refuse(value, rule string) error {
-	return &onceq.InvalidError{Field: "state", Value: value, Rule: rule}
 }

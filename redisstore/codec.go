@@ -396,14 +396,6 @@ type job struct {
 	due    bool // it stands behind no job and its run time has passed, or it was fetched
 }
 
-// instant turns milliseconds into a time: Never and 0 are the zero time.
-func instant(ms int64) time.Time {
-	if ms == onceq.Never || ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
 // readJob reads the fields of a job. head is "" unless it is a field of its
 // own.
 func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*profile, error)) (*job, error) {
@@ -436,7 +428,7 @@ func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*
 	e := reader{s: errs}
 	for e.s != "" && !e.bad {
 		one := reader{s: e.take(int(e.num(4)))}
-		a := onceq.AttemptError{Attempt: int(one.num(3)), Run: one.num(5), At: instant(one.instant())}
+		a := onceq.AttemptError{Attempt: int(one.num(3)), Run: one.num(5), At: onceq.Instant(one.instant())}
 		a.Error = one.take(int(one.num(4)))
 		a.Stack = one.take(int(one.num(4)))
 		e.bad = e.bad || one.bad
@@ -470,7 +462,7 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 		p.timeout, p.retention
 	j.State, j.Origin, j.Priority = states[a&7], origins[a>>3&3], int(b&15)
 	j.Keyless, j.CancelRequested = a&headKeyless != 0, a&headCancel != 0
-	j.EnqueuedAt, j.RunAt = instant(enqueued), instant(j.runAt)
+	j.EnqueuedAt, j.RunAt = onceq.Instant(enqueued), onceq.Instant(j.runAt)
 	if a&headKey != 0 {
 		j.Key = &j.key
 		copy(j.Key[:], r.take(len(j.Key)))
@@ -480,14 +472,14 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 	if b&headLong != 0 {
 		j.Attempt, j.MaxAttempts, j.Run = int(r.num(3)), int(r.num(3)), r.num(5)
 		j.anchor = r.instant()
-		j.StartedAt, j.FinishedAt = instant(r.instant()), instant(r.instant())
+		j.StartedAt, j.FinishedAt = onceq.Instant(r.instant()), onceq.Instant(r.instant())
 		r.num(6)
 		j.Encoding = encodings[r.num(1)&1]
 		j.Worker = r.name()
 		j.Behind, j.Displaced, j.SupersededBy = unpackID(r.name()), unpackID(r.name()), unpackID(r.name())
 	}
 	if j.Key != nil {
-		j.Anchor = instant(j.anchor)
+		j.Anchor = onceq.Instant(j.anchor)
 	}
 	return r.err("job")
 }
@@ -603,7 +595,7 @@ func readKey(h *onceq.HeldKey, key onceq.Key, row string, holder *job) error {
 		r.num(1)
 		form = r.num(1)
 		pending := onceq.Until(r.num(1))
-		h.FreesAt, h.Since = instant(r.instant()), instant(r.instant())
+		h.FreesAt, h.Since = onceq.Instant(r.instant()), onceq.Instant(r.instant())
 		h.Holder, h.Waiter = r.name(), unpackID(r.name())
 		h.FreesWhen = pending.String()
 	}

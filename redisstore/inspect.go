@@ -333,7 +333,7 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 					}
 				}
 				if r := (reader{s: text(q[9])}); r.s != "" {
-					if due := instant(r.instant()); !due.IsZero() &&
+					if due := onceq.Instant(r.instant()); !due.IsZero() &&
 						(info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
 						info.OldestDue = due
 					}

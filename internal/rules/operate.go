@@ -109,7 +109,7 @@ func (b *Book) Release(k *Key) error {
 	b.settle(k)
 	if j := k.Holder; j != nil {
 		if j.Behind != "" {
-			return &onceq.InvalidError{Field: "state", Value: j.ID, Rule: CannotReleaseBehind(j.Behind)}
+			return RefusedRelease(j.ID, j.Behind)
 		}
 		j.change()
 		j.Keyless = true

@@ -19,14 +19,19 @@ func CannotRunBehind(holder string) string {
 	return "cannot be run now: the job stands behind the run of " + holder + " and is due when that has ended"
 }
 
-// CannotReleaseBehind says why a key is not released by hand while its
-// holder stands behind a run.
-func CannotReleaseBehind(holder string) string {
-	return "holds the key and stands behind the run of " + holder + ": cancel or delete that waiting job instead"
+// Why is why a step is refused to a job whose state does not allow it.
+var Why = map[onceq.Op]string{
+	onceq.OpCancel: CannotCancel, onceq.OpRetry: CannotRetry, onceq.OpRunNow: CannotRunNow, onceq.OpDelete: CannotDelete,
 }
 
-// Refusal is the error for an operator's step that the state of the job
-// does not allow.
+// Refusal is the error of an operator's step that the state of a job does not allow.
 func Refusal(state onceq.State, why string) error {
 	return &onceq.InvalidError{Field: "state", Value: string(state), Rule: why}
+}
+
+// RefusedRelease is the error where a key is to be released by hand whose holder stands behind the
+// run of another job.
+func RefusedRelease(holder, behind string) error {
+	return &onceq.InvalidError{Field: "state", Value: holder, Rule: "holds the key and stands behind the run of " + behind +
+		": cancel or delete that waiting job instead"}
 }
