@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// maxUnsent is how many results may wait for the store before no more jobs are fetched.
+// maxUnsent is how many results may wait for the store before the worker
+// stops fetching.
 const maxUnsent = 2000
 
-// fetchLoop fetches until ctx ends, or until nothing is due under WorkerConfig.Drain. One fetch is
-// under way at a time. The pacer says when.
+// fetchLoop fetches until ctx ends, or until nothing is due and
+// WorkerConfig.Drain is set. Only one fetch is under way at a time; the
+// pacer says when.
 func (s *session) fetchLoop(ctx context.Context) {
 	look := time.NewTimer(s.w.config.PollInterval)
 	defer look.Stop()
@@ -44,8 +46,9 @@ func (s *session) fetchLoop(ctx context.Context) {
 	}
 }
 
-// gather gives way to handlers that are about to end, as long as some do: it makes fetches and batches of results larger, and costs next
-// to nothing where there is nothing to run.
+// gather yields to handlers that are about to end, while some do. This
+// makes fetches and batches of results larger, and costs next to nothing
+// when there is nothing to run.
 func (s *session) gather() {
 	s.mu.Lock()
 	before := s.running
@@ -62,7 +65,8 @@ func (s *session) gather() {
 	}
 }
 
-// pollInterval is jittered, so that workers that began together do not poll together.
+// pollInterval has jitter, so that workers that started together do not
+// poll together.
 func (s *session) pollInterval() time.Duration {
 	d := s.w.config.PollInterval
 	return d*4/5 + rand.N(d*2/5+1)
@@ -86,17 +90,17 @@ func (s *session) hasMoreLocked(queue string) {
 	tell(s.lookNow)
 }
 
-// roomForMore reports whether a fetch is worth while. While handlers are still to be called it is
-// not: those that end at once are about to leave their slots, and one fetch for all of them costs
-// less than many.
+// roomForMore reports whether to fetch. While handlers are still to be
+// called it is false: those that end at once soon leave their slots, and
+// one fetch for all of them costs less than many.
 func (s *session) roomForMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending < maxUnsent && s.pacer.wantsMore()
 }
 
-// fetch asks for jobs for the free slots and starts them. done is true when Drain is asked for and
-// nothing is left to do.
+// fetch asks for jobs for the free slots and starts them. done is true if
+// Drain is set and nothing is left to do.
 func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	s.mu.Lock()
 	s.fetchNo++
@@ -118,12 +122,12 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 		runs[i] = s.newRun(job)
 	}
 	s.mu.Lock()
-	// In one step the fetch is over and what it brought is in hand. Were they two, a heartbeat in
-	// between would hand back a job that runs here (over, but not in hand); and one that says "over"
-	// before the answer is here would do the same.
+	// The fetch counts as over in the same step in which its jobs are in
+	// hand. A heartbeat between two steps would hand back a job that runs
+	// here, because its fetch is over and it is not in hand.
 	s.fetched = r.No
-	// Jobs that came too late, after our lease or at the end of the session, are not taken: the next
-	// heartbeat hands them back.
+	// Jobs that came too late, after our lease or at the end of the
+	// session, are not taken: the next heartbeat hands them back.
 	taken := s.leased && ctx.Err() == nil
 	if taken {
 		for _, r := range runs {
@@ -152,7 +156,8 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	return s.w.config.Drain && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0 && s.isTidy(), err
 }
 
-// outOfTime reports whether the answer to a call may have been too large to come in time.
+// outOfTime reports whether the answer to a call may have been too large to
+// come in time.
 func outOfTime(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUncertain)
 }
@@ -165,8 +170,9 @@ func (s *session) takeLocked(r *run) {
 	r.queue.busy++
 }
 
-// afterFailure is what happens after a fetch that failed. Where its answer was lost it may have started jobs, and a heartbeat hands them
-// back; where the store does not know us any more a heartbeat makes us known again.
+// afterFailure is called after a fetch that failed. If its answer was lost
+// it may have started jobs, which a heartbeat hands back. If the store no
+// longer knows the worker, a heartbeat makes it known again.
 func (s *session) afterFailure(ctx context.Context, err error, failures int) {
 	unknown := errors.Is(err, ErrLeaseLost)
 	if unknown {
@@ -185,7 +191,8 @@ func (s *session) afterFailure(ctx context.Context, err error, failures int) {
 	}
 }
 
-// backoff is the wait after so many failures in a row of a call to the store: 10ms, 20ms … 1s, jittered.
+// backoff is the wait after so many failures in a row of a call to the
+// store: 10ms, 20ms … 1s, with jitter.
 func backoff(failures int) time.Duration {
 	d := min(10*time.Millisecond<<min(failures-1, 10), time.Second)
 	return d/2 + rand.N(d)

@@ -11,15 +11,16 @@ import (
 // finishBatch is how many results travel together.
 const finishBatch = 500
 
-// finishLoop delivers results until ctx ends. One batch is under way at a time; what comes in
-// meanwhile travels in the next. A result that the store does not take is sent again until it does,
-// or until the lease is over (see fence).
+// finishLoop delivers results until ctx ends. One batch is under way at a
+// time; results that come meanwhile travel in the next. A result that the
+// store does not take is sent again until it does, or until the lease is
+// over (see fence).
 func (s *session) finishLoop(ctx context.Context) {
 	failures, busy := 0, 0 // in a row
 	for ctx.Err() == nil {
 		s.gather()
 		n, err := s.finish(ctx)
-		pause := time.Hour // until there is something to send
+		pause := time.Hour // nothing to send yet
 		switch {
 		case err != nil && ctx.Err() == nil:
 			failures++
@@ -43,11 +44,11 @@ func (s *session) finishLoop(ctx context.Context) {
 	}
 }
 
-// sent says what became of some results: done with, or to be sent again because the job is locked
-// by somebody's transaction, or because the call failed.
+// sent counts what became of results: done with; to be sent again because a
+// transaction has locked the job; to be sent again because the call failed.
 type sent struct{ done, busy, failed int }
 
-// finish sends one batch of results. err is one of those that failed.
+// finish sends one batch of results. err is one of the errors.
 func (s *session) finish(ctx context.Context) (n sent, err error) {
 	s.mu.Lock()
 	size := min(len(s.results), s.finishLoad.of(finishBatch))
@@ -71,16 +72,17 @@ func (s *session) finish(ctx context.Context) (n sent, err error) {
 	return s.acknowledge(batch, answers), err
 }
 
-// answer is what the store said to one result.
+// answer is the answer of the store to one result.
 type answer struct {
 	FinishResult
 	err   error
 	alone bool // the call had no other result
 }
 
-// send sends results in one call. Where the store refuses that, it sends each alone, since one may
-// be at fault and is not to stop the others. Where the first two fail as well it is the store, and
-// the rest is left for later.
+// send sends results in one call. If the store refuses that, it sends each
+// alone: one result may be at fault, and must not stop the others. If the
+// first two fail as well, the store is at fault, and the rest is left for
+// later.
 func (s *session) send(ctx context.Context, requests []Finish) []answer {
 	answers := make([]answer, len(requests))
 	err := s.sendTogether(ctx, requests, answers)
@@ -118,14 +120,14 @@ func (s *session) sendTogether(ctx context.Context, requests []Finish, answers [
 	return err
 }
 
-// refusal reports whether an error says that the store has not taken what it was sent, and could
-// have.
+// refusal reports whether an error says that the store did not take what it
+// was sent, although it could have.
 func refusal(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !outOfTime(err) && !errors.Is(err, ErrClosed)
 }
 
-// acknowledge takes runs whose results were taken, or do not count any more, out of hand. The others
-// wait to be sent again.
+// acknowledge takes runs out of hand whose results were taken, or no longer
+// count. The others wait to be sent again.
 func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
 	var again, failed, lost, refused []*run
 	soon := time.Duration(-1) // until one of them is due again
@@ -136,8 +138,9 @@ func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
 		a := answers[i]
 		if a.err == nil && a.Status != FinishBusy {
 			n.done++
-			// A job that runs cannot be deleted. Where it is gone this result was taken before: its
-			// answer was lost, here or inside the store, and the finished job is not kept any more.
+			// A running job cannot be deleted. If it is gone, this result
+			// was taken before: its answer was lost, here or inside the
+			// store, and the finished job is not kept any more.
 			if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
 				s.dropLocked(r)
 				lost = append(lost, r)
@@ -165,12 +168,12 @@ func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
 			n.done++
 		case r.given:
 			s.dropLocked(r)
-			tell(s.beatNow) // the store has it handed back
+			tell(s.beatNow) // the store hands it back
 			n.done++
 		case a.err == nil:
 			again = append(again, r)
 			n.busy++
-		case a.alone: // may have stopped the others, and comes behind them
+		case a.alone: // it may have stopped the others, so it goes behind them
 			failed = append(failed, r)
 			n.failed++
 		default:
@@ -185,19 +188,21 @@ func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
 	if s.w.config.Drain && len(s.inHand) == 0 {
 		s.hasMoreLocked("")
 	}
-	tell(s.lookNow) // the fetcher may have waited for room
+	tell(s.lookNow) // the fetcher may wait for room
 	s.mu.Unlock()
 	tell(s.drained)
 	s.w.metrics.count(batch, answers)
 	if dropped > 0 {
-		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again", "results", dropped)
+		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again",
+			"results", dropped)
 	}
 	for _, r := range lost {
 		s.log.Warn("onceq: the result of a run was refused: it is no longer this worker's, "+
 			"and the job runs again or was run by another", r.attrs()...)
 	}
 	for _, r := range refused {
-		text := "onceq: the store refuses the result of a run again and again; a failure that says so is recorded in its place"
+		text := "onceq: the store refuses the result of a run again and again; a failure that says so is recorded in " +
+			"its place"
 		if r.given {
 			text = "onceq: the store refuses every result of a run: it is dropped, and the job runs again"
 		}
@@ -206,16 +211,18 @@ func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
 	return n
 }
 
-// refusedLocked notes that the store refused a result that was sent alone. It is true when that has
-// gone on for long enough, although the store does what else it is asked: then the result is
-// replaced by a failure without any text of the handler's, and the second time it is given up.
-// Without this the heartbeats would claim the job for ever, and its key would never move.
+// refusedLocked notes that the store refused a result that was sent alone.
+// It returns true if that goes on for long, although the store answers
+// other calls. Then the result is replaced by a failure without any text of
+// the handler; the second time it is given up. Otherwise the heartbeats
+// would claim the job for ever, and its key would never move.
 func (s *session) refusedLocked(r *run, err error) bool {
 	now := time.Now()
 	if r.refusals++; r.refusals == 1 {
 		r.refusedAt = now
 	}
-	if !refusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.patience() || !s.wellAt.After(r.refusedAt) {
+	if !refusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.patience() ||
+		!s.wellAt.After(r.refusedAt) {
 		return false
 	}
 	r.refusal, r.refusals = err, 0

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// beatLoop renews the lease at a third of it, and sooner after a failure.
+// beatLoop renews the lease at a third of its length, and sooner after a
+// failure.
 func (s *session) beatLoop(ctx context.Context) {
 	failures := 0
 	for {
@@ -35,7 +36,8 @@ func (s *session) beatLoop(ctx context.Context) {
 	}
 }
 
-// patience is how long a single call to the store may take. Several fit into a lease.
+// patience is how long one call to the store may take. Several fit into a
+// lease.
 func (s *session) patience() time.Duration { return min(s.w.config.Lease/3, 10*time.Second) }
 
 // hurry is the wait after a heartbeat that failed.
@@ -44,22 +46,26 @@ func (s *session) hurry() time.Duration {
 	return d/2 + rand.N(d)
 }
 
-// beat tells the store that we are alive and what we have in hand. What it has running for us besides is handed back by it; what it
-// does not have running for us any more is lost.
+// beat tells the store that the worker is alive and which runs it has. The
+// store hands back what else it has running for the worker. A run that the
+// store no longer has running for the worker is lost.
 func (s *session) beat(ctx context.Context) error {
 	s.beating.Lock()
 	defer s.beating.Unlock()
 
-	// Both under one lock: a fetch is over in the same step in which what it brought comes in hand. That this is old when it arrives
-	// does no harm: what is fetched meanwhile has a higher number, and what leaves inHand meanwhile has been acknowledged or dropped.
+	// Both are read under one lock: a fetch is over in the step in which
+	// its jobs are in hand. It does no harm that this is old when it
+	// arrives: jobs that are fetched meanwhile have a higher number, and
+	// runs that leave inHand meanwhile were acknowledged or dropped.
 	s.mu.Lock()
-	r := ExtendRequest{Worker: s.name, Lease: s.w.config.Lease, FetchesDone: s.fetched, Runs: make([]Run, 0, len(s.inHand))}
+	r := ExtendRequest{Worker: s.name, Lease: s.w.config.Lease, FetchesDone: s.fetched,
+		Runs: make([]Run, 0, len(s.inHand))}
 	for run := range s.inHand {
 		r.Runs = append(r.Runs, run)
 	}
 	s.mu.Unlock()
 
-	sent := time.Now() // the store counts from later on, so that we give up first
+	sent := time.Now() // the store counts from later, so we give up first
 	var extended Extended
 	_, err := s.call(ctx, s.patience(), func(ctx context.Context) (err error) {
 		extended, err = s.w.store.Extend(ctx, r)
@@ -79,7 +85,8 @@ func (s *session) beat(ctx context.Context) error {
 	s.lapse.Reset(max(left, 0))
 	var lost, stop []*run
 	for _, run := range extended.Lost {
-		// A run whose handler has returned is left to the answer to its Finish: that may be what ended it.
+		// If the handler has returned, the answer to its Finish decides:
+		// that Finish may be what ended the run.
 		if r := s.inHand[run]; r != nil && !r.ended && !r.lost {
 			r.lost = true
 			lost = append(lost, r)
@@ -100,7 +107,8 @@ func (s *session) beat(ctx context.Context) error {
 		s.log.Info("onceq: jobs that were fetched but not received are handed back", "jobs", extended.Back)
 	}
 	for _, r := range lost {
-		s.log.Warn("onceq: a run is no longer this worker's: it is cancelled and its result will be dropped", r.attrs()...)
+		s.log.Warn("onceq: a run is no longer this worker's: it is cancelled and its result will be "+
+			"dropped", r.attrs()...)
 		r.cancel(ErrLeaseLost)
 	}
 	for _, r := range stop {
@@ -122,14 +130,14 @@ func (s *session) fenceLoop(ctx context.Context) {
 	}
 }
 
-// fence ends what we run when our lease is over by our own clock: somebody else may run it by now.
-// Runs that have not returned stay in hand until they do, so that they are not handed back while
-// they run.
+// fence ends all runs when the lease is over by our own clock: another
+// worker may run their jobs by now. Runs that have not returned stay in
+// hand until they do, so that they are not handed back while they run.
 func (s *session) fence() {
 	s.mu.Lock()
 	if s.leased && time.Now().Before(s.leaseEnd) {
 		s.mu.Unlock()
-		return // renewed just now
+		return // it was just renewed
 	}
 	was := s.leased
 	s.leased = false
@@ -148,7 +156,8 @@ func (s *session) fence() {
 	s.mu.Unlock()
 	tell(s.drained)
 	if was || dropped+len(cancels) > 0 {
-		s.log.Error("onceq: the lease is over, for no heartbeat reached the store in time: runs are cancelled and results dropped",
+		s.log.Error("onceq: the lease is over, for no heartbeat reached the store in time: runs are cancelled and "+
+			"results dropped",
 			"runs", len(cancels), "results", dropped)
 	}
 	for _, cancel := range cancels {

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// beatGap is how far apart heartbeats are at least however many wake-ups
+// beatGap is how far apart heartbeats are at least, however many wake-ups
 // ask for one.
 const beatGap = 10 * time.Millisecond
 
-// listenLoop hears the wake-ups of a store that has them, until ctx ends: something may be due, or
-// a run of ours is asked to stop. Without them there is polling, and the heartbeat.
+// listenLoop receives the wake-ups of a store that has them, until ctx
+// ends: something may be due, or a run of ours is asked to stop. Without
+// wake-ups there are polling and the heartbeat.
 func (s *session) listenLoop(ctx context.Context) {
 	defer close(s.listened)
 	wake := s.w.store.Traits().Wake
@@ -30,7 +31,7 @@ func (s *session) listenLoop(ctx context.Context) {
 			}
 		} else {
 			failures = 0
-			s.hasMore("") // what came before somebody listened
+			s.hasMore("") // a job may have come before the listener
 			tell(s.beatNow)
 			for w := range wakes { // closed when ctx has ended
 				if w.Stop {

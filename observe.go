@@ -12,8 +12,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// contain keeps a panic of code that is not ours from ending the process: deferred around it.
-// What it belongs to is said once on standard error, for the log may be what panics.
+// contain, deferred around code that is not ours, keeps a panic of that
+// code from ending the process. It writes once to standard error, because
+// the log may be what panics.
 func contain(what string) {
 	if p := recover(); p != nil {
 		if _, said := contained.LoadOrStore(what, true); !said {
@@ -22,9 +23,10 @@ func contain(what string) {
 	}
 }
 
-var contained sync.Map // by what panicked
+var contained sync.Map // what has panicked before
 
-// safeLogger is a logger whose handler may panic: the line is lost, and the process goes on.
+// safeLogger makes a logger whose handler may panic: the line is lost, and
+// the process goes on.
 func safeLogger(l *slog.Logger) *slog.Logger {
 	if _, ok := l.Handler().(safeHandler); ok {
 		return l
@@ -86,7 +88,8 @@ func (m workerMetrics) count(batch []*run, answers []answer) {
 	}
 	for g, n := range counts {
 		m.runs.Add(ctx, n, metric.WithAttributeSet(attribute.NewSet(
-			attribute.String("queue", g.queue), attribute.String("kind", g.kind), attribute.String("state", string(g.state)))))
+			attribute.String("queue", g.queue), attribute.String("kind", g.kind),
+			attribute.String("state", string(g.state)))))
 	}
 }
 
@@ -116,7 +119,8 @@ func newDuplicates(c Config) (duplicates, error) {
 	return d, err
 }
 
-// note tells of one. Whatever panics in it, the receipt is the caller's.
+// note logs and counts one. If something panics in it, the caller still
+// gets the receipt.
 func (d duplicates) note(ctx context.Context, row *NewRow, r Receipt) {
 	d.add(ctx, row, r)
 	if !d.logger.Enabled(ctx, d.level) {

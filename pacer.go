@@ -2,22 +2,24 @@ package onceq
 
 import "time"
 
-// fetchBytes is how much args and meta one fetch brings at most, besides a single job.
+// fetchBytes is how many bytes of args and meta one fetch brings at most,
+// unless a single job has more.
 const fetchBytes = 16 << 20
 
-// pacer decides when to fetch and how much to ask for. It fetches when some queue may have more and
-// has a free slot. A queue may have more after a wake-up, when a fetch got all that it asked for,
-// when the time has come that the store named, and once every poll interval.
+// pacer decides when to fetch and how much to ask for. It fetches when some
+// queue may have more jobs and has a free slot. A queue may have more after
+// a wake-up, after a fetch that got all it asked for, at the time that the
+// store named, and once every poll interval.
 //
 // The lock of the session guards it.
 type pacer struct {
 	queues []*queue
 	look   time.Time // when to look without a wake-up
-	barren int       // fetches in a row that brought nothing, though there might have been more
+	barren int       // fetches in a row that brought nothing, although there might have been more
 	load   load
 }
 
-// queue is what a session runs of a queue.
+// queue is what a session knows of a queue.
 type queue struct {
 	name  string
 	slots int
@@ -39,13 +41,15 @@ func (p *pacer) mark(name string) {
 	}
 }
 
-// lookNow has every queue asked again, because the time for it has come. The next time is in poll.
+// lookNow marks every queue to be asked again, because it is time. The next
+// time is after poll.
 func (p *pacer) lookNow(now time.Time, poll time.Duration) {
 	p.mark("")
 	p.look = now.Add(poll)
 }
 
-// lookBy has every queue asked again at that time, if none was to be asked earlier.
+// lookBy makes sure that every queue is asked again at that time, or
+// earlier.
 func (p *pacer) lookBy(t time.Time) {
 	if t.Before(p.look) {
 		p.look = t
@@ -62,10 +66,11 @@ func (p *pacer) wantsMore() bool {
 	return false
 }
 
-// ask asks for jobs for the free slots. What is marked from here on counts for the next fetch.
+// ask asks for jobs for the free slots. Queues that are marked from now on
+// count for the next fetch.
 //
-// Each fetch begins with another queue, so that none is last for ever: one that has large jobs may
-// use up MaxBytes each time.
+// Each fetch begins with another queue, so that no queue is always last:
+// one with large jobs may use up MaxBytes each time.
 func (p *pacer) ask(r *FetchRequest) {
 	r.MaxBytes = p.load.of(fetchBytes)
 	for i := range p.queues {
@@ -77,14 +82,16 @@ func (p *pacer) ask(r *FetchRequest) {
 	}
 }
 
-// failed notes that a request was not answered, or that its jobs were not taken.
+// failed notes that a request was not answered, or that its jobs were not
+// taken.
 func (p *pacer) failed(r FetchRequest) {
 	for _, asked := range r.Queues {
 		p.queue(asked.Queue).more = true
 	}
 }
 
-// answered takes in the answer to a request, whose jobs have their slots by now.
+// answered takes in the answer to a request. Its jobs have their slots
+// already.
 func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Duration) {
 	got := map[string]int{}
 	for _, job := range f.Jobs {
@@ -110,7 +117,8 @@ func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Dur
 	p.look = now.Add(wait)
 }
 
-// queue finds a queue. A job of a queue that was not asked for is counted with the first.
+// queue finds a queue. A job of a queue that was not asked for is counted
+// with the first.
 func (p *pacer) queue(name string) *queue {
 	for _, q := range p.queues {
 		if q.name == name {
@@ -120,9 +128,10 @@ func (p *pacer) queue(name string) *queue {
 	return p.queues[0]
 }
 
-// load is how much one call to the store carries. What does not get through in time never will, so
-// a call that ran out of time is followed by one of half the size. One that was quick is followed by
-// one of twice the size, until nothing is held back.
+// load is how much one call to the store carries. A call that is too large
+// to get through in time never will, so after a call that ran out of time
+// the next is half as large. After a quick call the next is twice as large,
+// up to the full size.
 type load struct{ halved int }
 
 func (l *load) of(n int) int { return max(n>>l.halved, 1) }
@@ -130,7 +139,7 @@ func (l *load) of(n int) int { return max(n>>l.halved, 1) }
 // late notes a call whose answer did not come in time.
 func (l *load) late() { l.halved = min(l.halved+1, 24) }
 
-// answered notes a call that took so long of the time it had.
+// answered notes how long a call took of the time that it had.
 func (l *load) answered(took, limit time.Duration) {
 	if took < limit/4 {
 		l.halved = max(l.halved-1, 0)

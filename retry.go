@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// RetryPolicy says how long a job waits after the failure of an attempt, before its next one. job is
-// the row as it was fetched: Attempt is the number of the attempt that failed, from 1. Zero or less
-// means at once. It is asked only while attempts are left, from many goroutines at once; a rescued
-// job's lost run is a failure too. Where it panics [DefaultRetry] is asked, and the panic is
-// recorded with the attempt.
+// RetryPolicy says how long a job waits after a failed attempt before the
+// next one. job is the row as it was fetched: Attempt is the number of the
+// attempt that failed, from 1. Zero or less means at once. It is called
+// only while attempts are left, from many goroutines at once; a run that
+// was lost with its worker is a failure too. If it panics, [DefaultRetry]
+// is used, and the panic is recorded with the attempt.
 type RetryPolicy func(job *JobRow, err error) time.Duration
 
 const (
@@ -17,10 +18,11 @@ const (
 	maxRetryDelay = 24 * time.Hour
 )
 
-// DefaultRetry is exponential backoff with jitter: anything from half a second to 2s after the first
-// attempt, to 4s after the second, and so on to at most 24 hours. The floor keeps a job that fails
-// because something restarts from spending several attempts within a second. On average the 25
-// attempts of the default span about five days.
+// DefaultRetry is exponential backoff with jitter: anything from half a
+// second to 2s after the first attempt, to 4s after the second, and so on
+// to at most 24 hours. The half second keeps a job from spending several
+// attempts within a second while something restarts. The 25 attempts of the
+// default span about five days on average.
 func DefaultRetry(job *JobRow, _ error) time.Duration {
 	ceiling := maxRetryDelay
 	if job.Attempt < 17 { // 2^17 s is more than a day

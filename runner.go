@@ -11,24 +11,24 @@ import (
 // run is one run of a job by this worker.
 type run struct {
 	job    JobRow  // as it was fetched
-	row    *JobRow // the handler's own
+	row    *JobRow // the copy that the handler gets
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	queue  *queue
 
-	// Under the session's lock:
+	// Guarded by session.mu:
 	ended   bool // the handler has returned
 	stopped bool // a cancel was requested
 	lost    bool // the result does not count
-	resent  bool // a Finish of it was sent before, and may have been taken
+	resent  bool // its Finish was sent before, and may have been taken
 	finish  Finish
 
-	// Of a finish that the store refused when it was sent alone:
-	refusals  int       // since it has its present form
-	refusedAt time.Time // the first of them
-	refusal   error     // the last of them
-	replaced  bool      // finish is not what the handler's end was
-	given     bool      // up: nothing is sent any more
+	// The refusals of a Finish that was sent alone:
+	refusals  int       // in its present form
+	refusedAt time.Time // when the first came
+	refusal   error     // the latest
+	replaced  bool      // it no longer has what the handler returned
+	given     bool      // given up: it is not sent any more
 }
 
 func (s *session) newRun(job *JobRow) *run {
@@ -40,13 +40,14 @@ func (r *run) attrs() []any {
 	return []any{"job", r.job.ID, "kind", r.job.Kind, "queue", r.job.Queue, "run", r.job.Run, "attempt", r.job.Attempt}
 }
 
-// startLocked has the handlers of runs begin.
+// startLocked lets the handlers of runs begin.
 func (s *session) startLocked(runs []*run) {
 	s.toStart = append(s.toStart, runs...)
 	s.callRunnerLocked()
 }
 
-// callRunnerLocked makes sure that somebody is on the way while there are runs to start.
+// callRunnerLocked makes sure that a runner is coming while there are runs
+// to start.
 func (s *session) callRunnerLocked() {
 	if len(s.toStart) > 0 && !s.runnerComes {
 		s.runnerComes = true
@@ -54,18 +55,20 @@ func (s *session) callRunnerLocked() {
 	}
 }
 
-// runner calls one handler after another while there are any to start. Before each it calls another runner for the next, so that no
-// handler waits for another to end. Where they end at once a few runners do all the work, and their stacks need not grow again for each.
+// runner calls one handler after another while there are runs to start.
+// Before each it calls another runner for the next run, so that no handler
+// waits for another to end. If handlers end at once, a few runners do all
+// the work, and their stacks need not grow again for each.
 func (s *session) runner() {
 	s.mu.Lock()
 	s.runnerComes = false
 	for len(s.toStart) > 0 && !s.over {
 		r := s.toStart[0]
-		s.toStart[0] = nil // not to be kept for longer than it runs
+		s.toStart[0] = nil // so that it can be freed after it ran
 		s.toStart = s.toStart[1:]
 		s.callRunnerLocked()
 		if len(s.toStart) == 0 && s.pacer.wantsMore() {
-			tell(s.lookNow) // the fetcher waits for that
+			tell(s.lookNow) // the fetcher waits until all have started
 		}
 		s.mu.Unlock()
 		s.run(r)
@@ -74,7 +77,8 @@ func (s *session) runner() {
 	s.mu.Unlock()
 }
 
-// run calls the handler and settles what it returned, however it ended: the goroutine may end with it.
+// run calls the handler and settles what it returned, however it ended: the
+// goroutine may end with it.
 func (s *session) run(r *run) {
 	ctx := r.ctx
 	if r.job.Timeout > 0 {
@@ -85,7 +89,7 @@ func (s *session) run(r *run) {
 	err := errGoexit
 	defer func() {
 		if err == errGoexit {
-			if p := recover(); p != nil { // of panic(nil) too: a *runtime.PanicNilError
+			if p := recover(); p != nil { // also of panic(nil): a *runtime.PanicNilError
 				err = &panicError{p, panicStack(debug.Stack())}
 			}
 		}
@@ -105,22 +109,22 @@ func panicStack(stack []byte) string {
 	return text
 }
 
-// settle decides what becomes of a run whose handler has ended. cause is why its context had ended,
-// if it had.
+// settle decides what becomes of a run whose handler has ended. cause is
+// why its context ended; nil if it did not.
 func (s *session) settle(r *run, err, cause error) {
 	var f Finish
-	defer func() { s.settled(r, f, cause) }() // also where the error or the policy ends this goroutine
+	defer func() { s.settled(r, f, cause) }() // even if the error or the policy ends this goroutine
 	decideSafely(&f, &r.job, err, cause, s.w.config.Retry)
 }
 
-// settled gives the slot of a run away and its result to the finisher.
+// settled frees the slot of a run and hands its result to the finisher.
 func (s *session) settled(r *run, f Finish, cause error) {
 	r.cancel(nil)
 	f.Worker = s.name
 
 	s.mu.Lock()
 	r.ended = true
-	if s.over { // Run has named this handler in its error
+	if s.over { // Run has returned and named this handler in its error
 		s.mu.Unlock()
 		return
 	}
@@ -132,7 +136,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	lost := r.lost
 	if lost {
 		s.dropLocked(r)
-		tell(s.beatNow) // where the store still has it as ours, it is handed back
+		tell(s.beatNow) // if the store still has it as ours, it hands it back
 		if s.w.config.Drain {
 			s.hasMoreLocked("")
 		}
@@ -161,7 +165,7 @@ func (s *session) dropLocked(r *run) {
 	s.dropped++
 }
 
-// report tells the log about a run that did not simply complete.
+// report logs a run that did not simply complete.
 func (s *session) report(r *run, f Finish, cause error) {
 	level, text := slog.LevelWarn, "onceq: a run failed; the job will be retried"
 	switch {

@@ -12,53 +12,55 @@ import (
 	"time"
 )
 
-// session is one Run of a worker: what it has in hand and what it owes the store.
-// Its goroutines are the fetcher (Run's own), the listener, the heartbeat, the fence, the finisher,
-// the sweeper, the watcher, and the runners, which call the handlers.
+// session is one Run of a worker: the runs it has, and the results it has
+// to report. Its goroutines are the fetcher (Run's own), the listener, the
+// heartbeat, the fence, the finisher, the sweeper, the watcher, and the
+// runners, which call the handlers.
 //
-// The life of a run here: the answer of a fetch puts it into inHand; its handler runs; its result
-// waits for the finisher; it leaves inHand when the store has acknowledged the result, or when the
-// result is dropped. The heartbeat claims all of inHand, and nothing else: whatever the store has
-// running for this worker besides is handed back by it.
+// The life of a run here: the answer to a fetch puts it into inHand, its
+// handler runs, and its result waits for the finisher. It leaves inHand
+// when the store has acknowledged the result, or when the result is
+// dropped. The heartbeat claims all of inHand and nothing else: the store
+// hands back whatever else runs for this worker.
 type session struct {
 	w    *Worker
 	name string          // in the store; new for each session
-	base context.Context // of the runs: the values of Run's and the client, without an end
-	stop func()          // as if Run's context had ended
-	done chan struct{}   // Run has returned
+	base context.Context // of the runs: the values of Run's context and the client; it never ends
+	stop func()          // does what the end of Run's context does
+	done chan struct{}   // closed when Run has returned
 	log  *slog.Logger
 
 	kinds    []string      // to fetch; nil = any
-	listened chan struct{} // nobody listens to wake-ups any more
+	listened chan struct{} // closed when the listener has ended
 
-	work    sync.WaitGroup // what Run waits for before it returns: all of ours but the handlers
+	work    sync.WaitGroup // all goroutines but those of handlers; Run waits for them
 	beating sync.Mutex     // one Extend at a time
 
 	mu          sync.Mutex
 	pacer       pacer
 	inHand      map[Run]*run
-	toStart     []*run // in hand, and their handlers are still to be called
-	running     int    // handlers that have not returned, stuck ones too
+	toStart     []*run // in hand; their handlers are still to be called
+	running     int    // handlers that have not returned, including stuck ones
 	results     []*run // for the finisher, in the order in which they came
-	sending     int    // results under way
+	sending     int    // results that are on their way to the store
 	finishLoad  load
-	dropped     int   // results that do not count, although their handlers returned
-	fetchNo     int64 // of the latest fetch
-	fetched     int64 // every fetch up to this one is over, and what it brought is in inHand
-	leased      bool  // as far as we can know by our own clock, the store has us as alive
+	dropped     int   // results that do not count, of handlers that returned
+	fetchNo     int64 // the number of the latest fetch
+	fetched     int64 // every fetch up to this one is over, and its jobs are in inHand
+	leased      bool  // by our own clock the lease is not over yet
 	leaseEnd    time.Time
 	lapse       *time.Timer // fires at leaseEnd
-	wellAt      time.Time   // when the store last did what it was asked
-	tidied      bool        // a sweep left nothing to do
-	idleAt      time.Time   // a drain found nothing due for the first time
-	runnerComes bool        // a runner is on the way
-	over        bool        // Run is about to return: nobody starts, sends or says anything more
+	wellAt      time.Time   // when a call to the store last succeeded
+	tidied      bool        // the last sweep left nothing to do
+	idleAt      time.Time   // when a drain first found nothing due
+	runnerComes bool        // a runner was started and has not begun
+	over        bool        // Run is about to return: nothing may start, be sent or be logged
 	fatal       error       // the store was closed
 
-	lookNow  chan struct{} // the fetcher should look again
-	finished chan struct{} // the finisher should look again
-	drained  chan struct{} // the drain should look again
-	beatNow  chan struct{} // the heartbeat should not wait
+	lookNow  chan struct{} // wakes the fetcher
+	finished chan struct{} // wakes the finisher
+	drained  chan struct{} // wakes the drain
+	beatNow  chan struct{} // wakes the heartbeat
 }
 
 func newSession(w *Worker, ctx context.Context, stop func()) *session {
@@ -76,9 +78,10 @@ func newSession(w *Worker, ctx context.Context, stop func()) *session {
 	return s
 }
 
-// call makes a call to the store, which may take as long as limit, and says how long it took. What
-// panics in the store may have happened or not.
-func (s *session) call(ctx context.Context, limit time.Duration, f func(ctx context.Context) error) (took time.Duration, err error) {
+// call makes a call to the store with a time limit, and returns how long it
+// took. If the store panics, the step may or may not have happened.
+func (s *session) call(ctx context.Context, limit time.Duration,
+	f func(ctx context.Context) error) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	began := time.Now()
@@ -102,15 +105,15 @@ func (s *session) call(ctx context.Context, limit time.Duration, f func(ctx cont
 	return now.Sub(began), err
 }
 
-// logRarely warns of the 1st, 2nd, 4th, 8th … of so many failures in a row of something that is
-// tried again for as long as it takes.
+// logRarely warns of the 1st, 2nd, 4th, 8th … failure in a row of something
+// that is tried again and again.
 func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
 	if failures&(failures-1) == 0 {
 		s.log.Warn(text, append(attrs, "error", err, "failures", failures)...)
 	}
 }
 
-// tell wakes whoever waits on c, now or next.
+// tell wakes the goroutine that waits on c, now or when it next waits.
 func tell(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -118,7 +121,7 @@ func tell(c chan struct{}) {
 	}
 }
 
-// sleep waits, and says whether it was for the whole time.
+// sleep waits, and reports whether it waited the whole time.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -130,15 +133,16 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// The end of a session. Handlers have ShutdownTimeout. Then their contexts are cancelled, and all
-// that is left to do shares one time: Run is back this long after ShutdownTimeout.
+// The end of a session. Handlers have ShutdownTimeout. Then their contexts
+// are cancelled, and everything else shares one time limit: Run returns
+// this long after ShutdownTimeout.
 const (
 	endTime    = 5 * time.Second
-	reportTime = 2 * time.Second // of it, for results and the leave, however slow handlers are
-	leaveTime  = time.Second     // of that, for the leave, however slow the results are
+	reportTime = 2 * time.Second // of it for results and the leave, however slow handlers are
+	leaveTime  = time.Second     // of that for the leave, however slow the results are
 )
 
-// serve is Run.
+// serve does the work of Run.
 func (s *session) serve(ctx context.Context) error {
 	s.lapse = time.NewTimer(s.w.config.Lease)
 	defer s.lapse.Stop()
@@ -171,7 +175,7 @@ func (s *session) serve(ctx context.Context) error {
 	err := s.leave(deadline)
 	select {
 	case <-s.listened:
-	case <-time.After(min(time.Second, time.Until(deadline))): // the store breaks its word
+	case <-time.After(min(time.Second, time.Until(deadline))): // the store did not close the channel
 	}
 	return errors.Join(s.failure(stuck, unsent), err)
 }
@@ -191,10 +195,11 @@ func (s *session) arrive(ctx context.Context) bool {
 	return false
 }
 
-// drain lets the running handlers end and delivers their results. When it returns the session is
-// over. stuck are the runs whose handlers have not returned.
+// drain waits for the running handlers and delivers their results. When it
+// returns the session is over. stuck are the runs whose handlers have not
+// returned.
 func (s *session) drain(deadline time.Time) (stuck []*run) {
-	tell(s.beatNow) // hands back what a fetch that was cut off may have started
+	tell(s.beatNow) // hands back jobs of a fetch whose answer was cut off
 	idle := func() bool { return s.running == 0 }
 	s.await(deadline.Add(-endTime), idle)
 	s.interrupt(ErrShutdown)
@@ -216,7 +221,7 @@ func (s *session) drain(deadline time.Time) (stuck []*run) {
 	return stuck
 }
 
-// await waits until done, which is asked under the lock.
+// await waits until done returns true; done is called under the lock.
 func (s *session) await(deadline time.Time, done func() bool) {
 	t := time.NewTimer(time.Until(deadline))
 	defer t.Stop()
@@ -250,7 +255,8 @@ func (s *session) interrupt(cause error) {
 	}
 }
 
-// leave makes the store forget the worker and hand back all that still runs for it.
+// leave tells the store that the worker leaves: the store forgets it, and
+// hands back all that still runs for it.
 func (s *session) leave(deadline time.Time) error {
 	limit := min(endTime, time.Until(deadline))
 	ctx, cancel := context.WithTimeout(s.base, limit)
@@ -278,7 +284,8 @@ func (s *session) leave(deadline time.Time) error {
 	}
 }
 
-// fail ends the session because the store was closed: nothing can be delivered any more.
+// fail ends the session because the store was closed: no result can be
+// delivered any more.
 func (s *session) fail(err error) {
 	s.mu.Lock()
 	if s.over {
@@ -295,16 +302,18 @@ func (s *session) fail(err error) {
 	}
 }
 
-// failure is what Run returns.
+// failure is the error that Run returns.
 func (s *session) failure(stuck []*run, unsent int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
 	if s.fatal != nil {
-		errs = append(errs, fmt.Errorf("onceq: worker %s: the store was closed while the worker ran: %w", s.name, s.fatal))
+		errs = append(errs, fmt.Errorf("onceq: worker %s: the store was closed while the worker ran: %w",
+			s.name, s.fatal))
 	}
 	if len(stuck) > 0 {
-		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was cancelled: "+
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was "+
+			"cancelled: "+
 			"their jobs were handed back, what they return is dropped: %s", s.name, len(stuck), names(stuck)))
 	}
 	if unsent > 0 {
@@ -314,7 +323,7 @@ func (s *session) failure(stuck []*run, unsent int) error {
 	return errors.Join(errs...)
 }
 
-// names lists runs in an error, a few of them where they are many.
+// names lists runs in an error, only a few if there are many.
 func names(runs []*run) string {
 	const most = 5
 	var list []string

@@ -10,16 +10,18 @@ import (
 // sweepLimit is how many rows each part of a sweep does at most.
 const sweepLimit = 500
 
-// tidyTime is how long a Run under WorkerConfig.Drain that has nothing else left to do goes on
+// tidyTime is how long a drain that has nothing else left to do goes on
 // sweeping at most.
 const tidyTime = 30 * time.Second
 
-// sweepLoop tidies the store until ctx ends: about every third of a lease, sooner while there is
-// more to do. Every worker does it, under no leader; two that rescue the same run do no harm, for
-// only one Finish of a run takes effect.
+// sweepLoop sweeps the store until ctx ends: about every third of a lease,
+// sooner while there is more to do. Every worker does it, without a leader.
+// Two workers that rescue the same run do no harm, because only one Finish
+// of a run takes effect.
 func (s *session) sweepLoop(ctx context.Context) {
 	third := s.patience()
-	sw := sweeper{session: s, suspects: suspects{self: s.name, patience: s.w.config.Lease / 2, first: map[Beat]time.Time{}}}
+	sw := sweeper{session: s, suspects: suspects{self: s.name, patience: s.w.config.Lease / 2,
+		first: map[Beat]time.Time{}}}
 	wait := rand.N(third / 2)
 	if s.w.config.Drain {
 		wait = 0
@@ -47,7 +49,8 @@ func (s *session) sweepLoop(ctx context.Context) {
 			if barren++; did > 0 {
 				barren = 0
 			}
-			// The store has other things to do, the more so if there is nothing for us after all.
+			// The store has other work, so we wait longer each time there
+			// is nothing for us.
 			wait = min(wait, (4*took+5*time.Millisecond)<<min(barren, 20))
 		case !suspected:
 			failures, barren = 0, 0
@@ -68,8 +71,8 @@ func (s *session) tidy() {
 	}
 }
 
-// isTidy reports whether a drain that found nothing due may end: a sweep has left nothing to do, or
-// the drain has waited for that long enough.
+// isTidy reports whether a drain that found nothing due may end: a sweep
+// has left nothing to do, or the drain has waited long enough.
 func (s *session) isTidy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,11 +92,12 @@ type sweeper struct {
 	load     load
 }
 
-// sweep does one round, and says how many rows it did. more is true when another is due at once.
+// sweep does one round, and returns how many rows it did. more is true if
+// another is due at once.
 func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
 	r := SweepRequest{Limit: s.load.of(sweepLimit), Lost: s.suspects.lost(time.Now())}
 	var swept Swept
-	limit := max(s.patience(), time.Second) // a sweep holds up nobody, however short the lease
+	limit := max(s.patience(), time.Second) // nothing waits for a sweep, however short the lease
 	took, err := s.call(ctx, limit, func(ctx context.Context) (err error) {
 		swept, err = s.w.store.Sweep(ctx, r)
 		return err
@@ -113,8 +117,8 @@ func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
 	return swept.Jobs + swept.Keys + rescued, swept.More || rescued > 0, nil
 }
 
-// rescue ends runs of lost workers: a lost run is a failed attempt. n is how many are settled, by us
-// or another.
+// rescue ends runs of lost workers: a lost run is a failed attempt. n is
+// how many are settled, by us or by another worker.
 func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error) {
 	if len(jobs) == 0 {
 		return 0, nil
@@ -123,7 +127,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 	for i, job := range jobs {
 		lost := fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker)
 		decided := make(chan struct{})
-		go func() { // the policy may end its goroutine
+		go func() { // the retry policy may end its goroutine
 			defer close(decided)
 			decideSafely(&requests[i], job, lost, nil, s.w.config.Retry)
 		}()
@@ -152,17 +156,20 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 	return n, err
 }
 
-// suspects are beats of workers whose lease is over by the store's clock, each with the time, by our own monotonic clock, at which we
-// first saw it. A beat is lost when it is still there a while later: a jump of the store's clock ends every lease at once, but a worker
-// that lives beats again within a third of a lease.
+// suspects are beats of workers whose lease is over by the clock of the
+// store, each with the time, by our own monotonic clock, at which we first
+// saw it. A beat is lost when it is still there a while later. A jump of
+// the store's clock ends every lease at once, but a worker that lives sends
+// another heartbeat within a third of a lease.
 type suspects struct {
-	self     string        // is never suspected: we know that we live
+	self     string        // never suspected, because we are alive
 	patience time.Duration // more than a third of a lease
 	first    map[Beat]time.Time
 }
 
-// lost are the suspects that have been seen for long enough. The store confirms that each beat is still the latest, which is the second
-// sight of it.
+// lost returns the suspects that were seen for long enough. The store then
+// checks that each beat is still the latest: that is the second sight of
+// it.
 func (p *suspects) lost(now time.Time) (lost []Beat) {
 	for beat, first := range p.first {
 		if now.Sub(first) >= p.patience {
@@ -172,7 +179,8 @@ func (p *suspects) lost(now time.Time) (lost []Beat) {
 	return lost
 }
 
-// note takes in what a sweep reported as expired; who is no longer among them is not suspected any more, unless the report was cut.
+// note takes in what a sweep reported as expired. A worker that is not
+// reported any more is no longer suspected, unless the report was cut.
 func (p *suspects) note(expired []Beat, cut bool, now time.Time) {
 	first := make(map[Beat]time.Time, len(expired))
 	if cut {
@@ -191,7 +199,7 @@ func (p *suspects) note(expired []Beat, cut bool, now time.Time) {
 	p.first = first
 }
 
-// next is when the next suspect will be lost.
+// next is how long until the next suspect counts as lost.
 func (p *suspects) next(now time.Time) (wait time.Duration, ok bool) {
 	for _, first := range p.first {
 		if left := p.patience - now.Sub(first); left > 0 && (!ok || left < wait) {

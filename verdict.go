@@ -7,19 +7,22 @@ import (
 	"time"
 )
 
-// Cancel is a verdict for a handler to return, wrapped or not: the job ends as cancelled, whatever attempts are left. err, which may be
-// nil, is recorded with the attempt.
+// Cancel makes an error for a handler to return, wrapped or not: the job
+// ends as cancelled, whatever attempts are left. err, which may be nil, is
+// recorded with the attempt.
 func Cancel(err error) error { return &verdict{state: Cancelled, err: err} }
 
-// Discard is a verdict for a handler to return, wrapped or not: the job ends as discarded, whatever attempts are left. err, which may
-// be nil, is recorded with the attempt.
+// Discard makes an error for a handler to return, wrapped or not: the job
+// ends as discarded, whatever attempts are left. err, which may be nil, is
+// recorded with the attempt.
 func Discard(err error) error { return &verdict{state: Discarded, err: err} }
 
-// Snooze is a verdict for a handler to return, wrapped or not: the job is run again after d (0 or less: at once), and the attempt is
-// not spent. Of a job that is asked to stop it is the end: it does not wait again.
+// Snooze makes an error for a handler to return, wrapped or not: the job
+// runs again after d (0 or less: at once), and the attempt is not spent. A
+// job that was asked to stop ends instead.
 func Snooze(d time.Duration) error { return &verdict{state: Scheduled, delay: d} }
 
-// verdict is what a handler decided, as an error it can return.
+// verdict is the decision of a handler, as an error that it can return.
 type verdict struct {
 	state State // Cancelled, Discarded or Scheduled
 	delay time.Duration
@@ -38,7 +41,7 @@ func (v *verdict) Error() string {
 
 func (v *verdict) Unwrap() error { return v.err }
 
-// panicError is a handler that panicked.
+// panicError is the error of a handler that panicked.
 type panicError struct {
 	value any
 	stack string
@@ -51,24 +54,28 @@ func (e *panicError) Unwrap() error {
 	return err
 }
 
-// errGoexit is a handler that ended its goroutine (runtime.Goexit, or FailNow of a test) and so returned nothing.
+// errGoexit is the error of a handler that ended its goroutine (by
+// runtime.Goexit, or FailNow of a test) and so returned nothing.
 var errGoexit = errors.New("the handler ended its goroutine without returning (runtime.Goexit)")
 
-// timeoutError is why the context of a run ended that took longer than the job's Timeout.
+// timeoutError is why the context ended of a run that took longer than the
+// Timeout of its job.
 type timeoutError struct{ after time.Duration }
 
 func (e *timeoutError) Error() string {
 	return fmt.Sprintf("timed out: the run took longer than the job's timeout of %v", e.after)
 }
 
-// interrupted is the error of a handler whose context was ended by the worker: cause says why.
+// interrupted is the error of a handler whose context the worker ended.
+// cause says why.
 type interrupted struct{ cause, err error }
 
 func (e *interrupted) Error() string { return fmt.Sprintf("%v: %v", e.cause, e.err) }
 
 func (e *interrupted) Unwrap() []error { return []error{e.cause, e.err} }
 
-// blame puts the reason why the context of a run ended (nil = it had not) in front of the ordinary error that the handler made of it.
+// blame puts the reason why the context of a run ended (nil = it did not)
+// in front of the error that the handler returned.
 func blame(err, cause error) error {
 	var v *verdict
 	if err == nil || cause == nil || errors.As(err, &v) {
@@ -85,17 +92,17 @@ const (
 	maxStack     = 8 << 10
 )
 
-// decide says how a run ends, given what its handler returned and why its context had ended (nil =
-// it had not):
+// decide says how a run ends, from what its handler returned and from why
+// its context ended (nil = it did not):
 //
 //	nil                                   completed
 //	Cancel, Discard, Snooze               as they say
 //	cut short by a shutdown               handed back: due at once, the attempt not spent
 //	cut short because a cancel was asked  cancelled
-//	any other error                       retryable after the policy's delay while attempts are left,
-//	                                      then discarded
+//	any other error                       retryable after the policy's delay while attempts
+//	                                      are left, then discarded
 //
-// It is pure if the policy is; the worker fills in its name.
+// It is pure if the policy is. The caller adds the name of the worker.
 func decide(job *JobRow, err, cause error, policy RetryPolicy) Finish {
 	f := Finish{ID: job.ID, Run: job.Run, State: Completed}
 	if err == nil {
@@ -133,13 +140,13 @@ func decide(job *JobRow, err, cause error, policy RetryPolicy) Finish {
 		f.State = Discarded
 		return f
 	}
-	row := *job // the policy's own
+	row := *job // a copy for the policy
 	f.State, f.Delay = Retryable, delayOf(policy(&row, err))
 	return f
 }
 
-// decideSafely is decide where the error or the policy, which are not ours, may panic or end the
-// goroutine. Then too f says how the run ends.
+// decideSafely is decide for an error and a policy that are not ours, and
+// may panic or end the goroutine. In that case too f says how the run ends.
 func decideSafely(f *Finish, job *JobRow, err, cause error, policy RetryPolicy) {
 	decided := false
 	defer func() {
@@ -159,7 +166,7 @@ func decideSafely(f *Finish, job *JobRow, err, cause error, policy RetryPolicy) 
 
 func delayOf(d time.Duration) time.Duration { return ceilMilli(min(max(d, 0), maxDuration)) }
 
-// errorText is never empty: an error that is recorded can be seen.
+// errorText is never empty, so a recorded error can be seen.
 func errorText(err error) string {
 	text := err.Error()
 	if strings.TrimSpace(text) == "" {
@@ -168,7 +175,8 @@ func errorText(err error) string {
 	return cleanText(text, maxErrorText)
 }
 
-// cleanText makes a text that every store can keep: valid UTF-8 without NUL, of bounded size.
+// cleanText makes a text that every store can keep: valid UTF-8 without
+// NUL, of bounded size.
 func cleanText(s string, size int) string {
 	return bound(strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�"), size)
 }

@@ -9,29 +9,31 @@ import (
 	"time"
 )
 
-// How the watcher is kept from costing anything, and from filling the log.
+// These bounds keep the watcher cheap, and keep it from filling the log.
 const (
-	watchEvery  = 5 * time.Second  // a look whether anything is due, which costs as much as an idle fetch
-	watchQueues = 10               // for which it looks each time
-	listAtMost  = 10 * time.Minute // between two looks what that is, where something always is
+	watchEvery  = 5 * time.Second  // between two looks; a look costs as much as an idle fetch
+	watchQueues = 10               // queues in one look
+	listAtMost  = 10 * time.Minute // between two lists of a queue in which something is always due
 	nameAgain   = time.Hour        // between two warnings of a kind
-	overdue     = 5 * time.Second  // what is due for less long may just be on its way to another worker
+	overdue     = 5 * time.Second  // a job that is due for less may be on its way to another worker
 )
 
-// watcher warns of due jobs that no handler here takes: nobody may have one. They wait, and spend no
-// attempt. A worker whose Kinds were chosen is not watched: its user knows that there are others.
+// watcher warns of due jobs that no handler here takes: perhaps no worker
+// has one. They wait and spend no attempt. A worker whose Kinds were chosen
+// is not watched, because its user knows of other workers.
 type watcher struct {
 	*session
-	turn  int // the queue to look for first
+	turn  int // the queue to look at first
 	seen  map[string]*watched
 	named map[string]time.Time // kinds, by when
 }
 
-// watched is what is known of a queue in which something is due that is not for us.
+// watched is what is known of a queue in which a job is due that is not for
+// us.
 type watched struct {
-	after string        // where the list goes on
+	after string        // where the list continues
 	pause time.Duration // between lists
-	list  time.Time     // when the next may be
+	list  time.Time     // when the next list may be made
 }
 
 func newWatcher(s *session) *watcher {
@@ -49,7 +51,7 @@ func (s *session) watchLoop(ctx context.Context) {
 	}
 }
 
-// watchOnce names what a drain leaves behind.
+// watchOnce warns of what a drain leaves behind.
 func (s *session) watchOnce(ctx context.Context) {
 	if s.kinds == nil || s.w.config.Kinds != nil {
 		return
@@ -61,7 +63,7 @@ func (s *session) watchOnce(ctx context.Context) {
 	newWatcher(s).look(ctx, -time.Hour, all)
 }
 
-// idle are some queues of which all that is due for us was fetched.
+// idle returns some queues of which all that is due for us was fetched.
 func (w *watcher) idle() (names []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,8 +78,8 @@ func (w *watcher) idle() (names []string) {
 	return names
 }
 
-// look looks for due jobs in queues of which all that is due for us was fetched. Errors are the
-// fetcher's to tell.
+// look looks for due jobs in queues of which all that is due for us was
+// fetched. It ignores errors: the fetcher reports them.
 func (w *watcher) look(ctx context.Context, age time.Duration, queues []string) {
 	for _, queue := range queues {
 		r := FetchRequest{Worker: w.name, Queues: []QueueSlots{{Queue: queue}}}
@@ -107,7 +109,8 @@ func (w *watcher) look(ctx context.Context, age time.Duration, queues []string) 
 	}
 }
 
-// list looks through a page of the due jobs of a queue, and warns of those that were due by then.
+// list goes through a page of the due jobs of a queue, and warns of those
+// that were due by then.
 func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Time) {
 	r := ListRequest{Filter: JobFilter{State: Available, Queue: queue}, After: q.after, Limit: 100}
 	var page JobPage
@@ -132,6 +135,7 @@ func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Ti
 		w.named[kind] = time.Now()
 		w.log.Warn("onceq: a job is due that no handler here takes; it waits for a worker that has one "+
 			"(Handle, HandleKind; or say in WorkerConfig.Kinds what this worker is for)",
-			"kind", kind, "queue", queue, "job", job.ID, "due_at", job.RunAt, "handlers", bound(fmt.Sprint(w.kinds), 200))
+			"kind", kind, "queue", queue, "job", job.ID, "due_at", job.RunAt, "handlers",
+			bound(fmt.Sprint(w.kinds), 200))
 	}
 }

@@ -18,97 +18,120 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Why the context of a run ended, besides the job's timeout: context.Cause says which.
+// Why the context of a run ended, besides the timeout of the job:
+// context.Cause returns one of these.
 var (
-	// ErrShutdown: the worker shuts down and ShutdownTimeout is over. An error that the handler returns then hands the job back without
-	// spending the attempt.
+	// ErrShutdown means that the worker shuts down and ShutdownTimeout is
+	// over. If the handler then returns an error, the job is handed back
+	// and the attempt is not spent.
 	ErrShutdown = errors.New("the worker is shutting down")
-	// ErrCancelRequested: an operator, or a job that supersedes this one, asked the run to stop. The job ends as cancelled unless the
+	// ErrCancelRequested means that an operator, or a job that supersedes
+	// this one, asked the run to stop. The job ends as cancelled unless the
 	// handler returns nil.
 	ErrCancelRequested = errors.New("cancelled by request")
 )
 
-// Handler runs one job: nil completes it, [Cancel], [Discard] and [Snooze] say what else, and any
-// other error (a panic too) makes it retryable while attempts are left. Execution is at least once:
-// a worker that dies or loses its lease has the job run again elsewhere.
+// Handler runs one job. If it returns nil the job is completed. [Cancel],
+// [Discard] and [Snooze] make errors that say what else should happen. Any
+// other error, or a panic, makes the job retryable while attempts are left.
+// Execution is at least once: if a worker dies or loses its lease, the job
+// runs again elsewhere.
 //
-// The context ends with the job's timeout, with the lease ([ErrLeaseLost]), soon after the job was
-// asked to stop ([ErrCancelRequested]) and at the end of a shutdown ([ErrShutdown]); [ClientFrom]
-// finds a client in it. A handler that does not heed its context keeps its slot until it returns.
+// The context ends with the timeout of the job, with the lease
+// ([ErrLeaseLost]), soon after the job was asked to stop
+// ([ErrCancelRequested]), and at the end of a shutdown ([ErrShutdown]).
+// [ClientFrom] returns a client from it. A handler that ignores its context
+// keeps its slot until it returns.
 //
-// Handlers share goroutines. A handler that changes its goroutine (runtime.LockOSThread, pprof
-// labels) must undo that before it returns.
+// Handlers share goroutines. A handler that changes its goroutine
+// (runtime.LockOSThread, pprof labels) must undo that before it returns.
 type Handler func(ctx context.Context, job *JobRow) error
 
-// Middleware wraps the handling of every job that is fetched. The first of a list is the outermost.
+// Middleware wraps the handling of every job that is fetched. The first in
+// a list is the outermost.
 type Middleware func(next Handler) Handler
 
-// QueueConfig is how a worker serves a queue.
+// QueueConfig says how a worker serves a queue.
 type QueueConfig struct {
-	Concurrency int // how many jobs of the queue run at once here: 1 to 10,000
+	Concurrency int // jobs of the queue that run at once in this worker: 1 to 10,000
 }
 
-// WorkerConfig is what a Worker does. The zero value is ready to use: ten jobs of the queue "default" at once.
+// WorkerConfig says what a [Worker] does. The zero value is ready to use:
+// ten jobs of the queue "default" at once.
 type WorkerConfig struct {
-	// Queues are those to serve; empty = {"default": {Concurrency: 10}}.
+	// Queues are the queues to serve; empty = {"default": {Concurrency:
+	// 10}}.
 	Queues map[string]QueueConfig
-	// Kinds are the only ones to fetch. nil = those that have a handler here, or any kind once there
-	// is a handler of any (HandleAny). A job of another kind waits and spends no attempt; one of a
-	// kind that is named here and has no handler fails.
+	// Kinds are the only kinds to fetch. nil = those that have a handler
+	// here, or any kind once there is a handler for any
+	// ([Worker.HandleAny]). A job of another kind waits and spends no
+	// attempt. A job of a kind that is named here and has no handler fails.
 	Kinds []string
-	// Lease is how long the store waits for a sign of life before other workers may take over what
-	// this one runs; it is renewed at a third. 0 = 30s; 100ms to 24h. A call to the store is given
-	// up after a third of it, and after 10s at the latest. The workers of a store should agree on it
-	// to within a factor of a few.
+	// Lease is how long the store waits for a heartbeat before other
+	// workers may take over the runs of this one. It is renewed at a third
+	// of its length. 0 = 30s; 100ms to 24h. A call to the store is given up
+	// after a third of the lease, and after 10s at the latest. The workers
+	// of a store should use about the same length.
 	Lease time.Duration
-	// ShutdownTimeout is how long running handlers may go on when Run is to end. Then their contexts
-	// are cancelled, handlers have 3s to return, and the jobs of all that had not completed are
-	// handed back with their keys. Run has returned 5s after ShutdownTimeout at the latest, however
-	// slow handlers and the store are. 0 = 20s, which fits into the 30s that Kubernetes gives.
+	// ShutdownTimeout is how long running handlers may continue when Run is
+	// to end. Then their contexts are cancelled, handlers have 3s to
+	// return, and the jobs that are not completed are handed back with
+	// their keys. Run returns 5s after ShutdownTimeout at the latest,
+	// however slow handlers and the store are. 0 = 20s, which fits into the
+	// 30s that Kubernetes gives.
 	ShutdownTimeout time.Duration
-	// PollInterval is how often an idle worker looks for jobs that no wake-up announced, give or take a fifth. 0 = 1s; 1ms to 1h. Jobs
-	// known to become due earlier are looked for then.
+	// PollInterval is how often an idle worker looks for jobs that no
+	// wake-up announced, give or take a fifth. 0 = 1s; 1ms to 1h. If the
+	// worker knows of a job that is due earlier, it looks then.
 	PollInterval time.Duration
 	// Retry is the backoff after failures; nil = [DefaultRetry].
 	Retry RetryPolicy
 	// Middleware wraps the handling of every job.
 	Middleware []Middleware
-	// Drain makes Run return by itself as soon as nothing is due in the queues and nothing runs here.
-	// Jobs due later are not waited for. Before it returns the store is swept as any worker sweeps
-	// it, for 30s at the most: finished jobs past their retention go, and the runs of a worker that
-	// seems to have died are waited for until that is certain (half a lease) and then rescued.
+	// Drain makes Run return by itself as soon as nothing is due in the
+	// queues and nothing runs here. It does not wait for jobs that are due
+	// later. Before Run returns it sweeps the store as any worker does, for
+	// 30s at most: it prunes finished jobs whose retention is over, and if
+	// a worker seems to have died, it waits until that is certain (half a
+	// lease) and rescues its runs.
 	Drain bool
-	// Client is what ClientFrom finds inside handlers; nil = one is made of the store, with the default Config.
+	// Client is what [ClientFrom] returns inside handlers; nil = a client
+	// of the store with the default [Config].
 	Client *Client
-	// Logger is told of failures, rescues and trouble with the store; nil = slog.Default(). Args are never logged.
+	// Logger gets failures, rescues and trouble with the store; nil =
+	// slog.Default(). Args are never logged.
 	Logger *slog.Logger
-	// MeterProvider counts the runs that ended (onceq.runs by queue, kind and state); nil = the global one.
+	// MeterProvider counts the runs that ended (onceq.runs by queue, kind
+	// and state); nil = the global one.
 	MeterProvider metric.MeterProvider
-	// ID names the worker in the store, in logs and on pages; each Run adds a suffix of its own. "" = host-pid-random; at most 100
-	// printable bytes.
+	// ID names the worker in the store, in logs and on pages; each Run adds
+	// a suffix. "" = host-pid-random; at most 100 printable bytes.
 	ID string
 }
 
-// Worker runs jobs. Make it, register handlers, Run it. It is safe for concurrent use, but handlers are registered before Run.
+// Worker runs jobs: make it, register handlers, call Run. It is safe for
+// concurrent use, but handlers are registered before Run.
 type Worker struct {
 	store   Store
 	config  WorkerConfig
 	queues  []QueueSlots
 	client  *Client
-	own     bool // the client was made here
+	own     bool // the client was made here, and is closed here
 	handle  Handler
 	metrics workerMetrics
 
 	mu       sync.Mutex
-	handlers map[string]Handler // frozen by the first Run
+	handlers map[string]Handler // not changed after the first Run
 	fallback Handler
 	ran      bool
 	closed   bool
 	current  *session
 }
 
-// NewWorker makes a worker on a store that the caller has opened, and closes after Run has returned. nil config = defaults. Everything
-// in config is checked here: an error is an *InvalidError that names the field.
+// NewWorker makes a worker on a store. The caller opens the store, and
+// closes it after Run has returned. nil config = defaults. It checks
+// everything in config: the error is an [*InvalidError] that names the
+// field.
 func NewWorker(store Store, config *WorkerConfig) (*Worker, error) {
 	if store == nil {
 		return nil, invalid("store", "nil", "must not be nil: open one, for instance with sqlitestore.Open")
@@ -130,7 +153,8 @@ func NewWorker(store Store, config *WorkerConfig) (*Worker, error) {
 			w.handle = m(w.handle)
 		}
 		if m == nil || w.handle == nil {
-			return nil, invalid(fmt.Sprintf("WorkerConfig.Middleware[%d]", i), "nil", "must be a function that returns a handler")
+			return nil, invalid(fmt.Sprintf("WorkerConfig.Middleware[%d]", i), "nil",
+				"must be a function that returns a handler")
 		}
 	}
 	var err error
@@ -154,7 +178,8 @@ func (c *WorkerConfig) complete() error {
 			return err
 		}
 		if q.Concurrency < 1 || q.Concurrency > 10_000 {
-			return invalid(fmt.Sprintf("WorkerConfig.Queues[%q].Concurrency", name), q.Concurrency, "must be 1 to 10,000: to leave a queue alone, leave it away")
+			return invalid(fmt.Sprintf("WorkerConfig.Queues[%q].Concurrency", name), q.Concurrency,
+				"must be 1 to 10,000: to leave a queue alone, leave it away")
 		}
 	}
 	if c.Kinds != nil && len(c.Kinds) == 0 {
@@ -179,7 +204,8 @@ func (c *WorkerConfig) complete() error {
 			*d.value = d.usual
 		}
 		if *d.value < d.smallest || *d.value > d.widest {
-			return invalid("WorkerConfig."+d.field, *d.value, "must be %v to %v, or 0 for %v", d.smallest, d.widest, d.usual)
+			return invalid("WorkerConfig."+d.field, *d.value, "must be %v to %v, or 0 for %v", d.smallest,
+				d.widest, d.usual)
 		}
 	}
 	if c.Retry == nil {
@@ -207,15 +233,18 @@ func (c *WorkerConfig) complete() error {
 func randomName(n int) string {
 	name := make([]byte, n)
 	for i := range name {
-		name[i] = idAlphabet[rand.IntN(len(idAlphabet))] | 0x20 // digits have that bit already
+		name[i] = idAlphabet[rand.IntN(len(idAlphabet))] | 0x20 // makes letters small; digits have that bit already
 	}
 	return string(name)
 }
 
-// Handle registers the handler of the jobs of T's kind, which is asked of T's zero value (where T is a pointer, of a new T). Args are
-// decoded as JSON; where that fails the run is an ordinary failure, and h is not called.
+// Handle registers the handler for jobs of the kind of T. The kind is that
+// of the zero value of T; if T is a pointer, that of a new T. Args are
+// decoded as JSON. If they do not decode, the run fails as any other, and h
+// is not called.
 //
-// It panics on a kind registered twice, an invalid kind, a nil handler, and after Run or Close: these are slips of the program.
+// Handle panics if the kind is registered twice or invalid, if the handler
+// is nil, and after Run or Close: these are mistakes of the program.
 func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
 	typ := reflect.TypeFor[T]()
 	if typ.Kind() == reflect.Interface {
@@ -233,7 +262,8 @@ func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
 	w.register(kind, func(ctx context.Context, row *JobRow) error {
 		job := &Job[T]{JobRow: row}
 		if row.Encoding != EncodingJSON {
-			return fmt.Errorf("args of kind %q are opaque bytes, not JSON: this worker decodes them as %v (use HandleKind for bytes)", row.Kind, typ)
+			return fmt.Errorf("args of kind %q are opaque bytes, not JSON: this worker decodes them as %v (use "+
+				"HandleKind for bytes)", row.Kind, typ)
 		}
 		target := any(&job.Args)
 		if typ.Kind() == reflect.Pointer { // decoded in place, so that a JSON null leaves no nil pointer
@@ -247,12 +277,14 @@ func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
 	})
 }
 
-// HandleKind registers the handler of the jobs of a kind, which gets the args undecoded. It panics as Handle does.
+// HandleKind registers the handler for jobs of a kind. It gets the args
+// undecoded. It panics as [Handle] does.
 func (w *Worker) HandleKind(kind string, h func(ctx context.Context, job *JobRow) error) {
 	w.register(kind, h)
 }
 
-// HandleAny registers the handler of the jobs of every kind that has none of its own. It panics as Handle does.
+// HandleAny registers the handler for jobs of every kind that has no
+// handler of its own. It panics as [Handle] does.
 func (w *Worker) HandleAny(h func(ctx context.Context, job *JobRow) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -281,7 +313,8 @@ func (w *Worker) mustRegister(what string, h Handler, twice bool) {
 	}
 }
 
-// kinds are those to fetch: what WorkerConfig.Kinds says, else those with a handler; nil = any.
+// kinds are the kinds to fetch: those of WorkerConfig.Kinds, else those
+// with a handler; nil = any.
 func (w *Worker) kinds() []string {
 	if w.config.Kinds != nil || w.fallback != nil {
 		return w.config.Kinds
@@ -289,7 +322,8 @@ func (w *Worker) kinds() []string {
 	return slices.Sorted(maps.Keys(w.handlers))
 }
 
-// dispatch calls the handler of a job's kind. Handlers do not change any more once it is called.
+// dispatch calls the handler for the kind of a job. Handlers no longer
+// change once it is called.
 func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 	if h := w.handlers[job.Kind]; h != nil {
 		return h(ctx, job)
@@ -301,23 +335,30 @@ func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 	if len(w.handlers) > 0 {
 		known = "has handlers of " + strings.Join(slices.Sorted(maps.Keys(w.handlers)), ", ")
 	}
-	return fmt.Errorf("no handler of kind %q: this worker %s (register one, or name in WorkerConfig.Kinds what this worker is to fetch)",
+	return fmt.Errorf("no handler of kind %q: this worker %s (register one, or name in WorkerConfig.Kinds what this "+
+		"worker is to fetch)",
 		job.Kind, bound(known, 512))
 }
 
-// Run runs jobs until ctx ends (or Close is called, or nothing is due under WorkerConfig.Drain). Then it fetches no more, lets the
-// running handlers go on for ShutdownTimeout, cancels the contexts of those that still run, and hands their jobs back with their keys
-// and without spending the attempt.
+// Run runs jobs until ctx ends, Close is called, or nothing is due and
+// WorkerConfig.Drain is set. Then it fetches no more and waits
+// ShutdownTimeout for the running handlers. It cancels the contexts of
+// those that still run, and hands their jobs back with their keys, without
+// spending the attempt.
 //
-// It returns nil after a clean drain. An error says what was left: handlers that did not heed their
-// context (their jobs were handed back, and what they return later is dropped); results that were
-// dropped since the end began, because the store did not take them or another worker had taken
-// over; a leave that the store did not take (other workers take over when the lease is over); or a
-// store that was closed meanwhile (ErrClosed). A store that cannot be reached is waited for, and is
-// no error. When Run has returned nothing of the worker runs or logs any more, but for the handlers
-// that the error names.
+// It returns nil after a clean drain. An error says what was left:
 //
-// One Run at a time; another may follow, under a new identity. After Close it is ErrClosed.
+//   - handlers that ignored their context. Their jobs were handed back, and what they return later is dropped;
+//   - results that were dropped since the end began, because the store did not take them or another worker had taken over;
+//   - that the store did not hear that the worker leaves. Other workers take over when the lease is over;
+//   - that the store was closed meanwhile ([ErrClosed]).
+//
+// Run waits for a store that cannot be reached: that is no error. When Run
+// has returned nothing of the worker runs or logs any more, except for the
+// handlers that the error names.
+//
+// Only one Run at a time. Another may follow, under a new name in the
+// store. After Close it returns [ErrClosed].
 func (w *Worker) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -338,7 +379,8 @@ func (w *Worker) begin(ctx context.Context, stop func()) (*session, error) {
 	case w.current != nil:
 		return nil, invalid("Run", w.config.ID, "is under way already: make another worker to run more at once")
 	case len(w.handlers) == 0 && w.fallback == nil:
-		return nil, invalid("Run", w.config.ID, "needs a handler: register one with Handle, HandleKind or HandleAny first")
+		return nil, invalid("Run", w.config.ID, "needs a handler: register one with Handle, HandleKind or HandleAny "+
+			"first")
 	}
 	w.ran = true
 	w.current = newSession(w, ctx, stop)
@@ -352,8 +394,10 @@ func (w *Worker) end(s *session) {
 	close(s.done)
 }
 
-// Close ends a Run that is under way as the end of its context would, waits until it has returned, and lets no other begin. Called from
-// a handler it would wait for itself. It does not close the store. A second Close says ErrClosed.
+// Close ends a Run as the end of its context would, waits until it has
+// returned, and lets no other begin. A handler must not call it, because it
+// would wait for itself. It does not close the store. A second Close
+// returns [ErrClosed].
 func (w *Worker) Close() error {
 	w.mu.Lock()
 	closed, s := w.closed, w.current
