@@ -107,16 +107,16 @@ func (Debounce) reactions() Reactions {
 
 // Conflict names the job that an enqueue met, and what will free its key.
 type Conflict struct {
-	By         string `json:"by"`                    // what was taken: "key" or "id"
-	Key        Key    `json:"key,omitzero"`          // zero where By is "id"
-	Text       string `json:"text,omitempty"`        // the readable key; the ID where By is "id"
-	Holder     string `json:"holder"`                // job ID, never empty
-	HolderKind string `json:"holder_kind,omitempty"` // "" where it is not known
-	State      State  `json:"state"`                 // of the holder; "" when it is gone
+	By     string `json:"by"`             // what was taken: "key" or "id"
+	Key    Key    `json:"key,omitzero"`   // zero where By is "id"
+	Text   string `json:"text,omitempty"` // the readable key; the ID where By is "id"
+	Holder string `json:"holder"`         // job ID, never empty
+	State  State  `json:"state"`          // of the holder; "" when it is gone
 	// Gone says that the row of the holder is no longer kept. What is left of a
 	// Window or a TTL holds the key.
-	Gone  bool      `json:"gone"`
-	Since time.Time `json:"since"` // when the holder took the key, or the ID
+	Gone       bool      `json:"gone"`
+	HolderKind string    `json:"holder_kind,omitempty"` // "" where it is not known
+	Since      time.Time `json:"since"`                 // when the holder took the key, or the ID
 	// FreesAt is when a clock alone frees the key; zero when none does.
 	FreesAt time.Time `json:"frees_at,omitzero"`
 	// FreesWhen is the event that still has to come: "due", "started",
@@ -182,10 +182,10 @@ func (c Conflict) String() string {
 	if c.By == "id" {
 		of := ""
 		if c.HolderKind != "" {
-			of = fmt.Sprintf(" of kind %q", c.HolderKind)
+			of = fmt.Sprintf(", of kind %q", c.HolderKind)
 		}
-		fmt.Fprintf(&b, "the ID %q is taken by a job%s (%s) since %s; it is free again when that job %s",
-			c.Holder, of, state, stamp(c.Since), goneText(c.KeptUntil))
+		fmt.Fprintf(&b, "the ID %q is taken by a job (%s) since %s%s; it is free again when that job %s",
+			c.Holder, state, stamp(c.Since), of, goneText(c.KeptUntil))
 	} else {
 		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, state, stamp(c.Since), c.FreesText())
 	}

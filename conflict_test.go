@@ -51,7 +51,7 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 		}),
 		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z; it is free again when that job is deleted or no longer kept; the args are the same`: {
 			By: "id", Text: "01J", Holder: "01J", State: onceq.Completed, Since: golden},
-		`the ID "01J" is taken by a job of kind "mail" (completed) since 2026-11-22T09:30:00.005Z; it is free again when that job ` +
+		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z, of kind "mail"; it is free again when that job ` +
 			`is deleted or no longer kept (it is kept until 2026-11-22T09:31:00.005Z); the args are the same`: {By: "id", Text: "01J",
 			Holder: "01J", HolderKind: "mail", State: onceq.Completed, Since: golden, KeptUntil: golden.Add(time.Minute)},
 	} {

@@ -135,7 +135,7 @@ var truth = []scenario{
 		j := w.insert(task(1), onceq.ID("a"), onceq.Retention(time.Hour))
 		c := w.enqueue(onceq.Rejected, mail{To: "x"}, onceq.ID("a")).Conflict
 		equal(w, "waiting", line(c.HolderKind, c.KeptUntil.IsZero()), "task true")
-		if !strings.Contains(c.String(), `of kind "task" (available)`) {
+		if !strings.Contains(c.String(), `, of kind "task";`) {
 			w.Error(c)
 		}
 		w.complete(w.starts(j.ID))
