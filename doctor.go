@@ -14,6 +14,9 @@ type DoctorReport struct {
 	Keys       int      `json:"keys"`       // held keys that were checked
 	Inert      int      `json:"inert"`      // key rows that are free and were not swept yet
 	Violations []string `json:"violations"` // one line each; empty when all is well
+	// Growth names what only grows, and what makes it smaller, one line each. It is
+	// no violation.
+	Growth []string `json:"growth,omitempty"`
 }
 
 // Doctor checks the invariants of every job and every key of a store, while
@@ -25,8 +28,8 @@ type DoctorReport struct {
 //   - no job stands behind a run that has ended.
 //
 // Jobs change meanwhile, so what looks wrong is read again before it is
-// reported. A store that can check its own files does that too. progress,
-// which may be nil, gets the number of rows that are done.
+// reported. A store that can check its own files does that too, and says what
+// only grows. progress, which may be nil, gets the number of rows that are done.
 //
 // Doctor does not know the clock of the store: it requires a job with a TTL
 // to hold its key only while the end of the TTL is an hour away by the
@@ -49,13 +52,37 @@ func (c *Client) Doctor(ctx context.Context, progress func(done int)) (DoctorRep
 		}
 		d.report.Violations = append(d.report.Violations, lines...)
 	}
-	return d.report, nil
+	return d.report, d.growth(ctx)
+}
+
+// late is how long after its retention a finished job is still taken for one that a
+// worker is about to prune.
+const late = time.Hour
+
+// growth names what nobody tidies, and what the store itself knows.
+func (d *doctor) growth(ctx context.Context) error {
+	if d.unpruned > 0 {
+		d.report.Growth = append(d.report.Growth, fmt.Sprintf("%d finished jobs are kept more than %v beyond their "+
+			"retention: workers prune them, and none has run here for long", d.unpruned, late))
+	}
+	if d.report.Inert > d.report.Jobs+100_000 {
+		d.report.Growth = append(d.report.Growth, fmt.Sprintf("%d rows of keys that are free were not swept: workers "+
+			"sweep them, and none has run here for long", d.report.Inert))
+	}
+	growth := d.store.Traits().Growth
+	if growth == nil {
+		return nil
+	}
+	lines, err := growth(ctx)
+	d.report.Growth = append(d.report.Growth, lines...)
+	return err
 }
 
 type doctor struct {
 	store    Store
 	progress func(int)
 	report   DoctorReport
+	unpruned int // finished jobs that are late to be pruned
 	// holders has hashes of the IDs of jobs that were seen to hold a key or to
 	// wait for one: these need not be looked up again.
 	holders map[uint64]struct{}
@@ -234,6 +261,9 @@ func (d *doctor) jobs(ctx context.Context) error {
 		}
 		for _, j := range p.Jobs {
 			d.report.Jobs++
+			if j.State.Finished() && time.Since(j.FinishedAt.Add(j.Retention)) > late {
+				d.unpruned++
+			}
 			if _, seen := d.holders[maphash.String(d.seed, j.ID)]; seen && j.Behind == "" || !mustHold(j) &&
 				j.Behind == "" {
 				continue

@@ -127,3 +127,41 @@ func TestDoctorFindsNothingOnAHealthyStoreAndNamesWhatIsWrongOnAnIllOne(t *testi
 		})
 	}
 }
+
+// What nobody tidies, and what the store knows of, is no violation; but it is told.
+func TestTheDoctorNamesWhatOnlyGrows(t *testing.T) {
+	clock := time.Now().Add(-3 * time.Hour)
+	store := memstore.New(func() time.Time { return clock })
+	client, err := onceq.NewClient(growing{store}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx := t.Context()
+	for _, keep := range []time.Duration{time.Hour, 24 * time.Hour} {
+		r, err := client.Enqueue(ctx, onceq.JSON("k", []byte("{}")), onceq.Retention(keep))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Cancel(ctx, r.Job.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock = time.Now()
+	report, err := client.Doctor(ctx, nil)
+	if err != nil || len(report.Violations) > 0 || len(report.Growth) != 2 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	for i, want := range []string{"1 finished jobs are kept more than 1h0m0s beyond their retention", "the store says so"} {
+		if !strings.HasPrefix(report.Growth[i], want) {
+			t.Errorf("%q does not begin with %q", report.Growth[i], want)
+		}
+	}
+}
+
+// growing is a store that knows of something that grows.
+type growing struct{ onceq.Store }
+
+func (g growing) Traits() onceq.Traits {
+	return onceq.Traits{Growth: func(context.Context) ([]string, error) { return []string{"the store says so"}, nil }}
+}

@@ -160,6 +160,11 @@ type Traits struct {
 	// [Client.Doctor] checks on every store, and returns one line for each.
 	// nil = there is nothing to check.
 	Check func(ctx context.Context) ([]string, error)
+
+	// Growth says what takes space that no job needs, why, and what makes it smaller,
+	// one line each: nothing is wrong, but it only grows. [Client.Doctor] asks for it.
+	// nil = the store knows of nothing.
+	Growth func(ctx context.Context) ([]string, error)
 }
 
 // WakeRequest says of what to send a [Wake].

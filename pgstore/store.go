@@ -147,7 +147,7 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 // Traits says how group commits are best sent here: several at once while the server is slow or
 // far, and half of the pool is left for everybody else.
 func (s *Store) Traits() onceq.Traits {
-	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake}
+	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake, Growth: s.growth}
 }
 
 // Close waits for the calls that are under way and ends all wake-ups; a pool that was handed to New stays open. Calls afterwards answer

@@ -508,6 +508,8 @@ func errOrphan(k *heldKey) error {
 }
 
 // Traits says what the store can do besides.
-func (s *Store) Traits() onceq.Traits { return onceq.Traits{Wake: s.Wake, Check: s.Check} }
+func (s *Store) Traits() onceq.Traits {
+	return onceq.Traits{Wake: s.Wake, Check: s.Check, Growth: s.growth}
+}
 
 var _ onceq.Store = (*Store)(nil)

@@ -14,7 +14,10 @@ func newDoctor(a *app) *cobra.Command {
 		Short: "Check the store and every invariant on live data",
 		Long: `Check the store, and of every job and every key that what is promised holds: one holder a key, and at most one waiter; a key is held
 if and only if its job's terms say so; nobody stands behind a run that has ended. It only reads, and may run while the store is in use.
-A line for each violation, and exit code 1, if there are any.`,
+A line for each violation, and exit code 1, if there are any.
+
+What only grows is named too: finished jobs that no worker prunes, free pages of a file, a write-ahead log, dead rows, a memory that is
+nearly full. That is no violation.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error {
@@ -51,5 +54,8 @@ func (a *app) printReport(r onceq.DoctorReport) {
 	}
 	if len(r.Violations) == 0 {
 		a.printf("%s: %s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"), count(r.Keys, "key"), count(r.Inert, "inert row"))
+	}
+	for _, line := range r.Growth {
+		a.printf("%s: %s\n", a.paint(yellow, "it grows"), clean(line))
 	}
 }
