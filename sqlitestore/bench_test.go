@@ -48,16 +48,20 @@ func rowsFrom(n, first int) []onceq.NewRow {
 		no := uint64(first + i)
 		key := sha256.Sum256(binary.BigEndian.AppendUint64(nil, no))
 		rows[i] = onceq.NewRow{
-			ID: fmt.Sprintf("01JD%022d", no), Nonce: [16]byte(key[:]), Kind: "event", Queue: "default", Encoding: onceq.EncodingJSON,
-			Args: fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, no, filler), Priority: 5, MaxAttempts: 25, Retention: 24 * time.Hour,
-			Claim: &onceq.Claim{Key: key, Text: fmt.Sprintf(`kind=event queue=default args={"n":%d}`, no), Digest: [16]byte(key[16:]),
-				Hold: onceq.Hold{Until: onceq.UntilFinished}},
+			ID: fmt.Sprintf("01JD%022d", no), Nonce: [16]byte(key[:]), Kind: "event", Queue: "default",
+			Encoding: onceq.EncodingJSON,
+			Args:     fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, no, filler), Priority: 5, MaxAttempts: 25,
+			Retention: 24 * time.Hour,
+			Claim: &onceq.Claim{Key: key, Text: fmt.Sprintf(`kind=event queue=default args={"n":%d}`, no),
+				Digest: [16]byte(key[16:]),
+				Hold:   onceq.Hold{Until: onceq.UntilFinished}},
 		}
 	}
 	return rows
 }
 
-// perJob reports rates. CPU time per job is what lasts on a noisy machine; it contains the benchmark's own.
+// perJob reports rates. CPU time per job is what lasts on a noisy machine; it contains the
+// benchmark's own.
 func perJob(b *testing.B, jobs int, cpuBefore time.Duration) {
 	b.ReportMetric(float64(jobs)/b.Elapsed().Seconds(), "jobs/s")
 	b.ReportMetric(float64((cpuTime()-cpuBefore).Microseconds())/float64(jobs), "cpu-µs/job")
@@ -99,7 +103,8 @@ func BenchmarkEnqueueSingle(b *testing.B) {
 	perJob(b, n, cpu)
 }
 
-// BenchmarkEnqueue64Callers goes through a client's group commit. Compare it with BenchmarkEnqueueSingle.
+// BenchmarkEnqueue64Callers goes through a client's group commit. Compare it with
+// BenchmarkEnqueueSingle.
 func BenchmarkEnqueue64Callers(b *testing.B) {
 	s := benchStore(b)
 	client, err := onceq.NewClient(s, nil)
@@ -168,14 +173,32 @@ func BenchmarkDuplicateThroughClient(b *testing.B) {
 	perJob(b, n, cpu)
 }
 
-// BenchmarkRun fetches and completes in hundreds.
+// BenchmarkRun fetches and completes in hundreds: jobs of any kind, of one that is asked for,
+// and of ten.
 func BenchmarkRun(b *testing.B) {
+	ten := make([]string, 10)
+	for i := range ten {
+		ten[i] = fmt.Sprint("event", i)
+	}
+	for _, c := range []struct {
+		name         string
+		asked, given []string
+	}{{"any", nil, []string{"event"}}, {"one_kind", []string{"event"}, []string{"event"}}, {"ten_kinds", ten, ten}} {
+		b.Run(c.name, func(b *testing.B) { benchmarkRun(b, c.asked, c.given) })
+	}
+}
+
+func benchmarkRun(b *testing.B, asked, given []string) {
 	s := benchStore(b)
 	ctx := context.Background()
 	_, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	must(b, err)
 	for i := 0; i < b.N; i += 1000 {
-		_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsFrom(min(1000, b.N-i), i)})
+		rows := rowsFrom(min(1000, b.N-i), i)
+		for j := range rows {
+			rows[j].Kind = given[j%len(given)]
+		}
+		_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 		must(b, err)
 	}
 	b.ResetTimer()
@@ -183,7 +206,8 @@ func BenchmarkRun(b *testing.B) {
 	var fetching, finishing time.Duration
 	for done, no := 0, int64(1); done < b.N; no++ {
 		start := time.Now()
-		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
+		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no, Kinds: asked,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
 		must(b, err)
 		fetching += time.Since(start)
 		ends := make([]onceq.Finish, len(f.Jobs))
@@ -201,7 +225,50 @@ func BenchmarkRun(b *testing.B) {
 	b.ReportMetric(float64(finishing.Microseconds())/float64(b.N), "µs/finished")
 }
 
-// BenchmarkEnqueueBesideKept compares batches of 100 beside 1,000 and 1,000,000 finished jobs that are kept.
+// BenchmarkFetchBesideOtherKinds compares fetches of one kind, of ten jobs and of none, with
+// none and with 100,000 due jobs of other kinds.
+func BenchmarkFetchBesideOtherKinds(b *testing.B) {
+	for _, others := range []int{0, 100_000} {
+		for _, n := range []int{10, 0} {
+			b.Run(fmt.Sprint(others, "/", n), func(b *testing.B) {
+				s := benchStore(b)
+				ctx := context.Background()
+				_, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
+				must(b, err)
+				for i := 0; i < others; i += 1000 {
+					rows := rowsFrom(1000, 1_000_000_000+i)
+					for j := range rows {
+						rows[j].Kind, rows[j].Claim = fmt.Sprint("other", j%3), nil
+					}
+					_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
+					must(b, err)
+				}
+				var took []time.Duration
+				var cpu time.Duration
+				for i := 0; b.Loop(); i += n {
+					if n > 0 {
+						_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsFrom(n, i)})
+						must(b, err)
+					}
+					start, before := time.Now(), cpuTime()
+					f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Kinds: []string{"event"},
+						Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+					must(b, err)
+					took, cpu = append(took, time.Since(start)), cpu+cpuTime()-before
+					if len(f.Jobs) != n {
+						b.Fatalf("fetched %d", len(f.Jobs))
+					}
+				}
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs/fetch")
+				b.ReportMetric(float64(cpu.Microseconds())/float64(len(took)), "cpu-µs/fetch")
+			})
+		}
+	}
+}
+
+// BenchmarkEnqueueBesideKept compares batches of 100 beside 1,000 and 1,000,000 finished jobs
+// that are kept.
 func BenchmarkEnqueueBesideKept(b *testing.B) {
 	for _, kept := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprint(kept), func(b *testing.B) {
@@ -225,7 +292,8 @@ func keepFinished(b *testing.B, s *Store, n int) {
 		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(1000, i)})
 		must(b, err)
 		must(b, s.write(context.Background(), "keep", func(st *step) error {
-			_, err := st.conn.ExecContext(context.Background(), `UPDATE onceq_jobs SET state = 3, run = 1, attempt = 1, finished_at = run_at, prune_at = run_at + 86400000 WHERE state = 0`)
+			_, err := st.conn.ExecContext(context.Background(), `UPDATE onceq_jobs SET state = 3, run = 1,
+				attempt = 1, finished_at = run_at, prune_at = run_at + 86400000 WHERE state = 0`)
 			if err == nil {
 				_, err = st.conn.ExecContext(context.Background(), `DELETE FROM onceq_keys`)
 			}
@@ -234,7 +302,8 @@ func keepFinished(b *testing.B, s *Store, n int) {
 	}
 }
 
-// BenchmarkFetchBesideScheduled compares fetches of ten with none and with 1,000,000 jobs that run later.
+// BenchmarkFetchBesideScheduled compares fetches of ten with none and with 1,000,000 jobs that
+// run later.
 func BenchmarkFetchBesideScheduled(b *testing.B) {
 	for _, later := range []int{0, 1_000_000} {
 		b.Run(fmt.Sprint(later), func(b *testing.B) {
@@ -257,7 +326,8 @@ func BenchmarkFetchBesideScheduled(b *testing.B) {
 				_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rowsFrom(10, n)})
 				must(b, err)
 				start, before := time.Now(), cpuTime()
-				f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+				f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+					Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
 				must(b, err)
 				took, cpu = append(took, time.Since(start)), cpu+cpuTime()-before
 				if len(f.Jobs) != 10 {
@@ -272,7 +342,8 @@ func BenchmarkFetchBesideScheduled(b *testing.B) {
 	}
 }
 
-// BenchmarkEnqueueToStart is the time from the beginning of an enqueue until another goroutine has fetched the job.
+// BenchmarkEnqueueToStart is the time from the beginning of an enqueue until another goroutine
+// has fetched the job.
 func BenchmarkEnqueueToStart(b *testing.B) {
 	s := benchStore(b)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -284,7 +355,8 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 	started := make(chan struct{})
 	go func() {
 		for range wakes {
-			f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+			f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+				Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
 			if err != nil {
 				return
 			}

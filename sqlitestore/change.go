@@ -45,7 +45,7 @@ func (st *step) changeAll(c onceq.Change) ([]onceq.ChangeResult, error) {
 	case onceq.OpResume:
 		n, err := st.affect(sqlResume, c.Queue)
 		if n > 0 {
-			st.due[c.Queue] = true
+			st.news.due[c.Queue] = true
 		}
 		return make([]onceq.ChangeResult, 1), err
 	case onceq.OpRelease:
@@ -64,9 +64,9 @@ func (st *step) changeAll(c onceq.Change) ([]onceq.ChangeResult, error) {
 		if results[i], err = st.changeOne(c, id); err != nil {
 			return nil, err
 		}
-		if j := results[i].Job; j != nil && len(c.IDs) > 1 {
-			j.Args = nil
-		}
+	}
+	if len(c.IDs) == 1 {
+		return results, st.full(results[0].Job, st.byID[c.IDs[0]])
 	}
 	return results, nil
 }

@@ -122,7 +122,11 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 		if holder != nil {
 			k.Holder = holder.Job
 		}
-		*results = append(*results, st.Book.Enqueue(r, &k.Key))
+		result := st.Book.Enqueue(r, &k.Key)
+		if err := st.full(result.Job, holder); err != nil {
+			return false, err
+		}
+		*results = append(*results, result)
 	}
 	return true, nil
 }
@@ -174,6 +178,7 @@ func (st *step) candidate(r *onceq.NewRow) (j *job, k *rules.Key, ok bool, err e
 		return nil, nil, false, nil
 	}
 	j = &job{Job: rules.NewJob(r, onceq.Inserted, "", "", st.Now)}
+	j.placeArgs()
 	if r.Claim != nil {
 		if _, seen := st.keys[*j.Key]; seen {
 			return nil, nil, false, nil
@@ -213,7 +218,7 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 		}
 		return result, false, err
 	}
-	return st.isIn(j, k), true, nil
+	return st.isIn(j, k), true, st.putArgs(j)
 }
 
 // insertTogether is insertFree for rows that all have a key, or all have none: all of them, or ok is false and none.
@@ -261,6 +266,9 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 		return false, nil
 	}
 	for i, j := range jobs {
+		if err := st.putArgs(j); err != nil {
+			return false, err
+		}
 		*results = append(*results, st.isIn(j, held[i]))
 	}
 	return true, nil
@@ -274,7 +282,7 @@ func (st *step) keyValues(values []any, j *job, k *rules.Key) []any {
 // jobValues appends those of add_job.
 func (st *step) jobValues(values []any, j *job) ([]any, error) {
 	more, err := j.packMore()
-	return append(values, j.Seq, j.ID, j.Kind, j.Queue, j.argsValue(), int64(j.Priority), j.RunMS, j.keyValue(), j.KeyText,
+	return append(values, j.Seq, j.ID, j.Kind, j.Queue, j.rowArgs(), int64(j.Priority), j.RunMS, j.keyValue(), j.KeyText,
 		st.Now, j.AnchorMS, j.packTerms(), more), err
 }
 
@@ -309,7 +317,10 @@ func (st *step) judge(r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
 		}
 	}
 	result = st.Book.Enqueue(r, k)
-	return result, st.absorb()
+	if err := st.absorb(); err != nil {
+		return result, err
+	}
+	return result, st.full(result.Job, st.byID[result.Job.ID])
 }
 
 // met answers for an ID that exists.
@@ -328,5 +339,6 @@ func (st *step) met(j *job, r *onceq.NewRow) (result onceq.EnqueueResult, err er
 			displaced = d.Job
 		}
 	}
-	return st.Book.Known(j.Job, r, k, displaced), nil
+	result = st.Book.Known(j.Job, r, k, displaced)
+	return result, st.full(result.Job, j)
 }

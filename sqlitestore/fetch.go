@@ -1,9 +1,12 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,15 +16,15 @@ import (
 var (
 	sqlWorker       = load("worker")
 	sqlPaused       = load("paused")
-	sqlFetchHeads   = load("fetch_heads")
+	sqlWaitingKinds = load("waiting_kinds")
+	sqlHeads        = load("heads")
 	sqlFetch        = load("fetch")
-	sqlFetchKinds   = load("fetch_kinds")
-	sqlDueKinds     = load("due_kinds")
-	sqlNextKinds    = load("next_kinds")
+	sqlDue          = load("due")
+	sqlJobsBySeq    = load("jobs_by_seq")
 	sqlStart        = load("start")
 	sqlPutWorker    = load("put_worker")
 	sqlDeleteWorker = load("delete_worker")
-	sqlRunsFetched  = load("runs_fetched")
+	sqlWorkerRuns   = load("worker_runs")
 )
 
 // Fetch starts due jobs. A fetch that finds nothing writes nothing, and waits for nobody.
@@ -31,15 +34,9 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 		names[i] = q.Queue
 	}
 	what := "fetch from " + strings.Join(names, ", ")
-	var kinds []byte
-	if r.Kinds != nil {
-		if kinds, err = json.Marshal(r.Kinds); err != nil {
-			return f, wrap(what, err)
-		}
-	}
 	due := true
 	if err = s.read(ctx, what, func(st *step) (err error) {
-		f, due, err = st.idle(r, kinds)
+		f, due, err = st.idle(r)
 		return err
 	}); err != nil || !due {
 		if err != nil {
@@ -47,9 +44,10 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 		}
 		return f, err
 	}
-	// A start that a power cut takes back has not happened: the job is due again, and who ran it was on the same machine.
+	// A start that a power cut takes back has not happened: the job is due again, and who ran it was
+	// on the same machine.
 	err = s.writeSoon(ctx, what, func(st *step) (err error) {
-		f, err = st.fetch(r, kinds)
+		f, err = st.fetch(r)
 		return err
 	})
 	if err != nil {
@@ -59,18 +57,18 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 }
 
 // idle finds out on a snapshot whether there is anything to fetch.
-func (st *step) idle(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, due bool, err error) {
+func (st *step) idle(r onceq.FetchRequest) (f onceq.Fetched, due bool, err error) {
 	f.NextDue = -1
 	if err := st.known(r.Worker); err != nil {
 		return f, false, err
 	}
 	for _, q := range r.Queues {
-		heads, err := st.heads(q.Queue, kinds)
+		heads, err := st.fetchable(q.Queue, r.Kinds)
 		if err != nil {
 			return f, false, err
 		}
 		for _, h := range heads {
-			if h.due {
+			if h.due(st.Now) {
 				return f, true, nil
 			}
 			nextDue(&f, h.next-st.Now)
@@ -89,51 +87,61 @@ func (st *step) known(worker string) error {
 	return err
 }
 
-// head is what waits in a queue at one priority.
+// head is what waits in a queue of one kind and at one priority.
 type head struct {
+	kind     string
 	priority int64
-	due      bool  // something is
-	next     int64 // when the next is that is not due yet; Never = none
+	first    int64 // the earliest run time
+	next     int64 // the earliest that is not due yet; Never = none
 }
 
-// heads is empty for a queue that is paused.
-func (st *step) heads(queue string, kinds []byte) (heads []head, err error) {
+func (h head) due(now int64) bool { return h.first <= now }
+
+// fetchable are the heads that a worker may take from; none of a queue that is paused.
+func (st *step) fetchable(queue string, kinds []string) ([]head, error) {
 	paused, err := st.number(sqlPaused, queue)
 	if err != nil || paused != 0 {
 		return nil, err
 	}
-	err = st.each(sqlFetchHeads, 3, func(v []any) error {
-		h := head{integer(v[0]), integer(v[1]) <= st.Now, onceq.Never}
-		if v[2] != nil {
-			h.next = integer(v[2])
+	return st.heads(queue, kinds)
+}
+
+// heads are those of the kinds, or of all where kinds is nil, by priority.
+func (st *step) heads(queue string, kinds []string) (heads []head, err error) {
+	if kinds == nil {
+		if err := st.each(sqlWaitingKinds, 1, func(v []any) error {
+			kinds = append(kinds, text(v[0]))
+			return nil
+		}, queue); err != nil {
+			return nil, err
+		}
+	}
+	if len(kinds) == 0 {
+		return nil, nil
+	}
+	list, err := json.Marshal(distinct(kinds))
+	if err != nil {
+		return nil, err
+	}
+	err = st.each(sqlHeads, 4, func(v []any) error {
+		h := head{text(v[0]), integer(v[1]), integer(v[2]), onceq.Never}
+		if v[3] != nil {
+			h.next = integer(v[3])
 		}
 		heads = append(heads, h)
 		return nil
-	}, queue, st.Now)
-	if err != nil || kinds == nil {
-		return heads, err
-	}
-	for i := range heads {
-		h := &heads[i]
-		if h.due {
-			n, err := st.number(sqlDueKinds, queue, h.priority, st.Now, string(kinds))
-			if err != nil {
-				return nil, err
-			}
-			h.due = n != 0
-		}
-		if h.next, err = st.number(sqlNextKinds, queue, h.priority, st.Now, string(kinds), int64(lookAtKinds)); err != nil {
-			return nil, err
-		}
-		if h.next == 0 {
-			h.next = onceq.Never
-		}
-	}
-	return heads, nil
+	}, queue, st.Now, string(list))
+	slices.SortFunc(heads, func(a, b head) int {
+		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.kind, b.kind))
+	})
+	return heads, err
 }
 
-// lookAtKinds is how many jobs that run later are searched for one of the kinds that a worker wants.
-const lookAtKinds = 1000
+func distinct(kinds []string) []string {
+	kinds = slices.Clone(kinds)
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
 
 // nextDue notes that something is due in so many milliseconds.
 func nextDue(f *onceq.Fetched, in int64) {
@@ -142,55 +150,108 @@ func nextDue(f *onceq.Fetched, in int64) {
 	}
 }
 
-func (st *step) fetch(r onceq.FetchRequest, kinds []byte) (f onceq.Fetched, err error) {
+// room is how much a fetch may still take.
+type room struct {
+	slots int  // of the queue at hand
+	most  int  // bytes of args and meta of all jobs; 0 = no bound
+	bytes int  // of those that were taken
+	taken int  // jobs
+	full  bool // something that is due in the queue at hand was left
+}
+
+// take reports whether a job of so many bytes is taken. What comes after one that was left does not
+// overtake it.
+func (r *room) take(bytes int) bool {
+	if r.full || r.slots == 0 || r.most > 0 && r.taken > 0 && r.bytes+bytes > r.most {
+		r.full = true
+		return false
+	}
+	r.slots--
+	r.taken++
+	r.bytes += bytes
+	return true
+}
+
+func (st *step) fetch(r onceq.FetchRequest) (f onceq.Fetched, err error) {
 	f.NextDue = -1
 	if err := st.known(r.Worker); err != nil {
 		return f, err
 	}
+	room := room{most: r.MaxBytes}
 	for _, q := range r.Queues {
-		heads, err := st.heads(q.Queue, kinds)
+		heads, err := st.fetchable(q.Queue, r.Kinds)
 		if err != nil {
 			return f, err
 		}
-		slots := max(q.Slots, 0)
+		room.slots, room.full = max(q.Slots, 0), false
+		var jobs []*job
+		for due := range byPriority(heads, st.Now) {
+			if jobs, err = st.take(jobs, q.Queue, due, &room); err != nil {
+				return f, err
+			}
+		}
 		for _, h := range heads {
 			nextDue(&f, h.next-st.Now)
-			if !h.due {
-				continue
-			}
-			// One more than there is room for tells whether there is more.
-			jobs, err := st.dueJobs(q.Queue, h.priority, kinds, slots+1)
-			if err != nil {
-				return f, err
-			}
-			if len(jobs) > slots {
-				jobs = jobs[:slots]
-				f.NextDue = 0
-			}
-			if err := st.start(jobs, r); err != nil {
-				return f, err
-			}
-			for _, j := range jobs {
-				f.Jobs = append(f.Jobs, j.View(st.Now))
-			}
-			slots -= len(jobs)
+		}
+		if room.full {
+			f.NextDue = 0
+		}
+		if err := st.start(jobs, r); err != nil {
+			return f, err
+		}
+		for _, j := range jobs {
+			f.Jobs = append(f.Jobs, j.View(st.Now))
 		}
 	}
 	return f, nil
 }
 
-// dueJobs reads the first due jobs of a queue and priority.
-func (st *step) dueJobs(queue string, priority int64, kinds []byte, most int) (jobs []*job, err error) {
-	q, args := sqlFetch, []any{queue, priority, st.Now, int64(most)}
-	if kinds != nil {
-		q, args = sqlFetchKinds, append(args, string(kinds))
+// byPriority are the heads that are due, those of one priority after the other.
+func byPriority(heads []head, now int64) iter.Seq[[]head] {
+	return func(yield func([]head) bool) {
+		var due []head
+		for i, h := range heads {
+			if h.due(now) {
+				due = append(due, h)
+			}
+			if i+1 < len(heads) && heads[i+1].priority == h.priority || len(due) == 0 {
+				continue
+			}
+			if !yield(due) {
+				return
+			}
+			due = due[:0]
+		}
 	}
-	err = st.each(q, jobWidth, func(v []any) error {
+}
+
+// take reads the first jobs that are due in these heads of a queue, as many as there is room for.
+func (st *step) take(jobs []*job, queue string, due []head, room *room) ([]*job, error) {
+	if room.full || room.slots == 0 {
+		room.full = true
+		return jobs, nil
+	}
+	read := func(v []any) error {
 		j, err := scanJob(v)
+		if err != nil {
+			return err
+		}
+		if !room.take(j.argsSize() + len(j.MetaJSON)) {
+			return errEnough
+		}
 		jobs = append(jobs, j)
-		return err
-	}, args...)
-	return jobs, err
+		return nil
+	}
+	need := room.slots + 1 // one more than there is room for tells whether there is more
+	if len(due) == 1 {
+		err := st.each(sqlFetch, jobWidth, read, queue, due[0].kind, due[0].priority, st.Now, int64(need))
+		return jobs, err
+	}
+	list, err := st.merge(queue, due, need)
+	if err != nil {
+		return jobs, err
+	}
+	return jobs, st.each(sqlJobsBySeq, jobWidth, read, list)
 }
 
 // start writes the start of many jobs in one statement.
@@ -209,6 +270,9 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 	if err := st.exec(sqlStart, st.Now, r.Worker, r.No, seqs(jobs)); err != nil {
 		return err
 	}
+	if err := st.readArgs(jobs...); err != nil { // of those that lie apart
+		return err
+	}
 	for _, j := range jobs {
 		if j.Key == nil || j.Hold.Until != onceq.UntilStarted {
 			continue
@@ -221,71 +285,4 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 		st.Started(j.Job, &k.Key)
 	}
 	return nil
-}
-
-// Extend is a worker's heartbeat.
-func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (e onceq.Extended, err error) {
-	err = s.write(ctx, "extend the lease of "+r.Worker, func(st *step) (err error) {
-		e, err = st.extend(r)
-		return err
-	})
-	return e, err
-}
-
-func (st *step) extend(r onceq.ExtendRequest) (e onceq.Extended, err error) {
-	ids := make([]string, len(r.Runs))
-	for i, run := range r.Runs {
-		ids[i] = run.ID
-	}
-	if err := st.readJobs(ids); err != nil {
-		return e, err
-	}
-	inHand := map[onceq.Run]bool{}
-	for _, run := range r.Runs {
-		j, err := st.job(run.ID)
-		if err != nil {
-			return e, err
-		}
-		switch {
-		case j == nil || j.State != onceq.Running || j.Run != run.Run || j.Worker != r.Worker:
-			e.Lost = append(e.Lost, run)
-			continue
-		case j.CancelRequested:
-			e.Stop = append(e.Stop, run)
-		}
-		inHand[run] = true
-	}
-	fetched := r.FetchesDone
-	if r.Lease == 0 {
-		fetched = onceq.Never // takes leave: everything
-	}
-	var back []*job
-	if err := st.each(sqlRunsFetched, jobWidth, func(v []any) error {
-		j, err := scanJob(v)
-		if err != nil {
-			return err
-		}
-		j = st.know(j)
-		if r.Lease == 0 || !inHand[onceq.Run{ID: j.ID, Run: j.Run}] {
-			back = append(back, j)
-		}
-		return nil
-	}, r.Worker, fetched); err != nil {
-		return e, err
-	}
-	for _, j := range back {
-		k, err := st.keyOf(j)
-		if err != nil {
-			return e, err
-		}
-		st.HandBack(j.Job, k)
-		e.Back++
-	}
-	if err := st.absorb(); err != nil {
-		return e, err
-	}
-	if r.Lease == 0 {
-		return e, st.exec(sqlDeleteWorker, r.Worker)
-	}
-	return e, st.exec(sqlPutWorker, r.Worker, st.Now+r.Lease.Milliseconds())
 }

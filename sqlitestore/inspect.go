@@ -15,7 +15,6 @@ var (
 	sqlListBound   = load("list_bound")
 	sqlKeys        = load("keys")
 	sqlQueues      = load("queues")
-	sqlOldestDue   = load("oldest_due")
 	sqlCountDue    = load("count_due")
 	sqlQuickCheck  = load("quick_check")
 )
@@ -30,12 +29,17 @@ func (s *Store) Get(ctx context.Context, ids []string) (rows []*onceq.JobRow, er
 		if err := st.readJobs(ids); err != nil {
 			return err
 		}
-		rows = make([]*onceq.JobRow, len(ids))
+		found := make([]*job, len(ids))
 		for i, id := range ids {
-			j, err := st.job(id)
-			if err != nil {
+			if found[i], err = st.job(id); err != nil {
 				return err
 			}
+		}
+		if err := st.readArgs(found...); err != nil {
+			return err
+		}
+		rows = make([]*onceq.JobRow, len(ids))
+		for i, j := range found {
 			if j != nil {
 				rows[i] = j.View(st.Now)
 			}
@@ -88,7 +92,7 @@ func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
 	case onceq.Running:
 		q = sqlListRunning
 	default:
-		if f != (onceq.JobFilter{All: f.All, Limit: f.Limit}) { // some rows may not match
+		if f != (onceq.JobFilter{All: f.All, Limit: f.Limit, Args: f.Args}) { // some rows may not match
 			if err := st.each(sqlListBound, 1, func(v []any) error { above = text(v[0]); return nil }, below, int64(max(lookAtJobs, r.Limit)-1)); err != nil {
 				return page, err
 			}
@@ -98,21 +102,31 @@ func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
 	if f.Key != nil {
 		key = f.Key[:]
 	}
-	more := false
+	var jobs []*job
+	more, size := false, 0
 	err = st.each(q, jobWidth, func(v []any) error {
-		if len(page.Jobs) == r.Limit {
-			more = true
-			return nil
-		}
 		j, err := scanJob(v)
-		if err == nil {
-			page.Jobs = append(page.Jobs, j.View(st.Now))
+		if err != nil {
+			return err
 		}
-		return err
+		if f.Args {
+			size += j.argsSize() + len(j.MetaJSON)
+		}
+		if more = len(jobs) == r.Limit || len(jobs) > 0 && size > onceq.MaxPageBytes; more {
+			return errEnough
+		}
+		jobs = append(jobs, j)
+		return nil
 	}, below, above, state, due, st.Now, f.Queue, f.Kind, key, int64(r.Limit+1))
+	if err == nil && f.Args {
+		err = st.readArgs(jobs...)
+	}
+	for _, j := range jobs {
+		page.Jobs = append(page.Jobs, j.View(st.Now))
+	}
 	switch {
 	case more:
-		page.Next = page.Jobs[r.Limit-1].ID
+		page.Next = jobs[len(jobs)-1].ID
 	case above != "":
 		page.Next = above // looked through down to here, inclusive
 	}
@@ -186,7 +200,7 @@ func (st *step) show(page *onceq.KeyPage, k *heldKey, f onceq.KeyFilter) error {
 // maxCounted is up to what number jobs that are due are counted.
 const maxCounted = 10_000
 
-// Queues returns the queues that have a job or are paused, by name. What waits and is due is counted up to 10,000 of each priority; all
+// Queues returns the queues that have a job or are paused, by name. What waits and is due is counted up to 10,000 of each kind and priority; all
 // other counts are exact.
 func (s *Store) Queues(ctx context.Context) (infos []onceq.QueueInfo, err error) {
 	err = s.readAll(ctx, "list queues", func(st *step) error {
@@ -219,18 +233,15 @@ func (s *Store) Queues(ctx context.Context) (infos []onceq.QueueInfo, err error)
 // countDue finds out how many of the waiting jobs of a queue are due.
 func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 	info.Counts = map[onceq.State]int{}
-	type first struct{ priority, runAt int64 }
-	var firsts []first
-	if err := st.each(sqlOldestDue, 2, func(v []any) error {
-		if f := (first{integer(v[0]), integer(v[1])}); f.runAt <= st.Now {
-			firsts = append(firsts, f)
-		}
-		return nil
-	}, info.Name); err != nil {
+	heads, err := st.heads(info.Name, nil)
+	if err != nil {
 		return err
 	}
-	for _, f := range firsts {
-		if due := onceq.Instant(f.runAt); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
+	for _, h := range heads {
+		if !h.due(st.Now) {
+			continue
+		}
+		if due := onceq.Instant(h.first); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
 			info.OldestDue = due
 		}
 		if err := st.each(sqlCountDue, 2, func(v []any) error {
@@ -238,7 +249,7 @@ func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 			stored[state] -= n
 			info.Counts[onceq.Available] += n
 			return nil
-		}, info.Name, f.priority, st.Now, int64(maxCounted)); err != nil {
+		}, info.Name, h.kind, h.priority, st.Now, int64(maxCounted)); err != nil {
 			return err
 		}
 	}
@@ -269,7 +280,8 @@ func (s *Store) Check(ctx context.Context) (findings []string, err error) {
 	return findings, err
 }
 
-var checks = []*statement{load("check_keys"), load("check_waiters"), load("check_behind"), load("check_counts")}
+var checks = []*statement{load("check_keys"), load("check_waiters"), load("check_behind"), load("check_counts"),
+	load("check_args")}
 
 // quickCheck is SQLite's own.
 func (st *step) quickCheck() (findings []string, err error) {

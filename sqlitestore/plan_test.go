@@ -15,11 +15,12 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 	enqueue(t, s, rowsOf("a", 10))
 	err := s.read(context.Background(), "explain", func(st *step) error {
 		for name, q := range map[string]*statement{
-			"answer": sqlAnswer, "count": sqlCount, "count_due": sqlCountDue, "delete_keys": sqlDeleteKeys, "due_kinds": sqlDueKinds, "end": sqlEnd,
-			"expired": sqlExpired, "fetch": sqlFetch, "fetch_heads": sqlFetchHeads, "fetch_kinds": sqlFetchKinds, "job_by_id": sqlJobByID,
-			"jobs_by_id": sqlJobsByID, "key": sqlKey, "keys": sqlKeys, "keys_by_name": sqlKeysByName, "list": sqlList, "list_state": sqlListState,
-			"list_bound": sqlListBound, "next_kinds": sqlNextKinds, "oldest_due": sqlOldestDue, "prune": sqlPrune, "runs": sqlRuns,
-			"runs_fetched": sqlRunsFetched, "spent_keys": sqlSpentKeys, "start": sqlStart, "update_job": sqlUpdateJob,
+			"answer": sqlAnswer, "args": sqlArgs, "count": sqlCount, "count_due": sqlCountDue, "delete_keys": sqlDeleteKeys,
+			"due": sqlDue, "end": sqlEnd, "expired": sqlExpired, "fetch": sqlFetch, "heads": sqlHeads, "job_by_id": sqlJobByID,
+			"jobs_by_id": sqlJobsByID, "jobs_by_seq": sqlJobsBySeq, "key": sqlKey, "keys": sqlKeys, "keys_by_name": sqlKeysByName,
+			"list": sqlList, "list_state": sqlListState, "list_bound": sqlListBound, "prune": sqlPrune, "runs": sqlRuns,
+			"spent_keys": sqlSpentKeys, "start": sqlStart, "stop_counts": sqlStopCounts, "due_counts": sqlDueCounts,
+			"update_job": sqlUpdateJob, "waiting_kinds": sqlWaitingKinds, "worker_runs": sqlWorkerRuns,
 		} {
 			var plan []string
 			p, err := st.conn.PrepareContext(context.Background(), "EXPLAIN QUERY PLAN "+q.text)

@@ -19,7 +19,14 @@ type job struct {
 	*rules.Job
 	was   place // where the row stands in the database's counts
 	ended bool  // only what sql/end.sql writes is to be updated, as for many jobs at once
+	bare  bool  // the args were not read
+	size  int   // of args that were not read
+	apart bool  // the args lie in onceq_args
 }
+
+// inline is up to what length args lie in the row of their job. Longer ones lie apart: else each
+// change of the job would copy them.
+const inline = 8 << 10
 
 // place is what a row counts as.
 type place struct {
@@ -47,15 +54,22 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// jobColumns is what {job} stands for in sql/*.sql, in the order that scanJob reads. A column costs a driver more than a word in a text
-// costs us, so numbers and names come as one text: names apart by NUL, which they cannot contain, and last the one that could.
-const jobColumns = `concat_ws(char(0), concat_ws(' ', j.seq, j.state, j.priority, j.run_at, j.attempt, j.run, j.fetch_no, j.enqueued_at, j.anchor,
-	j.started_at, j.finished_at, j.prune_at), j.id, j.kind, j.queue, j.behind, j.key_text), j.args, j.worker, j.key, j.terms, j.more`
+// The columns that scanJob reads. A column costs a driver more than a word in a text costs us, so
+// numbers and names come as one text: names apart by NUL, which they cannot contain, and last the one
+// that could.
+const (
+	jobColumns  = jobNames + `, iif(typeof(j.args) = 'integer', j.args, octet_length(j.args)), ` + jobRest
+	fullColumns = jobNames + `, j.args, ` + jobRest
 
-const jobWidth = 6
+	jobNames = `concat_ws(char(0), concat_ws(' ', j.seq, j.state, j.priority, j.run_at, j.attempt, j.run, j.fetch_no,
+		j.enqueued_at, j.anchor, j.started_at, j.finished_at, j.prune_at), j.id, j.kind, j.queue, j.behind, j.key_text)`
+	jobRest = `j.worker, j.key, j.terms, j.more`
+
+	jobWidth = 6
+)
 
 // noJob reports whether these columns are of no job: an outer join found none.
-func noJob(v []any) bool { return v[1] == nil }
+func noJob(v []any) bool { return v[4] == nil }
 
 // scanJob reads a row of jobColumns.
 func scanJob(v []any) (*job, error) {
@@ -74,7 +88,13 @@ func scanJob(v []any) (*job, error) {
 	for _, name := range []*string{&j.ID, &j.Kind, &j.Queue, &j.Behind} {
 		*name, names, _ = strings.Cut(names, "\x00")
 	}
-	j.KeyText, j.Args, j.Worker = names, blob(v[1]), text(v[2])
+	j.KeyText, j.Worker = names, text(v[2])
+	switch args := v[1].(type) {
+	case int64: // how long they are
+		j.bare, j.size = true, int(args)
+	default:
+		j.Args = blob(args)
+	}
 	if n[1] < 0 || n[1] >= int64(len(states)) {
 		return nil, fmt.Errorf("job %s: unknown state %d", j.ID, n[1])
 	}
@@ -140,7 +160,7 @@ func (j *job) packTerms() []byte {
 			origin = byte(i)
 		}
 	}
-	b = append(b, 1, flags, origin)
+	b = append(b, termsVersion(j.apart), flags, origin)
 	b = binary.AppendUvarint(b, uint64(j.MaxAttempts))
 	b = binary.AppendUvarint(b, uint64(j.Timeout.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(j.Retention.Milliseconds()))
@@ -154,12 +174,22 @@ func (j *job) packTerms() []byte {
 	return b
 }
 
+// termsVersion is the first byte of terms. A program that does not know onceq_args reads 1 only, and
+// so leaves a job alone whose args it would not find.
+func termsVersion(apart bool) byte {
+	if apart {
+		return 2
+	}
+	return 1
+}
+
 var errTerms = errors.New("its terms cannot be read")
 
 func (j *job) unpackTerms(b []byte) error {
-	if len(b) < 3 || b[0] != 1 || int(b[2]) >= len(origins) {
+	if len(b) < 3 || b[0] != 1 && b[0] != 2 || int(b[2]) >= len(origins) {
 		return errTerms
 	}
+	j.apart = b[0] == 2
 	flags := b[1]
 	j.Origin, b = origins[b[2]], b[3:]
 	ok := true
@@ -226,6 +256,20 @@ func (j *job) unpackMore(b []byte) error {
 	return nil
 }
 
+// placeArgs decides where new args lie.
+func (j *job) placeArgs() { j.bare, j.size, j.apart = false, 0, len(j.Args) > inline }
+
+// argsSize is how long the args are, whether they were read or not.
+func (j *job) argsSize() int { return j.size + len(j.Args) }
+
+// rowArgs is what the row of a job has in the place of args.
+func (j *job) rowArgs() any {
+	if j.apart {
+		return int64(j.argsSize())
+	}
+	return j.argsValue()
+}
+
 // argsValue is the args as the database keeps them: JSON is text, so that people and SQL can read it.
 func (j *job) argsValue() any {
 	if j.Encoding == onceq.EncodingJSON {
@@ -247,7 +291,7 @@ func (j *job) keyValue() []byte {
 // insertValues are the arguments of insert_job.sql.
 func (j *job) insertValues() ([]any, error) {
 	m, err := j.packMore()
-	return []any{j.Seq, j.ID, j.Kind, j.Queue, j.argsValue(), stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, j.keyValue(), j.KeyText,
+	return []any{j.Seq, j.ID, j.Kind, j.Queue, j.rowArgs(), stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, j.keyValue(), j.KeyText,
 		millis(j.EnqueuedAt), j.AnchorMS, millis(j.FinishedAt), j.PruneMS, j.packTerms(), m}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -19,14 +20,15 @@ type statement struct {
 
 var statements int
 
-// load reads sql/<name>.sql; {job} and {key} stand for the columns that scanJob and scanKey read.
+// load reads sql/<name>.sql. {job} and {full} stand for the columns that scanJob reads, without and
+// with the args; {key} for those that scanKey reads.
 func load(name string) *statement {
 	b, err := sqlFiles.ReadFile("sql/" + name + ".sql")
 	if err != nil {
 		panic(err)
 	}
-	s := &statement{no: statements, text: strings.NewReplacer("{job}", jobColumns, "{key}",
-		keyColumns).Replace(string(b))}
+	r := strings.NewReplacer("{job}", jobColumns, "{full}", fullColumns, "{key}", keyColumns)
+	s := &statement{no: statements, text: r.Replace(string(b))}
 	statements++
 	return s
 }
@@ -155,6 +157,9 @@ func (s *session) affect(q *statement, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
+// errEnough ends a query early, and is no error.
+var errEnough = errors.New("enough")
+
 // each runs a query of so many columns. The slice that row gets is used again for the next row;
 // its values are not.
 func (s *session) each(q *statement, width int, row func(v []any) error, args ...any) error {
@@ -172,6 +177,9 @@ func (s *session) each(q *statement, width int, row func(v []any) error, args ..
 			return err
 		}
 		if err := row(s.row[:width]); err != nil {
+			if err == errEnough {
+				err = nil
+			}
 			return err
 		}
 	}

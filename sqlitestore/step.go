@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -26,6 +27,10 @@ var (
 	sqlDeleteKeys    = load("delete_keys")
 	sqlEnd           = load("end")
 	sqlCount         = load("count")
+	sqlStop          = load("stop")
+	sqlArgs          = load("args")
+	sqlPutArgs       = load("put_args")
+	sqlDeleteArgs    = load("delete_args")
 )
 
 // step is one atomic step: the rows that it has read, as it has changed them so far, and what is to
@@ -43,7 +48,26 @@ type step struct {
 	keys   map[onceq.Key]*heldKey
 	seq    int64           // of the last job; 0 = not looked up yet
 	counts map[place]int64 // by how much the counts of the queues change
-	due    map[string]bool // queues in which something became due, or will soon
+	news   news
+}
+
+// news is what listeners are told when a step has been committed.
+type news struct {
+	due   map[string]bool // queues in which something became due, or will soon
+	stops map[string]bool // workers of whose runs one was asked to stop
+}
+
+// add takes over the news of another step.
+func (n *news) add(more news) {
+	n.due, n.stops = union(n.due, more.due), union(n.stops, more.stops)
+}
+
+func union(a, b map[string]bool) map[string]bool {
+	if a == nil {
+		return b
+	}
+	maps.Copy(a, b)
+	return a
 }
 
 func newStep(s *session, now int64) *step {
@@ -56,7 +80,7 @@ func newStep(s *session, now int64) *step {
 func (st *step) remember() {
 	if st.byID == nil {
 		st.byID, st.bySeq, st.keys = map[string]*job{}, map[int64]*job{}, map[onceq.Key]*heldKey{}
-		st.counts, st.due = map[place]int64{}, map[string]bool{}
+		st.counts, st.news.due = map[place]int64{}, map[string]bool{}
 	}
 }
 
@@ -232,6 +256,7 @@ func (st *step) absorb() error {
 			return errReadOnly
 		}
 		j := &job{Job: r}
+		j.placeArgs()
 		if err := st.nextSeq(&j.Seq); err != nil {
 			return err
 		}
@@ -241,8 +266,49 @@ func (st *step) absorb() error {
 	for _, j := range st.Woken {
 		st.wake(j)
 	}
-	st.Added, st.Woken = nil, nil
+	for _, worker := range st.Stops {
+		st.news.stops = union(st.news.stops, map[string]bool{worker: true})
+	}
+	st.Added, st.Woken, st.Stops = nil, nil, nil
 	return nil
+}
+
+// putArgs writes the args of a new job that lie apart.
+func (st *step) putArgs(j *job) error {
+	if !j.apart {
+		return nil
+	}
+	return st.exec(sqlPutArgs, j.Seq, j.argsValue())
+}
+
+// readArgs reads the args of jobs whose args were not read yet.
+func (st *step) readArgs(jobs ...*job) error {
+	bySeq := map[int64]*job{}
+	var list []*job
+	for _, j := range jobs {
+		if j != nil && j.bare && bySeq[j.Seq] == nil {
+			bySeq[j.Seq] = j
+			list = append(list, j)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return st.each(sqlArgs, 2, func(v []any) error {
+		j := bySeq[integer(v[0])]
+		j.Args, j.size, j.bare = blob(v[1]), 0, false
+		return nil
+	}, seqs(list))
+}
+
+// full fills in the args of a job that is handed out.
+func (st *step) full(row *onceq.JobRow, j *job) error {
+	if row == nil || j == nil || row.Args != nil {
+		return nil
+	}
+	err := st.readArgs(j)
+	row.Args = j.Args
+	return err
 }
 
 // nextSeq hands out the number of a new row.
@@ -268,7 +334,11 @@ func (st *step) flush() error {
 	}
 	for _, j := range st.jobs { // first, so that an ID that was given up can be taken again
 		if j.Mark == rules.Removed {
-			if err := st.exec(sqlDeleteJob, j.Seq); err != nil {
+			err := st.exec(sqlDeleteJob, j.Seq)
+			if err == nil && j.apart {
+				err = st.exec(sqlDeleteArgs, j.Seq)
+			}
+			if err != nil {
 				return err
 			}
 			st.counts[j.was]--
@@ -284,6 +354,9 @@ func (st *step) flush() error {
 		}
 	}
 	if err := st.writeKeys(); err != nil {
+		return err
+	}
+	if err := st.countStops(); err != nil {
 		return err
 	}
 	return st.count()
@@ -335,10 +408,17 @@ func (st *step) write(j *job) error {
 	switch j.Mark {
 	case rules.Added:
 		q = sqlInsertJob
-		values, err = j.insertValues()
+		if values, err = j.insertValues(); err == nil {
+			err = st.putArgs(j)
+		}
 	case rules.Changed:
+		if j.NewArgs {
+			if err := st.replaceArgs(j); err != nil {
+				return err
+			}
+		}
 		if values, err = j.updateValues(); j.NewArgs {
-			q, values = sqlUpdateJobArgs, append(values, j.argsValue())
+			q, values = sqlUpdateJobArgs, append(values, j.rowArgs())
 		}
 		st.counts[j.was]--
 	default:
@@ -351,6 +431,15 @@ func (st *step) write(j *job) error {
 	st.counts[j.was]++
 	j.Mark, j.NewArgs, j.ended = rules.Clean, false, false
 	return st.exec(q, values...)
+}
+
+// replaceArgs writes new args of a job that is there, where they or the old ones lie apart.
+func (st *step) replaceArgs(j *job) error {
+	was := j.apart
+	if j.placeArgs(); was && !j.apart {
+		return st.exec(sqlDeleteArgs, j.Seq)
+	}
+	return st.putArgs(j)
 }
 
 // writeKeys writes the rows of keys; those that are given up go in one statement.
@@ -402,12 +491,12 @@ func (st *step) count() error {
 			of(p.queue)[stateNo(p.state)] += n
 		}
 	}
-	for queue := range st.due {
+	for queue := range st.news.due {
 		of(queue)
 	}
 	for queue, n := range perQueue {
 		due := int64(0)
-		if st.due[queue] {
+		if st.news.due[queue] {
 			due = 1
 		}
 		if err := st.exec(sqlCount, queue, due, n[0], n[1], n[2], n[3], n[4], n[5], st.Now); err != nil {
@@ -418,12 +507,22 @@ func (st *step) count() error {
 	return nil
 }
 
+// countStops tells other processes whose runs are to stop.
+func (st *step) countStops() error {
+	for worker := range st.news.stops {
+		if err := st.exec(sqlStop, worker); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // soon is how near the run time of a job must be for workers elsewhere to be told of it.
 const soon = 60_000
 
 // wake notes that a job of a queue is due, or will be soon.
 func (st *step) wake(j *rules.Job) {
 	if j.Behind == "" && j.RunMS <= st.Now+soon {
-		st.due[j.Queue] = true
+		st.news.due[j.Queue] = true
 	}
 }

@@ -94,6 +94,7 @@ type Store struct {
 	open   context.Context // ends with Close
 	shut   context.CancelFunc
 	begun  map[*sql.Tx]*ending
+	end    sync.Once
 	waker  waker
 }
 
@@ -153,8 +154,14 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// giveUpFiles is the end of the files that are not the database's.
-func (s *Store) giveUpFiles() error {
+// giveUpFiles is the end of the files that are not the database's. Whoever is the last to need them
+// calls it: Close, or the end of a transaction.
+func (s *Store) giveUpFiles() (err error) {
+	s.end.Do(func() { err = s.closeFiles() })
+	return err
+}
+
+func (s *Store) closeFiles() error {
 	if s.lock != nil {
 		s.lock.close()
 	}
@@ -233,12 +240,12 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 		return wrap(what, err)
 	}
 	defer leave()
-	var due map[string]bool
+	var news news
 	err = s.inTurn(ctx, func(w *session) (err error) {
-		due, err = s.writeOnce(w, sync, fn)
+		news, err = s.writeOnce(w, sync, fn)
 		return err
 	})
-	s.waker.tell(due) // the lock is given back before
+	s.waker.tell(news) // the lock is given back before
 	return wrap(what, err)
 }
 
@@ -293,15 +300,15 @@ var (
 	sqlRollback  = load("rollback")
 )
 
-func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (due map[string]bool, err error) {
+func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (n news, err error) {
 	if s.syncs && w.lazy == sync {
 		if err := w.setSync(sync); err != nil {
 			w.broken = true
-			return nil, err
+			return n, err
 		}
 	}
 	if err := w.exec(sqlBegin); err != nil {
-		return nil, s.why(err)
+		return n, s.why(err)
 	}
 	open := true
 	defer func() {
@@ -311,19 +318,19 @@ func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (due m
 	}()
 	st := newStep(w, s.clock.now())
 	if err := fn(st); err != nil {
-		return nil, s.why(err)
+		return n, s.why(err)
 	}
 	if err := st.flush(); err != nil {
-		return nil, s.why(err)
+		return n, s.why(err)
 	}
 	if err := s.file.there(); err != nil {
-		return nil, err
+		return n, err
 	}
 	if err := w.exec(sqlCommit); err != nil {
-		return nil, uncertain(err)
+		return n, uncertain(err)
 	}
 	open = false
-	return st.due, nil
+	return st.news, nil
 }
 
 // why says of a failure of the file that somebody has moved it, where that is so.

@@ -71,9 +71,7 @@ func (st *step) lost(beat onceq.Beat, limit int, swept *onceq.Swept) error {
 		}
 		j, err := scanJob(v)
 		if err == nil {
-			row := j.View(st.Now)
-			row.Args = nil // a rescue does not need them
-			swept.Runs = append(swept.Runs, row)
+			swept.Runs = append(swept.Runs, j.View(st.Now)) // without args: a rescue does not need them
 		}
 		return err
 	}, beat.Worker, int64(room+1)); err != nil {
@@ -112,18 +110,28 @@ func (st *step) expired(limit int, swept *onceq.Swept) error {
 	return nil
 }
 
+// pruneBytes bounds the args of the jobs that one sweep removes: each page of them goes to the list of
+// free pages, while nobody else writes.
+const pruneBytes = 16 << 20
+
 // prune removes finished jobs whose retention has passed.
 func (st *step) prune(limit int, swept *onceq.Swept) error {
 	var jobs []*job
+	size := 0
 	if err := st.each(sqlPrune, jobWidth, func(v []any) error {
 		j, err := scanJob(v)
+		if err != nil {
+			return err
+		}
+		size += j.argsSize()
+		if len(jobs) == limit || len(jobs) > 0 && size > pruneBytes {
+			swept.More = true
+			return errEnough
+		}
 		jobs = append(jobs, j)
-		return err
+		return nil
 	}, st.Now, int64(limit+1)); err != nil {
 		return err
-	}
-	if len(jobs) > limit {
-		jobs, swept.More = jobs[:limit], true
 	}
 	for _, j := range jobs {
 		st.know(j)

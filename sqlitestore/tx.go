@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -19,7 +18,7 @@ var (
 )
 
 // ending is what is to be done when a transaction of Begin has ended.
-type ending struct{ due map[string]bool }
+type ending struct{ news }
 
 // Begin opens a transaction of the caller's on the store's database: an immediate one, which
 // has waited its turn among all writers and which nobody can make fail by writing in between.
@@ -92,19 +91,21 @@ func beginOnce(ctx context.Context, on *session) (*sql.Tx, error) {
 
 // watch gives the lock back when a transaction has ended, however it ends.
 func (s *Store) watch(on *session, tx *sql.Tx) {
-	e := &ending{due: map[string]bool{}}
+	e := &ending{}
 	s.mu.Lock()
 	s.begun[tx] = e
 	s.mu.Unlock()
 	go func() {
 		on.conn.Close() // blocks until the transaction has ended: the one thing of a *sql.Tx that can be waited for
 		s.mu.Lock()
-		delete(s.begun, tx)
-		last := s.closed && len(s.begun) == 0
-		due := e.due
+		news := e.news
 		s.mu.Unlock()
 		s.lock.leave()
-		s.waker.tell(due)
+		s.waker.tell(news)
+		s.mu.Lock()
+		delete(s.begun, tx) // from now on Close may give up the files
+		last := s.closed && len(s.begun) == 0
+		s.mu.Unlock()
 		if last {
 			_ = s.giveUpFiles()
 		}
@@ -206,7 +207,7 @@ func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow)
 	t.store.mu.Lock()
 	defer t.store.mu.Unlock()
 	if e := t.store.begun[t.tx]; e != nil {
-		maps.Copy(e.due, st.due)
+		e.news.add(st.news)
 	} else {
 		t.store.waker.expect()
 	}

@@ -2,6 +2,8 @@ package sqlitestore
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -13,6 +15,7 @@ import (
 var (
 	sqlDataVersion = load("data_version")
 	sqlDueCounts   = load("due_counts")
+	sqlStopCounts  = load("stop_counts")
 )
 
 // How often the file is asked whether another process has written it: PRAGMA data_version costs
@@ -133,24 +136,49 @@ func (w *waker) close() {
 	w.leaving.Wait()
 }
 
-// tell wakes whoever listens to one of these queues.
-func (w *waker) tell(queues map[string]bool) {
-	if len(queues) == 0 {
+// tell wakes whoever listens to one of these queues, or works under one of these names.
+func (w *waker) tell(n news) {
+	if len(n.due) == 0 && len(n.stops) == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.listeners {
-		for queue := range queues {
-			if !slices.Contains(l.queues, queue) {
-				continue
-			}
-			select {
-			case l.wake <- onceq.Wake{Queue: queue}:
-			default: // it has enough to wake up for
+		for queue := range n.due {
+			// The last place is kept for a stop.
+			if slices.Contains(l.queues, queue) && len(l.wake) < cap(l.wake)-1 {
+				l.wake <- onceq.Wake{Queue: queue}
 			}
 		}
+		if l.worker == "" || !n.stops[l.worker] {
+			continue
+		}
+		select {
+		case l.wake <- onceq.Wake{Stop: true}:
+		default: // then one is on its way
+		}
 	}
+}
+
+// wanted are the queues and the workers that listeners want to hear of, as JSON arrays.
+func (w *waker) wanted() (queues, workers string, err error) {
+	q, names := map[string]bool{}, map[string]bool{}
+	w.mu.Lock()
+	for l := range w.listeners {
+		for _, queue := range l.queues {
+			q[queue] = true
+		}
+		if l.worker != "" {
+			names[l.worker] = true
+		}
+	}
+	w.mu.Unlock()
+	list := func(set map[string]bool) string {
+		b, e := json.Marshal(slices.AppendSeq([]string{}, maps.Keys(set)))
+		err = errors.Join(err, e)
+		return string(b)
+	}
+	return list(q), list(names), err
 }
 
 // expect says that a transaction of the caller's may commit soon.
@@ -173,8 +201,9 @@ type poller struct {
 	// pool is the caller's and small.
 	session *session
 	version int64
-	seen    map[string]int64 // the due count of each queue
-	changed time.Time        // when it was last seen to change
+	due     map[string]int64 // the count of each queue
+	stops   map[string]int64 // the count of each worker
+	changed time.Time        // when something was last seen to change
 
 	ctx   context.Context // ends with the poller
 	stop  context.CancelFunc
@@ -183,7 +212,7 @@ type poller struct {
 
 // newPoller notes where things stand before anybody is promised to hear what comes after.
 func (w *waker) newPoller(ctx context.Context) (*poller, error) {
-	p := &poller{waker: w, seen: map[string]int64{}, ended: make(chan struct{})}
+	p := &poller{waker: w, due: map[string]int64{}, stops: map[string]int64{}, ended: make(chan struct{})}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	if w.store.keeps {
 		var err error
@@ -222,10 +251,8 @@ func (p *poller) run() {
 			return
 		case <-t.C:
 		}
-		due, err := p.look(p.ctx)
-		if err == nil { // else it may miss: workers look by themselves besides
-			p.waker.tell(due)
-		}
+		news, _ := p.look(p.ctx) // after an error it may miss: workers look by themselves besides
+		p.waker.tell(news)
 		switch {
 		case p.waker.expecting():
 			t.Reset(pollExpect)
@@ -237,30 +264,47 @@ func (p *poller) run() {
 	}
 }
 
-// look finds out in which queues something became due since it was last asked.
-func (p *poller) look(ctx context.Context) (due map[string]bool, err error) {
+// look finds out what happened since it was last asked.
+func (p *poller) look(ctx context.Context) (n news, err error) {
 	session := p.session
 	if session == nil {
 		if session, err = p.waker.store.connect(ctx); err != nil {
-			return nil, err
+			return n, err
 		}
 		defer session.close()
 	}
 	version, err := session.number(sqlDataVersion)
 	if err != nil || p.session != nil && version == p.version {
-		return nil, err
+		return n, err
 	}
-	due = map[string]bool{}
-	err = session.each(sqlDueCounts, 2, func(v []any) error {
-		queue, n := text(v[0]), integer(v[1])
-		if was, ok := p.seen[queue]; !ok || was != n {
-			due[queue] = true
-			p.seen[queue] = n
-		}
-		return nil
-	})
-	if err == nil {
+	queues, workers, err := p.waker.wanted()
+	if err != nil {
+		return n, err
+	}
+	if n.due, err = risen(session, sqlDueCounts, queues, p.due); err != nil {
+		return n, err
+	}
+	if n.stops, err = risen(session, sqlStopCounts, workers, p.stops); err == nil {
 		p.version, p.changed = version, time.Now()
 	}
-	return due, err
+	return n, err
+}
+
+// risen are the names whose counts are not what they were when they were last seen.
+func risen(session *session, q *statement, names string, seen map[string]int64) (map[string]bool, error) {
+	now := map[string]int64{}
+	if err := session.each(q, 2, func(v []any) error {
+		now[text(v[0])] = integer(v[1])
+		return nil
+	}, names); err != nil {
+		return nil, err
+	}
+	changed := map[string]bool{}
+	for name, n := range now {
+		if was, ok := seen[name]; ok && was != n || !ok && n != 0 {
+			changed[name] = true
+		}
+		seen[name] = n
+	}
+	return changed, nil
 }

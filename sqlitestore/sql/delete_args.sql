@@ -1,0 +1,1 @@
+DELETE FROM onceq_args WHERE seq = ?1
