@@ -59,8 +59,8 @@ type QueueConfig struct {
 // WorkerConfig says what a [Worker] does. The zero value is ready to use:
 // ten jobs of the queue "default" at once.
 type WorkerConfig struct {
-	// Queues are the queues to serve; empty = {"default": {Concurrency:
-	// 10}}.
+	// Queues are the queues to serve; empty = the queue "default" with
+	// Concurrency 10.
 	Queues map[string]QueueConfig
 	// Kinds are the only kinds to fetch. nil = those that have a handler
 	// here, or any kind once there is a handler for any
@@ -348,9 +348,12 @@ func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 //
 // It returns nil after a clean drain. An error says what was left:
 //
-//   - handlers that ignored their context. Their jobs were handed back, and what they return later is dropped;
-//   - results that were dropped since the end began, because the store did not take them or another worker had taken over;
-//   - that the store did not hear that the worker leaves. Other workers take over when the lease is over;
+//   - handlers that ignored their context. Their jobs were handed back, and
+//     what they return later is dropped;
+//   - results that were dropped since the end began, because the store did
+//     not take them or another worker had taken over;
+//   - that the store did not hear that the worker leaves. Other workers take
+//     over when the lease is over;
 //   - that the store was closed meanwhile ([ErrClosed]).
 //
 // Run waits for a store that cannot be reached: that is no error. When Run
