@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// isNil reports whether a value of an interface is nil, or a nil pointer.
+// isNil reports whether an interface has no value, or a nil pointer.
 func isNil(v any) bool {
 	if v == nil {
 		return true
@@ -41,8 +41,8 @@ func encodeArgs(args Args) (raw []byte, encoding string, err error) {
 	if err != nil {
 		return nil, "", invalid("args", fmt.Sprintf("%T", args), "must be encodable as JSON: %v", err)
 	}
-	// encoding/json writes this escape only for what was not valid UTF-8; different bytes would
-	// become equal.
+	// encoding/json writes this escape only for invalid UTF-8, and
+	// different bytes would become equal.
 	if bytes.Contains(raw, []byte(`\ufffd`)) {
 		if place := badUTF8(reflect.ValueOf(args), ""); place != "" {
 			return nil, "", invalid("args", place, "must be valid UTF-8 text; use []byte for other data")
@@ -51,8 +51,8 @@ func encodeArgs(args Args) (raw []byte, encoding string, err error) {
 	return raw, EncodingJSON, nil
 }
 
-// badUTF8 finds a string that is encoded and is not valid UTF-8. It goes where encoding/json
-// went, and so comes to an end.
+// badUTF8 finds an encoded string that is not valid UTF-8. It goes where
+// encoding/json went, and so comes to an end.
 func badUTF8(v reflect.Value, path string) string {
 	if !v.IsValid() || encoderOf(v.Type()) || v.CanAddr() && encoderOf(reflect.PointerTo(v.Type())) {
 		return ""
@@ -69,7 +69,7 @@ func badUTF8(v reflect.Value, path string) string {
 		for _, m := range members {
 			f, err := v.FieldByIndexErr(m.index)
 			if err != nil {
-				continue // of an embedded pointer that is nil
+				continue // a field of an embedded pointer that is nil
 			}
 			if place := badUTF8(f, path+"/"+m.name); place != "" {
 				return place

@@ -7,36 +7,38 @@ import (
 	"fmt"
 )
 
-// Bulk is one operator's step for every job that matches a filter: see
-// [Client.Bulk]. [Client.CancelAll], RetryAll, RunAll and DeleteAll are short for
-// the ordinary ones.
+// Bulk is one operator's step for every job that matches a filter (see
+// [Client.Bulk]). [Client.CancelAll], RetryAll, RunAll and DeleteAll are
+// short forms.
 type Bulk struct {
 	Op     Op        // OpCancel, OpRetry, OpRunNow or OpDelete
-	Filter JobFilter // an empty one is refused: All says every job. Limit bounds the jobs that are changed
+	Filter JobFilter // an empty one needs All; Limit bounds the jobs that are changed
 
-	// WithoutKey lets a job be retried although another one holds its key by now: it
-	// runs without the key, as with Retry.
+	// WithoutKey lets a job be retried although another job holds its key
+	// by now. It then runs without the key.
 	WithoutKey bool
 
-	// DryRun changes nothing: the answer says what would be changed, and what would
-	// be passed over, as the jobs are now.
+	// DryRun changes nothing: the answer says what would be changed and
+	// what would be passed over, as the jobs are now.
 	DryRun bool
 
-	// PassedOver is called for each job that matches and does not change, with the
-	// reason: an *InvalidError (its state does not allow the step) or a
-	// *DuplicateError (another job holds its key). A job that is gone, or has left
-	// the filter's State meanwhile, is not reported. nil = nobody is told.
+	// PassedOver is called for each job that matches and does not change,
+	// with the reason: an [*InvalidError] (its state does not allow the
+	// step) or a [*DuplicateError] (another job holds its key). A job that
+	// is gone, or has left the State of the filter meanwhile, is not
+	// reported. nil = no report.
 	PassedOver func(job *JobRow, why error)
 }
 
 // BulkResult counts what a [Bulk] did.
 type BulkResult struct {
-	Changed    int // jobs that took the step, or would
-	PassedOver int // jobs that match and could not
+	Changed    int // jobs that changed; with DryRun, that would
+	PassedOver int // jobs that match and could not change
 }
 
-// Bulk takes an operator's step with every job that matches. Each job changes in a
-// step of its own, so that an error leaves those changed that the result counts.
+// Bulk takes an operator's step with every job that matches. Each job
+// changes in a step of its own: after an error, the jobs that the result
+// counts have changed.
 func (c *Client) Bulk(ctx context.Context, b Bulk) (BulkResult, error) {
 	if err := cmp.Or(c.usable(ctx), b.validate()); err != nil {
 		return BulkResult{}, err
@@ -66,12 +68,12 @@ func (b *Bulk) validate() error {
 	return b.Filter.validate()
 }
 
-// bulk is a Bulk under way.
+// bulk is a [Bulk] that is under way.
 type bulk struct {
 	Bulk
 	store  Store
 	result BulkResult
-	taken  map[Key]string // by whom, in a dry run of OpRetry
+	taken  map[Key]string // in a dry run of OpRetry: the job that would take the key
 }
 
 // room is how many more jobs may be changed.
@@ -138,7 +140,8 @@ func (b *bulk) look(ctx context.Context, fit []*JobRow) error {
 	return nil
 }
 
-// hindrance is why a job whose state allows the step cannot take it; nil = it can.
+// hindrance is why a job cannot take the step although its state allows it;
+// nil = it can.
 func (b *bulk) hindrance(ctx context.Context, j *JobRow) (why, err error) {
 	switch {
 	case b.Op == OpRunNow && j.Behind != "":
@@ -170,8 +173,8 @@ func (b *bulk) passOver(j *JobRow, why error) {
 	}
 }
 
-// unfit is why a job in this state cannot take a step; "" = it can. It spares a
-// store the jobs of which nothing would change.
+// unfit is why a job in this state cannot take a step; "" = it can. Such
+// jobs need not be sent to the store.
 func unfit(op Op, s State) string {
 	switch {
 	case op == OpCancel && s == Cancelled:

@@ -18,21 +18,23 @@ import (
 	"github.com/onceq/onceq/internal/fingerprint"
 )
 
-// Config is what a Client does unless an enqueue says otherwise. The zero value is ready to use.
+// Config says what a [Client] does unless an enqueue says otherwise. The
+// zero value is ready to use.
 type Config struct {
 	Defaults []Option            // for every job, e.g. Unique{TTL: 5*time.Minute}, OnConflict(Reject)
 	Kinds    map[string][]Option // for one kind, e.g. where args are JSON(...)
 	MaxArgs  int                 // bytes of args; 0 = DefaultMaxArgs; at most MaxArgsSize
 
 	Logger *slog.Logger // nil = slog.Default()
-	// DuplicateLevel is the level at which a duplicate is logged. Its zero value stands for
-	// slog.LevelDebug (to log at LevelInfo, whose number is zero, say LevelInfo+1).
+	// DuplicateLevel is the level at which a duplicate is logged. Its zero
+	// value means slog.LevelDebug. (The number of slog.LevelInfo is zero
+	// too: to log at that level say LevelInfo+1.)
 	DuplicateLevel slog.Level
 	MeterProvider  metric.MeterProvider // nil = the global one
 }
 
-// Client enqueues jobs and looks after them. It is safe for concurrent use: calls that meet
-// share a trip to the store.
+// Client enqueues jobs and looks after them. It is safe for concurrent use:
+// calls that meet share a trip to the store.
 type Client struct {
 	store  Store
 	config Config
@@ -44,9 +46,10 @@ type Client struct {
 	watch  duplicates
 }
 
-// NewClient makes a client of a store that the caller has opened, and closes. nil config =
-// defaults. Values out of bounds in config are refused here; combinations are judged when all
-// levels are known, at each enqueue.
+// NewClient makes a client of a store, which the caller opens and closes.
+// nil config = defaults. Values out of bounds in config are refused here.
+// Combinations of options are checked at each enqueue, when all levels are
+// known.
 func NewClient(store Store, config *Config) (*Client, error) {
 	if store == nil {
 		return nil, invalid("store", "nil", "must not be nil: open one, for instance with sqlitestore.Open")
@@ -57,7 +60,8 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	}
 	c.config.Logger = safeLogger(cmp.Or(c.config.Logger, slog.Default()))
 	if c.config.MaxArgs < 0 || c.config.MaxArgs > MaxArgsSize {
-		return nil, invalid("Config.MaxArgs", c.config.MaxArgs, "must be 0 (%d bytes) to %d bytes", DefaultMaxArgs, MaxArgsSize)
+		return nil, invalid("Config.MaxArgs", c.config.MaxArgs, "must be 0 (%d bytes) to %d bytes",
+			DefaultMaxArgs, MaxArgsSize)
 	}
 	if err := c.config.check(); err != nil {
 		return nil, err
@@ -73,12 +77,13 @@ func NewClient(store Store, config *Config) (*Client, error) {
 		rivals = (*NewRow).rival
 	}
 	c.batch = batch.New(batch.Config[NewRow]{
-		InFlight: max(1, traits.InFlight), Join: cmp.Or(traits.Join, 64), Calls: 1000, Weight: 4 << 20, Weigh: func(r *NewRow) int { return len(r.Args) }, Rivals: rivals,
+		InFlight: max(1, traits.InFlight), Join: cmp.Or(traits.Join, 64), Calls: 1000, Weight: 4 << 20,
+		Weigh: func(r *NewRow) int { return len(r.Args) }, Rivals: rivals,
 	}, c.send)
 	return c, nil
 }
 
-// clone is a copy that is the client's own.
+// clone makes a copy that belongs to the client.
 func (c *Config) clone() Config {
 	own := *c
 	own.Defaults, own.Kinds = slices.Clone(c.Defaults), maps.Clone(c.Kinds)
@@ -88,8 +93,8 @@ func (c *Config) clone() Config {
 	return own
 }
 
-// check refuses what no enqueue could mend: a later level may override a value, but a value out
-// of bounds is a slip wherever it stands.
+// check refuses values that are out of bounds at any level. A later level
+// could override them, but they are a mistake wherever they are.
 func (c *Config) check() error {
 	for kind := range c.Kinds {
 		if err := checkName("Config.Kinds", kind); err != nil {
@@ -116,12 +121,14 @@ func (c *Client) maxArgs() int {
 	return c.config.MaxArgs
 }
 
-// send is one trip of the group commit, equal keys folded. It may run on a goroutine of the
-// client's: a panic of the store (of somebody's decorator, say) is an answer that was lost.
+// send is one trip of the group commit, with equal keys folded. It may run
+// on a goroutine of the client's own. If the store panics (a decorator
+// may), the answer counts as lost.
 func (c *Client) send(ctx context.Context, rows []*NewRow) (results []EnqueueResult, errs []error) {
 	defer func() {
 		if p := recover(); p != nil {
-			results, errs = nil, slices.Repeat([]error{fmt.Errorf("%w: the store panicked: %v", ErrUncertain, p)}, len(rows))
+			results, errs = nil, slices.Repeat([]error{fmt.Errorf("%w: the store panicked: %v", ErrUncertain, p)},
+				len(rows))
 		}
 	}()
 	sent, of := fold(rows)
@@ -148,9 +155,9 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) (results []EnqueueRes
 	return results, errs
 }
 
-// trip sends rows of different callers. Where the store refuses them together, one may be at
-// fault, or in somebody's way: each is then sent alone, by its own caller and within its own
-// context.
+// trip sends rows of different callers. If the store refuses them together,
+// one row may be at fault, or would have to wait: then each is sent alone,
+// by its own caller and under its own context.
 func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
 	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: rows, NoWait: c.blocks})
 	if err == nil {
@@ -169,7 +176,7 @@ func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []er
 // errAlone tells a caller of the group commit to send its row by itself.
 var errAlone = errors.New("onceq: to be sent alone")
 
-// enqueue sends a row with whatever else is on its way, or alone where that does not go.
+// enqueue sends a row with the group commit, or alone if that fails.
 func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error) {
 	result, err := c.batch.Do(ctx, row)
 	switch {
@@ -188,9 +195,10 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	return results[0], nil
 }
 
-// Enqueue accepts one job, or answers with the one that is there. An error means that nothing
-// happened, but for *UncertainError: the answer was lost, and Resend finds out. Under Reject a
-// duplicate is a *DuplicateError, and the receipt is filled too.
+// Enqueue accepts one job, or answers with the job that is there. An error
+// means that nothing happened, except for [*UncertainError]: the answer was
+// lost, and [Resend] finds out. Under [Reject] a duplicate is a
+// [*DuplicateError], and the receipt is filled too.
 func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
 	row, result, err := c.answer(ctx, args, opts)
 	if err != nil {
@@ -207,7 +215,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 		return row, result, err
 	}
 	if ctx.Done() != nil {
-		row.own(args) // the trip may go on when this caller has given up
+		row.own(args) // the trip may continue after this caller has given up
 	}
 	err = untilAnswered(ctx, row.Retention > 0, func() (err error) {
 		result, err = c.enqueue(ctx, row)
@@ -223,8 +231,8 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	return row, result, err
 }
 
-// receipt turns a store's answer into the caller's, and tells the log and the counter of
-// duplicates.
+// receipt turns the answer of the store into a receipt, and logs and counts
+// a duplicate.
 func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Receipt, error) {
 	if r.Conflict != nil && r.Conflict.By == "id" {
 		r.Conflict.ArgsDiffer = argsDiffer(row, r.Job)
@@ -264,13 +272,14 @@ type Item struct {
 	Options []Option // those of this item; they override Config and the args type
 }
 
-// NewItem makes an Item.
+// NewItem makes an [Item].
 func NewItem(args Args, opts ...Option) Item { return Item{args, opts} }
 
-// EnqueueMany accepts up to 10,000 jobs in one step and answers in their order, as if they had
-// been enqueued one after another: duplicates inside the batch are found too, and rejected
-// items say so in their receipt, not by an error. One invalid item refuses the whole batch
-// before anything is sent, naming its index.
+// EnqueueMany accepts up to 10,000 jobs in one step and answers in their
+// order, as if they were enqueued one after another. It finds duplicates
+// inside the batch too. A rejected item says so in its receipt, not by an
+// error. One invalid item refuses the whole batch before anything is sent,
+// and the error has its index.
 func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
 	receipts, err := c.enqueueAll(ctx, items)
 	return receipts, stillUncertain(err, optionsOf(items)...)
@@ -310,7 +319,7 @@ func (c *Client) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error
 	return c.receipts(ctx, rows, results), err
 }
 
-// places are the indexes of n rows.
+// places returns the indexes of n rows.
 func places(n int) []int {
 	all := make([]int, n)
 	for i := range all {
@@ -319,7 +328,7 @@ func places(n int) []int {
 	return all
 }
 
-// pick returns the rows at some places.
+// pick returns the rows with these indexes.
 func pick(rows []NewRow, at []int) []NewRow {
 	if len(at) == len(rows) {
 		return rows
@@ -331,8 +340,8 @@ func pick(rows []NewRow, at []int) []NewRow {
 	return some
 }
 
-// fill puts the answers for the open places where they belong, and returns the places that stay
-// open: a store may answer for a part of the rows only.
+// fill puts the answers for the open places where they belong. It returns
+// the places that stay open: a store may answer only some of the rows.
 func fill(results []EnqueueResult, open []int, answers []EnqueueResult) (rest []int) {
 	for n, i := range open {
 		if n < len(answers) && answers[n].Job != nil {
@@ -344,13 +353,15 @@ func fill(results []EnqueueResult, open []int, answers []EnqueueResult) (rest []
 	return rest
 }
 
-// enqueueRows enqueues rows of one caller, who waits for whom it must.
+// enqueueRows enqueues rows of one caller, and waits for open transactions.
 func (c *Client) enqueueRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, error) {
 	return c.store.Enqueue(ctx, EnqueueRequest{Rows: rows})
 }
 
-// enqueueMany enqueues the items of one call in one step, equal keys folded.
-func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([]EnqueueResult, error), rows []NewRow) ([]EnqueueResult, error) {
+// enqueueMany enqueues the items of one call in one step, with equal keys
+// folded.
+func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([]EnqueueResult, error),
+	rows []NewRow) ([]EnqueueResult, error) {
 	sent, of := foldBatch(rows)
 	answers, err := enqueue(ctx, sent)
 	if of == nil || len(answers) == 0 {
@@ -364,8 +375,8 @@ func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([
 	if err != nil || len(again) == 0 {
 		return results, err
 	}
-	// Only in a resend: the job that was inserted then has let its key go meanwhile, and these
-	// come after it.
+	// Only in a resend: the job that was inserted then has released its key
+	// meanwhile, and these come after it.
 	rest := make([]NewRow, len(again))
 	for n, i := range again {
 		rest[n] = rows[i]
@@ -399,7 +410,8 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 		if rows[i], err = c.rowOf(item.Args, item.Options, nonce, i); err != nil {
 			var inv *InvalidError
 			if errors.As(err, &inv) {
-				return nil, &InvalidError{Field: fmt.Sprintf("item %d: %s", i, inv.Field), Value: inv.Value, Rule: inv.Rule}
+				return nil, &InvalidError{Field: fmt.Sprintf("item %d: %s", i, inv.Field), Value: inv.Value,
+					Rule: inv.Rule}
 			}
 			return nil, fmt.Errorf("item %d: %w", i, err)
 		}
@@ -410,25 +422,26 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 func (c *Client) receipts(ctx context.Context, rows []NewRow, results []EnqueueResult) []Receipt {
 	receipts := make([]Receipt, len(results))
 	for i, r := range results {
-		if r.Job != nil { // else nothing is known of it
+		if r.Job != nil { // else there is no answer
 			receipts[i], _ = c.receipt(ctx, &rows[i], r)
 		}
 	}
 	return receipts
 }
 
-// WithTx enqueues inside the caller's transaction: tx is what the store's Tx made of it. The
-// jobs exist, and their keys are held, if and only if it commits.
+// WithTx returns a client that enqueues inside the caller's transaction. tx
+// comes from the method Tx of the store. The jobs exist, and their keys are
+// held, if and only if the transaction commits.
 func (c *Client) WithTx(tx Tx) *TxClient { return &TxClient{c, tx} }
 
-// TxClient enqueues inside one transaction of the caller's. Like the transaction it is not for
-// concurrent use.
+// TxClient enqueues inside one transaction of the caller. Like the
+// transaction it is not for concurrent use.
 type TxClient struct {
 	client *Client
 	tx     Tx
 }
 
-// Enqueue is Client.Enqueue inside the transaction.
+// Enqueue is [Client.Enqueue] inside the transaction.
 func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
 	row, result, err := t.answer(ctx, args, opts)
 	if err != nil {
@@ -437,7 +450,8 @@ func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Rece
 	return t.client.receipt(ctx, &row, result)
 }
 
-// usable reports what a call needs of the client, its context and the transaction.
+// usable returns the error of a call that cannot be made, because of the
+// client, its context or the transaction.
 func (t *TxClient) usable(ctx context.Context) error {
 	if isNil(t.tx) {
 		return invalid("Tx", "nil", "must not be nil: pass what the store's Tx method made of your transaction")
@@ -459,7 +473,7 @@ func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row Ne
 	return row, results[0], nil
 }
 
-// EnqueueMany is Client.EnqueueMany inside the transaction.
+// EnqueueMany is [Client.EnqueueMany] inside the transaction.
 func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
 	rows, results, err := t.answers(ctx, items)
 	if err != nil {
@@ -483,8 +497,8 @@ func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []Enque
 	return rows, results, nil
 }
 
-// Close sends what is waiting, and stops what the client started. It never closes the store:
-// who opens, closes.
+// Close sends what is waiting and stops what the client started. It never
+// closes the store.
 func (c *Client) Close() error {
 	if c.closed.Swap(true) {
 		return errClosed
@@ -495,13 +509,14 @@ func (c *Client) Close() error {
 
 type clientKey struct{}
 
-// ClientFrom is, inside a handler, a client of the worker's store; nil elsewhere.
+// ClientFrom returns, inside a handler, a client of the worker's store;
+// elsewhere nil.
 func ClientFrom(ctx context.Context) *Client {
 	c, _ := ctx.Value(clientKey{}).(*Client)
 	return c
 }
 
-// Job returns one job, or ErrNotFound.
+// Job returns one job, or [ErrNotFound].
 func (c *Client) Job(ctx context.Context, id string) (*JobRow, error) {
 	if err := c.usable(ctx); err != nil {
 		return nil, err
@@ -548,7 +563,8 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error
 	}
 }
 
-// usable reports what a call needs of the client and its context.
+// usable returns the error of a call that cannot be made, because of the
+// client or its context.
 func (c *Client) usable(ctx context.Context) error {
 	if ctx == nil {
 		return invalid("context", "nil", "must not be nil: pass context.Background() where there is no other")
@@ -565,23 +581,25 @@ type RetryOption interface{ retry(*Change) }
 // RetryFlag is a [RetryOption] without a value.
 type RetryFlag uint8
 
-// WithoutKey lets a job be retried although another job holds its key by now: it
-// then runs without the key.
+// WithoutKey lets a job be retried although another job holds its key by
+// now. It then runs without the key.
 const WithoutKey RetryFlag = 1
 
 func (RetryFlag) retry(c *Change) { c.WithoutKey = true }
 
-// Cancel cancels a waiting job at once. For a running one it is a request: its context is
-// cancelled, and when that run reports, or its lease is over, the job is cancelled (completed
-// if it returned nil). Cancelling a cancelled job changes nothing; one that is completed or
-// discarded is refused.
+// Cancel cancels a waiting job at once. For a running job it is a request:
+// the context of the run is cancelled, and when the run reports, or its
+// lease is over, the job is cancelled (completed if it returned nil).
+// Cancelling a cancelled job changes nothing. A completed or discarded job
+// is refused.
 func (c *Client) Cancel(ctx context.Context, id string) (*JobRow, error) {
 	return c.changeOne(ctx, Change{Op: OpCancel}, id)
 }
 
-// Retry makes a finished job due now, with at least one more attempt, and retakes its key:
-// where another job holds that by now the retry is refused with *DuplicateError (see
-// WithoutKey). A retryable job is due now. Any other is refused.
+// Retry makes a finished job due now, with at least one more attempt, and
+// takes its key again. If another job holds the key by now, the retry is
+// refused with a [*DuplicateError] (see [WithoutKey]). A retryable job
+// becomes due now. Any other is refused.
 func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*JobRow, error) {
 	ch := Change{Op: OpRetry}
 	for _, o := range opts {
@@ -590,14 +608,14 @@ func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*Jo
 	return c.changeOne(ctx, ch, id)
 }
 
-// RunNow makes a waiting job due now. It is refused for one that stands behind another, and for
-// one that does not wait.
+// RunNow makes a waiting job due now. It refuses a job that stands behind
+// another, and a job that does not wait.
 func (c *Client) RunNow(ctx context.Context, id string) (*JobRow, error) {
 	return c.changeOne(ctx, Change{Op: OpRunNow}, id)
 }
 
-// Delete removes a job; its key goes with it but for what is left of a Window. A running job is
-// refused: cancel it first.
+// Delete removes a job. Its key goes with it, except for what is left of a
+// Window. A running job is refused: cancel it first.
 func (c *Client) Delete(ctx context.Context, id string) error {
 	_, err := c.changeOne(ctx, Change{Op: OpDelete}, id)
 	return err
@@ -621,29 +639,29 @@ func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, 
 	return results[0].Job, nil
 }
 
-// CancelAll cancels every job that matches and can be cancelled, and returns how many. An empty
-// filter is refused; All says all.
+// CancelAll cancels every matching job that can be cancelled, and returns
+// how many. An empty filter is refused unless its All is set.
 func (c *Client) CancelAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpCancel, Filter: f})
 	return r.Changed, err
 }
 
-// RetryAll retries every job that matches and can be retried, and returns how many. An empty
-// filter is refused; All says all.
+// RetryAll retries every matching job that can be retried, and returns how
+// many. An empty filter is refused unless its All is set.
 func (c *Client) RetryAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpRetry, Filter: f})
 	return r.Changed, err
 }
 
-// RunAll makes every waiting job that matches due now, and returns how many. An empty filter is
-// refused; All says all.
+// RunAll makes every matching job that waits due now, and returns how many.
+// An empty filter is refused unless its All is set.
 func (c *Client) RunAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpRunNow, Filter: f})
 	return r.Changed, err
 }
 
-// DeleteAll deletes every job that matches and does not run, and returns how many. An empty
-// filter is refused; All says all.
+// DeleteAll deletes every matching job that does not run, and returns how
+// many. An empty filter is refused unless its All is set.
 func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
 	r, err := c.Bulk(ctx, Bulk{Op: OpDelete, Filter: f})
 	return r.Changed, err
@@ -679,7 +697,7 @@ func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, erro
 	}
 }
 
-// Key returns who holds a key, or ErrNotFound when it is free.
+// Key returns who holds a key, or [ErrNotFound] when it is free.
 func (c *Client) Key(ctx context.Context, key Key) (*HeldKey, error) {
 	if err := c.usable(ctx); err != nil {
 		return nil, err
@@ -706,8 +724,9 @@ func lookUp(ctx context.Context, store Store, key Key) (*HeldKey, error) {
 	return p.Keys[0], nil
 }
 
-// ReleaseKey frees a key by hand: its holder goes on without it. Where a waiter stands behind
-// the holder the key is the waiter's then. ErrNotFound when it is free.
+// ReleaseKey frees a key by hand, and its holder goes on without it. If a
+// waiter stands behind the holder, the key passes to the waiter.
+// [ErrNotFound] means that it is free.
 func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
 	if err := c.usable(ctx); err != nil {
 		return err
@@ -730,8 +749,8 @@ func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
 	return c.store.Queues(ctx)
 }
 
-// Pause lets no job of a queue start, on any worker, until Resume. Jobs that run go on;
-// enqueues are accepted.
+// Pause keeps every worker from starting jobs of a queue until Resume.
+// Running jobs go on, and enqueues are accepted.
 func (c *Client) Pause(ctx context.Context, queue string) error {
 	return c.changeQueue(ctx, OpPause, queue)
 }

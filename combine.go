@@ -6,15 +6,18 @@ import (
 	"time"
 )
 
-// checkUnique refuses combinations of options that cannot mean anything, after all levels are
-// merged. Each error names both options, where each was said, and what to use instead.
+// checkUnique refuses combinations of merged options that have no meaning.
+// Each error names both options, where each was said, and what to use
+// instead.
 func (s *settings) checkUnique() error {
 	if s.customAt != unsaid {
 		if s.customScope&(ByArgs|ByMeta) != 0 {
-			return invalid("UniqueKey", s.customScope, "scope must be of ByKind and ByQueue, or ByKey alone: the key stands in place of the args")
+			return invalid("UniqueKey", s.customScope, "scope must be of ByKind and ByQueue, or ByKey alone: the key "+
+				"stands in place of the args")
 		}
 		if s.customScope&ByKey != 0 && s.customScope != ByKey {
-			return invalid("UniqueKey", s.customScope, "scope ByKey is the literal alone and goes with no other: drop ByKey to scope the key")
+			return invalid("UniqueKey", s.customScope, "scope ByKey is the literal alone and goes with no other: "+
+				"drop ByKey to scope the key")
 		}
 	} else {
 		if s.by&ByKey != 0 {
@@ -24,16 +27,20 @@ func (s *settings) checkUnique() error {
 			return invalid("Unique.By", uint8(s.by), "must be made of ByKind, ByQueue, ByArgs and ByMeta")
 		}
 		if s.fields != nil && s.by != 0 && s.by&(ByArgs|ByMeta) == 0 {
-			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by, "name members of args or meta: add ByArgs or ByMeta")
+			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by,
+				"name members of args or meta: add ByArgs or ByMeta")
 		}
 		if s.metaFields != nil && s.by&ByMeta == 0 {
-			return s.clash("Unique.MetaFields", s.metaAt, "Unique.By", s.byAt, cmp.Or(s.by, byDefault), "name members of meta, which takes no part: add ByMeta to By")
+			return s.clash("Unique.MetaFields", s.metaAt, "Unique.By", s.byAt, cmp.Or(s.by, byDefault),
+				"name members of meta, which takes no part: add ByMeta to By")
 		}
 		if s.metaFields != nil && s.fields != nil && s.by&ByArgs == 0 {
-			return s.clash("Unique.MetaFields", s.metaAt, "Unique.Fields", s.fieldsAt, s.fields, "narrow the same meta, since args take no part: keep one of them, or add ByArgs to By")
+			return s.clash("Unique.MetaFields", s.metaAt, "Unique.Fields", s.fieldsAt, s.fields,
+				"narrow the same meta, since args take no part: keep one of them, or add ByArgs to By")
 		}
 		if s.fields != nil && s.narrowsHalf() {
-			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by, "narrow the args alone, and all of the meta would count: say MetaFields too, or leave ByMeta away")
+			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by,
+				"narrow the args alone, and all of the meta would count: say MetaFields too, or leave ByMeta away")
 		}
 	}
 	if s.until > UntilWindowEnds {
@@ -52,25 +59,29 @@ func (s *settings) checkUnique() error {
 	}
 	if s.window != 0 && hasTTL && s.window >= s.ttl {
 		return s.clash("Unique.Window", s.windowAt, "Unique.TTL", s.ttlAt, s.ttl,
-			fmt.Sprintf("(at least %v) must be shorter than TTL (at most): use one of them, or Until: UntilWindowEnds for exactly a window", s.window))
+			fmt.Sprintf("(at least %v) must be shorter than TTL (at most): use one of them, or Until: "+
+				"UntilWindowEnds for exactly a window", s.window))
 	}
 	h := s.hold()
 	if h.Until == UntilWindowEnds && s.window == 0 {
-		return s.clash("Unique.Until", s.untilAt, "Unique.Window", s.windowAt, "0s", "= UntilWindowEnds waits for no event and needs a Window")
+		return s.clash("Unique.Until", s.untilAt, "Unique.Window", s.windowAt, "0s",
+			"= UntilWindowEnds waits for no event and needs a Window")
 	}
 	if h.Until == UntilWindowEnds && hasTTL {
-		return s.clash("Unique.Until", s.untilAt, "Unique.TTL", s.ttlAt, s.ttl, "= UntilWindowEnds is exactly Window long: leave TTL away")
+		return s.clash("Unique.Until", s.untilAt, "Unique.TTL", s.ttlAt, s.ttl,
+			"= UntilWindowEnds is exactly Window long: leave TTL away")
 	}
 	if s.fromEnqueue && s.window == 0 && !hasTTL {
-		return invalid("Unique.FromEnqueue", true, "anchors Window or TTL, and neither is said: say one, or leave FromEnqueue away")
+		return invalid("Unique.FromEnqueue", true, "anchors Window or TTL, and neither is said: say one, or leave "+
+			"FromEnqueue away")
 	}
 	return s.checkPolicy(h, hasTTL)
 }
 
-// byDefault is what makes up a key where no level says.
+// byDefault is what makes up a key if no level says.
 const byDefault = ByKind | ByQueue | ByArgs
 
-// narrowsHalf reports whether narrowing the args leaves the meta whole.
+// narrowsHalf reports whether the args are narrowed and the meta is not.
 func (s *settings) narrowsHalf() bool {
 	return s.by&ByArgs != 0 && s.by&ByMeta != 0 && s.metaFields == nil
 }
@@ -83,21 +94,25 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 			part, at = "UniqueKey's scope", s.customAt
 		}
 		return s.clash("OnConflict", s.policyAt, part, at, s.scope(), fmt.Sprintf(
-			"(%s) writes to the job it meets, and the key leaves out the kind, so that args of one kind could land in another: add ByKind, or use Skip or Reject", s.policy))
+			"(%s) writes to the job it meets, and the key leaves out the kind, so that args of one kind could land "+
+				"in another: add ByKind, or use Skip or Reject", s.policy))
 	}
 	switch p := s.policy.(type) {
 	case Replace:
 		if p.columns() == 0 {
-			return invalid("OnConflict", "Replace{}", "must name at least one of Args, Meta, Priority, RunAt, MaxAttempts, Tags; to write nothing use Skip")
+			return invalid("OnConflict", "Replace{}", "must name at least one of Args, Meta, Priority, RunAt, "+
+				"MaxAttempts, Tags; to write nothing use Skip")
 		}
 		for _, state := range p.Only {
 			if !state.Waiting() {
-				return invalid("Replace.Only", state, "must be of scheduled, available and retryable: nothing else is ever replaced")
+				return invalid("Replace.Only", state, "must be of scheduled, available and retryable: nothing else "+
+					"is ever replaced")
 			}
 		}
 	case Debounce:
 		if p.MaxWait <= 0 {
-			return invalid("Debounce.MaxWait", p.MaxWait, "must be at least 1ms: it is how long a steady stream can put the run off")
+			return invalid("Debounce.MaxWait", p.MaxWait, "must be at least 1ms: it is how long a steady stream can "+
+				"put the run off")
 		}
 		if err := checkDuration("Debounce.MaxWait", p.MaxWait); err != nil {
 			return err
@@ -108,22 +123,27 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 		}
 		if s.window != 0 {
 			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
-				"(debounce) collects until the run starts and a Window would hold beyond: leave Window away, or use Skip with Window")
+				"(debounce) collects until the run starts and a Window would hold beyond: leave Window away, or use "+
+					"Skip with Window")
 		}
 		if s.delay <= 0 && s.runAt.IsZero() {
-			return s.clash("OnConflict", s.policyAt, "Delay", s.delayAt, s.delay, "(debounce) pushes a delay back and there is none: say Delay")
+			return s.clash("OnConflict", s.policyAt, "Delay", s.delayAt, s.delay,
+				"(debounce) pushes a delay back and there is none: say Delay")
 		}
 		if s.delay <= 0 {
-			return s.clash("OnConflict", s.policyAt, "RunAt", s.runAtAt, s.runAt.Format(time.RFC3339), "(debounce) pushes a delay back, and an instant is none: say Delay")
+			return s.clash("OnConflict", s.policyAt, "RunAt", s.runAtAt, s.runAt.Format(time.RFC3339),
+				"(debounce) pushes a delay back, and an instant is none: say Delay")
 		}
 	case Policy:
 		if (p == Coalesce || p == Supersede) && h.Until != UntilFinished {
 			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, "Until"+title(h.Until.String()),
-				fmt.Sprintf("(%s) follows the run of the holder and goes with UntilFinished only: leave Until away, or use Skip, Reject or Replace", p))
+				fmt.Sprintf("(%s) follows the run of the holder and goes with UntilFinished only: leave Until away, "+
+					"or use Skip, Reject or Replace", p))
 		}
 		if (p == Coalesce || p == Supersede) && s.window != 0 {
 			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
-				fmt.Sprintf("(%s) follows the run of the holder and a Window would hold beyond it: leave Window away, or use Skip, Reject or Replace", p))
+				fmt.Sprintf("(%s) follows the run of the holder and a Window would hold beyond it: leave Window "+
+					"away, or use Skip, Reject or Replace", p))
 		}
 	}
 	return nil
@@ -153,7 +173,8 @@ func (s *settings) scope() Part {
 	return s.by
 }
 
-// clash says that option a does not go with option b.
+// clash is the error that option a does not go with option b.
 func (s *settings) clash(a string, aAt level, b string, bAt level, bValue any, why string) error {
-	return &InvalidError{Field: a, Rule: fmt.Sprintf("(said %s) does not go with %s %v (said %s): %s %s", aAt, b, bValue, bAt, a, why)}
+	return &InvalidError{Field: a, Rule: fmt.Sprintf("(said %s) does not go with %s %v (said %s): %s %s", aAt, b,
+		bValue, bAt, a, why)}
 }

@@ -26,8 +26,9 @@ const (
 	// enqueue. A waiting holder takes the new args. Behind a running holder one
 	// waiter stands, which starts when that run has ended.
 	Coalesce
-	// Supersede takes the key. A waiting holder is cancelled. A running holder is
-	// asked to stop, and the new job starts when that run has ended.
+	// Supersede takes the key. A waiting holder is cancelled. A running
+	// holder is asked to stop, and the new job starts when that run has
+	// ended.
 	Supersede
 )
 
@@ -61,7 +62,8 @@ func (r Replace) fields() (names []string) {
 	for _, f := range []struct {
 		on   bool
 		name string
-	}{{r.Args, "args"}, {r.Meta, "meta"}, {r.Priority, "priority"}, {r.RunAt, "run_at"}, {r.MaxAttempts, "max_attempts"}, {r.Tags, "tags"}} {
+	}{{r.Args, "args"}, {r.Meta, "meta"}, {r.Priority, "priority"}, {r.RunAt, "run_at"},
+		{r.MaxAttempts, "max_attempts"}, {r.Tags, "tags"}} {
 		if f.on {
 			names = append(names, f.name)
 		}
@@ -120,17 +122,18 @@ type Conflict struct {
 	// FreesAt is when a clock alone frees the key; zero when none does.
 	FreesAt time.Time `json:"frees_at,omitzero"`
 	// FreesWhen is the event that still has to come: "due", "started",
-	// "finished", "succeeded", "failed", "deleted", or "" for none. A job that is
-	// no longer kept is deleted.
+	// "finished", "succeeded", "failed", "deleted", or "" for none. A job
+	// that is no longer kept is deleted.
 	FreesWhen string `json:"frees_when,omitempty"`
-	// KeptUntil is when the retention of a holder is over that has ended, if that
-	// frees the key or the ID. The next worker that tidies up removes it then.
+	// KeptUntil is when the retention of a holder is over that has ended,
+	// if that frees the key or the ID. The next worker that tidies up
+	// removes it then.
 	KeptUntil  time.Time `json:"kept_until,omitzero"`
 	ArgsDiffer bool      `json:"args_differ"` // by value, from the args of the holder
 }
 
-// tell makes what a store says of a conflict true for the state of the holder, whose row (nil
-// = not known) says how long it is kept.
+// tell makes what a store says of a conflict true for the state of the
+// holder, whose row (nil = not known) says how long it is kept.
 func (c *Conflict) tell(holder *JobRow) {
 	if holder != nil && holder.ID != c.Holder {
 		holder = nil
@@ -159,8 +162,9 @@ func told(err error) error {
 	return err
 }
 
-// eventLeft is the event that can still free a key: the end that its terms ask for no longer
-// comes to a job that has ended otherwise, and nothing comes to one that is gone.
+// eventLeft is the event that can still free a key: the end that its terms
+// ask for no longer comes to a job that has ended otherwise, and nothing
+// comes to one that is gone.
 func eventLeft(when string, holder State, gone bool) string {
 	switch {
 	case gone:
@@ -171,8 +175,8 @@ func eventLeft(when string, holder State, gone bool) string {
 	return when
 }
 
-// String says all of it in one line. The log, the command and the errors use the
-// same words.
+// String says all of it in one line. The log, the command and the errors
+// use the same words.
 func (c Conflict) String() string {
 	var b strings.Builder
 	state := string(c.State)
@@ -187,7 +191,8 @@ func (c Conflict) String() string {
 		fmt.Fprintf(&b, "the ID %q is taken by a job (%s) since %s%s; it is free again when that job %s",
 			c.Holder, state, stamp(c.Since), of, goneText(c.KeptUntil))
 	} else {
-		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, state, stamp(c.Since), c.FreesText())
+		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, state,
+			stamp(c.Since), c.FreesText())
 	}
 	if c.ArgsDiffer {
 		b.WriteString("; the args differ from that job's")

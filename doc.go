@@ -1,15 +1,18 @@
-// Package onceq is a background job queue in which a duplicate cannot get in.
+// Package onceq is a background job queue in which a duplicate cannot get
+// in.
 //
-// A unique job holds a key. The key is written in the same atomic step as the
-// job, and until it is released no second job with that key is accepted, from
-// any process. A duplicate is not lost and is no error: the answer names the
-// job that holds the key, since when, and what will free it.
+// A unique job holds a key. The key is written in the same atomic step as
+// the job, and until it is released no second job with that key is
+// accepted, from any process. A duplicate is not lost and is no error: the
+// answer names the job that holds the key, since when, and what will free
+// it.
 //
-// The same promises hold on SQLite (package sqlitestore, nothing to install),
-// PostgreSQL (package pgstore) and Redis or Valkey (package redisstore).
+// The same promises hold on SQLite (package sqlitestore, nothing to
+// install), PostgreSQL (package pgstore) and Redis or Valkey (package
+// redisstore).
 //
-// Execution is at least once: a worker that dies after the work and before its
-// report has the job run again. Make handlers idempotent.
+// Execution is at least once: a worker that dies after the work and before
+// its report has the job run again. Make handlers idempotent.
 //
 // # The twelve names to begin with
 //
@@ -18,11 +21,13 @@
 //   - [Args] is what a job is about: your own type, with a method Kind.
 //   - [NewClient] makes a client of a store that you have opened.
 //   - [Client.Enqueue] accepts a job, or answers with the one that is there.
-//   - [Unique] makes a job unique by its kind, its queue and (parts of) its args.
+//   - [Unique] makes a job unique by its kind, its queue and (parts of) its
+//     args.
 //   - [UniqueKey] makes it unique by a key of your own.
-//   - [OnConflict] says what a duplicate does: [Skip] (the default), [Reject],
-//     [Replace], [Debounce], [Coalesce] or [Supersede].
-//   - [Receipt] is the answer, with the job and, for a duplicate, the [Conflict].
+//   - [OnConflict] says what a duplicate does: [Skip] (the default),
+//     [Reject], [Replace], [Debounce], [Coalesce] or [Supersede].
+//   - [Receipt] is the answer, with the job and, for a duplicate, the
+//     [Conflict].
 //   - [Client.WithTx] enqueues inside your own SQL transaction.
 //
 // A program that works:
@@ -55,32 +60,35 @@
 //
 // # Where the rest stands
 //
-//   - How one job differs from the next: the [Option] values, such as [Queue],
-//     [ID], [Delay], [Priority], [MaxAttempts], [Timeout], [Retention]. Defaults
-//     for all jobs or for a kind are in [Config]; a type of args brings its own
-//     by [EnqueueOptioner].
+//   - How one job differs from the next: the [Option] values, such as
+//     [Queue], [ID], [Delay], [Priority], [MaxAttempts], [Timeout],
+//     [Retention]. Defaults for all jobs or for a kind are in [Config]; a
+//     type of args brings its own by [EnqueueOptioner].
 //   - How long a key is held: the fields Until, Window and TTL of [Unique].
-//   - What a handler may return: nil, an error, [Cancel], [Discard], [Snooze].
+//   - What a handler may return: nil, an error, [Cancel], [Discard],
+//     [Snooze].
 //   - How a worker works: [WorkerConfig], [RetryPolicy], [Middleware].
 //   - What is there and why: [Client.Explain], [Client.Jobs], [Client.Keys],
 //     [Client.Queues]; [JobRow] and [HeldKey] are the rows.
-//   - What an operator can do: [Client.Cancel], [Client.Retry], [Client.RunNow],
-//     [Client.Delete], [Client.ReleaseKey], [Client.Pause]. [Client.Doctor]
-//     checks a whole store. The command onceq does the same in a shell.
+//   - What an operator can do: [Client.Cancel], [Client.Retry],
+//     [Client.RunNow], [Client.Delete], [Client.ReleaseKey], [Client.Pause].
+//     [Client.Doctor] checks a whole store. The command onceq does the same
+//     in a shell.
 //   - What to branch on: [ErrDuplicate], [ErrNotFound], [ErrUncertain],
 //     [ErrLeaseLost], [ErrClosed] with errors.Is, and [*InvalidError],
 //     [*DuplicateError], [*UncertainError] with errors.As.
 //   - Tests of your own code: package onceqtest.
 //
-// The guides are in the folder docs: uniqueness.md says what a key does in every
-// case, lifecycle.md what a job does, stores.md what each store promises under
-// which fault.
+// The guides are in the folder docs: uniqueness.md says what a key does in
+// every case, lifecycle.md what a job does, stores.md what each store
+// promises under which fault.
 //
 // # For people who write stores
 //
-// [Store] is the whole contract between this package and a store, and the types
-// that its methods take and return ([NewRow], [Finish], [Change] and so on) are
-// for stores only: a program that enqueues or works never needs them. [Hold] has
-// the arithmetic that every store must give. Package storetest is the suite that
-// a store has to pass, and docs/rules.md has the rules that it tests.
+// [Store] is the whole contract between this package and a store, and the
+// types that its methods take and return ([NewRow], [Finish], [Change] and
+// so on) are for stores only: a program that enqueues or works never needs
+// them. [Hold] has the arithmetic that every store must give. Package
+// storetest is the suite that a store has to pass, and docs/rules.md has
+// the rules that it tests.
 package onceq

@@ -6,29 +6,31 @@ import (
 	"unicode/utf8"
 )
 
-// What callers branch on, with errors.Is.
+// Errors to branch on, with errors.Is.
 var (
-	// ErrDuplicate: the key or the ID is taken, and the policy was Reject. The error is a
-	// *DuplicateError.
+	// ErrDuplicate means that the key or the ID is taken, and the policy
+	// was Reject. The error is a [*DuplicateError].
 	ErrDuplicate = errors.New("duplicate")
-	// ErrNotFound: there is no such job, or the key is free.
+	// ErrNotFound means that there is no such job, or that the key is free.
 	ErrNotFound = errors.New("not found")
-	// ErrUncertain: the answer was lost; the step may or may not have happened. From an enqueue
-	// the error is an *UncertainError.
+	// ErrUncertain means that the answer was lost: the step may or may not
+	// have happened. From an enqueue the error is an [*UncertainError].
 	ErrUncertain = errors.New("uncertain")
-	// ErrLeaseLost: the worker's right to this run is over; its result changed nothing.
+	// ErrLeaseLost means that the worker has no right to this run any more:
+	// its result changed nothing.
 	ErrLeaseLost = errors.New("lease lost")
-	// ErrClosed: the client, worker or store was closed.
+	// ErrClosed means that the client, worker or store was closed.
 	ErrClosed = errors.New("closed")
 )
 
 var errClosed = fmt.Errorf("onceq: the client is %w", ErrClosed)
 
-// InvalidError is a refused input: nothing was sent and nothing was written.
+// InvalidError is the error of refused input: nothing was sent and nothing
+// was written.
 type InvalidError struct {
 	Field string // what was wrong, e.g. "queue"
-	Value string // what it was, at most 100 bytes of it
-	Rule  string // what it must be, and the way out
+	Value string // the value, at most 100 bytes of it
+	Rule  string // what it must be, and what to do
 }
 
 func (e *InvalidError) Error() string {
@@ -42,11 +44,12 @@ func invalid(field string, value any, rule string, args ...any) *InvalidError {
 	return &InvalidError{Field: field, Value: bound(fmt.Sprint(value), 100), Rule: fmt.Sprintf(rule, args...)}
 }
 
-// recovered makes an error of a panic in what the caller passed: deferred around each call of
-// it. what names the call.
+// recovered, deferred around a call of something that the caller passed,
+// makes an error of a panic. what names the call.
 func recovered(err *error, field string, value any, what string) {
 	if p := recover(); p != nil {
-		*err = invalid(field, fmt.Sprintf("%T", value), "must not panic, and %s did: %s", what, bound(fmt.Sprint(p), 200))
+		*err = invalid(field, fmt.Sprintf("%T", value), "must not panic, and %s did: %s", what,
+			bound(fmt.Sprint(p), 200))
 	}
 }
 
@@ -62,11 +65,11 @@ func bound(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// DuplicateError is an enqueue that was refused because of a job that is there
-// (OnConflict(Reject), or an ID under another kind), or a retry whose key is held by another
-// job by now.
+// DuplicateError is the error of an enqueue that was refused because of a
+// job that is there (OnConflict(Reject), or an ID under another kind), and
+// of a retry whose key another job holds by now.
 type DuplicateError struct {
-	Kind, Queue string // of what was refused
+	Kind, Queue string // of the refused job
 	Conflict
 }
 
@@ -77,14 +80,17 @@ func (e *DuplicateError) Error() string {
 // Is makes errors.Is(err, ErrDuplicate) true.
 func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 
-// UncertainError is an enqueue without an answer: the job may be there or not. Enqueueing again
-// with Resend(err) finds out, and never makes a second job while the first is kept. A call that
-// was uncertain once stays so until there is an answer, whatever a later try says: errors.Is
-// and errors.As find the cause of the doubt, and that of the last try.
+// UncertainError is the error of an enqueue without an answer: the job may
+// be there or not. Enqueueing again with [Resend] finds out, and never
+// makes a second job while the first is kept. Once a call is uncertain it
+// stays so until there is an answer, whatever a later try says. errors.Is
+// and errors.As find the first cause, and that of the last try.
 type UncertainError struct {
-	ID    string   // of the job that may be there
-	IDs   []string // of a batch, in input order; ID is the first
-	Items []int    // of a batch: the indexes of the items without an answer. The receipts of the others are filled
+	ID  string   // of the job that may exist
+	IDs []string // of a batch, in the order of the items; ID is the first
+	// Items are the indexes of the items of a batch that have no answer. The
+	// receipts of the others are filled.
+	Items []int
 
 	nonce [16]byte
 	cause error

@@ -53,7 +53,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	return e, nil
 }
 
-// outcomeOn is what becomes of an enqueue that meets a held key.
+// outcomeOn is the outcome of an enqueue that meets a held key.
 func outcomeOn(held *HeldKey, r Reactions) Outcome {
 	action := r.Ended
 	if !held.Gone {
@@ -90,20 +90,22 @@ func hint(row *NewRow) string {
 	return ""
 }
 
-// Identifiers that are made anew each time: UUIDs with and without hyphens, and ULIDs.
+// Identifiers that are new each time: UUIDs with and without hyphens, and
+// ULIDs.
 var (
 	uuidForm = regexp.MustCompile(`(?i)(?:^|[^0-9a-z])` +
 		`([0-9a-f]{8}-?[0-9a-f]{4}-?[1-8][0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12})(?:$|[^0-9a-z])`)
 	ulidForm = regexp.MustCompile(`(?i)(?:^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25})(?:$|[^0-9a-z])`)
 )
 
-// madeUp names an identifier in a text that is made anew each time; "" if there is none.
+// madeUp finds an identifier in a text that is new each time; "" if there
+// is none.
 func madeUp(text string) string {
 	for _, m := range uuidForm.FindAllStringSubmatch(text, -1) {
 		hex := strings.ReplaceAll(m[1], "-", "")
 		switch version := hex[12]; {
-		case version == '3', version == '5': // made of a name: the same each time
-		case len(hex) == len(m[1]) && !timely(hex): // a digest, rather
+		case version == '3', version == '5': // computed from a name: the same each time
+		case len(hex) == len(m[1]) && !timely(hex): // more likely a digest
 		case version == '4':
 			return "a random UUID (version 4)"
 		default:
@@ -118,7 +120,8 @@ func madeUp(text string) string {
 	return ""
 }
 
-// timely reports whether the time in a UUID, if its version has one, is likely.
+// timely reports whether the time in a UUID is likely, if its version has
+// one.
 func timely(hex string) bool {
 	n := func(from, to int) int64 {
 		v, _ := strconv.ParseInt(hex[from:to], 16, 64)
@@ -136,5 +139,6 @@ func timely(hex string) bool {
 	return hex[12] == '4'
 }
 
-// likely reports whether an identifier was made at this time: in the years 2001 to 2096.
+// likely reports whether an identifier may have been made at this time: in
+// the years 2001 to 2096.
 func likely(ms int64) bool { return ms > 1e12 && ms < 4e12 }

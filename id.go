@@ -46,7 +46,8 @@ func (s *idSource) next(now time.Time) string {
 	return string(id[:])
 }
 
-// timeOfID is the time in the first ten characters of an ID, in milliseconds.
+// timeOfID is the time in the first ten characters of an ID, in
+// milliseconds.
 func timeOfID(id string) (ms int64) {
 	for _, c := range strings.ToUpper(id[:10]) {
 		ms = ms<<5 | int64(strings.IndexRune(idAlphabet, c))

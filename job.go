@@ -47,10 +47,10 @@ const (
 // State says where in its life a job is.
 type State string
 
-// The seven states. A job in state Scheduled, Available or Retryable waits; one
-// in state Completed, Discarded or Cancelled is finished. A Scheduled or
-// Retryable job becomes Available by itself when its run time passes: no process
-// has to promote it.
+// The seven states. A job in state Scheduled, Available or Retryable waits;
+// one in state Completed, Discarded or Cancelled is finished. A Scheduled
+// or Retryable job becomes Available by itself when its run time passes: no
+// process has to promote it.
 const (
 	Scheduled State = "scheduled" // waits for its run time, or stands behind another job
 	Available State = "available" // due: a worker may fetch it
@@ -89,13 +89,14 @@ func (k *Key) UnmarshalText(text []byte) (err error) { *k, err = ParseKey(string
 func ParseKey(s string) (Key, error) {
 	var k Key
 	if n, err := hex.Decode(k[:], []byte(s[:min(len(s), 64)])); err != nil || n != len(k) || len(s) != 64 {
-		return Key{}, &InvalidError{Field: "key", Value: s, Rule: "must be 64 hexadecimal digits, as `onceq keys --json` and `onceq explain` print them"}
+		return Key{}, &InvalidError{Field: "key", Value: s,
+			Rule: "must be 64 hexadecimal digits, as `onceq keys --json` and `onceq explain` print them"}
 	}
 	return k, nil
 }
 
-// JobRow is a job as a store keeps it. All instants are by the store's clock, in
-// whole milliseconds; the zero time means "not yet".
+// JobRow is a job as a store keeps it. All instants are by the store's
+// clock, in whole milliseconds; the zero time means "not yet".
 type JobRow struct {
 	ID    string `json:"id"`    // unique in the store while the job is kept
 	Kind  string `json:"kind"`  // as Args.Kind said
@@ -107,12 +108,12 @@ type JobRow struct {
 	Tags     []string       `json:"tags,omitempty"` // as [Tags] set them
 	State    State          `json:"state"`          // now, by the store's clock
 	Priority int            `json:"priority"`       // 0 (first) to 9 (last)
-	// Attempt counts the attempts that were spent. The one that runs is included;
-	// a snooze and a hand-back on shutdown are not.
+	// Attempt counts the attempts that were spent. The one that runs is
+	// included; a snooze and a hand-back on shutdown are not.
 	Attempt     int `json:"attempt"`
 	MaxAttempts int `json:"max_attempts"` // the job is discarded when so many have failed
-	// Run is the number of the job's latest run, one more at each fetch. Only the
-	// current run may finish the job.
+	// Run is the number of the job's latest run, one more at each fetch.
+	// Only the current run may finish the job.
 	Run       int64         `json:"run"`
 	Timeout   time.Duration `json:"-"` // of one run; 0 = none
 	Retention time.Duration `json:"-"` // how long the finished job is kept
@@ -121,9 +122,9 @@ type JobRow struct {
 	KeyText string    `json:"key_text,omitempty"` // what the key was made of, readable
 	Hold    Hold      `json:"hold,omitzero"`      // how long the key is held
 	Anchor  time.Time `json:"anchor,omitzero"`    // where Window and TTL count from
-	// Keyless says that this job gave up its key for good. An operator released
-	// it, it passed to the waiter behind this job, a job that superseded this one
-	// took it, or this job was retried with WithoutKey.
+	// Keyless says that this job gave up its key for good. An operator
+	// released it, it passed to the waiter behind this job, a job that
+	// superseded this one took it, or this job was retried with WithoutKey.
 	Keyless bool     `json:"keyless,omitempty"`
 	Digest  [16]byte `json:"-"` // of the args by value; only with a key
 

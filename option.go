@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// Option says something about an enqueue. Options of four levels are merged, later over
-// earlier: Config.Defaults, the EnqueueOptions of the args type, Config.Kinds, the call. Unique
-// merges field by field; Meta and Tags replace.
+// Option says something about an enqueue. Options of four levels are
+// merged, later over earlier: Config.Defaults, EnqueueOptions of the args
+// type, Config.Kinds, the call. [Unique] merges field by field; [Meta] and
+// [Tags] replace.
 type Option interface{ apply(*settings) }
 
 // level is where an option was said; errors name it.
@@ -24,12 +25,14 @@ const (
 )
 
 func (l level) String() string {
-	return [...]string{"by default", "in Config.Defaults", "by the type's EnqueueOptions", "in Config.Kinds", "at the call", ""}[l]
+	return [...]string{"by default", "in Config.Defaults", "by the type's EnqueueOptions", "in Config.Kinds",
+		"at the call", ""}[l]
 }
 
-// settings is the merger of all levels. Each group remembers the level it was said at.
+// settings is what all levels together say. Each group remembers the level
+// at which it was said.
 type settings struct {
-	at level // being applied
+	at level // the level that is being applied
 
 	queue       string
 	id          string
@@ -46,7 +49,7 @@ type settings struct {
 	tags        []string
 
 	unique      bool
-	notUnique   bool // NotUnique was said, and nothing since
+	notUnique   bool // NotUnique was said last
 	by          Part
 	byAt        level
 	fields      []string
@@ -63,7 +66,7 @@ type settings struct {
 	fromEnqueue bool
 	customKey   string
 	customScope Part
-	customAt    level // unsaid = no key of the caller's own
+	customAt    level // unsaid = the caller gave no key of its own
 
 	policy   ConflictPolicy
 	policyAt level
@@ -120,49 +123,53 @@ type (
 	resendOption   struct{ err error }
 )
 
-// UniqueSwitch is an [Option] that takes back what earlier levels said about
-// uniqueness.
+// UniqueSwitch is an [Option] that takes back what earlier levels said
+// about uniqueness.
 type UniqueSwitch uint8
 
-// Queue names the queue, 1 to 128 printable bytes. Default "default".
+// Queue names the queue, 1 to 128 printable bytes. The default is
+// "default".
 func Queue(name string) Option { return queueOption(name) }
 
-// ID is the job's identity in place of a generated one: at most 255 bytes, not blank. An ID
-// exists once per store for as long as the job is kept; enqueueing it again answers with that
-// job.
+// ID is the identity of the job in place of a generated one: at most 255
+// bytes, not blank. An ID exists once in a store while its job is kept.
+// Enqueueing it again answers with that job.
 func ID(id string) Option { return idOption(id) }
 
-// Delay makes the job due this long after it is accepted, by the store's clock. It replaces an
-// earlier level's RunAt.
+// Delay makes the job due this long after it was accepted, by the store's
+// clock. It replaces [RunAt] of an earlier level.
 func Delay(d time.Duration) Option { return delayOption(d) }
 
-// RunAt makes the job due at an instant, by the store's clock; one that has passed means now.
-// It replaces an earlier level's Delay.
+// RunAt makes the job due at an instant, by the store's clock. An instant
+// that has passed means now. It replaces [Delay] of an earlier level.
 func RunAt(t time.Time) Option { return runAtOption(t) }
 
-// Priority is 0 (first) to 9 (last). Default 5.
+// Priority is 0 (first) to 9 (last). The default is 5.
 func Priority(p int) Option { return priorityOption(p) }
 
-// MaxAttempts is how many attempts a job has before it is discarded, 1 to 1,000,000. Default 25.
+// MaxAttempts is how many attempts a job has before it is discarded, 1 to
+// 1,000,000. The default is 25.
 func MaxAttempts(n int) Option { return maxAttemptsOption(n) }
 
-// Timeout bounds one run: its context is cancelled then. Default 0: none.
+// Timeout bounds one run: its context is cancelled then. The default, 0,
+// means no bound.
 func Timeout(d time.Duration) Option { return timeoutOption(d) }
 
-// Meta is a JSON object that travels with the job, for people and middleware. It can take part
-// in the key (ByMeta).
+// Meta is a JSON object that travels with the job, for people and
+// middleware. It can take part in the key ([ByMeta]).
 func Meta(m map[string]any) Option { return metaOption(m) }
 
 // Tags are labels for people: at most 32, each 1 to 128 printable bytes.
 func Tags(tags ...string) Option { return tagsOption(tags) }
 
-// Retention is how long the finished job is kept. Default 24 hours; 0 deletes it in the step
-// that finishes it.
+// Retention is how long the finished job is kept. The default is 24 hours;
+// 0 deletes the job in the step that finishes it.
 func Retention(d time.Duration) Option { return retentionOption(d) }
 
-// UniqueKey makes the job unique by a key of the caller's own in place of the args: not blank,
-// at most 1 KiB, used verbatim. Its scope is the kind unless said: two kinds cannot take each
-// other's key by accident. ByKind, ByQueue, or ByKey for the literal alone.
+// UniqueKey makes the job unique by a key of the caller's own in place of
+// the args: not blank, at most 1 KiB, used verbatim. Its scope is the kind
+// unless said otherwise, so two kinds cannot take each other's key by
+// accident. Scopes are [ByKind], [ByQueue], or [ByKey] for the text alone.
 func UniqueKey(key string, scope ...Part) Option {
 	o := uniqueKeyOption{key: key}
 	for _, p := range scope {
@@ -174,20 +181,21 @@ func UniqueKey(key string, scope ...Part) Option {
 	return o
 }
 
-// OnConflict says what to do when the key is held. Default Skip.
+// OnConflict says what to do when the key is held. The default is [Skip].
 func OnConflict(p ConflictPolicy) Option { return conflictOption{p} }
 
-// Resend repeats an enqueue whose answer was lost, with the ID and token of its
-// *UncertainError: it never makes a second job while the first is kept. Args and the other
-// options must be those of the first call.
+// Resend repeats an enqueue whose answer was lost, with the ID and token of
+// its [*UncertainError]. It never makes a second job while the first is
+// kept. Args and the other options must be those of the first call.
 func Resend(err error) Option { return resendOption{err} }
 
 // The switches.
 const (
-	// NotUnique switches uniqueness off. A later Unique or UniqueKey switches it on
-	// again, with what was said before.
+	// NotUnique switches uniqueness off. A later Unique or UniqueKey
+	// switches it on again, with what was said before.
 	NotUnique UniqueSwitch = iota
-	// ResetUnique forgets what earlier levels said about uniqueness, conflict policy included.
+	// ResetUnique forgets what earlier levels said about uniqueness,
+	// including the conflict policy.
 	ResetUnique
 )
 
@@ -235,14 +243,15 @@ func (o conflictOption) apply(s *settings) {
 		}
 		s.fail(invalid("OnConflict", "nil *Debounce", "must not be nil"))
 	default:
-		s.fail(invalid("OnConflict", fmt.Sprintf("%T", p), "must be Skip, Reject, Replace, Debounce, Coalesce or Supersede"))
+		s.fail(invalid("OnConflict", fmt.Sprintf("%T", p),
+			"must be Skip, Reject, Replace, Debounce, Coalesce or Supersede"))
 	}
 	s.policyAt = s.at
 }
 
 func (o resendOption) apply(s *settings) {
 	if o.err == nil {
-		return // the first try of a loop
+		return // the first try in a loop has no error yet
 	}
 	var err error
 	if s.resend, err = uncertainIn(o.err); err != nil {
@@ -263,9 +272,10 @@ func (o UniqueSwitch) apply(s *settings) {
 	}
 }
 
-// dropParts forgets what of a job makes up its key.
+// dropParts forgets which parts of the job make up its key.
 func (s *settings) dropParts() {
-	s.by, s.byAt, s.fields, s.fieldsAt, s.metaFields, s.metaAt, s.allowBlank = 0, unsaid, nil, unsaid, nil, unsaid, false
+	s.by, s.byAt, s.fields, s.fieldsAt, s.metaFields, s.metaAt, s.allowBlank = 0, unsaid, nil, unsaid,
+		nil, unsaid, false
 }
 
 func (u Unique) apply(s *settings) {
@@ -302,7 +312,8 @@ func (u Unique) apply(s *settings) {
 	}
 }
 
-// compares names the first field that says what makes up the key; "" = none does.
+// compares returns the first field that says what makes up the key; "" =
+// none does.
 func (u Unique) compares() string {
 	switch {
 	case u.Fields != nil:
@@ -316,7 +327,8 @@ func (u Unique) compares() string {
 }
 
 func (s *settings) bothSaid(a, b string) {
-	s.fail(invalid(a, "", "and %s are both said %s: a key of your own takes the place of the args, keep one of them", b, s.at))
+	s.fail(invalid(a, "", "and %s are both said %s: a key of your own takes the place of the args, keep one of "+
+		"them", b, s.at))
 }
 
 func (o uniqueKeyOption) apply(s *settings) {
@@ -332,7 +344,8 @@ func (o uniqueKeyOption) apply(s *settings) {
 	s.customKey, s.customScope, s.customAt = o.key, o.scope, s.at
 }
 
-// hold is the terms on which the job will hold its key, defaults filled in.
+// hold returns the terms on which the job will hold its key, with the
+// defaults filled in.
 func (s *settings) hold() Hold {
 	h := Hold{Until: s.until, Window: s.window, TTL: s.ttl, FromEnqueue: s.fromEnqueue}
 	if h.Until == untilUnsaid {

@@ -19,15 +19,17 @@ const (
 
 // Receipt is the answer to an enqueue.
 type Receipt struct {
-	// Job is the job that stands for this enqueue: the new one, or the holder. It
-	// is never nil. When the holder's row is no longer kept it has what the key
-	// row keeps: ID, Kind, Queue, Key, KeyText and the last State.
+	// Job is the job that stands for this enqueue: the new one, or the
+	// holder. It is never nil. When the holder's row is no longer kept it
+	// has what the key row keeps: ID, Kind, Queue, Key, KeyText and the
+	// last State.
 	Job      *JobRow
 	Outcome  Outcome   // what the enqueue did
 	Conflict *Conflict // the job that was met; nil when Inserted
 }
 
-// Duplicate reports whether no job was made for this call: Skipped, Rejected, Replaced.
+// Duplicate reports whether no job was made for this call: Skipped,
+// Rejected, Replaced.
 func (r Receipt) Duplicate() bool {
 	return r.Outcome == Skipped || r.Outcome == Rejected || r.Outcome == Replaced
 }
@@ -64,8 +66,8 @@ type HeldKey struct {
 	// FreesAt is when a clock alone frees the key; zero when none does.
 	FreesAt time.Time `json:"frees_at,omitzero"`
 	// FreesWhen is the event that still has to come: "due", "started",
-	// "finished", "succeeded", "failed", "deleted", or "" for none. A job that is
-	// no longer kept is deleted.
+	// "finished", "succeeded", "failed", "deleted", or "" for none. A job
+	// that is no longer kept is deleted.
 	FreesWhen string   `json:"frees_when,omitempty"`
 	Waiter    string   `json:"waiter,omitempty"` // the job that stands behind the holder
 	Inert     bool     `json:"inert,omitempty"`  // free, not yet swept; only with KeyFilter.Inert
@@ -75,7 +77,7 @@ type HeldKey struct {
 // FreesText says in words when a clock frees the key, or on what event.
 func (k *HeldKey) FreesText() string { return freesText(k.FreesAt, k.FreesWhen, time.Time{}) }
 
-// tell makes what a store says of a key true for the state of its holder.
+// tell corrects what a store says of a key, for the state of its holder.
 func (k *HeldKey) tell() { k.FreesWhen = eventLeft(k.FreesWhen, k.State, k.Gone) }
 
 // Conflict is the answer to an enqueue that meets this key. digest is that of

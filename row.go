@@ -12,8 +12,9 @@ import (
 	"github.com/onceq/onceq/internal/fingerprint"
 )
 
-// rowOf decides an enqueue: options merged, everything checked, key computed. It is pure but
-// for a generated ID. The nonce is the call's; index is the item's place in a batch.
+// rowOf decides an enqueue: it merges the options, checks everything and
+// computes the key. It is pure, except for a generated ID. nonce is that of
+// the call, index that of the item in a batch.
 func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
 	kind, err := kindOf(args)
 	if err != nil {
@@ -56,7 +57,8 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 		return NewRow{}, err
 	}
 	if len(row.Meta) > MaxMetaSize {
-		return NewRow{}, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)), "must be at most %d bytes as JSON", MaxMetaSize)
+		return NewRow{}, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)),
+			"must be at most %d bytes as JSON", MaxMetaSize)
 	}
 	if s.unique {
 		if err := s.claim(args, &row); err != nil {
@@ -76,7 +78,8 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	}
 	if s.resend != nil {
 		if index >= len(s.resend.IDs) {
-			return NewRow{}, invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the batch as it was", len(s.resend.IDs), index)
+			return NewRow{}, invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the "+
+				"batch as it was", len(s.resend.IDs), index)
 		}
 		row.ID, nonce = s.resend.IDs[index], s.resend.nonce
 	}
@@ -90,16 +93,16 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	return row, nil
 }
 
-// own copies what is still the caller's memory, which may be used for something else when the
-// call has returned.
+// own copies what is still memory of the caller, which the caller may use
+// for something else after the call.
 func (r *NewRow) own(args Args) {
-	if _, raw := args.(rawArgs); raw { // other args were encoded into memory of the row's own
+	if _, raw := args.(rawArgs); raw { // other args were encoded into new memory
 		r.Args = bytes.Clone(r.Args)
 	}
 	r.Tags = slices.Clone(r.Tags)
 }
 
-// spareSettings are those of calls that have their row.
+// spareSettings is a pool of settings.
 var spareSettings = sync.Pool{New: func() any { return new(settings) }}
 
 func (r *NewRow) key() *Key {
@@ -109,7 +112,7 @@ func (r *NewRow) key() *Key {
 	return &r.Claim.Key
 }
 
-// check holds the rules for all options of an enqueue, merged.
+// check checks the merged options of an enqueue.
 func (s *settings) check() error {
 	if err := s.checkBounds(); err != nil {
 		return err
@@ -118,12 +121,13 @@ func (s *settings) check() error {
 		return s.checkUnique()
 	}
 	if s.policyAt == ofCall && s.idAt == unsaid && s.resend == nil {
-		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
+		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of "+
+			"yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
 	}
 	return nil
 }
 
-// checkBounds holds the rules that each option must meet by itself.
+// checkBounds checks each option by itself.
 func (s *settings) checkBounds() error {
 	if err := checkName("queue", s.queue); err != nil {
 		return err
@@ -136,7 +140,8 @@ func (s *settings) checkBounds() error {
 			return invalid("ID", s.id, "is said %s, where every job would share it: say it at the call", s.idAt)
 		}
 		if s.resend != nil && !slices.Contains(s.resend.IDs, s.id) {
-			return invalid("ID", s.id, "and Resend name different jobs (Resend: %s): leave ID away, or repeat the same", s.resend.ID)
+			return invalid("ID", s.id, "and Resend name different jobs (Resend: %s): leave ID away, or repeat the "+
+				"same", s.resend.ID)
 		}
 	}
 	if s.priority < 0 || s.priority > 9 {
@@ -177,7 +182,7 @@ func (s *settings) checkBounds() error {
 	return nil
 }
 
-// claim computes the key and the terms on which it is held.
+// claim computes the key, and the terms on which it is held.
 func (s *settings) claim(args Args, row *NewRow) error {
 	in := fingerprint.Input{
 		Kind: row.Kind, Queue: row.Queue, Args: row.Args, JSON: row.Encoding == EncodingJSON, Meta: row.Meta,
@@ -209,7 +214,8 @@ func (r Replace) columns() (f Fields) {
 	for _, c := range []struct {
 		on bool
 		f  Fields
-	}{{r.Args, FieldArgs}, {r.Meta, FieldMeta}, {r.Priority, FieldPriority}, {r.RunAt, FieldRunAt}, {r.MaxAttempts, FieldMaxAttempts}, {r.Tags, FieldTags}} {
+	}{{r.Args, FieldArgs}, {r.Meta, FieldMeta}, {r.Priority, FieldPriority}, {r.RunAt, FieldRunAt},
+		{r.MaxAttempts, FieldMaxAttempts}, {r.Tags, FieldTags}} {
 		if c.on {
 			f |= c.f
 		}
@@ -220,7 +226,7 @@ func (r Replace) columns() (f Fields) {
 func invalidFrom(err error) error {
 	var e *fingerprint.Error
 	if errors.As(err, &e) {
-		place := strings.NewReplacer(`"" at `, "", `"`, "").Replace(e.Value) // it is quoted again in the message
+		place := strings.NewReplacer(`"" at `, "", `"`, "").Replace(e.Value) // the message quotes it again
 		return &InvalidError{Field: e.Field, Value: place, Rule: e.Rule}
 	}
 	return err

@@ -5,41 +5,42 @@ import (
 	"time"
 )
 
-// Store keeps jobs and keys. This file is the whole seam between the root package
-// and a store. The suite in package storetest says what each method must do, case
-// by case; docs/rules.md has the rules.
+// Store keeps jobs and keys. This file is the whole seam between the root
+// package and a store. The suite in package storetest says what each method
+// must do, case by case; docs/rules.md has the rules.
 //
-// Each method is one atomic step: one transaction, one script. Policies, backoff,
-// verdicts and keys arrive decided, as data. What a key does (who holds it, when
-// it becomes free, who is next) is the store's to decide, inside the step.
+// Each method is one atomic step: one transaction, one script. Policies,
+// backoff, verdicts and keys arrive decided, as data. What a key does (who
+// holds it, when it becomes free, who is next) is the store's to decide,
+// inside the step.
 //
-// Time: lengths of time cross this seam ("in 5m", "a lease of 30s"), and the
-// store adds them to its own clock. The one instant that crosses is a run time
-// that a caller named.
+// Time: lengths of time cross this seam ("in 5m", "a lease of 30s"), and
+// the store adds them to its own clock. The one instant that crosses is a
+// run time that a caller named.
 //
-// Errors: an error that wraps [ErrUncertain] means that the step may or may not
-// have happened, because the answer was lost. Any other error means that nothing
-// happened. If ctx ends while a step is under way, the store answers soon; the
-// error wraps ErrUncertain unless the store knows that nothing happened. A store
-// that is busy, restarting or failing over tries again by itself, until ctx ends
-// or its own patience does.
+// Errors: an error that wraps [ErrUncertain] means that the step may or may
+// not have happened, because the answer was lost. Any other error means
+// that nothing happened. If ctx ends while a step is under way, the store
+// answers soon; the error wraps ErrUncertain unless the store knows that
+// nothing happened. A store that is busy, restarting or failing over tries
+// again by itself, until ctx ends or its own patience does.
 //
-// Memory: a store keeps none of the slices of a request after the method has
-// returned, and the caller may change what it gets. A [Claim] is never changed
-// after it was made, so stores may share it.
+// Memory: a store keeps none of the slices of a request after the method
+// has returned, and the caller may change what it gets. A [Claim] is never
+// changed after it was made, so stores may share it.
 //
-// Blocking: a step may wait for the store, and where [Traits.Blocks] is set for
-// somebody's open transaction. It waits for nothing else.
+// Blocking: a step may wait for the store, and where [Traits.Blocks] is set
+// for somebody's open transaction. It waits for nothing else.
 //
 // All methods are safe for concurrent use. After Close all of them answer
 // [ErrClosed].
 //
-// The numbers of [Until], [Action], [Fields] and of the stored states are written
-// to disk and stand in SQL and Lua: add at the end, never renumber.
+// The numbers of [Until], [Action], [Fields] and of the stored states are
+// written to disk and stand in SQL and Lua: add at the end, never renumber.
 type Store interface {
-	// Enqueue accepts rows as if one after another and answers in their order. It
-	// is atomic as a whole on SQLite and PostgreSQL; on Redis the rows of one
-	// partition are. For each row, the first rule that fits:
+	// Enqueue accepts rows as if one after another and answers in their
+	// order. It is atomic as a whole on SQLite and PostgreSQL; on Redis the
+	// rows of one partition are. For each row, the first rule that fits:
 	//
 	//	1. A job with this ID exists. If it has the same Nonce, this call was sent
 	//	   twice: the answer is the Outcome of the first time. Else Skipped, with
@@ -50,45 +51,48 @@ type Store interface {
 	//	3. The key is held. Row.Reactions.On(state of the effective holder) says
 	//	   what to do.
 	//
-	// A row whose own terms hold for no time (UntilDue without a delay) leaves no
-	// key when it is inserted.
+	// A row whose own terms hold for no time (UntilDue without a delay)
+	// leaves no key when it is inserted.
 	//
-	// With NoWait, a row that would have to wait for somebody's open transaction
-	// makes the whole call fail soon, and nothing has happened.
+	// With NoWait, a row that would have to wait for somebody's open
+	// transaction makes the whole call fail soon, and nothing has happened.
 	Enqueue(ctx context.Context, r EnqueueRequest) ([]EnqueueResult, error)
 
-	// Fetch starts due jobs of the queues and gives them to the worker: those with
-	// the lowest priority number first, then by run time, then by ID. They are
-	// then Running, with one more attempt and the next run number, and a first
-	// fetch releases an UntilStarted key.
+	// Fetch starts due jobs of the queues and gives them to the worker:
+	// those with the lowest priority number first, then by run time, then
+	// by ID. They are then Running, with one more attempt and the next run
+	// number, and a first fetch releases an UntilStarted key.
 	//
-	// It does not fetch a job that stands behind another, a job of a paused queue,
-	// or a kind that was not asked for. It may return fewer jobs than there are
-	// slots. A worker that Extend does not know (it was taken for lost) gets
-	// [ErrLeaseLost] and no job.
+	// It does not fetch a job that stands behind another, a job of a paused
+	// queue, or a kind that was not asked for. It may return fewer jobs
+	// than there are slots. A worker that Extend does not know (it was
+	// taken for lost) gets [ErrLeaseLost] and no job.
 	Fetch(ctx context.Context, r FetchRequest) (Fetched, error)
 
-	// Extend is a worker's heartbeat: it renews the worker's lease, and makes the
-	// worker known. In the same step it hands back the jobs that run for this
-	// worker, were started by a fetch numbered FetchesDone or lower, and are not
-	// among Runs: the worker never got the answer of that fetch. Handed back means
-	// Scheduled and due now, with the attempt given back and the key kept.
+	// Extend is a worker's heartbeat: it renews the worker's lease, and
+	// makes the worker known. In the same step it hands back the jobs that
+	// run for this worker, were started by a fetch numbered FetchesDone or
+	// lower, and are not among Runs: the worker never got the answer of
+	// that fetch. Handed back means Scheduled and due now, with the attempt
+	// given back and the key kept.
 	//
-	// A Lease of zero says that the worker leaves: all that still runs for it is
-	// handed back, and the worker is forgotten.
+	// A Lease of zero says that the worker leaves: all that still runs for
+	// it is handed back, and the worker is forgotten.
 	Extend(ctx context.Context, r ExtendRequest) (Extended, error)
 
-	// Finish ends runs and answers in the order of the requests. A request counts
-	// only while the job is Running with that run number and for that worker (or,
-	// from a sweeper, with Rescue). Else the result is FinishLost, or FinishGone
-	// when there is no such job. A repeat of a Finish that took effect, by the same
-	// worker and run, is answered as the first time.
+	// Finish ends runs and answers in the order of the requests. A request
+	// counts only while the job is Running with that run number and for
+	// that worker (or, from a sweeper, with Rescue). Else the result is
+	// FinishLost, or FinishGone when there is no such job. A repeat of a
+	// Finish that took effect, by the same worker and run, is answered as
+	// the first time.
 	//
-	// The job's own change and that of its key (released, kept, or passed to the
-	// waiter behind the job) are one step, whatever else is in the call.
+	// The job's own change and that of its key (released, kept, or passed
+	// to the waiter behind the job) are one step, whatever else is in the
+	// call.
 	//
-	// With NoWait, a run whose job is locked by somebody's open transaction is
-	// answered [FinishBusy], and the other runs do not wait for it.
+	// With NoWait, a run whose job is locked by somebody's open transaction
+	// is answered [FinishBusy], and the other runs do not wait for it.
 	Finish(ctx context.Context, r FinishRequest) ([]FinishResult, error)
 
 	// Change is an operator's step on jobs by ID, on a queue, or on a key. It
@@ -98,62 +102,66 @@ type Store interface {
 	// Get returns the jobs with these IDs, in order; nil where there is none.
 	Get(ctx context.Context, ids []string) ([]*JobRow, error)
 
-	// List returns jobs by ID, the largest (of generated IDs: the newest) first.
-	// It may return fewer than Limit, even none, with a cursor to go on; the last
-	// page has no cursor. A job that exists throughout is listed exactly once.
+	// List returns jobs by ID, the largest (of generated IDs: the newest)
+	// first. It may return fewer than Limit, even none, with a cursor to go
+	// on; the last page has no cursor. A job that exists throughout is
+	// listed exactly once.
 	List(ctx context.Context, r ListRequest) (JobPage, error)
 
-	// Keys returns held keys in the order of the keys, page by page as List does.
-	// With Key set it returns that key, or none.
+	// Keys returns held keys in the order of the keys, page by page as List
+	// does. With Key set it returns that key, or none.
 	Keys(ctx context.Context, r KeysRequest) (KeyPage, error)
 
 	// Queues returns every queue that has a job or is paused, by name.
 	Queues(ctx context.Context) ([]QueueInfo, error)
 
-	// Sweep tidies up. It reports workers whose lease is over, lists the runs of
-	// those that are confirmed lost, prunes finished jobs whose retention is over,
-	// and drops keys that are free. Each of these does at most Limit rows. No
-	// promise depends on Sweep: whether a key is held is judged when it is asked.
+	// Sweep tidies up. It reports workers whose lease is over, lists the
+	// runs of those that are confirmed lost, prunes finished jobs whose
+	// retention is over, and drops keys that are free. Each of these does
+	// at most Limit rows. No promise depends on Sweep: whether a key is
+	// held is judged when it is asked.
 	Sweep(ctx context.Context, r SweepRequest) (Swept, error)
 
-	// Traits says what the store can do besides. It answers at once and always the
-	// same.
+	// Traits says what the store can do besides. It answers at once and
+	// always the same.
 	Traits() Traits
 
-	// Close ends what the store started, and waits for it. It closes a connection
-	// only if the store opened it.
+	// Close ends what the store started, and waits for it. It closes a
+	// connection only if the store opened it.
 	Close() error
 }
 
-// Traits says what a store can do besides its methods, and how it is best called.
-// The zero value fits the simplest store. It is data, not a set of optional
-// interfaces, so that a decorator that embeds a [Store] loses nothing.
+// Traits says what a store can do besides its methods, and how it is best
+// called. The zero value fits the simplest store. It is data, not a set of
+// optional interfaces, so that a decorator that embeds a [Store] loses
+// nothing.
 type Traits struct {
 	// InFlight is how many group commits may be under way at once; 0 means 1.
 	// More than two are used only while a trip takes long for what it carries.
 	InFlight int
 
-	// Join is how many calls must be queued before a second group commit starts
-	// while one is in flight; 0 means 64. It does not matter while trips are slow:
-	// then InFlight alone decides.
+	// Join is how many calls must be queued before a second group commit
+	// starts while one is in flight; 0 means 64. It does not matter while
+	// trips are slow: then InFlight alone decides.
 	Join int
 
 	// Blocks says that a step may have to wait for somebody's open transaction.
 	// Without it NoWait in a request makes no difference.
 	Blocks bool
 
-	// Place changes an ID that a client has just made, at most its last three
-	// characters, so that the job lies in the partition of its key (nil = no key).
-	// A nil Place means that any ID will do.
+	// Place changes an ID that a client has just made, at most its last
+	// three characters, so that the job lies in the partition of its key
+	// (nil = no key). A nil Place means that any ID will do.
 	Place func(id string, key *Key) string
 
-	// Wake sends a [Wake] soon after a job of one of the queues became due or was
-	// given an earlier run time (when to look, the worker then learns from
-	// Fetched.NextDue), and soon after a run of the worker was asked to stop. It
-	// sends at once for changes in this process, and as soon as the store can for
-	// changes elsewhere. It may send too often and it may miss some: a worker also
-	// polls and sends heartbeats. It never blocks the store. The channel is closed
-	// when ctx ends. nil = the store has no wake-ups.
+	// Wake sends a [Wake] soon after a job of one of the queues became due
+	// or was given an earlier run time (when to look, the worker then
+	// learns from Fetched.NextDue), and soon after a run of the worker was
+	// asked to stop. It sends at once for changes in this process, and as
+	// soon as the store can for changes elsewhere. It may send too often
+	// and it may miss some: a worker also polls and sends heartbeats. It
+	// never blocks the store. The channel is closed when ctx ends. nil =
+	// the store has no wake-ups.
 	Wake func(ctx context.Context, r WakeRequest) (<-chan Wake, error)
 
 	// Check looks for damage in the store's own files or indexes, beyond what
@@ -179,10 +187,11 @@ type Wake struct {
 	Stop  bool   // a run of the worker was asked to stop, and nothing is said about queues
 }
 
-// Tx is a caller's own transaction on a store: what is enqueued through it exists
-// if and only if the transaction commits.
+// Tx is a caller's own transaction on a store: what is enqueued through it
+// exists if and only if the transaction commits.
 type Tx interface {
-	// Enqueue is Store.Enqueue inside the transaction. A duplicate leaves the transaction usable.
+	// Enqueue is Store.Enqueue inside the transaction. A duplicate leaves
+	// the transaction usable.
 	Enqueue(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
 }
 
@@ -195,8 +204,8 @@ type EnqueueRequest struct {
 	NoWait bool
 }
 
-// NewRow is one enqueue with everything decided: all that a store needs to insert
-// the job, or to answer for the job that is met.
+// NewRow is one enqueue with everything decided: all that a store needs to
+// insert the job, or to answer for the job that is met.
 type NewRow struct {
 	ID       string   // made by the client, or the caller's own
 	Nonce    [16]byte // random for each enqueue; a call that is sent again repeats it
@@ -262,27 +271,29 @@ const (
 	// ActionWrite gives the waiting holder the values of the fields in
 	// NewRow.Write; FieldRunAt gives it the new row's run time: Replaced.
 	ActionWrite
-	// ActionPushBack gives the waiting holder the new args and a later run time:
-	// the new row's, but at most the holder's enqueue + MaxWait: Replaced.
+	// ActionPushBack gives the waiting holder the new args and a later run
+	// time: the new row's, but at most the holder's enqueue + MaxWait:
+	// Replaced.
 	ActionPushBack
-	// ActionMerge gives the waiting holder the new args and the earlier of the two
-	// run times; a Retryable holder keeps its own run time: Replaced. If a waiter
-	// stands behind the holder, the waiter takes them instead, as in ActionStand.
+	// ActionMerge gives the waiting holder the new args and the earlier of
+	// the two run times; a Retryable holder keeps its own run time:
+	// Replaced. If a waiter stands behind the holder, the waiter takes them
+	// instead, as in ActionStand.
 	ActionMerge
 	// ActionStand puts the new job behind the running holder as its waiter:
-	// Coalesced. If a waiter stands there already, that one takes the new args and
-	// options (all but ID, Nonce, Origin, Displaced and EnqueuedAt) and the earlier
-	// of the two run times: Replaced.
+	// Coalesced. If a waiter stands there already, that one takes the new
+	// args and options (all but ID, Nonce, Origin, Displaced and
+	// EnqueuedAt) and the earlier of the two run times: Replaced.
 	ActionStand
-	// ActionTake takes the key: Superseded. A waiting holder is Cancelled and the
-	// new job holds the key, behind the job that the holder stood behind, if any.
-	// A running holder is asked to stop and the new job stands behind it. A waiter
-	// that stood there is Cancelled.
+	// ActionTake takes the key: Superseded. A waiting holder is Cancelled
+	// and the new job holds the key, behind the job that the holder stood
+	// behind, if any. A running holder is asked to stop and the new job
+	// stands behind it. A waiter that stood there is Cancelled.
 	ActionTake
 )
 
-// Reactions is a conflict policy as data: one action for each state of the holder.
-// The zero value is ActionAnswer in all of them.
+// Reactions is a conflict policy as data: one action for each state of the
+// holder. The zero value is ActionAnswer in all of them.
 type Reactions struct {
 	Scheduled, Available, Retryable, Running Action // the holder is in that state
 	Ended                                    Action // it is finished, or gone but still held
@@ -316,14 +327,15 @@ func (r Reactions) Refuses() bool { return r.Scheduled == ActionRefuse }
 // EnqueueResult is the store's answer to one NewRow.
 type EnqueueResult struct {
 	Outcome Outcome // what was done
-	// Job is the job that stands for the row, never nil. For a holder whose row is
-	// gone it has ID, Kind, Queue, Key, KeyText and State.
+	// Job is the job that stands for the row, never nil. For a holder whose
+	// row is gone it has ID, Kind, Queue, Key, KeyText and State.
 	Job *JobRow
 	// Conflict is nil when Inserted. Where By is "id", the client fills in
 	// ArgsDiffer.
 	Conflict *Conflict
-	// FreesAt is, for an inserted job that holds its key, when a clock frees the
-	// key, in milliseconds ([Never]: no clock does); 0 for any other job.
+	// FreesAt is, for an inserted job that holds its key, when a clock
+	// frees the key, in milliseconds ([Never]: no clock does); 0 for any
+	// other job.
 	FreesAt int64
 }
 
@@ -333,9 +345,9 @@ type FetchRequest struct {
 	No     int64        // the number of this fetch: 1, 2, 3 … for each worker
 	Queues []QueueSlots // which queues, and how many jobs of each
 	Kinds  []string     // only these; nil = any
-	// MaxBytes bounds the args and meta of all jobs together: a fetch stops there
-	// and answers that there may be more at once. At least one job is given,
-	// however large it is. 0 = no bound.
+	// MaxBytes bounds the args and meta of all jobs together: a fetch stops
+	// there and answers that there may be more at once. At least one job is
+	// given, however large it is. 0 = no bound.
 	MaxBytes int
 }
 
@@ -348,9 +360,9 @@ type QueueSlots struct {
 // Fetched is what Fetch started.
 type Fetched struct {
 	Jobs []*JobRow // now Running, for this worker
-	// NextDue is how long until the next waiting job of these queues is due, so
-	// that the worker can sleep till then. 0 = there may be more at once; negative
-	// = no job waits for its time.
+	// NextDue is how long until the next waiting job of these queues is
+	// due, so that the worker can sleep till then. 0 = there may be more at
+	// once; negative = no job waits for its time.
 	NextDue time.Duration
 }
 
@@ -389,9 +401,9 @@ type Finish struct {
 	Run    int64  // the run number, as fetched
 	Worker string // that has the run
 	Rescue bool   // the worker is lost: Worker is the rescuer, the run is another's
-	// State is Completed, Discarded, Cancelled, Retryable or Scheduled (a snooze,
-	// or a hand-back with Delay 0). If a cancel of the running job was requested,
-	// every State but Completed becomes Cancelled.
+	// State is Completed, Discarded, Cancelled, Retryable or Scheduled (a
+	// snooze, or a hand-back with Delay 0). If a cancel of the running job
+	// was requested, every State but Completed becomes Cancelled.
 	State    State
 	Delay    time.Duration // until the next run, for Retryable and Scheduled
 	GiveBack bool          // the attempt is not spent
@@ -414,8 +426,8 @@ const (
 type FinishResult struct {
 	Status FinishStatus // whether it took effect
 	State  State        // as recorded
-	// Wake is the queue in which this step made a job due (the waiter behind the
-	// job, or the job itself), or "".
+	// Wake is the queue in which this step made a job due (the waiter
+	// behind the job, or the job itself), or "".
 	Wake string
 }
 
@@ -424,8 +436,8 @@ type Op uint8
 
 // The operator's steps.
 const (
-	// OpCancel cancels a waiting job and asks a running one to stop. A Cancelled
-	// job stays as it is. Others are refused.
+	// OpCancel cancels a waiting job and asks a running one to stop. A
+	// Cancelled job stays as it is. Others are refused.
 	OpCancel Op = iota + 1
 	// OpRetry makes a finished job due now, with at least one more attempt, and
 	// takes its key again. A Retryable job becomes due now. Others are refused.
@@ -433,8 +445,8 @@ const (
 	// OpRunNow makes a waiting job due now. It is refused for a job that stands
 	// behind another.
 	OpRunNow
-	// OpDelete removes a job; every event of its key has then come. It is refused
-	// while the job runs.
+	// OpDelete removes a job; every event of its key has then come. It is
+	// refused while the job runs.
 	OpDelete
 	// OpPause lets no later Fetch start a job of the queue.
 	OpPause
@@ -459,11 +471,13 @@ type Change struct {
 // ChangeResult says what became of one job. A queue or a key has one result,
 // without a job.
 type ChangeResult struct {
-	// Job is the job after the change; for OpDelete before it. It has its Args only
-	// where the Change names one job: many of them may be too much to read.
+	// Job is the job after the change; for OpDelete before it. It has its
+	// Args only where the Change names one job: many of them may be too
+	// much to read.
 	Job *JobRow
-	// Err is nil, ErrNotFound, [*InvalidError] (Field "state": the job cannot do
-	// that now) or [*DuplicateError] (OpRetry: another job holds the key).
+	// Err is nil, ErrNotFound, [*InvalidError] (Field "state": the job
+	// cannot do that now) or [*DuplicateError] (OpRetry: another job holds
+	// the key).
 	Err error
 }
 
@@ -474,9 +488,9 @@ type ListRequest struct {
 	Limit  int       // 1 … 1000
 }
 
-// MaxPageBytes bounds the args and meta of a page of jobs that was asked for with
-// args ([JobFilter.Args]). A page ends before the job that would go beyond, but
-// it has at least one.
+// MaxPageBytes bounds the args and meta of a page of jobs that was asked
+// for with args ([JobFilter.Args]). A page ends before the job that would
+// go beyond, but it has at least one.
 const MaxPageBytes = 4 << 20
 
 // JobPage is a page of jobs.
@@ -517,8 +531,8 @@ type Beat struct {
 
 // Swept is what a round of tidying found and did.
 type Swept struct {
-	// Expired are the workers whose lease is over by the store's clock. A worker
-	// that has runs but is not known is among them, with No -1.
+	// Expired are the workers whose lease is over by the store's clock. A
+	// worker that has runs but is not known is among them, with No -1.
 	Expired []Beat
 	Runs    []*JobRow // of confirmed lost workers: to be ended by Finish with Rescue
 	Jobs    int       // finished jobs that were pruned

@@ -13,13 +13,14 @@ import (
 	"unicode"
 )
 
-// uniqueTag on a field of an args struct narrows the key: `onceq:"unique"`.
+// uniqueTag on a field of an args struct, as in `onceq:"unique"`, narrows
+// the key to such fields.
 const uniqueTag = "unique"
 
-// shape is what a type of args says about their members.
+// shape is what the type of args says about their members.
 type shape struct {
 	unique []string // JSON Pointers of the tagged fields
-	err    error    // a tag that selects nothing, or a field that may be absent
+	err    error    // about a tag that selects nothing, or a field that may be absent
 }
 
 var (
@@ -49,19 +50,22 @@ func (s *settings) checkTags(args Args, sh *shape) error {
 	case sh.unique == nil || s.customAt != unsaid:
 		return nil
 	case !s.unique && !s.notUnique:
-		return invalid("tag", `onceq:"unique"`, "of %T narrows a key, and nothing says that its jobs have one: say Unique{} "+
+		return invalid("tag", `onceq:"unique"`, "of %T narrows a key, and nothing says that its jobs have one: say "+
+			"Unique{} "+
 			"in its EnqueueOptions, in the Config or at the call; or NotUnique", args)
 	case s.unique && s.by != 0 && s.by&ByArgs == 0:
-		return invalid("tag", `onceq:"unique"`, "of %T narrows the args, and they take no part: Unique.By is %s (said %s); add ByArgs, or drop the tag", args, s.by, s.byAt)
+		return invalid("tag", `onceq:"unique"`, "of %T narrows the args, and they take no part: Unique.By is %s "+
+			"(said %s); add ByArgs, or drop the tag", args, s.by, s.byAt)
 	case s.unique && s.fields == nil && s.narrowsHalf():
-		return invalid("tag", `onceq:"unique"`, "of %T narrows the args alone, and all of the meta would count, since Unique.By is %s (said %s): "+
+		return invalid("tag", `onceq:"unique"`, "of %T narrows the args alone, and all of the meta would count, "+
+			"since Unique.By is %s (said %s): "+
 			"say MetaFields too, or leave ByMeta away", args, s.by, s.byAt)
 	}
 	return nil
 }
 
-// narrowed is the members of args that are in the key: those that were named, checked against
-// the type, or else the tagged ones; nil = all.
+// narrowed returns the members of args that are in the key: those that were
+// named, checked against the type, or else the tagged ones; nil = all.
 func narrowed(args Args, named []string) ([]string, error) {
 	if named == nil {
 		return shapeOf(args).unique, nil
@@ -77,16 +81,16 @@ func narrowed(args Args, named []string) ([]string, error) {
 	return named, nil
 }
 
-// taggedIn returns the pointers of the tagged fields in a type that is encoded at a place.
-// absent is why that place may be missing, or "". A tagged field takes part whole, unless
-// fields inside it are tagged.
+// taggedIn returns the pointers of the tagged fields in a type that is
+// encoded at a place. absent is why that place may be missing, or "". A
+// tagged field takes part as a whole, unless fields inside it are tagged.
 func taggedIn(t reflect.Type, at, absent string, within []reflect.Type) ([]string, error) {
 	if t.Kind() == reflect.Pointer && at != "" {
 		absent = cmp.Or(absent, "the pointer at "+at+" may be nil")
 	}
 	st := deref(t)
 	if slices.Contains(within, st) {
-		return nil, nil // a type that contains itself: its tags count where it is met first
+		return nil, nil // the type contains itself: its tags count where it is met first
 	}
 	why := ""
 	switch {
@@ -127,7 +131,8 @@ func taggedMembers(st reflect.Type, at, absent string, within []reflect.Type) (f
 			found = append(found, inside[i]...)
 		case m.tagged || m.within.whole():
 			if why := cmp.Or(absent, m.absent); why != "" {
-				return nil, tagError(m.field, "is of a member that may be absent: %s; drop that, or name members with Unique.Fields", why)
+				return nil, tagError(m.field, "is of a member that may be absent: %s; drop that, or name members "+
+					"with Unique.Fields", why)
 			}
 			found = append(found, at+"/"+token(m.name))
 		}
@@ -141,8 +146,8 @@ func tagError(field, rule string, args ...any) error {
 
 func token(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
 
-// anyTag returns a field with a tag of ours, wherever it stands in a type; "" if there is none.
-// It leaves out types it was in before.
+// anyTag returns a field with an onceq tag anywhere in a type; "" if there
+// is none. It skips the types in before.
 func anyTag(t reflect.Type, before []reflect.Type) string {
 	var visit func(t reflect.Type) string
 	visit = func(t reflect.Type) string {
@@ -169,15 +174,15 @@ func anyTag(t reflect.Type, before []reflect.Type) string {
 	return visit(t)
 }
 
-// member is a member of the JSON object that a struct is encoded as.
+// member is a member of the JSON object into which a struct is encoded.
 type member struct {
 	name   string
-	field  string // as people call it: its type and name in Go
+	field  string // for messages: its type and name in Go
 	index  []int  // for Value.FieldByIndexErr
 	typ    reflect.Type
-	named  bool      // by its json tag
+	named  bool      // its json tag names it
 	tagged bool      // with `onceq:"unique"`
-	within *embedded // nil = of the struct itself
+	within *embedded // nil = it is a field of the struct itself
 	absent string    // why it may not be there, or ""
 }
 
@@ -186,20 +191,22 @@ type embedded struct {
 	typ      reflect.Type
 	index    []int
 	within   *embedded
-	field    string // as people call it
+	field    string // for messages
 	tagged   bool
-	narrowed bool   // something inside is tagged
+	narrowed bool   // a field inside it is tagged
 	absent   string // why its fields may not be there, or ""
 }
 
 // has reports whether another embedded struct is this one, or inside it.
 func (e *embedded) has(o *embedded) bool { return o != nil && (o == e || e.has(o.within)) }
 
-// whole reports whether all members of an embedded struct are tagged, for it is.
+// whole reports whether all members of an embedded struct count as tagged,
+// because the struct is.
 func (e *embedded) whole() bool { return e != nil && !e.narrowed && (e.tagged || e.within.whole()) }
 
-// membersOf lists the members that a struct type is encoded with, by the rules of
-// encoding/json. A tag of ours on a field that is not encoded is refused.
+// membersOf lists the members that a struct type is encoded with, by the
+// rules of encoding/json. It refuses an onceq tag on a field that is not
+// encoded.
 func membersOf(t reflect.Type) ([]member, error) {
 	var all []member
 	var embeds []*embedded
@@ -219,7 +226,7 @@ func membersOf(t reflect.Type) ([]member, error) {
 			if err != nil {
 				return nil, err
 			}
-			for range min(times[e.typ], 2) { // twice at one depth: their names are nobody's
+			for range min(times[e.typ], 2) { // twice at the same depth: neither is encoded
 				all = append(all, fields...)
 			}
 			next = append(next, inner...)
@@ -230,11 +237,13 @@ func membersOf(t reflect.Type) ([]member, error) {
 	return chosen, nothingSelected(all, chosen, embeds)
 }
 
-// nothingSelected refuses tags on what is not among the members of the encoded object.
+// nothingSelected refuses tags on fields that are not members of the
+// encoded object.
 func nothingSelected(all, chosen []member, embeds []*embedded) error {
 	for _, m := range all {
 		if m.tagged && !slices.ContainsFunc(chosen, func(c member) bool { return slices.Equal(c.index, m.index) }) {
-			return tagError(m.field, "selects nothing: another field is encoded as %q in its place; rename one of them, or drop the tag", m.name)
+			return tagError(m.field, "selects nothing: another field is encoded as %q in its place; rename one of "+
+				"them, or drop the tag", m.name)
 		}
 	}
 	for _, e := range embeds {
@@ -245,8 +254,9 @@ func nothingSelected(all, chosen []member, embeds []*embedded) error {
 	return nil
 }
 
-// dominant leaves one member for each name: that which is nested least, and of these the one
-// that is named by its json tag. Where that is more than one, the name is nobody's.
+// dominant leaves one member for each name: the one that is nested least,
+// and of these the one that its json tag names. If there are several of
+// those, none is encoded.
 func dominant(all []member) (chosen []member) {
 	byName := map[string][]member{}
 	for _, m := range all {
@@ -261,7 +271,7 @@ func dominant(all []member) (chosen []member) {
 	for _, m := range all {
 		same := byName[m.name]
 		if same == nil {
-			continue // it was decided
+			continue // already decided
 		}
 		byName[m.name] = nil
 		slices.SortStableFunc(same, func(a, b member) int { return cmp.Compare(rank(a), rank(b)) })
@@ -272,7 +282,8 @@ func dominant(all []member) (chosen []member) {
 	return chosen
 }
 
-// fieldsOf lists the fields of one struct: members, and embedded structs whose fields are members.
+// fieldsOf lists the fields of one struct: members, and embedded structs
+// whose fields are members.
 func fieldsOf(e *embedded) (fields []member, inner []*embedded, err error) {
 	outer := e
 	if e.index == nil {
@@ -288,20 +299,23 @@ func fieldsOf(e *embedded) (fields []member, inner []*embedded, err error) {
 		jsonName, opts, isStruct, encoded := jsonField(f)
 		if !encoded {
 			if tagged {
-				return nil, nil, tagError(name, "selects nothing: the field is not encoded as JSON; export it, or drop the tag")
+				return nil, nil, tagError(name, "selects nothing: the field is not encoded as JSON; export it, or "+
+					"drop the tag")
 			}
 			continue
 		}
 		index := append(slices.Clip(e.index), i)
 		if isStruct {
-			in := &embedded{typ: deref(f.Type), index: index, within: outer, field: name, tagged: tagged, absent: e.absent}
+			in := &embedded{typ: deref(f.Type), index: index, within: outer, field: name, tagged: tagged,
+				absent: e.absent}
 			if f.Type.Kind() == reflect.Pointer {
 				in.absent = cmp.Or(in.absent, "the embedded pointer "+name+" may be nil")
 			}
 			inner = append(inner, in)
 			continue
 		}
-		m := member{name: cmp.Or(jsonName, f.Name), field: name, index: index, typ: f.Type, named: jsonName != "", tagged: tagged, within: outer, absent: e.absent}
+		m := member{name: cmp.Or(jsonName, f.Name), field: name, index: index, typ: f.Type, named: jsonName != "",
+			tagged: tagged, within: outer, absent: e.absent}
 		for _, opt := range []string{"omitempty", "omitzero"} {
 			if slices.Contains(opts, opt) {
 				m.absent = cmp.Or(m.absent, name+" is left out when it is zero ("+opt+")")
@@ -312,7 +326,7 @@ func fieldsOf(e *embedded) (fields []member, inner []*embedded, err error) {
 	return fields, inner, nil
 }
 
-// tagOf reads our tag of a field. Misspelt ones are refused.
+// tagOf reads the onceq tag of a field. It refuses misspelt ones.
 func tagOf(f reflect.StructField, name string) (tagged bool, err error) {
 	if tag, ok := f.Tag.Lookup("onceq"); ok {
 		if tag != uniqueTag {
@@ -320,11 +334,12 @@ func tagOf(f reflect.StructField, name string) (tagged bool, err error) {
 		}
 		return true, nil
 	}
-	// Tag.Lookup passes over what it cannot read.
+	// Tag.Lookup ignores what it cannot read.
 	for rest := string(f.Tag); rest != ""; {
 		key, after, ok := strings.Cut(rest, ":")
 		if strings.TrimFunc(key, func(r rune) bool { return !unicode.IsLetter(r) }) == "onceq" {
-			return false, invalid("tag", string(f.Tag), "of field %s cannot be read: write `onceq:\"unique\"`, with one space before the next tag", name)
+			return false, invalid("tag", string(f.Tag), "of field %s cannot be read: write `onceq:\"unique\"`, with "+
+				"one space before the next tag", name)
 		}
 		quoted, err := strconv.QuotedPrefix(after)
 		if !ok || err != nil {
@@ -335,8 +350,8 @@ func tagOf(f reflect.StructField, name string) (tagged bool, err error) {
 	return false, nil
 }
 
-// jsonField is how encoding/json names a field: "" = by its Go name. An embedded struct without
-// a name gives its own fields.
+// jsonField is the name that encoding/json gives a field: "" = its Go name.
+// An embedded struct without a name gives its own fields.
 func jsonField(f reflect.StructField) (name string, opts []string, isStruct, encoded bool) {
 	tag := f.Tag.Get("json")
 	if tag == "-" {
@@ -351,7 +366,8 @@ func jsonField(f reflect.StructField) (name string, opts []string, isStruct, enc
 		st = st.Elem()
 	}
 	isStruct = f.Anonymous && name == "" && st.Kind() == reflect.Struct
-	return name, strings.Split(rest, ","), isStruct, isStruct || f.IsExported() || f.Anonymous && st.Kind() == reflect.Struct
+	return name, strings.Split(rest, ","), isStruct, isStruct || f.IsExported() || f.Anonymous &&
+		st.Kind() == reflect.Struct
 }
 
 // jsonName reports whether encoding/json takes a name from a tag.
@@ -362,7 +378,7 @@ func jsonName(name string) bool {
 }
 
 func deref(t reflect.Type) reflect.Type {
-	for range 100 { // there are types that point to themselves
+	for range 100 { // a type may point to itself
 		if t.Kind() != reflect.Pointer {
 			break
 		}
@@ -379,12 +395,12 @@ var (
 // encoderOf reports whether values of exactly this type encode themselves.
 func encoderOf(t reflect.Type) bool { return t.Implements(marshaler) || t.Implements(textMarshaler) }
 
-// encodesItself reports whether values of this type encode themselves, at least where they can
-// be addressed.
+// encodesItself reports whether values of this type encode themselves, at
+// least if they are addressable.
 func encodesItself(t reflect.Type) bool { return encoderOf(t) || encoderOf(reflect.PointerTo(t)) }
 
-// knownField checks that a type can have the named member. It knows nothing against types that
-// encode themselves, maps and interfaces.
+// knownField checks that a type can have the named member. It accepts all
+// types that encode themselves, maps and interfaces.
 func knownField(t reflect.Type, field string) error {
 	tokens := []string{field}
 	if strings.HasPrefix(field, "/") {

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// An enqueue whose answer was lost may have happened. Only an answer ends that doubt. A later
-// try that fails (the server refuses connections, the context has ended, the client is closed)
-// says nothing about the first one.
+// An enqueue whose answer was lost may have happened. Only an answer ends
+// that doubt. A later try that fails (the server refuses connections, the
+// context has ended, the client is closed) says nothing about the first.
 
-// resends is how often a client repeats by itself an enqueue whose answer was lost.
+// resends is how often a client repeats an enqueue by itself when its
+// answer was lost.
 const resends = 3
 
-// untilAnswered sends an enqueue, and sends it again while its answers are lost. Its error is
-// uncertain if one of the tries was.
+// untilAnswered sends an enqueue, and sends it again while its answers are
+// lost. Its error is uncertain if one of the tries was.
 func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	err := send()
 	if !errors.Is(err, ErrUncertain) {
@@ -25,7 +26,7 @@ func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	lost := doubt{first: err}
 	for try := 0; try < resends && again && errors.Is(err, ErrUncertain); try++ {
 		d := 10 << (3 * try) * time.Millisecond
-		pause(ctx, d/2+rand.N(d)) // those who lost the same answer do not come back at once
+		pause(ctx, d/2+rand.N(d)) // callers that lost the same answer do not come back together
 		if err = send(); err == nil {
 			return nil
 		}
@@ -34,7 +35,8 @@ func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	return &lost
 }
 
-// doubt is an enqueue without an answer: the try that may have happened, and the last one after it.
+// doubt is an enqueue without an answer: the try that may have happened,
+// and the last one after it.
 type doubt struct{ first, last error }
 
 func (d *doubt) Error() string {
@@ -52,8 +54,8 @@ func (d *doubt) Unwrap() []error {
 	return []error{d.first, d.last}
 }
 
-// stillUncertain is the error of a call that got no answer. Where the call repeats an uncertain
-// one (Resend), that one is as uncertain as before.
+// stillUncertain is the error of a call that got no answer. If the call
+// repeats an uncertain one ([Resend]), that one is as uncertain as before.
 func stillUncertain(err error, opts ...[]Option) error {
 	if err == nil {
 		return nil
@@ -88,8 +90,8 @@ func resent(levels [][]Option) *UncertainError {
 	return nil
 }
 
-// uncertainIn finds the *UncertainError of an enqueue in an error of the caller's; nil where
-// there is none.
+// uncertainIn finds the *UncertainError of an enqueue in an error of the
+// caller's; nil if there is none.
 func uncertainIn(from error) (e *UncertainError, err error) {
 	defer recovered(&err, "Resend", from, "its Unwrap, Is or As")
 	if errors.As(from, &e) && len(e.IDs) > 0 {
@@ -106,13 +108,15 @@ func optionsOf(items []Item) [][]Option {
 	return all
 }
 
-// uncertainBatch is the error of a batch of which some places have no answer.
+// uncertainBatch is the error of a batch in which some items have no
+// answer.
 func uncertainBatch(rows []NewRow, open []int, cause error) error {
 	ids := make([]string, len(rows))
 	for i := range rows {
 		ids[i] = rows[i].ID
 	}
-	return &UncertainError{ID: ids[0], IDs: ids, Items: open, nonce: rows[0].Nonce, cause: cause} // item 0 has the call's own nonce
+	// item 0 has the nonce of the call
+	return &UncertainError{ID: ids[0], IDs: ids, Items: open, nonce: rows[0].Nonce, cause: cause}
 }
 
 // ranges writes indexes as "0-199, 400".

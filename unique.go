@@ -32,21 +32,22 @@ func (p Part) String() string {
 	return strings.Join(names, "|")
 }
 
-// Unique is an [Option] that makes a job hold a key from the instant at which it
-// is accepted. While the key is held, another enqueue with this key makes no
-// second job: its conflict policy says what happens (see [OnConflict]). The zero
-// value means "same kind, queue and args, until the job is finished".
+// Unique is an [Option] that makes a job hold a key from the instant at
+// which it is accepted. While the key is held, another enqueue with this
+// key makes no second job: its conflict policy says what happens (see
+// [OnConflict]). The zero value means "same kind, queue and args, until the
+// job is finished".
 //
-// Options of several levels merge field by field: a later level overrides the
-// fields that it sets, and a zero field says nothing.
+// Options of several levels merge field by field: a later level overrides
+// the fields that it sets, and a zero field says nothing.
 type Unique struct {
 	// By says which of kind, queue, args and meta make up the key. Zero means
 	// kind, queue and args.
 	By Part
-	// Fields narrows the args to some members (the meta, if By has ByMeta and not
-	// ByArgs). Each is a top-level name or, with a leading "/", a JSON Pointer
-	// (RFC 6901). nil = all members. One of them at least must be there and have a
-	// value: see AllowBlank.
+	// Fields narrows the args to some members (the meta, if By has ByMeta
+	// and not ByArgs). Each is a top-level name or, with a leading "/", a
+	// JSON Pointer (RFC 6901). nil = all members. One of them at least must
+	// be there and have a value: see AllowBlank.
 	Fields []string
 	// MetaFields narrows the meta to some members, as Fields does the args. It
 	// needs ByMeta in By. Where the args are narrowed and the meta takes part,
@@ -55,15 +56,15 @@ type Unique struct {
 	// Until is the event that releases the key. Zero means [UntilFinished],
 	// unless an earlier level said another.
 	Until Until
-	// Window keeps the key held at least this long after the anchor, even if the
-	// holder is finished or gone.
+	// Window keeps the key held at least this long after the anchor, even
+	// if the holder is finished or gone.
 	Window time.Duration
-	// TTL releases the key at the latest this long after the anchor, whatever the
-	// holder does. 0 = no TTL, unless an earlier level has one; [Forever] undoes
-	// that one.
+	// TTL releases the key at the latest this long after the anchor,
+	// whatever the holder does. 0 = no TTL, unless an earlier level has
+	// one; [Forever] undoes that one.
 	TTL time.Duration
-	// FromEnqueue makes the enqueue the anchor of Window and TTL. Without it the
-	// anchor is the later of enqueue and run time.
+	// FromEnqueue makes the enqueue the anchor of Window and TTL. Without
+	// it the anchor is the later of enqueue and run time.
 	FromEnqueue bool
 	// AllowBlank lets Fields (or MetaFields, or tagged fields) be null or blank
 	// text all at once: a key like any other. Without it they are refused, for
@@ -74,26 +75,29 @@ type Unique struct {
 // Forever is a TTL that never ends. It undoes the TTL of an earlier level.
 const Forever = time.Duration(math.MaxInt64)
 
-// Until is the event on which a holder releases its key. Its numbers are on disk.
+// Until is the event on which a holder releases its key. Its numbers are on
+// disk.
 type Until uint8
 
 const (
 	untilUnsaid Until = iota
-	// UntilDue holds until the holder first becomes due; it also ends when the job ends earlier.
+	// UntilDue holds until the holder first becomes due; it also ends when
+	// the job ends earlier.
 	UntilDue
-	// UntilStarted holds until the holder is fetched for the first time; it also ends when the
-	// job ends without having been.
+	// UntilStarted holds until the holder is fetched for the first time; it
+	// also ends when the job ends without having been.
 	UntilStarted
-	// UntilFinished holds until the holder is completed, discarded, cancelled or deleted. The
-	// default.
+	// UntilFinished holds until the holder is completed, discarded,
+	// cancelled or deleted. The default.
 	UntilFinished
-	// UntilSucceeded holds until the holder is completed or deleted; discarded and cancelled
-	// jobs keep it.
+	// UntilSucceeded holds until the holder is completed or deleted;
+	// discarded and cancelled jobs keep it.
 	UntilSucceeded
-	// UntilFailed holds until the holder is discarded, cancelled or deleted; completed jobs
-	// keep it.
+	// UntilFailed holds until the holder is discarded, cancelled or
+	// deleted; completed jobs keep it.
 	UntilFailed
-	// UntilDeleted holds until the holder is deleted, or pruned where there is no TTL.
+	// UntilDeleted holds until the holder is deleted, or pruned where there
+	// is no TTL.
 	UntilDeleted
 	// UntilWindowEnds waits for no event: only Window holds, and must be set.
 	UntilWindowEnds
@@ -101,8 +105,8 @@ const (
 
 var untilNames = [...]string{"", "due", "started", "finished", "succeeded", "failed", "deleted", "window-ends"}
 
-// String is the event in one word: due, started, finished, succeeded, failed, deleted or
-// window-ends; "" for the zero value.
+// String is the event in one word: due, started, finished, succeeded,
+// failed, deleted or window-ends; "" for the zero value.
 func (u Until) String() string {
 	if int(u) < len(untilNames) {
 		return untilNames[u]
@@ -151,8 +155,8 @@ func (h Hold) MarshalJSON() ([]byte, error) {
 // with FreesAt Never is freed by an event only.
 const Never int64 = math.MaxInt64
 
-// Instant is an instant of a store, in milliseconds, as it is handed out: [Never] and 0 are the
-// zero time.
+// Instant is an instant of a store, in milliseconds, as it is handed out:
+// [Never] and 0 are the zero time.
 func Instant(ms int64) time.Time {
 	if ms == Never || ms == 0 {
 		return time.Time{}
