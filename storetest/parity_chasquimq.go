@@ -83,6 +83,41 @@ var parityChasquiMQ = []scenario{
 		w.restarted()
 		w.many(each(onceq.Skipped, n), ids...)
 		w.many(each(onceq.Skipped, n), keys...)
+		// Nor when the jobs have ended, as long as they are kept.
+		for done := 0; done < 2*n; {
+			jobs := w.fetch("w", "default", 500)
+			if len(jobs) == 0 {
+				w.Fatalf("%d of %d jobs were due", done, 2*n)
+			}
+			finishes := make([]onceq.Finish, len(jobs))
+			for i, j := range jobs {
+				finishes[i] = onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}
+			}
+			_, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: finishes})
+			w.must(err)
+			done += len(jobs)
+		}
+		w.after(24*time.Hour - time.Millisecond)
+		w.sweep()
+		w.many(each(onceq.Skipped, n), ids...)
+		w.many(each(onceq.Skipped, n), keys...)
+	}},
+	{"an_id_is_of_the_store_and_a_key_by_queue_is_of_its_queue", func(w *world) {
+		w.insert(mail{To: "a"}, onceq.ID("welcome-42"))
+		w.enqueue(onceq.Skipped, mail{To: "a"}, onceq.ID("welcome-42"), onceq.Queue("other"))
+		unique := []onceq.Option{onceq.UniqueKey("welcome-42", onceq.ByQueue), onceq.Unique{Until: onceq.UntilDeleted}}
+		w.insert(mail{To: "a"}, unique...)
+		w.insert(mail{To: "a"}, append(unique, onceq.Queue("other"))...)
+		w.enqueue(onceq.Skipped, task(1), unique...) // whatever the name
+	}},
+	{"a_retained_key_is_free_when_a_worker_has_pruned_its_job", func(w *world) {
+		unique := []onceq.Option{onceq.ID("welcome-42"), onceq.UniqueKey("k"), onceq.Unique{Until: onceq.UntilDeleted}, onceq.Retention(time.Hour)}
+		w.insert(task(1), unique...)
+		w.complete(w.start())
+		w.after(2 * time.Hour)
+		w.enqueue(onceq.Skipped, task(1), unique...) // nobody swept: without any worker it stays
+		w.sweep()
+		w.insert(task(1), unique...)
 	}},
 	{"difference_an_id_is_always_enforced", func(w *world) {
 		w.insert(task(1), onceq.ID("a"))
