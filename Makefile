@@ -11,7 +11,7 @@ TESTFLAGS ?=
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prose soak bench fuzz servers
+.PHONY: help demo test check prose soak mutants bench fuzz servers
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -37,6 +37,9 @@ prose: ## words a comment line and wide lines, a package each
 
 soak: ## two minutes of faults and random policies; SOAK=10m for longer
 	cd test && ONCEQ_SOAK=$(SOAK) go test $(RACE) -timeout 0 -run TestSoak -v ./...
+
+mutants: ## plants every fault of test/mutants_*.go into SQL, Lua and rules: each must be caught
+	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_MUTANTS=all go test -count=1 -timeout 0 -run TestEveryPlantedFault -v .
 
 bench: ## the rates of this machine
 	go run ./cmd/onceq bench

@@ -219,6 +219,24 @@ var leases = []scenario{
 		}
 		w.is(done.ID, onceq.Completed)
 	}},
+	{"only_the_runs_of_the_lost_worker_are_to_be_rescued", func(w *world) {
+		for i := range 3 {
+			w.insert(task(i))
+		}
+		lost, alive, late := w.startAs("lost", "default"), w.startAs("alive", "default"), w.startAs("late", "default")
+		w.after(2 * minute)
+		w.extend(onceq.ExtendRequest{Worker: "alive", Lease: minute, FetchesDone: 1, Runs: []onceq.Run{{ID: alive.ID, Run: alive.Run}}})
+		seen := w.sweep().Expired
+		equal(w, "expired", len(seen), 2) // of "late" nobody says that it is lost
+		for _, beat := range seen {
+			if beat.Worker == "lost" {
+				runs := w.sweep(beat).Runs
+				equal(w, "runs to rescue", line(ids(runs)), line([]string{lost.ID}))
+			}
+		}
+		w.complete(alive)
+		w.complete(late)
+	}},
 	{"all_leases_expiring_at_once_loses_nobody_who_lives", func(w *world) {
 		var runs []*onceq.JobRow
 		for i := range 4 {

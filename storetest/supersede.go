@@ -188,6 +188,19 @@ var superseding = []scenario{
 			w.free(new)
 		}
 	}},
+	{"a_job_that_supersedes_a_waiter_with_the_key_starts_its_clock_when_the_run_has_ended", func(w *world) {
+		run, waiter := lapsed(w)
+		j := w.enqueue(onceq.Superseded, task(3), key, supersede, onceq.Unique{TTL: 5 * minute}).Job
+		w.is(waiter.ID, onceq.Cancelled)
+		w.sameTime("frees at", w.holds(j).FreesAt, time.Time{})
+		w.after(time.Hour)
+		w.sameTime("frees at", w.holds(j).FreesAt, time.Time{})
+		w.complete(run)
+		w.sameTime("frees at", w.holds(j).FreesAt, w.now.Add(5*minute))
+		w.after(5 * minute)
+		w.free(j)
+		w.complete(w.starts(j.ID))
+	}},
 	{"a_job_never_runs_while_the_one_it_superseded_does", func(w *world) {
 		var running *onceq.JobRow
 		w.insert(task(0), key)
