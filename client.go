@@ -77,8 +77,8 @@ func NewClient(store Store, config *Config) (*Client, error) {
 		rivals = (*NewRow).rival
 	}
 	c.batch = batch.New(batch.Config[NewRow]{
-		InFlight: max(1, traits.InFlight), Join: cmp.Or(traits.Join, 64), Calls: 1000, Weight: 4 << 20,
-		Weigh: func(r *NewRow) int { return len(r.Args) }, Rivals: rivals,
+		InFlight: max(1, traits.InFlight), Join: cmp.Or(traits.Join, 64), Calls: 1000,
+		Weight: 4 << 20, Weigh: (*NewRow).size, Rivals: rivals,
 	}, c.send)
 	return c, nil
 }
@@ -275,11 +275,12 @@ type Item struct {
 // NewItem makes an [Item].
 func NewItem(args Args, opts ...Option) Item { return Item{args, opts} }
 
-// EnqueueMany accepts up to 10,000 jobs in one step and answers in their
-// order, as if they were enqueued one after another. It finds duplicates
-// inside the batch too. A rejected item says so in its receipt, not by an
-// error. One invalid item refuses the whole batch before anything is sent,
-// and the error has its index.
+// EnqueueMany accepts up to 10,000 jobs ([MaxBatch]) of 64 MiB in all
+// ([MaxBatchBytes]) in one step and answers in their order, as if they were
+// enqueued one after another. It finds duplicates inside the batch too. A
+// rejected item says so in its receipt, not by an error. One invalid item
+// refuses the whole batch before anything is sent, and the error has its
+// index.
 func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
 	receipts, err := c.enqueueAll(ctx, items)
 	return receipts, stillUncertain(err, optionsOf(items)...)
@@ -405,6 +406,7 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 	}
 	rows := make([]NewRow, len(items))
 	nonce := newNonce()
+	size := 0
 	for i, item := range items {
 		var err error
 		if rows[i], err = c.rowOf(item.Args, item.Options, nonce, i); err != nil {
@@ -414,6 +416,10 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 					Rule: inv.Rule}
 			}
 			return nil, fmt.Errorf("item %d: %w", i, err)
+		}
+		if size += rows[i].size(); size > MaxBatchBytes {
+			return nil, invalid("items", fmt.Sprintf("%d bytes up to item %d", size, i),
+				"must be at most %d bytes of args, meta and tags in one batch: send several", MaxBatchBytes)
 		}
 	}
 	return rows, nil

@@ -17,6 +17,7 @@ const (
 	MaxMetaSize    = 64 << 10  // bytes of meta as JSON
 	MaxTags        = 32        // tags of a job
 	MaxBatch       = 10_000    // items of one EnqueueMany
+	MaxBatchBytes  = 64 << 20  // bytes of args, meta and tags of all items of one EnqueueMany
 	maxAttempts    = 1_000_000 // attempts that MaxAttempts may allow
 	maxDuration    = 100 * 365 * 24 * time.Hour
 )
@@ -48,6 +49,8 @@ func checkID(id string) error {
 		return invalid("ID", id, "must be valid UTF-8")
 	case strings.ContainsRune(id, 0):
 		return invalid("ID", id, "must not contain NUL")
+	case id == "." || id == "..":
+		return invalid("ID", id, "means a folder in paths and URLs, where an ID is one segment: choose another")
 	}
 	return nil
 }

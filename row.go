@@ -93,6 +93,15 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	return row, nil
 }
 
+// size is what a row weighs: the bytes of its args, meta and tags.
+func (r *NewRow) size() int {
+	n := len(r.Args) + len(r.Meta)
+	for _, tag := range r.Tags {
+		n += len(tag)
+	}
+	return n
+}
+
 // own copies what is still memory of the caller, which the caller may use
 // for something else after the call.
 func (r *NewRow) own(args Args) {
@@ -158,8 +167,10 @@ func (s *settings) checkBounds() error {
 			return err
 		}
 	}
-	if s.runAtAt != unsaid && (s.runAt.IsZero() || s.runAt.After(time.Now().Add(maxDuration))) {
-		return invalid("run at", s.runAt, "must be an instant within 100 years")
+	if s.runAtAt != unsaid {
+		if now := time.Now(); s.runAt.IsZero() || s.runAt.After(now.Add(maxDuration)) || s.runAt.Before(now.Add(-maxDuration)) {
+			return invalid("run at", s.runAt, "must be an instant within 100 years from now or ago")
+		}
 	}
 	if s.timeout != 0 {
 		if err := checkDuration("timeout", s.timeout); err != nil {

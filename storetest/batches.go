@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,6 +96,30 @@ var batches = []scenario{
 	{"a_batch_that_is_too_long_is_refused", func(w *world) {
 		_, err := w.client.EnqueueMany(w.ctx, make([]onceq.Item, onceq.MaxBatch+1))
 		w.refused(err)
+	}},
+	{"a_batch_that_is_too_large_is_refused_and_the_largest_is_not", func(w *world) {
+		c := w.clientOf(w.Store, &onceq.Config{MaxArgs: onceq.MaxArgsSize})
+		defer c.Close()
+		item := func(i, size int) onceq.Item {
+			return onceq.NewItem(onceq.Bytes("large", bytes.Repeat([]byte{byte(i)}, size)), onceq.ID(fmt.Sprint("large", i)))
+		}
+		var items []onceq.Item
+		for i := range onceq.MaxBatchBytes / onceq.MaxArgsSize {
+			items = append(items, item(i, onceq.MaxArgsSize))
+		}
+		_, err := c.EnqueueMany(w.ctx, append(slices.Clip(items), item(99, 1)))
+		if invalid := w.refused(err); !strings.Contains(invalid.Rule, "send several") {
+			w.Fatal(invalid)
+		}
+		equal(w, "jobs", len(w.jobs()), 0)
+		receipts, err := c.EnqueueMany(w.ctx, items)
+		w.must(err)
+		for i, r := range receipts {
+			equal(w, "outcome", r.Outcome, onceq.Inserted)
+			j, err := c.Job(w.ctx, r.Job.ID)
+			w.must(err)
+			equal(w, "args", len(j.Args) == onceq.MaxArgsSize && j.Args[0] == byte(i), true)
+		}
 	}},
 	{"a_batch_answers_as_if_its_items_came_one_after_another", func(w *world) {
 		holder := w.insert(task(1), key)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -11,6 +12,28 @@ const day = 24 * time.Hour
 
 // clocks: the store's clock decides promptness, and nothing else.
 var clocks = []scenario{
+	{"a_run_time_of_long_ago_means_now_and_one_out_of_reach_is_refused", func(w *world) {
+		for _, at := range []time.Time{time.Unix(0, 0), time.Unix(-1, 0), time.Now().AddDate(-99, 0, 0), time.UnixMilli(1)} {
+			j := w.insert(task(1), onceq.RunAt(at))
+			w.sameTime("run at", w.job(j.ID).RunAt, start)
+			w.sameTime("of the receipt", j.RunAt, start)
+			equal(w, "state", w.job(j.ID).State, onceq.Available)
+			w.starts(j.ID)
+		}
+		far := time.Now().AddDate(99, 0, 0).Truncate(time.Millisecond)
+		j := w.insert(task(1), onceq.RunAt(far))
+		w.sameTime("run at", w.job(j.ID).RunAt, far)
+		w.sameTime("of the receipt", j.RunAt, far)
+		for _, at := range []time.Time{
+			{}, time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC), time.Date(-300_000_000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(math.MinInt64/2, 0),
+			time.Unix(math.MaxInt64/2, 0), time.Now().AddDate(101, 0, 0), time.Now().AddDate(-101, 0, 0),
+		} {
+			_, err := w.client.Enqueue(w.ctx, task(1), onceq.RunAt(at))
+			equal(w, "field", w.refused(err).Field, "run at")
+			_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), onceq.RunAt(at))})
+			w.refused(err)
+		}
+	}},
 	{"a_clock_that_steps_back_delays_and_breaks_nothing", func(w *world) {
 		first := w.insert(task(1), key)
 		w.after(-day)

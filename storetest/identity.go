@@ -11,6 +11,15 @@ import (
 
 // identity: every job has an ID, once per store for as long as the job is kept.
 var identity = []scenario{
+	{"an_id_that_is_a_folder_is_refused", func(w *world) {
+		for _, id := range []string{".", ".."} {
+			_, err := w.client.Enqueue(w.ctx, task(1), onceq.ID(id))
+			equal(w, "field", w.refused(err).Field, "ID")
+		}
+		for _, id := range []string{"...", ".a", "a/..", "./"} {
+			equal(w, "id", w.insert(task(1), onceq.ID(id)).ID, id)
+		}
+	}},
 	{"an_inserted_job_is_what_was_asked_for", func(w *world) {
 		r := w.enqueue(onceq.Inserted, mail{To: "a", Body: "é\u2028<&>"}, onceq.Queue("out"), onceq.Priority(2), onceq.MaxAttempts(7),
 			onceq.Timeout(1500*time.Millisecond), onceq.Retention(90*time.Minute), onceq.Tags("x", "y z"), onceq.Delay(1999*time.Millisecond),
