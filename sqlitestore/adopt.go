@@ -10,19 +10,22 @@ import (
 	"time"
 )
 
-// New keeps jobs in a database that the caller has opened, with any driver for SQLite 3.51.3 or
-// newer, beside the caller's own tables. Close leaves it open. nil config = defaults. With the
-// driver "sqlite" open it like this:
+// New keeps jobs in a database that the caller has opened, with any driver
+// for SQLite 3.51.3 or newer, beside the caller's own tables. Close leaves
+// it open. nil config = defaults. With the driver "sqlite" open it like
+// this:
 //
 //	db, err := sql.Open("sqlite", sqlitestore.DSN("app.db"))
 //
-// New refuses a database whose connections cannot keep the store's promises: they need
-// journal_mode = WAL, synchronous = FULL (or what Config.Synchronous says), and a busy_timeout.
-// Every connection of the pool must have them, so they belong into the data source name.
+// New refuses a database whose connections cannot keep the promises of the
+// store. They need journal_mode = WAL, synchronous = FULL (or what
+// Config.Synchronous says), and a busy_timeout. Every connection of the
+// pool must have them, so they belong into the data source name.
 //
-// Of a pool that may open at least eight connections (or any number) the store keeps up to six;
-// with a smaller one it borrows one for each call. A database in memory needs
-// db.SetMaxOpenConns(1), so that there is one.
+// If the pool may open at least eight connections (or any number), the
+// store keeps up to six of them; with a smaller pool it borrows one for
+// each call. A database in memory needs db.SetMaxOpenConns(1), so that all
+// calls use the same one.
 func New(db *sql.DB, config *Config) (*Store, error) {
 	var c Config
 	if config != nil {
@@ -98,9 +101,9 @@ func settings(sync Synchronous) []setting {
 	}
 }
 
-// checkConnections looks whether the connections of a caller's pool have the settings that the
-// store relies on. A setting that was made with db.Exec is one connection's only, so a fresh
-// connection is among those that are looked at.
+// checkConnections checks that the connections of a caller's pool have the
+// settings that the store relies on. A setting made with db.Exec belongs to
+// one connection only, so a new connection is checked too.
 func checkConnections(ctx context.Context, db *sql.DB, path string, sync Synchronous) error {
 	stats := db.Stats()
 	n := min(stats.Idle+1, 16)
@@ -110,12 +113,12 @@ func checkConnections(ctx context.Context, db *sql.DB, path string, sync Synchro
 	for i := range n {
 		conn, err := oneOf(ctx, db, i)
 		if conn == nil && err == nil {
-			return nil // somebody else uses the others by now
+			return nil // the other connections are in use
 		}
 		if err != nil {
 			return fmt.Errorf("no connection of the pool is free: %w", err)
 		}
-		defer conn.Close() // at the end, so that the next one is another
+		defer conn.Close() // at the end, so that the next is another connection
 		var wrong []string
 		for _, s := range settings(sync) {
 			var value string
@@ -135,7 +138,7 @@ func checkConnections(ctx context.Context, db *sql.DB, path string, sync Synchro
 	return nil
 }
 
-// oneOf takes the i-th connection of those that are looked at; nil when only the first is to be
+// oneOf takes connection i of those to check; nil if only the first can be
 // had soon.
 func oneOf(ctx context.Context, db *sql.DB, i int) (*sql.Conn, error) {
 	if i == 0 {
@@ -150,7 +153,7 @@ func oneOf(ctx context.Context, db *sql.DB, i int) (*sql.Conn, error) {
 	return conn, err
 }
 
-// DB is the database that the store lies in, for queries of the caller's beside it: they take
-// no write lock and wait for nobody. To write, use Begin, which waits its turn. Do not close
-// it.
+// DB is the database in which the store lies, for the caller's own reading:
+// queries there take no write lock and never wait. To write, use Begin,
+// which waits for its turn. Do not close it.
 func (s *Store) DB() *sql.DB { return s.db }

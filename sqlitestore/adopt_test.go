@@ -160,8 +160,9 @@ func TestBorrowedConnectionsKeepTheirPatience(t *testing.T) {
 	}
 }
 
-// Transactions that were begun by the caller's own means, against each other and against the
-// store's own writers: none is told that the file is busy.
+// Transactions that were begun by the caller's own means, against each
+// other and against the store's own writers: none is told that the file is
+// busy.
 func TestTransactionsOfTheCallersOwnDoNotMeetBusy(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

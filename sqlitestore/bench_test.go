@@ -60,8 +60,8 @@ func rowsFrom(n, first int) []onceq.NewRow {
 	return rows
 }
 
-// perJob reports rates. CPU time per job is what lasts on a noisy machine; it contains the
-// benchmark's own.
+// perJob reports rates. CPU time per job is what lasts on a noisy machine;
+// it contains the benchmark's own.
 func perJob(b *testing.B, jobs int, cpuBefore time.Duration) {
 	b.ReportMetric(float64(jobs)/b.Elapsed().Seconds(), "jobs/s")
 	b.ReportMetric(float64((cpuTime()-cpuBefore).Microseconds())/float64(jobs), "cpu-µs/job")
@@ -103,8 +103,8 @@ func BenchmarkEnqueueSingle(b *testing.B) {
 	perJob(b, n, cpu)
 }
 
-// BenchmarkEnqueue64Callers goes through a client's group commit. Compare it with
-// BenchmarkEnqueueSingle.
+// BenchmarkEnqueue64Callers goes through a client's group commit. Compare
+// it with BenchmarkEnqueueSingle.
 func BenchmarkEnqueue64Callers(b *testing.B) {
 	s := benchStore(b)
 	client, err := onceq.NewClient(s, nil)
@@ -173,8 +173,8 @@ func BenchmarkDuplicateThroughClient(b *testing.B) {
 	perJob(b, n, cpu)
 }
 
-// BenchmarkRun fetches and completes in hundreds: jobs of any kind, of one that is asked for,
-// and of ten.
+// BenchmarkRun fetches and completes in hundreds: jobs of any kind, of one
+// that is asked for, and of ten.
 func BenchmarkRun(b *testing.B) {
 	ten := make([]string, 10)
 	for i := range ten {
@@ -225,8 +225,8 @@ func benchmarkRun(b *testing.B, asked, given []string) {
 	b.ReportMetric(float64(finishing.Microseconds())/float64(b.N), "µs/finished")
 }
 
-// BenchmarkFetchBesideOtherKinds compares fetches of one kind, of ten jobs and of none, with
-// none and with 100,000 due jobs of other kinds.
+// BenchmarkFetchBesideOtherKinds compares fetches of one kind, of ten jobs
+// and of none, with none and with 100,000 due jobs of other kinds.
 func BenchmarkFetchBesideOtherKinds(b *testing.B) {
 	for _, others := range []int{0, 100_000} {
 		for _, n := range []int{10, 0} {
@@ -267,8 +267,8 @@ func BenchmarkFetchBesideOtherKinds(b *testing.B) {
 	}
 }
 
-// BenchmarkEnqueueBesideKept compares batches of 100 beside 1,000 and 1,000,000 finished jobs
-// that are kept.
+// BenchmarkEnqueueBesideKept compares batches of 100 beside 1,000 and
+// 1,000,000 finished jobs that are kept.
 func BenchmarkEnqueueBesideKept(b *testing.B) {
 	for _, kept := range []int{1000, 1_000_000} {
 		b.Run(fmt.Sprint(kept), func(b *testing.B) {
@@ -302,8 +302,8 @@ func keepFinished(b *testing.B, s *Store, n int) {
 	}
 }
 
-// BenchmarkFetchBesideScheduled compares fetches of ten with none and with 1,000,000 jobs that
-// run later.
+// BenchmarkFetchBesideScheduled compares fetches of ten with none and with
+// 1,000,000 jobs that run later.
 func BenchmarkFetchBesideScheduled(b *testing.B) {
 	for _, later := range []int{0, 1_000_000} {
 		b.Run(fmt.Sprint(later), func(b *testing.B) {
@@ -342,8 +342,8 @@ func BenchmarkFetchBesideScheduled(b *testing.B) {
 	}
 }
 
-// BenchmarkEnqueueToStart is the time from the beginning of an enqueue until another goroutine
-// has fetched the job.
+// BenchmarkEnqueueToStart is the time from the beginning of an enqueue
+// until another goroutine has fetched the job.
 func BenchmarkEnqueueToStart(b *testing.B) {
 	s := benchStore(b)
 	ctx, cancel := context.WithCancel(context.Background())

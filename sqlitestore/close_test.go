@@ -15,7 +15,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// These tests look for goroutines that are left, so no other test runs beside them.
+// These tests look for goroutines that are left, so no other test runs
+// beside them.
 
 func TestNobodyWaitsForTheFileAfterClose(t *testing.T) {
 	ctx := context.Background()
@@ -60,8 +61,8 @@ func TestNobodyWaitsForTheFileAfterClose(t *testing.T) {
 	funlock(other.lock.files.turnstile)
 }
 
-// openedWhileBusy opens a store on a file that a transaction writes: what is there already
-// needs no write.
+// openedWhileBusy opens a store on a file that a transaction writes: what
+// is there already needs no write.
 func openedWhileBusy(t *testing.T, path string, tx *sql.Tx) *Store {
 	t.Helper()
 	files, err := openLockFiles(path)
@@ -143,7 +144,8 @@ func TestNothingOfAStoreRunsAfterClose(t *testing.T) {
 	}
 }
 
-// adopted is a store in a database that is the caller's, of at most so many connections.
+// adopted is a store in a database that is the caller's, of at most so many
+// connections.
 func adopted(t *testing.T, most int) *Store {
 	t.Helper()
 	db, err := sql.Open("sqlite", DSN(filepath.Join(t.TempDir(), "app.db")))
@@ -266,8 +268,8 @@ func waitsFor(t *testing.T, s *Store, before int64) {
 	}
 }
 
-// What the caller owns, here the connections of its pool, is waited for without the file's lock
-// in hand: else every process would wait.
+// What the caller owns, here the connections of its pool, is waited for
+// without the file's lock in hand: else every process would wait.
 func TestTheFileIsFreeWhileAConnectionIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := adopted(t, 2)

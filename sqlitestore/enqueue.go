@@ -21,11 +21,13 @@ var (
 	sqlTakeBackKey = load("take_back_key")
 )
 
-// together is how many new jobs go into one statement where nothing is in their way: a statement costs as much to begin and to end as a row.
+// together is how many new jobs go into one statement if nothing is in
+// their way: beginning and ending a statement costs as much as a row.
 const together = 16
 
-// Enqueue accepts rows one after another, all or none. What can be answered without writing (duplicates under Skip and Reject) is
-// answered from a snapshot, without waiting for anybody.
+// Enqueue accepts rows one after another, all or none. Rows that can be
+// answered without writing (duplicates under Skip and Reject) are answered
+// from a snapshot, without waiting.
 func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	rows := r.Rows
 	what := "enqueue"
@@ -59,7 +61,8 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	return results, nil
 }
 
-// checkNames refuses the one character that stands between names in jobColumns. A client has refused it before.
+// checkNames refuses the one character that separates names in jobColumns.
+// The client has refused it before.
 func checkNames(rows []onceq.NewRow) error {
 	for i := range rows {
 		r := &rows[i]
@@ -72,8 +75,9 @@ func checkNames(rows []onceq.NewRow) error {
 	return nil
 }
 
-// answers answers rows from a snapshot. It stops, and reports false, at the first that is to be inserted: on a stream of new jobs that
-// costs one look-up a batch.
+// answers answers rows from a snapshot. It stops and returns false at the
+// first row that is to be inserted: for new jobs that costs one look-up a
+// batch.
 func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *clock) (bool, error) {
 	for i := range rows {
 		r := &rows[i]
@@ -81,7 +85,7 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 		var k *heldKey
 		var holder *job
 		if r.Claim == nil {
-			known = true // or it is to be inserted
+			known = true // else the row is to be inserted
 		} else {
 			err := st.each(sqlAnswer, 2+jobWidth, func(v []any) (err error) {
 				var n [6]int64
@@ -102,7 +106,8 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 				return false, err
 			}
 		}
-		// Read after the snapshot: what holds at this instant by what the snapshot says did hold when it was taken.
+		// The clock is read after the snapshot: a key that holds at this
+		// instant, by the snapshot, did hold when the snapshot was taken.
 		*st = step{session: st.session, Book: rules.Book{Now: c.now()}, readOnly: true, holder: holder}
 		if known {
 			j, err := st.job(r.ID)
@@ -116,7 +121,7 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 			*results = append(*results, result)
 			continue
 		}
-		if k == nil || k.waiter != 0 || !k.Held(st.Now) { // free, or with a waiter: more rows have a say
+		if k == nil || k.waiter != 0 || !k.Held(st.Now) { // free, or with a waiter: other rows matter too
 			return false, nil
 		}
 		if holder != nil {
@@ -133,8 +138,8 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 
 // enqueue judges rows one after another, and writes.
 func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) error {
-	careful := 0 // of so many rows to come it is better asked first whom they meet
-	single := 0  // so many are better inserted one by one
+	careful := 0 // for so many rows, look first which job they meet
+	single := 0  // insert so many rows one by one
 	for i := 0; i < len(rows); {
 		if careful == 0 && single == 0 && i+together <= len(rows) {
 			ok, err := st.insertTogether(results, rows[i:i+together])
@@ -171,8 +176,9 @@ func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) err
 	return nil
 }
 
-// candidate is a row as the job that it is if it meets nobody, and its key, if it has one. ok is false where it may meet somebody of whom the
-// unique indexes do not know.
+// candidate returns the job that a row becomes if it meets no other, and
+// its key, if it has one. ok is false if it may meet a job that the unique
+// indexes do not show.
 func (st *step) candidate(r *onceq.NewRow) (j *job, k *rules.Key, ok bool, err error) {
 	if _, seen := st.byID[r.ID]; seen {
 		return nil, nil, false, nil
@@ -184,15 +190,15 @@ func (st *step) candidate(r *onceq.NewRow) (j *job, k *rules.Key, ok bool, err e
 			return nil, nil, false, nil
 		}
 		k = &rules.Key{FreesMS: j.Hold.FreesAt(j.AnchorMS, j.RunMS)}
-		if !k.Held(st.Now) { // it holds for no time, and may meet somebody all the same
+		if !k.Held(st.Now) { // it holds for no time, but may still meet a holder
 			return nil, nil, false, nil
 		}
 	}
 	return j, k, true, st.nextSeq(&j.Seq)
 }
 
-// insertFree inserts a row that meets nobody, without asking first: the unique indexes say whether it does. ok is false, and nothing is
-// written, when it may.
+// insertFree inserts a row without looking first: the unique indexes say
+// whether it meets a job. If it may, ok is false, and nothing is written.
 func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool, err error) {
 	j, k, ok, err := st.candidate(r)
 	if err != nil || !ok {
@@ -212,7 +218,7 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 	if err != nil {
 		return result, false, err
 	}
-	if n == 0 { // the ID is there
+	if n == 0 { // the ID exists
 		if k != nil {
 			err = st.exec(sqlDeleteKey, j.Key[:])
 		}
@@ -221,14 +227,15 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 	return st.isIn(j, k), true, st.putArgs(j)
 }
 
-// insertTogether is insertFree for rows that all have a key, or all have none: all of them, or ok is false and none.
+// insertTogether is insertFree for rows that all have a key, or all have
+// none. It inserts all of them, or none, and ok is false.
 func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (ok bool, err error) {
 	var jobs [together]*job
 	var held [together]*rules.Key
 	keys, values := make([]any, 0, together*5), make([]any, 0, together*13)
 	size := 0
 	for i := range rows {
-		if size += len(rows[i].Args); size > 1<<20 { // SQLite copies them all
+		if size += len(rows[i].Args); size > 1<<20 { // SQLite copies all args
 			return false, nil
 		}
 		j, k, ok, err := st.candidate(&rows[i])
@@ -274,15 +281,16 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 	return true, nil
 }
 
-// keyValues appends those of add_key.
+// keyValues appends the values for add_key.
 func (st *step) keyValues(values []any, j *job, k *rules.Key) []any {
 	return append(values, j.Key[:], j.Seq, int64(rules.Pending(j.Job)), k.FreesMS, st.Now)
 }
 
-// jobValues appends those of add_job.
+// jobValues appends the values for add_job.
 func (st *step) jobValues(values []any, j *job) ([]any, error) {
 	more, err := j.packMore()
-	return append(values, j.Seq, j.ID, j.Kind, j.Queue, j.rowArgs(), int64(j.Priority), j.RunMS, j.keyValue(), j.KeyText,
+	return append(values, j.Seq, j.ID, j.Kind, j.Queue, j.rowArgs(), int64(j.Priority), j.RunMS,
+		j.keyValue(), j.KeyText,
 		st.Now, j.AnchorMS, j.packTerms(), more), err
 }
 
@@ -297,7 +305,7 @@ func (st *step) isIn(j *job, k *rules.Key) onceq.EnqueueResult {
 	return result
 }
 
-// judge says whom a row meets, and does what is to be done about it.
+// judge finds the job that a row meets, and does what is to be done.
 func (st *step) judge(r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
 	j, err := st.job(r.ID)
 	if err != nil {
@@ -323,7 +331,7 @@ func (st *step) judge(r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
 	return result, st.full(result.Job, st.byID[result.Job.ID])
 }
 
-// met answers for an ID that exists.
+// met answers a row whose ID exists.
 func (st *step) met(j *job, r *onceq.NewRow) (result onceq.EnqueueResult, err error) {
 	var k *rules.Key
 	var displaced *rules.Job

@@ -21,10 +21,10 @@ func (st *step) extend(r onceq.ExtendRequest) (e onceq.Extended, err error) {
 		inHand[run] = true
 	}
 	fetched := r.FetchesDone
-	if r.Lease == 0 { // takes leave: everything goes back
+	if r.Lease == 0 { // the worker leaves: all its runs are handed back
 		fetched = onceq.Never
 	}
-	stops := map[onceq.Run]bool{} // all that run for it: whether they are to stop
+	stops := map[onceq.Run]bool{} // all runs of the worker: whether they are to stop
 	var back []string
 	if err := st.each(sqlWorkerRuns, 4, func(v []any) error {
 		run := onceq.Run{ID: text(v[0]), Run: integer(v[1])}
@@ -55,7 +55,7 @@ func (st *step) extend(r onceq.ExtendRequest) (e onceq.Extended, err error) {
 	return e, st.exec(sqlPutWorker, r.Worker, st.Now+r.Lease.Milliseconds())
 }
 
-// handBack has jobs wait again that their worker does not know, or leaves behind.
+// handBack hands back jobs that their worker does not know, or leaves.
 func (st *step) handBack(ids []string) error {
 	if err := st.readJobs(ids); err != nil {
 		return err

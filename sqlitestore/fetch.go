@@ -27,7 +27,8 @@ var (
 	sqlWorkerRuns   = load("worker_runs")
 )
 
-// Fetch starts due jobs. A fetch that finds nothing writes nothing, and waits for nobody.
+// Fetch starts due jobs. A fetch that finds nothing writes nothing and
+// never waits.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetched, err error) {
 	names := make([]string, len(r.Queues))
 	for i, q := range r.Queues {
@@ -44,8 +45,8 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 		}
 		return f, err
 	}
-	// A start that a power cut takes back has not happened: the job is due again, and who ran it was
-	// on the same machine.
+	// A start that a power cut undoes has not happened: the job is due
+	// again, and its worker was on the same machine.
 	err = s.writeSoon(ctx, what, func(st *step) (err error) {
 		f, err = st.fetch(r)
 		return err
@@ -56,7 +57,7 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 	return f, nil
 }
 
-// idle finds out on a snapshot whether there is anything to fetch.
+// idle finds out from a snapshot whether there is anything to fetch.
 func (st *step) idle(r onceq.FetchRequest) (f onceq.Fetched, due bool, err error) {
 	f.NextDue = -1
 	if err := st.known(r.Worker); err != nil {
@@ -77,7 +78,7 @@ func (st *step) idle(r onceq.FetchRequest) (f onceq.Fetched, due bool, err error
 	return f, false, nil
 }
 
-// known answers ErrLeaseLost for a worker that was taken for lost.
+// known returns ErrLeaseLost for a worker that was taken for lost.
 func (st *step) known(worker string) error {
 	known := false
 	err := st.each(sqlWorker, 2, func([]any) error { known = true; return nil }, worker)
@@ -87,7 +88,7 @@ func (st *step) known(worker string) error {
 	return err
 }
 
-// head is what waits in a queue of one kind and at one priority.
+// head is what waits in a queue at one priority.
 type head struct {
 	kind     string
 	priority int64
@@ -97,7 +98,8 @@ type head struct {
 
 func (h head) due(now int64) bool { return h.first <= now }
 
-// fetchable are the heads that a worker may take from; none of a queue that is paused.
+// fetchable are the heads that a worker may take from; none of a queue that
+// is paused.
 func (st *step) fetchable(queue string, kinds []string) ([]head, error) {
 	paused, err := st.number(sqlPaused, queue)
 	if err != nil || paused != 0 {
@@ -143,7 +145,7 @@ func distinct(kinds []string) []string {
 	return slices.Compact(kinds)
 }
 
-// nextDue notes that something is due in so many milliseconds.
+// nextDue notes that a job is due in so many milliseconds.
 func nextDue(f *onceq.Fetched, in int64) {
 	if d := time.Duration(in) * time.Millisecond; in < onceq.Never/2 && (f.NextDue < 0 || d < f.NextDue) {
 		f.NextDue = max(d, 0)
@@ -159,8 +161,8 @@ type room struct {
 	full  bool // something that is due in the queue at hand was left
 }
 
-// take reports whether a job of so many bytes is taken. What comes after one that was left does not
-// overtake it.
+// take reports whether a job of so many bytes is taken. What comes after
+// one that was left does not overtake it.
 func (r *room) take(bytes int) bool {
 	if r.full || r.slots == 0 || r.most > 0 && r.taken > 0 && r.bytes+bytes > r.most {
 		r.full = true
@@ -225,7 +227,8 @@ func byPriority(heads []head, now int64) iter.Seq[[]head] {
 	}
 }
 
-// take reads the first jobs that are due in these heads of a queue, as many as there is room for.
+// take reads the first jobs that are due in these heads of a queue, as many
+// as there is room for.
 func (st *step) take(jobs []*job, queue string, due []head, room *room) ([]*job, error) {
 	if room.full || room.slots == 0 {
 		room.full = true
@@ -277,7 +280,7 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 		if j.Key == nil || j.Hold.Until != onceq.UntilStarted {
 			continue
 		}
-		st.know(j) // so that the key finds its holder
+		st.know(j) // so that its key finds the holder
 		k, err := st.key(*j.Key)
 		if err != nil {
 			return err

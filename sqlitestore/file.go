@@ -11,17 +11,18 @@ import (
 	"time"
 )
 
-// The database file is opened and closed by SQLite and by nothing else. On POSIX systems a process
-// that closes a file loses all its locks on it, also those that SQLite has taken through another
-// descriptor; the next program that closes the database then takes itself for the last one and
-// deletes the log that is in use. So what is to be known of the file is asked with stat.
+// Only SQLite opens and closes the database file. On POSIX systems a
+// process that closes a file loses all its locks on it, also those that
+// SQLite took through another descriptor. The next program that closes the
+// database then believes to be the last one, and deletes the log that is in
+// use. So what must be known of the file is asked with stat.
 
 // smallest is the size of the smallest SQLite database: one page.
 const smallest = 512
 
-// prepareFile finds out what can be told of a file before SQLite touches it, and makes it where
-// there is none. It returns the file's real path: two names of a file must lead to the same
-// locks.
+// prepareFile checks a file before SQLite touches it, and makes it if it
+// does not exist. It returns the real path of the file: two names of a file
+// must lead to the same locks.
 func prepareFile(path string) (string, error) {
 	if path == "" {
 		return "", errors.New(`no path: name a file, or ":memory:"`)
@@ -52,18 +53,18 @@ func prepareFile(path string) (string, error) {
 	return path, checkFile(path)
 }
 
-// follow is the path without symbolic links; the last of them may point at a file that is not
-// there yet.
+// follow resolves symbolic links in the path. The last one may point to a
+// file that does not exist yet.
 func follow(path string) (string, error) {
 	for range 40 { // as many as Linux follows
 		if real, err := filepath.EvalSymlinks(path); err == nil {
 			return real, nil
 		}
 		target, err := os.Readlink(path)
-		if err != nil { // no link, and not there
+		if err != nil { // not a link, or it does not exist
 			folder, err := filepath.EvalSymlinks(filepath.Dir(path))
 			if err != nil {
-				return path, nil // what is wrong with the folder is said later
+				return path, nil // an error of the folder is reported later
 			}
 			return filepath.Join(folder, filepath.Base(path)), nil
 		}
@@ -75,22 +76,23 @@ func follow(path string) (string, error) {
 	return "", fmt.Errorf("%s: too many symbolic links", path)
 }
 
-// making is held from the look for a file until the new one is closed again. Nobody here can
-// have it open by then.
+// making is locked from the check of a file until the new file is closed
+// again. No store of this process can have it open then.
 var making sync.Mutex
 
-// makeFile makes an empty file for its owner only, which SQLite would make for all to read.
+// makeFile makes an empty file that only its owner can read. SQLite would
+// make it readable for all.
 func makeFile(path string) error {
 	making.Lock()
 	defer making.Unlock()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil // what else is wrong with it is said later
+		return nil // other errors are reported later
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
 	case err == nil:
 		return f.Close()
-	case errors.Is(err, fs.ErrExist): // another process has made it meanwhile
+	case errors.Is(err, fs.ErrExist): // another process made it meanwhile
 		return nil
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the file is not there, and this user may not make it: %w", err)
@@ -98,7 +100,7 @@ func makeFile(path string) error {
 	return err
 }
 
-// checkFile refuses a file that cannot be a store, as far as stat tells.
+// checkFile refuses a file that cannot be a store, as far as stat shows.
 func checkFile(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -108,7 +110,7 @@ func checkFile(path string) error {
 		return errors.New("it is a directory: name a file in it, such as " + filepath.Join(path, "onceq.db"))
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("it is no regular file (%s)", info.Mode().Type())
-	case info.Mode().Perm()&0o222 == 0: // root could write it all the same, and would not be meant to
+	case info.Mode().Perm()&0o222 == 0: // root could write it, but nobody wants that
 		return fmt.Errorf("it is %w (%s): make it writable, or work on a copy", ErrReadOnly, info.Mode().Perm())
 	case info.Size() > 0 && info.Size() < smallest:
 		return fmt.Errorf("it is %w, or a %w one that ends within its header (it has %d bytes): name another file, "+
@@ -133,8 +135,8 @@ func refuseNetwork(path string) error {
 // database is the file of an open store.
 type database struct {
 	path   string
-	info   fs.FileInfo  // as it was when the store was opened
-	looked atomic.Int64 // when it was last looked at, in Unix milliseconds
+	info   fs.FileInfo  // when the store was opened
+	looked atomic.Int64 // when it was last checked, in Unix milliseconds
 }
 
 func newDatabase(path string) (*database, error) {
@@ -145,11 +147,12 @@ func newDatabase(path string) (*database, error) {
 	return &database{path: path, info: info}, nil
 }
 
-// there finds out whether the path still names the file that is open. What is written to a file
-// that was moved away is not lost, but nobody who opens the path will find it; and a file that
-// was put in its place would be mixed up with the log of this one.
+// there checks that the path still names the open file. What is written to
+// a file that was moved away is not lost, but nobody who opens the path
+// finds it. A file that was put in its place would be mixed up with the log
+// of this one.
 func (d *database) there() error {
-	if d == nil { // in memory
+	if d == nil { // a store in memory
 		return nil
 	}
 	info, err := os.Stat(d.path)
@@ -161,10 +164,11 @@ func (d *database) there() error {
 		return fmt.Errorf("%s was %w: another file has its name now; nothing is written from now on; restart this "+
 			"program to use that one", d.path, ErrMoved)
 	}
-	return nil // where it cannot be told, SQLite will say what is wrong
+	return nil // stat cannot tell; SQLite will say what is wrong
 }
 
-// thereLately is there for calls that only read: it looks ten times a second at most.
+// thereLately is there for calls that only read: it checks ten times a
+// second at most.
 func (d *database) thereLately() error {
 	const often = 100
 	if d == nil {
@@ -180,16 +184,17 @@ func (d *database) thereLately() error {
 	return nil
 }
 
-// openSideFile opens a file beside the database, and makes it where needed. As SQLite's own it
-// gets the owner and the mode of the database, whoever comes first: else the owner of the
-// database could be locked out by root's command.
+// openSideFile opens a file beside the database, and makes it if needed.
+// Like the files of SQLite itself it gets the owner and the mode of the
+// database, whoever makes it: otherwise a command of root could lock out
+// the owner of the database.
 func openSideFile(path, suffix string) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	info, err := os.Stat(path)
 	if err == nil {
 		mode = info.Mode().Perm()
 	}
-	f, err := os.OpenFile(path+suffix, os.O_RDONLY|os.O_CREATE|noFollow, mode) // a lock needs no more than that
+	f, err := os.OpenFile(path+suffix, os.O_RDONLY|os.O_CREATE|noFollow, mode) // enough for a lock
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%w: give that file the owner and the mode of %s", err, filepath.Base(path))
 	}

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// noFollow refuses a side file that is a symbolic link: root would give away what it points at.
+// noFollow refuses a side file that is a symbolic link: root would give
+// away the file to which it points.
 const noFollow = syscall.O_NOFOLLOW
 
 // links is how many names a file has.
@@ -19,7 +20,8 @@ func links(info fs.FileInfo) int {
 	return 1
 }
 
-// resemble gives a file the owner and the mode of another, as far as this user may.
+// resemble gives a file the owner and the mode of another, as far as this
+// user may.
 func resemble(f *os.File, own, other fs.FileInfo) {
 	have, ok1 := own.Sys().(*syscall.Stat_t)
 	want, ok2 := other.Sys().(*syscall.Stat_t)
@@ -30,7 +32,7 @@ func resemble(f *os.File, own, other fs.FileInfo) {
 		}
 		_ = f.Chown(owner, int(want.Gid))
 	}
-	if own.Mode().Perm() != other.Mode().Perm() { // umask may have taken some of it
+	if own.Mode().Perm() != other.Mode().Perm() { // umask may have removed some bits
 		_ = f.Chmod(other.Mode().Perm())
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// networks are the file systems of other machines, and those that may be one, by the beginnings
-// of their names in statfs(2).
+// networks are the file systems of other machines, and those that may be
+// one, by the beginnings of their names in statfs(2).
 var networks = []string{"nfs", "smbfs", "afpfs", "webdav", "ftp", "9p", "fuse", "macfuse", "osxfuse",
 	"AppleVirtIOFS", "virtiofs"}
 
-// networkOf names the network file system that path lies on; "" for a local one, and where it
-// cannot be told.
+// networkOf names the network file system on which path lies; "" for a
+// local one, and if it cannot be found out.
 func networkOf(path string) string {
 	var st syscall.Statfs_t
 	if syscall.Statfs(path, &st) != nil {

@@ -49,7 +49,7 @@ func (st *step) finishAll(fs []onceq.Finish) ([]onceq.FinishResult, error) {
 	return results, nil
 }
 
-// finish ends the current run of a job; j is nil where there is no such job.
+// finish ends the current run of a job; j is nil if there is no such job.
 func (st *step) finish(j *job, f onceq.Finish) (onceq.FinishResult, error) {
 	if j == nil {
 		return st.Book.Finish(nil, nil, f), nil
@@ -64,7 +64,9 @@ func (st *step) finish(j *job, f onceq.Finish) (onceq.FinishResult, error) {
 	return result, st.absorb()
 }
 
-// onlyEnded reports whether the end of a job changed nothing of its row but what sql/end.sql writes.
+// onlyEnded reports whether the end of a job changed only what sql/end.sql
+// writes.
 func (j *job) onlyEnded(before *rules.Job) bool {
-	return j.AnchorMS == before.AnchorMS && j.Behind == before.Behind && j.Keyless == before.Keyless && !before.CancelRequested
+	return j.AnchorMS == before.AnchorMS && j.Behind == before.Behind && j.Keyless == before.Keyless &&
+		!before.CancelRequested
 }

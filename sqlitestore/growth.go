@@ -8,7 +8,7 @@ import (
 
 var sqlSize = load("size")
 
-// growth names what of the file nobody needs.
+// growth reports which part of the file is not needed.
 func (s *Store) growth(ctx context.Context) (lines []string, err error) {
 	if s.file == nil {
 		return nil, nil // in memory
@@ -30,21 +30,24 @@ func (s *Store) growth(ctx context.Context) (lines []string, err error) {
 	return grown(pages*size, free*size, wal), nil
 }
 
-// What is worth a word.
+// From these sizes on it is worth a line.
 const (
-	muchFree = 16 << 20 // and a quarter of the file
-	muchLog  = 64 << 20 // and as much as the file
+	muchFree = 16 << 20 // and at least a quarter of the file
+	muchLog  = 64 << 20 // and at least as much as the file
 )
 
-// grown says what is more than it need be, all in bytes. It is pure.
+// grown reports what is larger than it need be. All sizes are bytes. It is
+// pure.
 func grown(file, free, wal int64) (lines []string) {
 	const mib = 1 << 20
 	if free >= muchFree && free >= file/4 {
-		lines = append(lines, fmt.Sprintf("%d MiB of the %d MiB of the file are free: new jobs use them; onceq compact gives "+
+		lines = append(lines, fmt.Sprintf("%d MiB of the %d MiB of the file are free: new jobs use them; onceq "+
+			"compact gives "+
 			"them back to the disk", free/mib, file/mib))
 	}
 	if wal >= muchLog && wal >= file {
-		lines = append(lines, fmt.Sprintf("the write-ahead log (-wal) has %d MiB beside a file of %d MiB: it grows while "+
+		lines = append(lines, fmt.Sprintf("the write-ahead log (-wal) has %d MiB beside a file of %d MiB: it grows "+
+			"while "+
 			"somebody reads without an end, such as a transaction or a tool that stays open", wal/mib, file/mib))
 	}
 	return lines

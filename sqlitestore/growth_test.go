@@ -9,7 +9,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// A file whose jobs are gone is mostly free; the doctor says so, and what gives it back.
+// A file whose jobs are gone is mostly free; the doctor says so, and what
+// gives it back.
 func TestAFileThatIsMostlyFreeIsNamed(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
 	client, err := onceq.NewClient(s, nil)

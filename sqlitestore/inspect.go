@@ -49,7 +49,7 @@ func (s *Store) Get(ctx context.Context, ids []string) (rows []*onceq.JobRow, er
 	return rows, err
 }
 
-// look-ahead of a page: so many rows are looked at before it says "go on from here".
+// How many rows are looked at for a page before it ends with a cursor.
 const (
 	lookAtJobs = 5000
 	lookAtKeys = 2000
@@ -73,7 +73,7 @@ func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
 	f := r.Filter
 	var below any = r.After
 	if r.After == "" {
-		below = []byte{} // in SQLite every text is less than any blob
+		below = []byte{} // in SQLite any blob is larger than every text
 	}
 	q, above := sqlList, ""
 	state, due := int64(-1), any(nil)
@@ -92,8 +92,11 @@ func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
 	case onceq.Running:
 		q = sqlListRunning
 	default:
-		if f != (onceq.JobFilter{All: f.All, Limit: f.Limit, Args: f.Args}) { // some rows may not match
-			if err := st.each(sqlListBound, 1, func(v []any) error { above = text(v[0]); return nil }, below, int64(max(lookAtJobs, r.Limit)-1)); err != nil {
+		if f != (onceq.JobFilter{All: f.All, Limit: f.Limit, Args: f.Args}) { // some rows need not match
+			if err := st.each(sqlListBound, 1, func(v []any) error {
+				above = text(v[0])
+				return nil
+			}, below, int64(max(lookAtJobs, r.Limit)-1)); err != nil {
 				return page, err
 			}
 		}
@@ -128,7 +131,7 @@ func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
 	case more:
 		page.Next = jobs[len(jobs)-1].ID
 	case above != "":
-		page.Next = above // looked through down to here, inclusive
+		page.Next = above // all rows down to here were looked at
 	}
 	return page, err
 }
@@ -141,7 +144,8 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 	}
 	after, err := hex.DecodeString(r.After)
 	if err != nil {
-		return page, wrap(what, &onceq.InvalidError{Field: "after", Value: r.After, Rule: "must be the cursor of the page before"})
+		return page, wrap(what, &onceq.InvalidError{Field: "after", Value: r.After,
+			Rule: "must be the cursor of the page before"})
 	}
 	err = s.readAll(ctx, what, func(st *step) error {
 		page = onceq.KeyPage{}
@@ -197,11 +201,12 @@ func (st *step) show(page *onceq.KeyPage, k *heldKey, f onceq.KeyFilter) error {
 	return nil
 }
 
-// maxCounted is up to what number jobs that are due are counted.
+// maxCounted is the number up to which due jobs are counted.
 const maxCounted = 10_000
 
-// Queues returns the queues that have a job or are paused, by name. What waits and is due is counted up to 10,000 of each kind and priority; all
-// other counts are exact.
+// Queues returns the queues that have a job or are paused, by name. Due
+// jobs are counted up to 10,000 of each priority; all other counts are
+// exact.
 func (s *Store) Queues(ctx context.Context) (infos []onceq.QueueInfo, err error) {
 	err = s.readAll(ctx, "list queues", func(st *step) error {
 		infos = nil
@@ -261,7 +266,8 @@ func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
 	return nil
 }
 
-// Check reads the whole file through: what SQLite finds wrong with it, and what of onceq's own rows does not agree with the rest.
+// Check reads the whole file. It reports what SQLite finds wrong with it,
+// and rows of onceq that do not agree with each other.
 func (s *Store) Check(ctx context.Context) (findings []string, err error) {
 	err = s.readAll(ctx, "check", func(st *step) error {
 		if findings, err = st.quickCheck(); err != nil {
@@ -283,7 +289,7 @@ func (s *Store) Check(ctx context.Context) (findings []string, err error) {
 var checks = []*statement{load("check_keys"), load("check_waiters"), load("check_behind"), load("check_counts"),
 	load("check_args")}
 
-// quickCheck is SQLite's own.
+// quickCheck is the check of SQLite itself.
 func (st *step) quickCheck() (findings []string, err error) {
 	err = st.each(sqlQuickCheck, 1, func(v []any) error {
 		if line := text(v[0]); line != "ok" {

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// tryFlock locks a file if nobody else has locked it. On a file system without such locks
-// everybody gets one: SQLite's own lock still keeps writers apart, as it does on systems
-// without flock.
+// tryFlock locks a file if no other process has locked it. On a file system
+// without such locks it always succeeds: SQLite's own lock still keeps
+// writers apart, as on systems without flock.
 func tryFlock(f *os.File) bool {
 	for {
 		switch syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) {

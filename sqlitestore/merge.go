@@ -6,7 +6,8 @@ import (
 	"strconv"
 )
 
-// line is what is due of one kind, at one priority, in the order in which it is fetched.
+// line is what is due of one kind, at one priority, in the order in which
+// it is fetched.
 type line struct {
 	head
 	rows  []dueRow // read, and not taken yet
@@ -23,8 +24,9 @@ func (a dueRow) compare(b dueRow) int {
 	return cmp.Or(cmp.Compare(a.runAt, b.runAt), cmp.Compare(a.id, b.id))
 }
 
-// merge is a JSON array of the numbers of the first jobs of several lines, in their common order. It
-// reads about twice as many index entries as it returns, however long the lines are.
+// merge is a JSON array of the numbers of the first jobs of several lines,
+// in their common order. It reads about twice as many index entries as it
+// returns, however long the lines are.
 func (st *step) merge(queue string, due []head, need int) (string, error) {
 	lines := make([]*line, len(due))
 	for i, h := range due {

@@ -18,19 +18,19 @@ const (
 	// applicationID marks a file that Open made: "oncq".
 	// https://sqlite.org/pragma.html#pragma_application_id
 	applicationID = 0x6f6e6371
-	// smallFile is up to what size a file is read through when it is opened, to find damage
-	// before it does harm.
+	// smallFile is the size up to which a file is read through when it is
+	// opened, to find damage before it does harm.
 	smallFile = 4 << 20
 )
 
 //go:embed schema/*.sql
 var schemaFiles embed.FS
 
-// migrate brings the schema of the database to this version, or finds that it cannot. Processes
-// that start at once take turns. ctx bounds the waiting, not the work: a large file may take a
-// while.
+// migrate brings the schema of the database to this version, or finds that
+// it cannot. Processes that start together take turns. ctx bounds the
+// waiting, not the work: a large file may take a while.
 func (s *Store) migrate(ctx context.Context, path string) error {
-	if s.file == nil && path != "" { // in memory: SQLite makes the file
+	if s.file == nil && path != "" { // in memory, where SQLite makes the file
 		defer func() { s.file, _ = newDatabase(path) }()
 	}
 	err := s.inTurn(ctx, func(w *session) error { return s.migrateOnce(w, path) })
@@ -52,7 +52,7 @@ func (s *Store) migrateOnce(w *session, path string) (err error) {
 		return fmt.Errorf("SQLite %s is too old: onceq needs %s or newer, which mends lost writes in WAL "+
 			"mode", version, oldest)
 	}
-	if path != "" { // a file of our own
+	if path != "" { // a file that Open opened
 		if err := useLog(row); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (s *Store) migrateOnce(w *session, path string) (err error) {
 	return nil
 }
 
-// useLog switches the file to the write-ahead log, if it is ours to change.
+// useLog switches the file to the write-ahead log, if Open opened it.
 func useLog(row func(query string, into any) error) error {
 	have, err := schemaOf(row)
 	if err == nil && have == 0 {
@@ -142,7 +142,8 @@ func apply(ctx context.Context, conn *sql.Conn, n int) error {
 	return nil
 }
 
-// refuseForeign finds out whether a database without our tables is somebody else's.
+// refuseForeign refuses a database without our tables that belongs to
+// another application.
 func refuseForeign(row func(query string, into any) error) error {
 	var id, version int
 	var names sql.NullString

@@ -11,10 +11,12 @@ import (
 	"github.com/onceq/onceq/internal/rules"
 )
 
-// What stands in files that are there: a new value takes the next number, none ever changes.
+// What stands in files that are there: a new value takes the next number,
+// none ever changes.
 func TestNumbersThatAreOnDiskNeverChange(t *testing.T) {
 	t.Parallel()
-	if want := []onceq.State{"scheduled", "retryable", "running", "completed", "discarded", "cancelled"}; !slices.Equal(states[:], want) {
+	if want := []onceq.State{"scheduled", "retryable", "running", "completed", "discarded",
+		"cancelled"}; !slices.Equal(states[:], want) {
 		t.Errorf("states are stored as the indexes of %q, want %q", states, want)
 	}
 	if want := []onceq.Outcome{"inserted", "coalesced", "superseded"}; !slices.Equal(origins[:], want) {
@@ -36,11 +38,15 @@ func TestTermsThatAreOnDiskAreReadAndWrittenTheSame(t *testing.T) {
 	}{
 		{onceq.JobRow{Encoding: "json", Origin: "inserted", MaxAttempts: 25, Retention: 24 * time.Hour},
 			"010000" + "19" + "00" + "80b89929" + "000102030405060708090a0b0c0d0e0f"},
-		{onceq.JobRow{Encoding: "bytes", Origin: "coalesced", MaxAttempts: 1, Timeout: time.Second, Keyless: true, CancelRequested: true, Key: key, Digest: digest,
+		{onceq.JobRow{Encoding: "bytes", Origin: "coalesced", MaxAttempts: 1, Timeout: time.Second, Keyless: true,
+			CancelRequested: true, Key: key, Digest: digest,
 			Hold: onceq.Hold{Until: onceq.UntilFailed, Window: time.Minute, TTL: time.Hour, FromEnqueue: true}},
-			"011f01" + "01" + "e807" + "00" + "000102030405060708090a0b0c0d0e0f" + "05" + "e0d403" + "80dddb01" + "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"},
-		{onceq.JobRow{Encoding: "json", Origin: "superseded", MaxAttempts: 3, Key: key, Hold: onceq.Hold{Until: onceq.UntilFinished}},
-			"011002" + "03" + "00" + "00" + "000102030405060708090a0b0c0d0e0f" + "03" + "00" + "00" + "00000000000000000000000000000000"},
+			"011f01" + "01" + "e807" + "00" + "000102030405060708090a0b0c0d0e0f" + "05" + "e0d403" + "80dddb01" +
+				"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"},
+		{onceq.JobRow{Encoding: "json", Origin: "superseded", MaxAttempts: 3, Key: key,
+			Hold: onceq.Hold{Until: onceq.UntilFinished}},
+			"011002" + "03" + "00" + "00" + "000102030405060708090a0b0c0d0e0f" + "03" + "00" + "00" +
+				"00000000000000000000000000000000"},
 	} {
 		j := &job{Job: &rules.Job{JobRow: c.job, Nonce: nonce}}
 		packed := j.packTerms()

@@ -15,8 +15,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// firstForm is a copy of a store that commit 3398775 made, in schema 1. Everything in it is kept for
-// 20 years, and so are its leases, windows and TTLs.
+// firstForm is a copy of a store that commit 3398775 made, in schema 1.
+// Everything in it is kept for 20 years, and so are its leases, windows and
+// TTLs.
 func firstForm(t *testing.T) (path string) {
 	t.Helper()
 	packed, err := os.Open("testdata/3398775.db.gz")
@@ -37,7 +38,8 @@ func firstForm(t *testing.T) (path string) {
 	return path
 }
 
-// firstJobs are the jobs of firstForm: state, kind, queue, and whether the job holds its key.
+// firstJobs are the jobs of firstForm: state, kind, queue, and whether the
+// job holds its key.
 var firstJobs = map[string]string{
 	"completed": "completed report default true",
 	"discarded": "discarded report default true",
@@ -89,7 +91,8 @@ func TestAStoreOfTheFirstFormKeepsItsJobsAndKeys(t *testing.T) {
 	if len(found) != len(firstJobs) {
 		t.Errorf("there are %d jobs, want %d", len(found), len(firstJobs))
 	}
-	if k := keys["gone"]; k == nil || !k.Gone || k.Text != `kind=report key="gone"` || time.Until(k.FreesAt) < 365*24*time.Hour {
+	if k := keys["gone"]; k == nil || !k.Gone || k.Text != `kind=report key="gone"` ||
+		time.Until(k.FreesAt) < 365*24*time.Hour {
 		t.Errorf("the window of a job that is gone: %+v", k)
 	}
 	a := found["available"]
@@ -120,7 +123,8 @@ func TestAStoreOfTheFirstFormKeepsItsPromises(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	for _, key := range []string{"completed", "discarded", "retryable", "gone", "running", "available", "later", "large"} {
+	for _, key := range []string{"completed", "discarded", "retryable", "gone", "running", "available",
+		"later", "large"} {
 		kind := "report"
 		if key == "available" || key == "later" || key == "large" {
 			kind = "mail"
@@ -141,7 +145,8 @@ func TestAStoreOfTheFirstFormKeepsItsPromises(t *testing.T) {
 		}
 	}
 
-	// The old worker's runs are its own, and a heartbeat tells which of them is to stop.
+	// The old worker's runs are its own, and a heartbeat tells which of
+	// them is to stop.
 	run := func(id string) onceq.Run { return onceq.Run{ID: id, Run: 1} }
 	e, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "old", Lease: time.Minute, FetchesDone: 10,
 		Runs: []onceq.Run{run("running"), run("stopping"), run("started")}})
@@ -152,11 +157,13 @@ func TestAStoreOfTheFirstFormKeepsItsPromises(t *testing.T) {
 		{ID: "running", Run: 1, Worker: "old", State: onceq.Completed},
 		{ID: "stopping", Run: 1, Worker: "old", State: onceq.Retryable, Error: "stopped"},
 		{ID: "started", Run: 1, Worker: "old", State: onceq.Retryable, Error: "later", Delay: time.Hour}}})
-	if err != nil || f[0].State != onceq.Completed || f[0].Wake != "default" || f[1].State != onceq.Cancelled || f[2].State != onceq.Retryable {
+	if err != nil || f[0].State != onceq.Completed || f[0].Wake != "default" || f[1].State != onceq.Cancelled ||
+		f[2].State != onceq.Retryable {
 		t.Fatal(f, err)
 	}
 
-	// What waits is found by its kind; the waiter may run now, and what is paused is not fetched.
+	// What waits is found by its kind; the waiter may run now, and what is
+	// paused is not fetched.
 	got := map[string]int{}
 	for no, kinds := range [][]string{{"report"}, {"mail"}, {"blob", "other"}, nil} {
 		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "old", No: int64(20 + no), Kinds: kinds,
@@ -178,8 +185,8 @@ func TestAStoreOfTheFirstFormKeepsItsPromises(t *testing.T) {
 	}
 }
 
-// What an older program does with a newer form: there is no newer program than this one here, so this
-// one plays the older.
+// What an older program does with a newer form: there is no newer program
+// than this one here, so this one plays the older.
 func TestAnOlderProgramRefusesANewerForm(t *testing.T) {
 	t.Parallel()
 	path := firstForm(t)

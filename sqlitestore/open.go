@@ -14,41 +14,46 @@ import (
 	sqlite "modernc.org/sqlite" // the driver "sqlite": SQLite without cgo
 )
 
-// Why a file cannot be a store. The error names the file and says what to do.
+// Why a file cannot be a store. The error names the file and says what to
+// do.
 var (
-	// ErrNewerSchema: a newer onceq has written the file.
+	// ErrNewerSchema means that a newer onceq has written the file.
 	ErrNewerSchema = errors.New("written by a newer version of onceq")
-	// ErrNotDatabase: the file is something else than an SQLite database.
+	// ErrNotDatabase means that the file is not an SQLite database.
 	ErrNotDatabase = errors.New("not an SQLite database")
-	// ErrForeign: the database belongs to another application.
+	// ErrForeign means that the database belongs to another application.
 	ErrForeign = errors.New("the database of another application")
-	// ErrCorrupt: the file is damaged.
+	// ErrCorrupt means that the file is damaged.
 	ErrCorrupt = errors.New("corrupt")
-	// ErrReadOnly: the file cannot be written.
+	// ErrReadOnly means that the file cannot be written.
 	ErrReadOnly = errors.New("read-only")
-	// ErrNetwork: the file lies on a network file system, or on one that may be, whose locks
-	// SQLite cannot rely on.
+	// ErrNetwork means that the file lies on a network file system, or on
+	// one that may be, whose locks SQLite cannot rely on.
 	ErrNetwork = errors.New("on a network file system")
-	// ErrMoved: the file of an open store was moved, deleted or replaced. Calls of that store
-	// fail with it, and change nothing.
+	// ErrMoved means that the file of an open store was moved, deleted or
+	// replaced. Calls of that store fail with it and change nothing.
 	ErrMoved = errors.New("moved, deleted or replaced while it was open")
 )
 
 const (
-	// oldest is the first SQLite without the bugs that have lost writes in WAL mode.
+	// oldest is the first SQLite without the bugs that have lost writes in
+	// WAL mode.
 	oldest = "3.51.3"
-	// openTimeout bounds the wait for others who write the file while it is being opened.
+	// openTimeout bounds the wait for others who write the file while it is
+	// opened.
 	openTimeout = 30 * time.Second
 )
 
-// DSN is the data source name with which a program opens a database file of its own with
-// database/sql and the driver "sqlite", so that New can keep jobs in it:
+// DSN is the data source name with which a program opens a database file of
+// its own, with database/sql and the driver "sqlite", so that [New] can
+// keep jobs in it:
 //
 //	db, err := sql.Open("sqlite", sqlitestore.DSN("app.db"))
 //
-// Connections use the write-ahead log, sync what they commit, wait 5 seconds for each other,
-// and begin transactions as writing ones (those of sql.TxOptions{ReadOnly: true} excepted).
-// More parameters of the driver may be added after an "&".
+// Connections use the write-ahead log, sync what they commit, wait 5
+// seconds for each other, and begin transactions as writing ones (except
+// those of sql.TxOptions{ReadOnly: true}). More parameters of the driver
+// may be added after an "&".
 func DSN(path string) string {
 	return fileURL(path, url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "journal_mode(wal)",
 		"synchronous(full)"}})
@@ -61,26 +66,29 @@ func fileURL(path string, parameters url.Values) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + parameters.Encode()
 }
 
-// ownDSN is how Open connects. Who reads through Store.DB takes no write lock, so transactions
-// begin as reading ones. Checkpoints are rarer than by default: keys are random, and a page
-// that was written ten times is copied back once.
+// ownDSN is how Open connects. Reading through Store.DB takes no write
+// lock, so transactions begin as reading ones. Checkpoints are rarer than
+// by default: keys are random, and a page that was written ten times is
+// then copied back once.
 func ownDSN(path string, config Config) string {
 	return fileURL(path, url.Values{"_pragma": {"busy_timeout(5000)",
 		"synchronous(" + config.Synchronous.String() + ")", "cache_size(-32000)",
 		"wal_autocheckpoint(4000)"}})
 }
 
-// keepLocks has SQLite take locks that survive when some code of this process opens and closes
-// the database file by itself. That works on Linux, and if no database was opened before;
-// elsewhere such code must be avoided (see docs/stores.md).
+// keepLocks makes SQLite take locks that survive when other code of this
+// process opens and closes the database file. That works on Linux, if no
+// database was opened before; elsewhere such code must be avoided (see
+// docs/stores.md).
 var keepLocks = sync.OnceFunc(func() { _, _ = sqlite.OFDLocking(true) })
 
-// Open opens the store in a file, and makes the file (readable by its owner only) where there
-// is none; its folder must exist. ":memory:" is a store that lives in this process as long as
-// it is open. nil config = defaults.
+// Open opens the store in a file. It makes the file, readable by its owner
+// only, if it does not exist; its folder must exist. ":memory:" is a store
+// that lives in this process while it is open. nil config = defaults.
 //
-// The errors of a file that cannot be a store are ErrNewerSchema, ErrNotDatabase, ErrForeign,
-// ErrCorrupt, ErrReadOnly, ErrNetwork, and those of package os.
+// The errors of a file that cannot be a store are [ErrNewerSchema],
+// [ErrNotDatabase], [ErrForeign], [ErrCorrupt], [ErrReadOnly],
+// [ErrNetwork], and those of package os.
 func Open(path string, config *Config) (*Store, error) {
 	var c Config
 	if config != nil {
@@ -117,7 +125,8 @@ func open(path string, config Config) (*Store, error) {
 	return s.ready(ctx, path)
 }
 
-// sharesFile says in which file the store lies that other processes may have open too.
+// sharesFile notes the file of the store that other processes may have open
+// too.
 func (s *Store) sharesFile(path string) (err error) {
 	if s.file, err = newDatabase(path); err != nil {
 		return err
@@ -130,9 +139,10 @@ func (s *Store) sharesFile(path string) (err error) {
 	return nil
 }
 
-// openPrivate makes a store that nobody else can open. SQLite's own databases in memory let
-// nobody read while a transaction writes, so this is a file like any other, in a folder of its
-// own among the temporary files: never synced, and removed when the store is closed.
+// openPrivate makes a store that no other process can open. In SQLite's own
+// databases in memory nobody can read while a transaction writes. So this
+// is a file as any other, in a folder of its own among the temporary files:
+// it is never synced, and is removed when the store is closed.
 func openPrivate(ctx context.Context, config Config) (*Store, error) {
 	removeAbandoned()
 	folder, err := os.MkdirTemp("", privatePrefix)
@@ -144,7 +154,7 @@ func openPrivate(ctx context.Context, config Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
-	tryFlock(files.lock) // held as long as the store is open: see removeAbandoned
+	tryFlock(files.lock) // locked while the store is open: see removeAbandoned
 	config.Synchronous = off
 	db, err := sql.Open("sqlite", ownDSN(path, config))
 	if err != nil {
@@ -158,12 +168,13 @@ func openPrivate(ctx context.Context, config Config) (*Store, error) {
 
 const privatePrefix = "onceq-memory-"
 
-// removeAbandoned removes the files of stores in memory whose process was killed.
+// removeAbandoned removes the files of stores in memory whose process was
+// killed.
 func removeAbandoned() {
 	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), privatePrefix+"*"))
 	for _, folder := range folders {
 		info, err := os.Stat(folder)
-		if err != nil || time.Since(info.ModTime()) < time.Minute { // it may be just being made
+		if err != nil || time.Since(info.ModTime()) < time.Minute { // it may be new
 			continue
 		}
 		if f, err := os.OpenFile(filepath.Join(folder, "jobs.db-onceq-lock"), os.O_RDONLY|noFollow, 0); err == nil {
@@ -175,7 +186,8 @@ func removeAbandoned() {
 	}
 }
 
-// ready checks and migrates the database, and closes the store where that fails.
+// ready checks and migrates the database, and closes the store if that
+// fails.
 func (s *Store) ready(ctx context.Context, path string) (*Store, error) {
 	err := s.migrate(ctx, path)
 	if err == nil && path != "" {

@@ -201,7 +201,8 @@ func TestOpenKeepsWhatIsThere(t *testing.T) {
 
 func TestLinkedSQLiteIsNewEnough(t *testing.T) {
 	t.Parallel()
-	for v, old := range map[string]bool{"3.51.2": true, "3.51.3": false, "3.52.0": false, "3.9.99": true, "4.0": false, "3.51": true, "3.53.4": false} {
+	for v, old := range map[string]bool{"3.51.2": true, "3.51.3": false, "3.52.0": false, "3.9.99": true, "4.0": false,
+		"3.51": true, "3.53.4": false} {
 		if older(v, oldest) != old {
 			t.Errorf("older(%s) = %v", v, !old)
 		}

@@ -7,18 +7,23 @@ import (
 	"testing"
 )
 
-// TestStatementsUseTheirIndexes holds the shape of every statement that must not slow down as the file grows: it reads no table from end
-// to end, and sorts no more than what it returns.
+// TestStatementsUseTheirIndexes holds the shape of every statement that
+// must not slow down as the file grows: it reads no table from end to end,
+// and sorts no more than what it returns.
 func TestStatementsUseTheirIndexes(t *testing.T) {
 	t.Parallel()
 	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
 	enqueue(t, s, rowsOf("a", 10))
 	err := s.read(context.Background(), "explain", func(st *step) error {
 		for name, q := range map[string]*statement{
-			"answer": sqlAnswer, "args": sqlArgs, "count": sqlCount, "count_due": sqlCountDue, "delete_keys": sqlDeleteKeys,
-			"due": sqlDue, "end": sqlEnd, "expired": sqlExpired, "fetch": sqlFetch, "heads": sqlHeads, "job_by_id": sqlJobByID,
-			"jobs_by_id": sqlJobsByID, "jobs_by_seq": sqlJobsBySeq, "key": sqlKey, "keys": sqlKeys, "keys_by_name": sqlKeysByName,
-			"list": sqlList, "list_state": sqlListState, "list_bound": sqlListBound, "prune": sqlPrune, "runs": sqlRuns,
+			"answer": sqlAnswer, "args": sqlArgs, "count": sqlCount, "count_due": sqlCountDue,
+			"delete_keys": sqlDeleteKeys,
+			"due":         sqlDue, "end": sqlEnd, "expired": sqlExpired, "fetch": sqlFetch, "heads": sqlHeads,
+			"job_by_id":  sqlJobByID,
+			"jobs_by_id": sqlJobsByID, "jobs_by_seq": sqlJobsBySeq, "key": sqlKey, "keys": sqlKeys,
+			"keys_by_name": sqlKeysByName,
+			"list":         sqlList, "list_state": sqlListState, "list_bound": sqlListBound, "prune": sqlPrune,
+			"runs":       sqlRuns,
 			"spent_keys": sqlSpentKeys, "start": sqlStart, "stop_counts": sqlStopCounts, "due_counts": sqlDueCounts,
 			"update_job": sqlUpdateJob, "waiting_kinds": sqlWaitingKinds, "worker_runs": sqlWorkerRuns,
 		} {
@@ -45,8 +50,11 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 			}
 			p.Close()
 			for _, line := range plan {
-				// The rest of what is scanned is small: a JSON array, the priorities of a queue, the workers, rows just found by an index.
-				if strings.HasPrefix(line, "SCAN j") && !strings.Contains(line, "VIRTUAL") || strings.HasPrefix(line, "SCAN k") ||
+				// The rest of what is scanned is small: a JSON array, the
+				// priorities of a queue, the workers, rows just found by an
+				// index.
+				if strings.HasPrefix(line, "SCAN j") && !strings.Contains(line, "VIRTUAL") ||
+					strings.HasPrefix(line, "SCAN k") ||
 					strings.HasPrefix(line, "SCAN onceq_jobs") || strings.HasPrefix(line, "SCAN onceq_keys") {
 					t.Errorf("%s reads a table through: %s", name, strings.Join(plan, "; "))
 				}

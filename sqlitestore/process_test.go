@@ -102,8 +102,8 @@ func (p *process) tell(t *testing.T, line string) {
 // listen waits for a line from the parent.
 func listen(in *bufio.Scanner) bool { return in.Scan() }
 
-// writesUntilTold enqueues one job after another, and tells how many there were and how long
-// the slowest took.
+// writesUntilTold enqueues one job after another, and tells how many there
+// were and how long the slowest took.
 func writesUntilTold(s *Store, name string) error {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
@@ -158,7 +158,8 @@ func TestWritersOfFourProcessesTakeTurns(t *testing.T) {
 	if slowest < 0.5 {
 		t.Errorf("the slowest of four processes wrote %.2f of the mean, want at least 0.5", slowest)
 	}
-	if longest := time.Duration(longest) * time.Microsecond; longest > time.Second { // 150 ms where the machine has nothing else to do
+	// 150 ms where the machine has nothing else to do
+	if longest := time.Duration(longest) * time.Microsecond; longest > time.Second {
 		t.Errorf("a write waited for %v", longest)
 	}
 }

@@ -14,28 +14,30 @@ import (
 	"github.com/onceq/onceq/internal/rules"
 )
 
-// job is a row of onceq_jobs, read or about to be written.
+// job is a row of onceq_jobs that was read or is about to be written.
 type job struct {
 	*rules.Job
-	was   place // where the row stands in the database's counts
-	ended bool  // only what sql/end.sql writes is to be updated, as for many jobs at once
+	was   place // where the database counts the row
+	ended bool  // only what sql/end.sql writes has changed
 	bare  bool  // the args were not read
-	size  int   // of args that were not read
-	apart bool  // the args lie in onceq_args
+	size  int   // bytes of args that were not read
+	apart bool  // the args are in onceq_args
 }
 
-// inline is up to what length args lie in the row of their job. Longer ones lie apart: else each
-// change of the job would copy them.
+// inline is the length up to which args are kept in the row of their job.
+// Longer args are stored apart, because each change of the row would copy
+// them.
 const inline = 8 << 10
 
-// place is what a row counts as.
+// place is where a row is counted.
 type place struct {
 	queue string
 	state onceq.State
 }
 
-// states are the stored ones, by their numbers.
-var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded, onceq.Cancelled}
+// states are the stored states, by their numbers.
+var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded,
+	onceq.Cancelled}
 
 func stateNo(s onceq.State) int64 {
 	for i, state := range states {
@@ -46,7 +48,7 @@ func stateNo(s onceq.State) int64 {
 	panic("sqlitestore: a job cannot be stored as " + string(s))
 }
 
-// millis is the milliseconds of an instant that was handed out; 0 for the zero time.
+// millis is the number of milliseconds of an instant; 0 for the zero time.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -54,9 +56,10 @@ func millis(t time.Time) int64 {
 	return t.UnixMilli()
 }
 
-// The columns that scanJob reads. A column costs a driver more than a word in a text costs us, so
-// numbers and names come as one text: names apart by NUL, which they cannot contain, and last the one
-// that could.
+// The columns that scanJob reads. A column costs a driver more than it
+// costs us to read a word of a text. So numbers and names come as one text.
+// Names are separated by NUL, which they cannot contain; the one that could
+// is the last.
 const (
 	jobColumns  = jobNames + `, iif(typeof(j.args) = 'integer', j.args, octet_length(j.args)), ` + jobRest
 	fullColumns = jobNames + `, j.args, ` + jobRest
@@ -68,7 +71,8 @@ const (
 	jobWidth = 6
 )
 
-// noJob reports whether these columns are of no job: an outer join found none.
+// noJob reports whether these columns have no job, because an outer join
+// found none.
 func noJob(v []any) bool { return v[4] == nil }
 
 // scanJob reads a row of jobColumns.
@@ -78,7 +82,7 @@ func scanJob(v []any) (*job, error) {
 	if err := numbers(head, n[:]); err != nil {
 		return nil, err
 	}
-	read := &struct { // one allocation
+	read := &struct { // a single allocation
 		job
 		row rules.Job
 	}{}
@@ -90,7 +94,7 @@ func scanJob(v []any) (*job, error) {
 	}
 	j.KeyText, j.Worker = names, text(v[2])
 	switch args := v[1].(type) {
-	case int64: // how long they are
+	case int64: // the length of the args
 		j.bare, j.size = true, int(args)
 	default:
 		j.Args = blob(args)
@@ -116,7 +120,7 @@ func scanJob(v []any) (*job, error) {
 	return j, nil
 }
 
-// numbers reads integers that stand apart by single spaces.
+// numbers reads integers that are separated by single spaces.
 func numbers(s string, into []int64) error {
 	for i := range into {
 		word, rest, _ := strings.Cut(s, " ")
@@ -140,8 +144,10 @@ const (
 
 var origins = [...]onceq.Outcome{onceq.Inserted, onceq.Coalesced, onceq.Superseded}
 
-// packTerms is what an enqueue chose and what is never searched for: version, flags, origin, max attempts, timeout, retention, nonce;
-// and, with a key, until, window, TTL and the digest of the args. Lengths of time are milliseconds, numbers are varints.
+// packTerms packs what an enqueue chose and what is never searched for:
+// version, flags, origin, max attempts, timeout, retention, nonce; and,
+// with a key, until, window, TTL and the digest of the args. Lengths of
+// time are milliseconds, numbers are varints.
 func (j *job) packTerms() []byte {
 	b := make([]byte, 0, 64)
 	flags := byte(0)
@@ -174,8 +180,9 @@ func (j *job) packTerms() []byte {
 	return b
 }
 
-// termsVersion is the first byte of terms. A program that does not know onceq_args reads 1 only, and
-// so leaves a job alone whose args it would not find.
+// termsVersion is the first byte of terms. A program that does not know
+// onceq_args reads only version 1, and so leaves a job alone whose args it
+// would not find.
 func termsVersion(apart bool) byte {
 	if apart {
 		return 2
@@ -230,7 +237,7 @@ func (j *job) unpackTerms(b []byte) error {
 
 func length(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// more is what most jobs do not have.
+// more has what most jobs do not have.
 type more struct {
 	Meta         json.RawMessage      `json:"meta,omitempty"`
 	Tags         []string             `json:"tags,omitempty"`
@@ -256,13 +263,13 @@ func (j *job) unpackMore(b []byte) error {
 	return nil
 }
 
-// placeArgs decides where new args lie.
+// placeArgs decides where new args are stored.
 func (j *job) placeArgs() { j.bare, j.size, j.apart = false, 0, len(j.Args) > inline }
 
-// argsSize is how long the args are, whether they were read or not.
+// argsSize is the length of the args, whether they were read or not.
 func (j *job) argsSize() int { return j.size + len(j.Args) }
 
-// rowArgs is what the row of a job has in the place of args.
+// rowArgs is what the row of a job has in the column args.
 func (j *job) rowArgs() any {
 	if j.apart {
 		return int64(j.argsSize())
@@ -270,7 +277,8 @@ func (j *job) rowArgs() any {
 	return j.argsValue()
 }
 
-// argsValue is the args as the database keeps them: JSON is text, so that people and SQL can read it.
+// argsValue is the args as the database keeps them: JSON is text, so that
+// people and SQL can read it.
 func (j *job) argsValue() any {
 	if j.Encoding == onceq.EncodingJSON {
 		return string(j.Args)
@@ -291,28 +299,31 @@ func (j *job) keyValue() []byte {
 // insertValues are the arguments of insert_job.sql.
 func (j *job) insertValues() ([]any, error) {
 	m, err := j.packMore()
-	return []any{j.Seq, j.ID, j.Kind, j.Queue, j.rowArgs(), stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, j.keyValue(), j.KeyText,
+	return []any{j.Seq, j.ID, j.Kind, j.Queue, j.rowArgs(), stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind,
+		j.keyValue(), j.KeyText,
 		millis(j.EnqueuedAt), j.AnchorMS, millis(j.FinishedAt), j.PruneMS, j.packTerms(), m}, err
 }
 
-// updateValues are the arguments of update_job.sql; those of update_job_args.sql have the args after them.
+// updateValues are the arguments of update_job.sql; those of
+// update_job_args.sql have the args after them.
 func (j *job) updateValues() ([]any, error) {
 	m, err := j.packMore()
-	return []any{j.Seq, j.Queue, stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, int64(j.Attempt), j.Run, j.Worker, j.FetchNo,
+	return []any{j.Seq, j.Queue, stateNo(j.State), int64(j.Priority), j.RunMS, j.Behind, int64(j.Attempt), j.Run,
+		j.Worker, j.FetchNo,
 		j.KeyText, j.AnchorMS, millis(j.StartedAt), millis(j.FinishedAt), j.PruneMS, j.packTerms(), m, j.Kind}, err
 }
 
-// heldKey is a row of onceq_keys, or one that is not there yet.
+// heldKey is a row of onceq_keys, or one that does not exist yet.
 type heldKey struct {
 	rules.Key
-	holder, waiter int64 // Seq of the holder and of the waiter, as they were read; 0 = none
+	holder, waiter int64 // numbers of the holder and the waiter, as read; 0 = none
 	stored         bool  // the database has a row
 }
 
-// orphan reports whether the job that the row names is not there.
+// orphan reports whether the job that the row names does not exist.
 func (k *heldKey) orphan() bool { return k.stored && k.Holder == nil && k.Gone == nil }
 
-// gone is what is known of a holder whose row is gone, as it is stored.
+// gone is the stored form of what is known of a holder whose row is gone.
 type gone struct {
 	ID     string      `json:"id"`
 	Kind   string      `json:"kind"`
@@ -322,7 +333,8 @@ type gone struct {
 	Digest string      `json:"digest"` // hex
 }
 
-// keyColumns is what {key} stands for in sql/*.sql, in the order that scanKey reads.
+// keyColumns is what {key} stands for in sql/*.sql, in the order that
+// scanKey reads.
 const keyColumns = `concat_ws(' ', k.holder, k.pending, k.frees_at, k.since, k.next), k.gone, k.key`
 
 const keyWidth = 3
@@ -364,7 +376,7 @@ func (k *heldKey) values() ([]any, error) {
 	return []any{k.Name[:], seqOf(k.Holder), int64(k.Pending), k.FreesMS, k.SinceMS, seqOf(k.Waiter), string(text)}, err
 }
 
-// seqOf is the number of a job; 0 = there is none.
+// seqOf is the number of a job; 0 = there is no job.
 func seqOf(j *rules.Job) int64 {
 	if j == nil {
 		return 0
@@ -372,7 +384,8 @@ func seqOf(j *rules.Job) int64 {
 	return j.Seq
 }
 
-// Drivers differ in the Go types of what they return; these read any of them.
+// Drivers differ in the Go types that they return; these functions read any
+// of them.
 
 func integer(v any) int64 {
 	n, _ := v.(int64)

@@ -20,8 +20,9 @@ type statement struct {
 
 var statements int
 
-// load reads sql/<name>.sql. {job} and {full} stand for the columns that scanJob reads, without and
-// with the args; {key} for those that scanKey reads.
+// load reads sql/<name>.sql. {job} and {full} stand for the columns that
+// scanJob reads, without and with the args; {key} for those that scanKey
+// reads.
 func load(name string) *statement {
 	b, err := sqlFiles.ReadFile("sql/" + name + ".sql")
 	if err != nil {
@@ -47,20 +48,20 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// session is a connection (or a caller's transaction) and the statements prepared on it. It is
-// not for concurrent use.
+// session is a connection, or a caller's transaction, and the statements
+// that are prepared on it. It is not for concurrent use.
 //
-// Statements run under a background context: they are short, their callers' contexts are heeded
-// before they begin, and database/sql starts a goroutine for every statement whose context can
-// end.
+// Statements run under a background context. They are short, the contexts
+// of their callers are checked before they begin, and database/sql starts a
+// goroutine for every statement whose context can end.
 type session struct {
 	on       preparer
 	conn     *sql.Conn // nil on a caller's transaction
 	lazy     bool      // it commits without a sync
-	broken   bool      // it is better given up
-	patience int64     // the busy_timeout that the connection came with, in milliseconds
+	broken   bool      // it must not be used again
+	patience int64     // its original busy_timeout, in milliseconds
 	prepared []*sql.Stmt
-	row      []any // scanned into
+	row      []any // the values of a row
 	into     []any // pointers to row
 }
 
@@ -79,8 +80,9 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// impatient has the connection say at once that the file is busy. The store waits in Go, as
-// long as a context allows: SQLite's own wait knows nothing of contexts.
+// impatient makes the connection report at once that the file is busy. The
+// store waits in Go, as long as a context allows; SQLite's own wait does
+// not know contexts.
 func (s *session) impatient() error {
 	on := s.on.(querier)
 	if err := on.QueryRowContext(context.Background(), "PRAGMA busy_timeout").Scan(&s.patience); err != nil ||
@@ -91,7 +93,8 @@ func (s *session) impatient() error {
 	return err
 }
 
-// restore has it wait again as it did when it came; on is the connection, or the transaction on it.
+// restore gives the connection its original busy_timeout again. on is the
+// connection, or the transaction on it.
 func (s *session) restore(on querier) error {
 	if s.patience == 0 {
 		return nil
@@ -101,7 +104,7 @@ func (s *session) restore(on querier) error {
 	return err
 }
 
-// close gives the connection back, as it came.
+// close gives the connection back as it was.
 func (s *session) close() {
 	for _, p := range s.prepared {
 		if p != nil {
@@ -123,8 +126,8 @@ func (s *session) prepare(q *statement) (*sql.Stmt, error) {
 	return p, err
 }
 
-// setSync says whether commits on this connection are synced. It is not a prepared statement,
-// because SQLite runs it when it is prepared.
+// setSync switches whether commits on this connection are synced. It is not
+// a prepared statement, because SQLite runs it when it is prepared.
 func (s *session) setSync(sync bool) error {
 	level := "NORMAL"
 	if sync {
@@ -144,7 +147,7 @@ func (s *session) exec(q *statement, args ...any) error {
 	return err
 }
 
-// affect runs a statement and says how many rows it wrote.
+// affect runs a statement and returns how many rows it wrote.
 func (s *session) affect(q *statement, args ...any) (int64, error) {
 	p, err := s.prepare(q)
 	if err != nil {
@@ -157,11 +160,11 @@ func (s *session) affect(q *statement, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// errEnough ends a query early, and is no error.
+// errEnough ends a query early. It is not an error.
 var errEnough = errors.New("enough")
 
-// each runs a query of so many columns. The slice that row gets is used again for the next row;
-// its values are not.
+// each runs a query with so many columns. The slice that row gets is reused
+// for the next row; its values are not.
 func (s *session) each(q *statement, width int, row func(v []any) error, args ...any) error {
 	p, err := s.prepare(q)
 	if err != nil {
@@ -186,7 +189,7 @@ func (s *session) each(q *statement, width int, row func(v []any) error, args ..
 	return rows.Err()
 }
 
-// number runs a query of one integer; 0 when there is no row.
+// number runs a query with one integer as its result; 0 if there is no row.
 func (s *session) number(q *statement, args ...any) (n int64, err error) {
 	err = s.each(q, 1, func(v []any) error { n = integer(v[0]); return nil }, args...)
 	return n, err

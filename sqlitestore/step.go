@@ -33,28 +33,29 @@ var (
 	sqlDeleteArgs    = load("delete_args")
 )
 
-// step is one atomic step: the rows that it has read, as it has changed them so far, and what is to
-// be written at its end. What a key does stands in package rules; a step reads the rows that a rule
-// needs, and writes what the rule has marked.
+// step is one atomic step: the rows that it has read, as it has changed
+// them, and what is to be written at its end. Package rules knows what a
+// key does; a step reads the rows that a rule needs, and writes the rows
+// that it has marked.
 type step struct {
 	*session
 	rules.Book
-	readOnly bool // on a snapshot, without the write lock
-	holder   *job // when answering from a snapshot: the job that was read with the key
+	readOnly bool // it runs on a snapshot, without the write lock
+	holder   *job // on a snapshot: the job that was read with the key
 
 	byID   map[string]*job
 	bySeq  map[int64]*job
-	jobs   []*job // all of them, in the order in which they came
+	jobs   []*job // all jobs, in the order in which they were read
 	keys   map[onceq.Key]*heldKey
-	seq    int64           // of the last job; 0 = not looked up yet
-	counts map[place]int64 // by how much the counts of the queues change
+	seq    int64           // the number of the last job; 0 = not read yet
+	counts map[place]int64 // changes of the counts of the queues
 	news   news
 }
 
-// news is what listeners are told when a step has been committed.
+// news is what listeners get when a step was committed.
 type news struct {
-	due   map[string]bool // queues in which something became due, or will soon
-	stops map[string]bool // workers of whose runs one was asked to stop
+	due   map[string]bool // queues in which a job became due, or will soon
+	stops map[string]bool // workers with a run that was asked to stop
 }
 
 // add takes over the news of another step.
@@ -76,7 +77,7 @@ func newStep(s *session, now int64) *step {
 	return st
 }
 
-// remember makes room for rows. The answer to a duplicate does without.
+// remember makes room for rows. The answer to a duplicate does not need it.
 func (st *step) remember() {
 	if st.byID == nil {
 		st.byID, st.bySeq, st.keys = map[string]*job{}, map[int64]*job{}, map[onceq.Key]*heldKey{}
@@ -84,7 +85,7 @@ func (st *step) remember() {
 	}
 }
 
-// job is the job with this ID; nil when there is none.
+// job returns the job with this ID; nil if there is none.
 func (st *step) job(id string) (*job, error) {
 	if j, ok := st.byID[id]; ok {
 		return there(j), nil
@@ -105,7 +106,7 @@ func (st *step) job(id string) (*job, error) {
 	return st.know(found), nil
 }
 
-// at is the job with this number; nil when there is none.
+// at returns the job with this number; nil if there is none.
 func (st *step) at(seq int64) (*job, error) {
 	if seq == 0 {
 		return nil, nil
@@ -127,7 +128,7 @@ func (st *step) at(seq int64) (*job, error) {
 	return st.know(found), nil
 }
 
-// there is the job, or nil when this step has removed its row.
+// there returns the job, or nil if this step has removed its row.
 func there(j *job) *job {
 	if j == nil || j.IsGone() {
 		return nil
@@ -135,7 +136,8 @@ func there(j *job) *job {
 	return j
 }
 
-// know takes a row that was read into the step. A row that the step has already stays as the step has changed it.
+// know takes a row that was read into the step. If the step has the row
+// already, it stays as the step has changed it.
 func (st *step) know(j *job) *job {
 	if known, ok := st.bySeq[j.Seq]; ok {
 		return there(known)
@@ -146,7 +148,8 @@ func (st *step) know(j *job) *job {
 	return j
 }
 
-// key is the row of a key, with its holder and waiter; one that is not held when there is none.
+// key returns the row of a key, with its holder and waiter. If there is no
+// row, it is one that is not held.
 func (st *step) key(name onceq.Key) (*heldKey, error) {
 	k := st.keys[name]
 	if k == nil {
@@ -165,7 +168,7 @@ func (st *step) key(name onceq.Key) (*heldKey, error) {
 	return k, st.resolve(k)
 }
 
-// keyOf is the row of a job's key; nil where the job has none.
+// keyOf returns the row of the key of a job; nil if the job has none.
 func (st *step) keyOf(j *job) (*rules.Key, error) {
 	if j == nil || j.Key == nil {
 		return nil, nil
@@ -199,7 +202,7 @@ func (st *step) resolve(k *heldKey) error {
 	return nil
 }
 
-// readJobs reads many jobs at once, so that each of them is there when it is asked for.
+// readJobs reads many jobs at once, so that job finds them.
 func (st *step) readJobs(ids []string) error {
 	if len(ids) < 2 {
 		return nil
@@ -229,7 +232,7 @@ func (st *step) readKeys() error {
 			continue
 		}
 		if st.keys[*j.Key] == nil {
-			st.keys[*j.Key] = &heldKey{Key: rules.Key{Name: *j.Key}} // it stays so where there is no row
+			st.keys[*j.Key] = &heldKey{Key: rules.Key{Name: *j.Key}} // stays like this if there is no row
 			list = append(list, j.Key.String())
 		}
 	}
@@ -249,7 +252,8 @@ func (st *step) readKeys() error {
 	}, string(names))
 }
 
-// absorb takes over what a rule has done besides changing rows: new jobs, and jobs that may be due.
+// absorb takes over what a rule has done besides changing rows: new jobs,
+// and jobs that may be due.
 func (st *step) absorb() error {
 	for _, r := range st.Added {
 		if st.readOnly {
@@ -273,7 +277,7 @@ func (st *step) absorb() error {
 	return nil
 }
 
-// putArgs writes the args of a new job that lie apart.
+// putArgs writes the args of a new job that are stored apart from the row.
 func (st *step) putArgs(j *job) error {
 	if !j.apart {
 		return nil
@@ -311,7 +315,7 @@ func (st *step) full(row *onceq.JobRow, j *job) error {
 	return err
 }
 
-// nextSeq hands out the number of a new row.
+// nextSeq is the number of a new row.
 func (st *step) nextSeq(seq *int64) error {
 	if st.seq == 0 {
 		last, err := st.number(sqlLastSeq)
@@ -332,7 +336,7 @@ func (st *step) flush() error {
 	if st.readOnly {
 		return errReadOnly
 	}
-	for _, j := range st.jobs { // first, so that an ID that was given up can be taken again
+	for _, j := range st.jobs { // first, so that a released ID can be used again
 		if j.Mark == rules.Removed {
 			err := st.exec(sqlDeleteJob, j.Seq)
 			if err == nil && j.apart {
@@ -362,7 +366,8 @@ func (st *step) flush() error {
 	return st.count()
 }
 
-// writeEnded writes the jobs that have only ended, those that ended alike in one statement.
+// writeEnded writes the jobs that have only ended. Jobs that ended alike
+// share a statement.
 func (st *step) writeEnded() error {
 	type end struct {
 		state   onceq.State
@@ -382,7 +387,8 @@ func (st *step) writeEnded() error {
 			j.was, j.Mark, j.ended = place{j.Queue, j.State}, rules.Clean, false
 			st.counts[j.was]++
 		}
-		if err := st.exec(sqlEnd, stateNo(e.state), e.worker, millis(jobs[0].FinishedAt), e.pruneAt, seqs(jobs)); err != nil {
+		if err := st.exec(sqlEnd, stateNo(e.state), e.worker, millis(jobs[0].FinishedAt), e.pruneAt,
+			seqs(jobs)); err != nil {
 			return err
 		}
 	}
@@ -433,7 +439,8 @@ func (st *step) write(j *job) error {
 	return st.exec(q, values...)
 }
 
-// replaceArgs writes new args of a job that is there, where they or the old ones lie apart.
+// replaceArgs writes new args of a stored job, if they or the old ones are
+// stored apart.
 func (st *step) replaceArgs(j *job) error {
 	was := j.apart
 	if j.placeArgs(); was && !j.apart {
@@ -442,7 +449,8 @@ func (st *step) replaceArgs(j *job) error {
 	return st.putArgs(j)
 }
 
-// writeKeys writes the rows of keys; those that are given up go in one statement.
+// writeKeys writes the rows of keys. All rows to delete go in one
+// statement.
 func (st *step) writeKeys() error {
 	var gone []string
 	for name, k := range st.keys {
@@ -469,7 +477,7 @@ func (st *step) writeKeys() error {
 	if len(gone) == 0 {
 		return nil
 	}
-	slices.Sort(gone) // neighbours in the index one after another
+	slices.Sort(gone) // in the order of the index
 	names, err := json.Marshal(gone)
 	if err != nil {
 		return err
@@ -507,7 +515,7 @@ func (st *step) count() error {
 	return nil
 }
 
-// countStops tells other processes whose runs are to stop.
+// countStops tells other processes which workers have a run to stop.
 func (st *step) countStops() error {
 	for worker := range st.news.stops {
 		if err := st.exec(sqlStop, worker); err != nil {
@@ -517,7 +525,8 @@ func (st *step) countStops() error {
 	return nil
 }
 
-// soon is how near the run time of a job must be for workers elsewhere to be told of it.
+// soon is how near the run time of a job must be, in milliseconds, so that
+// workers of other processes hear of it.
 const soon = 60_000
 
 // wake notes that a job of a queue is due, or will be soon.

@@ -1,15 +1,18 @@
-// Package sqlitestore keeps onceq's jobs in one SQLite file: nothing to install, safe for many
-// goroutines and many processes on one machine. Most people want Open:
+// Package sqlitestore keeps onceq's jobs in one SQLite file: nothing to
+// install, safe for many goroutines and many processes on one machine. Most
+// people want [Open]:
 //
 //	store, err := sqlitestore.Open("jobs.db", nil)
 //
-// An acknowledged enqueue is on the disk (WAL, synchronous = FULL). Writers of all processes
-// take turns, in one fair queue, and SQLITE_BUSY never reaches a caller: who cannot write
-// waits, as long as its context allows. The file must lie on a local disk.
+// An acknowledged enqueue is on the disk (WAL, synchronous = FULL). Writers
+// of all processes take turns in one fair queue, and SQLITE_BUSY never
+// reaches a caller: a call that cannot write yet waits as long as its
+// context allows. The file must lie on a local disk.
 //
-// Jobs can be enqueued in a transaction of the caller's on the same file: see Store.Begin and
-// Store.Tx. New keeps jobs in a database that the caller has opened, beside the caller's own
-// tables; onceq's have names that begin with "onceq_".
+// Jobs can be enqueued in a transaction of the caller's on the same file:
+// see [Store.Begin] and [Store.Tx]. [New] keeps jobs in a database that the
+// caller has opened, beside the caller's own tables; the names of onceq's
+// tables begin with "onceq_".
 package sqlitestore
 
 import (
@@ -27,14 +30,15 @@ import (
 	"github.com/onceq/onceq/internal/rules"
 )
 
-// Config is how a store keeps its file. The zero value is ready to use.
+// Config says how a store keeps its file. The zero value is ready to use.
 type Config struct {
-	// Namespace is not used: a file is a namespace of its own. It is here because every store's
-	// Config has it.
+	// Namespace is not used, because a file is a namespace of its own. It
+	// is here because the Config of every store has it.
 	Namespace string
-	// Synchronous is how hard an acknowledged step is written. With Normal a power loss (not a
-	// crash of a process) may take back the last steps that were acknowledged; the file stays
-	// sound. New does not use it: there, the caller's connections decide.
+	// Synchronous says how safely an acknowledged step is written. With
+	// Normal a power loss (not a crash of a process) may undo the last
+	// acknowledged steps; the file stays sound. [New] does not use it:
+	// there the caller's connections decide.
 	Synchronous Synchronous
 
 	clock *clock // nil = the host's
@@ -44,7 +48,8 @@ type Config struct {
 type Synchronous uint8
 
 const (
-	// Full waits until every acknowledged step is on the disk. The default.
+	// Full waits until every acknowledged step is on the disk. It is the
+	// default.
 	Full Synchronous = iota
 	// Normal leaves that to the next checkpoint.
 	Normal
@@ -62,7 +67,7 @@ func (s Synchronous) String() string {
 	return "full"
 }
 
-// clock is the store's. Tests make it stand still.
+// clock is the clock of the store. Tests make it stand still.
 type clock struct{ still atomic.Int64 }
 
 func (c *clock) now() int64 {
@@ -72,21 +77,22 @@ func (c *clock) now() int64 {
 	return time.Now().UnixMilli()
 }
 
-// Store is a onceq.Store on one SQLite file. It is safe for concurrent use.
+// Store is an onceq.Store on one SQLite file. It is safe for concurrent
+// use.
 type Store struct {
 	db      *sql.DB
-	owned   bool       // db was opened here
+	owned   bool       // Open opened db
 	file    *database  // nil in memory
-	private string     // of a store in memory: the folder of its files, which nobody else opens
-	held    *lockFiles // of a store in memory: locked for good
+	private string     // of a store in memory: the folder of its files
+	held    *lockFiles // of a store in memory: locked while it is open
 	syncs   bool       // a step is on the disk before it is acknowledged
-	keeps   bool       // connections are kept between calls; else db has few, and they are the caller's
+	keeps   bool       // connections are kept between calls; the pool has enough
 	clock   *clock
 	lock    *lock
 
-	writer  *session      // whoever has the turn may use it; nil until it is needed, and after a failure
-	readers chan *session // that are open and not in use
-	mayRead chan struct{} // as many tokens as calls may read at once
+	writer  *session      // for the goroutine that has the turn; nil before use and after a failure
+	readers chan *session // open and not in use
+	mayRead chan struct{} // has a token for each call that may read at once
 
 	mu     sync.Mutex
 	closed bool
@@ -115,10 +121,11 @@ func newStore(db *sql.DB, config Config) *Store {
 	return s
 }
 
-// Close waits for the calls that are under way (those that wait for their turn give up), ends
-// all wake-ups and gives the file up; a database that was handed to New stays open. Nothing of
-// the store runs any more when it returns, but for transactions of Begin: they are the caller's
-// and can still be ended. Calls afterwards answer onceq.ErrClosed, and so does a second Close.
+// Close waits for the calls that are under way (those that wait for their
+// turn give up), ends all wake-ups and closes the file. A database that was
+// passed to New stays open. When it returns nothing of the store runs any
+// more, except for transactions of Begin, which the caller can still end.
+// Later calls, a second Close too, answer onceq.ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -145,7 +152,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	open := len(s.begun)
 	s.mu.Unlock()
-	if open == 0 { // else the end of the last transaction does it
+	if open == 0 { // else the end of the last transaction does this
 		err = errors.Join(err, s.giveUpFiles())
 	}
 	if err != nil {
@@ -154,8 +161,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// giveUpFiles is the end of the files that are not the database's. Whoever is the last to need them
-// calls it: Close, or the end of a transaction.
+// giveUpFiles closes the files beside the database. The last that needs
+// them calls it: Close, or the end of a transaction.
 func (s *Store) giveUpFiles() (err error) {
 	s.end.Do(func() { err = s.closeFiles() })
 	return err
@@ -188,7 +195,8 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	return s.calls.Done, nil
 }
 
-// stopped is why a wait has ended: because of ctx, or else because of Close.
+// stopped is why a wait has ended: because of ctx, or else because of
+// Close.
 func (s *Store) stopped(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -196,10 +204,10 @@ func (s *Store) stopped(ctx context.Context) error {
 	return onceq.ErrClosed
 }
 
-// connect takes a connection of the pool. The pool may be the caller's, so no lock of the file
-// is held meanwhile.
+// connect takes a connection of the pool. The pool may be the caller's, so
+// no lock of the file is held meanwhile.
 func (s *Store) connect(ctx context.Context) (*session, error) {
-	if err := s.file.there(); err != nil { // else SQLite would make another
+	if err := s.file.there(); err != nil { // else SQLite would make a new file
 		return nil, err
 	}
 	waiting, stop := context.WithCancel(ctx)
@@ -220,16 +228,16 @@ func (s *Store) connect(ctx context.Context) (*session, error) {
 	return on, nil
 }
 
-// write runs fn as one atomic step, under the write lock, and then tells the listeners what
-// became due. fn may run more than once. ctx bounds the waiting; once the step has begun it is
-// brought to its end.
+// write runs fn as one atomic step, under the write lock, and then tells
+// the listeners what became due. fn may run more than once. ctx bounds the
+// waiting; a step that has begun is brought to its end.
 func (s *Store) write(ctx context.Context, what string, fn func(st *step) error) error {
 	return s.writeAs(ctx, what, s.syncs, fn)
 }
 
-// writeSoon is write for a step that need not outlive a power cut: the next step that does
-// syncs it too, since the log is one sequence. Until then a power cut takes it back, and only
-// that: a killed process does not.
+// writeSoon is write for a step that need not survive a power cut. The next
+// step that must survive syncs it too, because the log is one sequence.
+// Until then a power cut undoes it; a killed process does not.
 func (s *Store) writeSoon(ctx context.Context, what string, fn func(st *step) error) error {
 	return s.writeAs(ctx, what, false, fn)
 }
@@ -245,16 +253,17 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 		news, err = s.writeOnce(w, sync, fn)
 		return err
 	})
-	s.waker.tell(news) // the lock is given back before
+	s.waker.tell(news) // after the lock was released
 	return wrap(what, err)
 }
 
-// inTurn runs fn with the connection that writes, when it is this call's turn to write the
-// file, and again while that is busy: somebody else, such as another program or a transaction
-// begun elsewhere, writes without asking for the side lock.
+// inTurn runs fn with the connection that writes, when it is the turn of
+// this call to write the file. It repeats that while the file is busy,
+// because another program, or a transaction begun elsewhere, writes without
+// asking for the side lock.
 //
-// The turn is only this process's, the connection may be the caller's to give, the file is
-// everybody's: hence the order.
+// The turn belongs to this process, the connection may be the caller's, and
+// the file is shared by all: hence the order in which they are taken.
 func (s *Store) inTurn(ctx context.Context, fn func(w *session) error) (err error) {
 	if err := s.lock.takeTurn(ctx, s.open.Done()); err != nil {
 		return s.stopped(ctx)
@@ -333,7 +342,7 @@ func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (n new
 	return st.news, nil
 }
 
-// why says of a failure of the file that somebody has moved it, where that is so.
+// why says of an error of the file that the file was moved, if it was.
 func (s *Store) why(err error) error {
 	switch code(err) {
 	case codeIO, codeCorrupt, codeNotADB, codeCantOpen, codeReadOnly:
@@ -344,20 +353,20 @@ func (s *Store) why(err error) error {
 	return err
 }
 
-// takeWriter is the connection that writes. The caller has the turn.
+// takeWriter returns the connection that writes. The caller has the turn.
 func (s *Store) takeWriter(ctx context.Context) (w *session, err error) {
 	if s.writer != nil {
 		return s.writer, nil
 	}
-	s.lock.dropFile() // which the last of us may have kept for us
+	s.lock.dropFile() // the goroutine before may have kept it for us
 	if w, err = s.connect(ctx); err == nil && s.keeps {
 		s.writer = w
 	}
 	return w, err
 }
 
-// giveWriter ends a use of it. After a failure of the connection itself another is opened next
-// time.
+// giveWriter ends the use of that connection. After an error of the
+// connection itself another is opened next time.
 func (s *Store) giveWriter(w *session, err error) {
 	if s.keeps && !w.broken && !broken(err) {
 		return
@@ -377,7 +386,8 @@ func (s *Store) readAll(ctx context.Context, what string, fn func(st *step) erro
 	})
 }
 
-// read runs fn without the write lock: its statements see what is committed, each by itself.
+// read runs fn without the write lock: each of its statements sees what is
+// committed.
 func (s *Store) read(ctx context.Context, what string, fn func(st *step) error) error {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -433,7 +443,7 @@ func (s *Store) snapshot(on *session) *step {
 	return &step{session: on, Book: rules.Book{Now: s.clock.now()}, readOnly: true}
 }
 
-// wrap says what was tried.
+// wrap adds what was tried to an error.
 func wrap(what string, err error) error {
 	if err == nil {
 		return nil
@@ -441,7 +451,8 @@ func wrap(what string, err error) error {
 	return fmt.Errorf("sqlitestore: %s: %w", what, err)
 }
 
-// The primary result codes of SQLite that make a difference here: https://sqlite.org/rescode.html
+// The primary result codes of SQLite that matter here:
+// https://sqlite.org/rescode.html
 const (
 	codeBusy     = 5
 	codeLocked   = 6
@@ -452,10 +463,11 @@ const (
 	codeReadOnly = 8
 	codeNotADB   = 26
 
-	codeBusySnapshot = codeBusy | 2<<8 // an extended one
+	codeBusySnapshot = codeBusy | 2<<8 // an extended code
 )
 
-// extended is the extended result code of an error of SQLite, where the driver tells it; else 0.
+// extended is the extended result code of an error of SQLite, if the driver
+// tells it; else 0.
 func extended(err error) int {
 	var coded interface{ Code() int }
 	if errors.As(err, &coded) {
@@ -464,8 +476,8 @@ func extended(err error) int {
 	return 0
 }
 
-// code is the primary result code of an error of SQLite; 0 for any other. Drivers agree on the
-// texts more than on the types.
+// code is the primary result code of an error of SQLite; 0 for any other
+// error. Drivers agree on the texts more than on the types.
 func code(err error) int {
 	if err == nil {
 		return 0
@@ -478,7 +490,8 @@ func code(err error) int {
 		text string
 		code int
 	}{
-		{"database is locked", codeBusy}, {"table is locked", codeLocked}, {"disk is full", codeFull}, {"disk I/O error", codeIO},
+		{"database is locked", codeBusy}, {"table is locked", codeLocked}, {"disk is full", codeFull},
+		{"disk I/O error", codeIO},
 		{"malformed", codeCorrupt}, {"file is not a database", codeNotADB}, {"readonly database", codeReadOnly},
 		{"unable to open database", codeCantOpen},
 	} {
@@ -494,14 +507,15 @@ func busy(err error) bool {
 	return (c == codeBusy || c == codeLocked) && !errors.Is(err, onceq.ErrUncertain)
 }
 
-// broken reports whether a connection is better given up.
+// broken reports whether a connection must not be used again.
 func broken(err error) bool {
 	return err != nil && (errors.Is(err, sql.ErrConnDone) || errors.Is(err, onceq.ErrUncertain) || code(err) == codeIO)
 }
 
-// uncertain says what a COMMIT that failed means. Without room for the whole transaction, or
-// without the lock, nothing was committed. But where the disk failed, the transaction may be
-// complete in the log and come back when the file is next recovered.
+// uncertain says what a failed COMMIT means. Without room for the whole
+// transaction, or without the lock, nothing was committed. But if the disk
+// failed, the transaction may be complete in the log and come back when the
+// file is recovered.
 func uncertain(err error) error {
 	switch code(err) {
 	case codeBusy, codeLocked, codeFull:

@@ -83,7 +83,8 @@ func TestAStoreInMemoryIsLikeAnyOther(t *testing.T) {
 	if _, err := s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 2}}})
+	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 2}}})
 	if err != nil || len(f.Jobs) != 1 {
 		t.Fatal(f, err)
 	}
@@ -105,7 +106,8 @@ func TestOnlyACommitThatFailsOnTheDiskIsUncertain(t *testing.T) {
 		{"something else", false, true},
 	} {
 		err := errors.New(c.text)
-		if busy(err) != c.busy || errors.Is(uncertain(err), onceq.ErrUncertain) != c.uncertain || !errors.Is(uncertain(err), err) {
+		if busy(err) != c.busy || errors.Is(uncertain(err), onceq.ErrUncertain) != c.uncertain ||
+			!errors.Is(uncertain(err), err) {
 			t.Errorf("%s: busy %v, as a failed commit %v", c.text, busy(err), uncertain(err))
 		}
 	}

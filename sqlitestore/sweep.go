@@ -43,7 +43,7 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 		return swept, err
 	}
 	if swept.Jobs > 0 {
-		if err := st.flush(); err != nil { // so that the counts are there
+		if err := st.flush(); err != nil { // writes the counts
 			return swept, err
 		}
 		err = st.exec(sqlDropQueues)
@@ -51,7 +51,8 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 	return swept, err
 }
 
-// lost lists the runs of a worker whose beat is still the one that the sweeper saw, and forgets it when there are none left.
+// lost lists the runs of a worker whose beat is still the one that the
+// sweeper saw. It forgets a worker that has none left.
 func (st *step) lost(beat onceq.Beat, limit int, swept *onceq.Swept) error {
 	known, still := false, false
 	if err := st.each(sqlWorker, 2, func(v []any) error {
@@ -83,7 +84,7 @@ func (st *step) lost(beat onceq.Beat, limit int, swept *onceq.Swept) error {
 	return nil
 }
 
-// expired reports workers whose lease is over, and runs of workers that nobody knows.
+// expired reports workers whose lease is over, and runs of unknown workers.
 func (st *step) expired(limit int, swept *onceq.Swept) error {
 	n := 0
 	add := func(b onceq.Beat) {
@@ -110,11 +111,12 @@ func (st *step) expired(limit int, swept *onceq.Swept) error {
 	return nil
 }
 
-// pruneBytes bounds the args of the jobs that one sweep removes: each page of them goes to the list of
-// free pages, while nobody else writes.
+// pruneBytes bounds the args of the jobs that one sweep removes: each of
+// their pages goes to the list of free pages, and nobody else can write
+// meanwhile.
 const pruneBytes = 16 << 20
 
-// prune removes finished jobs whose retention has passed.
+// prune removes finished jobs whose retention is over.
 func (st *step) prune(limit int, swept *onceq.Swept) error {
 	var jobs []*job
 	size := 0
@@ -150,7 +152,7 @@ func (st *step) prune(limit int, swept *onceq.Swept) error {
 	return nil
 }
 
-// dropKeys drops keys that hold no longer.
+// dropKeys drops keys that are free.
 func (st *step) dropKeys(limit int, swept *onceq.Swept) error {
 	var spent []*heldKey
 	if err := st.each(sqlSpentKeys, keyWidth, func(v []any) error {
@@ -163,7 +165,7 @@ func (st *step) dropKeys(limit int, swept *onceq.Swept) error {
 	for _, k := range spent {
 		if known := st.keys[k.Name]; known != nil {
 			if known.Mark != rules.Clean {
-				continue // pruning has judged it
+				continue // prune has done it
 			}
 			k = known
 		}

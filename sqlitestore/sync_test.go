@@ -9,7 +9,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// What is acknowledged is synced, what is only started is not: the level of the writing connection, read back from SQLite.
+// What is acknowledged is synced, what is only started is not: the level of
+// the writing connection, read back from SQLite.
 func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "jobs.db"), nil)
 	if err != nil {
@@ -30,7 +31,8 @@ func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 			t.Errorf("after %s the level is %d, want %d", what, got, want)
 		}
 	}
-	row := onceq.NewRow{ID: "a", Kind: "k", Queue: "q", Args: []byte("1"), Encoding: "json", MaxAttempts: 1, Retention: time.Hour}
+	row := onceq.NewRow{ID: "a", Kind: "k", Queue: "q", Args: []byte("1"), Encoding: "json", MaxAttempts: 1,
+		Retention: time.Hour}
 	for range 2 {
 		if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); err != nil {
 			t.Fatal(err)
@@ -40,12 +42,15 @@ func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		wants("a heartbeat", full)
-		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "q", Slots: 1}}})
+		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+			Queues: []onceq.QueueSlots{{Queue: "q", Slots: 1}}})
 		if err != nil || len(f.Jobs) != 1 {
 			t.Fatal(f, err)
 		}
 		wants("a fetch", normal)
-		if _, err := s.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: row.ID, Run: 1, Worker: "w", State: onceq.Completed}}}); err != nil {
+		if _, err := s.Finish(ctx,
+			onceq.FinishRequest{Runs: []onceq.Finish{
+				{ID: row.ID, Run: 1, Worker: "w", State: onceq.Completed}}}); err != nil {
 			t.Fatal(err)
 		}
 		wants("a finish", full)

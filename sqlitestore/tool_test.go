@@ -16,7 +16,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// foreignTool runs SQL on a file with an SQLite that is not ours: Debian's sqlite3, or Python's.
+// foreignTool runs SQL on a file with an SQLite that is not ours: Debian's
+// sqlite3, or Python's.
 func foreignTool(t *testing.T, path, query string) string {
 	t.Helper()
 	var cmd *exec.Cmd
@@ -39,9 +40,9 @@ c.close()`, path, query)
 	return strings.TrimSpace(string(out))
 }
 
-// looks is a process that enqueues for each line it is sent, as obeys does. Before, it does
-// with the file what a program may do. SQLite's locks are those of the whole process here, but
-// for one role.
+// looks is a process that enqueues for each line it is sent, as obeys does.
+// Before, it does with the file what a program may do. SQLite's locks are
+// those of the whole process here, but for one role.
 func looks(role, file string) error {
 	if role != "keeps" {
 		if err := posixLocks(filepath.Dir(file)); err != nil {
@@ -87,8 +88,8 @@ func looks(role, file string) error {
 	return obeys(s, "again")
 }
 
-// posixLocks has SQLite use the locks that it uses where there are no others. It cannot change
-// once a database was opened.
+// posixLocks has SQLite use the locks that it uses where there are no
+// others. It cannot change once a database was opened.
 func posixLocks(folder string) error {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(folder, "other.db"))
 	if err != nil {
@@ -100,8 +101,9 @@ func posixLocks(folder string) error {
 	return db.Close()
 }
 
-// A tool that closes the database takes itself for the last one when it finds no lock, and
-// deletes the log in use: what was acknowledged is lost then, and its key can be taken twice.
+// A tool that closes the database takes itself for the last one when it
+// finds no lock, and deletes the log in use: what was acknowledged is lost
+// then, and its key can be taken twice.
 func TestAnotherToolLeavesTheLogInUseAlone(t *testing.T) {
 	for _, role := range []string{"once", "twice", "refused", "keeps"} {
 		t.Run(role, func(t *testing.T) {

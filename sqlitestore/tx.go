@@ -17,13 +17,14 @@ var (
 	sqlWriteLock  = load("write_lock")
 )
 
-// ending is what is to be done when a transaction of Begin has ended.
+// ending is what to do when a transaction of Begin has ended.
 type ending struct{ news }
 
-// Begin opens a transaction of the caller's on the store's database: an immediate one, which
-// has waited its turn among all writers and which nobody can make fail by writing in between.
-// It is the caller's to commit or roll back (which happens by itself when ctx ends). Until then
-// nobody else writes the file: every other enqueue waits, also one of this program that does
+// Begin opens a transaction of the caller's on the database of the store.
+// It is an immediate one, which has waited its turn among all writers; no
+// other writer can make it fail. The caller commits it or rolls it back
+// (which happens by itself when ctx ends). Until then nobody else writes
+// the file: every other enqueue waits, also one of this program that does
 // not go through Tx.
 func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) {
 	leave, err := s.enter(ctx)
@@ -43,7 +44,8 @@ func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// begin takes a connection, then the file, and begins. The caller has the turn.
+// begin takes a connection, then the file, and begins. The caller has the
+// turn.
 func (s *Store) begin(ctx context.Context) (on *session, tx *sql.Tx, err error) {
 	s.lock.dropFile()
 	if on, err = s.connect(ctx); err != nil {
@@ -68,7 +70,7 @@ func (s *Store) begin(ctx context.Context) (on *session, tx *sql.Tx, err error) 
 	if err == nil {
 		err = s.file.there()
 	}
-	if err == nil { // the caller's statements may be as patient as the connection was
+	if err == nil { // the caller's statements get the original busy_timeout
 		err = on.restore(tx)
 	}
 	if err != nil && tx != nil {
@@ -89,21 +91,21 @@ func beginOnce(ctx context.Context, on *session) (*sql.Tx, error) {
 	return tx, nil
 }
 
-// watch gives the lock back when a transaction has ended, however it ends.
+// watch releases the lock when a transaction has ended, however it ends.
 func (s *Store) watch(on *session, tx *sql.Tx) {
 	e := &ending{}
 	s.mu.Lock()
 	s.begun[tx] = e
 	s.mu.Unlock()
 	go func() {
-		on.conn.Close() // blocks until the transaction has ended: the one thing of a *sql.Tx that can be waited for
+		on.conn.Close() // blocks until the transaction has ended; nothing else of a *sql.Tx does
 		s.mu.Lock()
 		news := e.news
 		s.mu.Unlock()
 		s.lock.leave()
 		s.waker.tell(news)
 		s.mu.Lock()
-		delete(s.begun, tx) // from now on Close may give up the files
+		delete(s.begun, tx) // from now on Close may close the files
 		last := s.closed && len(s.begun) == 0
 		s.mu.Unlock()
 		if last {
@@ -112,11 +114,12 @@ func (s *Store) watch(on *session, tx *sql.Tx) {
 	}()
 }
 
-// Tx makes a transaction on the store's database one to enqueue in. It may be one of Begin, or
-// one begun elsewhere on the same file; the latter takes no part in the fair queue of writers:
-// it may wait long for its turn, and a deferred one can fail with SQLITE_BUSY when somebody
-// else writes after its first read. Such a failure is definite: nothing was enqueued, and the
-// transaction is to be rolled back.
+// Tx wraps a transaction on the database of the store, so that jobs can be
+// enqueued in it. It may come from [Store.Begin], or from elsewhere on the
+// same file. The latter does not take part in the fair queue of writers: it
+// may wait long for its turn, and a deferred one can fail with SQLITE_BUSY
+// if another writes after its first read. After such an error nothing was
+// enqueued, and the transaction is to be rolled back.
 func (s *Store) Tx(tx *sql.Tx) onceq.Tx {
 	return &callersTx{store: s, tx: tx}
 }
@@ -127,8 +130,8 @@ type callersTx struct {
 	session *session
 }
 
-// Enqueue accepts rows inside the transaction, all or none. Where it fails the transaction
-// stays usable, unless SQLite has ended it.
+// Enqueue accepts rows inside the transaction, all or none. If it fails the
+// transaction stays usable, unless SQLite has ended it.
 func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	what := fmt.Sprintf("enqueue %d jobs in a transaction", len(rows))
 	leave, err := t.store.enter(ctx)
@@ -152,10 +155,10 @@ func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.E
 	return results, nil
 }
 
-// becomeWriter makes a transaction that was begun elsewhere, and has not written yet, the
-// writing one, so that the clock is read under the write lock. It waits as long as ctx allows,
-// and not as long as the connection would. A transaction that has read before somebody else
-// wrote can never write.
+// becomeWriter makes a transaction that was begun elsewhere, and has not
+// written yet, a writing one, so that the clock is read under the write
+// lock. It waits as long as ctx allows, not as long as the connection
+// would. A transaction that has read before another wrote can never write.
 func (t *callersTx) becomeWriter(ctx context.Context) (err error) {
 	t.store.mu.Lock()
 	ours := t.store.begun[t.tx] != nil

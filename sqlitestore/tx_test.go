@@ -20,7 +20,8 @@ func rowsOf(name string, n int) []onceq.NewRow {
 	for i := range rows {
 		id := fmt.Sprintf("%s-%d", name, i)
 		key := sha256.Sum256([]byte(id))
-		rows[i] = onceq.NewRow{ID: id, Nonce: [16]byte(key[:]), Kind: "event", Queue: "default", Encoding: onceq.EncodingJSON, Args: []byte(`{}`),
+		rows[i] = onceq.NewRow{ID: id, Nonce: [16]byte(key[:]), Kind: "event", Queue: "default",
+			Encoding: onceq.EncodingJSON, Args: []byte(`{}`),
 			Priority: 5, MaxAttempts: 25, Retention: time.Hour,
 			Claim: &onceq.Claim{Key: key, Text: "kind=event key=" + id, Hold: onceq.Hold{Until: onceq.UntilFinished}}}
 	}
@@ -37,7 +38,8 @@ func TestATransactionsJobsAreThereIfItCommits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The enqueue of another goroutine waits for the outcome, and gets a truthful answer.
+		// The enqueue of another goroutine waits for the outcome, and gets
+		// a truthful answer.
 		rival := rowsOf(name, 1)
 		rival[0].ID = "rival-" + name
 		answer := make(chan onceq.EnqueueResult)
@@ -77,7 +79,8 @@ func TestATransactionThatFailsToEnqueueKeepsWhatItDidBefore(t *testing.T) {
 	if _, err := s.Tx(tx).Enqueue(ctx, rowsOf("before", 1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec("CREATE TEMP TRIGGER no BEFORE INSERT ON onceq_jobs WHEN new.id = 'bad-3' BEGIN SELECT RAISE(ABORT, 'no'); END"); err != nil {
+	if _, err := tx.Exec("CREATE TEMP TRIGGER no BEFORE INSERT ON onceq_jobs WHEN new.id = 'bad-3' BEGIN SELECT " +
+		"RAISE(ABORT, 'no'); END"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Tx(tx).Enqueue(ctx, rowsOf("bad", 5)); err == nil || !strings.Contains(err.Error(), "no") {
@@ -144,7 +147,8 @@ func TestATransactionBegunElsewhereMakesNobodyFail(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
 	defer cancel()
-	if _, err := s.Enqueue(short, onceq.EnqueueRequest{Rows: rowsOf("a", 1)}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
+	if _, err := s.Enqueue(short, onceq.EnqueueRequest{Rows: rowsOf("a", 1)}); !errors.Is(err,
+		context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup

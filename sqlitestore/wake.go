@@ -18,8 +18,8 @@ var (
 	sqlStopCounts  = load("stop_counts")
 )
 
-// How often the file is asked whether another process has written it: PRAGMA data_version costs
-// some microseconds.
+// How often the store checks whether another process has written the file:
+// PRAGMA data_version costs some microseconds.
 const (
 	pollIdle   = 50 * time.Millisecond
 	pollBusy   = 20 * time.Millisecond // for a second after a change
@@ -27,29 +27,30 @@ const (
 	lately     = time.Second
 )
 
-// waker tells listeners what became due: from this process at once, from others by polling
-// while somebody listens.
+// waker tells listeners what became due: at once for this process, by
+// polling for others while somebody listens.
 type waker struct {
 	store *Store
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	poller    *poller // nil while there is none
+	poller    *poller // nil while nobody listens
 	closed    bool
 	expected  time.Time      // until when to poll fast
 	leaving   sync.WaitGroup // listeners that have not left
 }
 
-// listener is somebody who waits for jobs of some queues.
+// listener waits for jobs of some queues.
 type listener struct {
 	queues []string
 	worker string // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
-	stay   func() bool // keeps the end of its context from removing it; false where that has begun
+	stay   func() bool // stops its context from removing it; false if that has begun
 }
 
-// Wake says what became due. A job that another process enqueues is told of within 100 ms,
-// mostly within 20. When the channel is closed nothing runs for it any more.
+// Wake sends which queue has a due job. For a job of another process that
+// takes up to 100 ms, mostly less than 20. When the channel is closed
+// nothing runs for it any more.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -63,14 +64,15 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 	return l.wake, nil
 }
 
-// add begins to poll where nobody does, and listens: from then on nothing is missed.
+// add starts to poll if nobody does, and listens: from then on nothing is
+// missed.
 func (w *waker) add(ctx context.Context, l *listener) error {
 	for {
 		done, err := w.join(ctx, l, nil)
 		if done || err != nil {
 			return err
 		}
-		p, err := w.newPoller(ctx) // without the mutex: it may wait for a connection of the caller's
+		p, err := w.newPoller(ctx) // without the mutex, because it may wait for a connection
 		if err != nil {
 			return err
 		}
@@ -80,7 +82,8 @@ func (w *waker) add(ctx context.Context, l *listener) error {
 	}
 }
 
-// join adds a listener where somebody polls, or begins to with p. done is false where nobody does.
+// join adds a listener if there is a poller, or starts p. done is false if
+// there is neither.
 func (w *waker) join(ctx context.Context, l *listener, p *poller) (done bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,7 +95,7 @@ func (w *waker) join(ctx context.Context, l *listener, p *poller) (done bool, er
 		go p.run()
 		p = nil
 	}
-	if p != nil { // somebody else was faster
+	if p != nil { // another listener was faster
 		p.close()
 	}
 	if err != nil || w.poller == nil && w.store.private == "" {
@@ -136,7 +139,7 @@ func (w *waker) close() {
 	w.leaving.Wait()
 }
 
-// tell wakes whoever listens to one of these queues, or works under one of these names.
+// tell wakes the listeners of these queues.
 func (w *waker) tell(n news) {
 	if len(n.due) == 0 && len(n.stops) == 0 {
 		return
@@ -160,7 +163,8 @@ func (w *waker) tell(n news) {
 	}
 }
 
-// wanted are the queues and the workers that listeners want to hear of, as JSON arrays.
+// wanted are the queues and the workers that listeners want to hear of, as
+// JSON arrays.
 func (w *waker) wanted() (queues, workers string, err error) {
 	q, names := map[string]bool{}, map[string]bool{}
 	w.mu.Lock()
@@ -194,11 +198,11 @@ func (w *waker) expecting() bool {
 	return time.Now().Before(w.expected)
 }
 
-// poller watches the file for what other connections commit.
+// poller watches the file for commits of other connections.
 type poller struct {
 	waker *waker
-	// session is a connection of its own, for data_version compares only with itself; nil where the
-	// pool is the caller's and small.
+	// session is a connection of its own, because data_version compares
+	// only with itself; nil if the pool is the caller's and small.
 	session *session
 	version int64
 	due     map[string]int64 // the count of each queue
@@ -210,7 +214,8 @@ type poller struct {
 	ended chan struct{}
 }
 
-// newPoller notes where things stand before anybody is promised to hear what comes after.
+// newPoller notes the state of the file before a listener is promised
+// anything.
 func (w *waker) newPoller(ctx context.Context) (*poller, error) {
 	p := &poller{waker: w, due: map[string]int64{}, stops: map[string]int64{}, ended: make(chan struct{})}
 	p.ctx, p.stop = context.WithCancel(context.Background())
@@ -220,14 +225,14 @@ func (w *waker) newPoller(ctx context.Context) (*poller, error) {
 			return nil, err
 		}
 	}
-	if _, err := p.look(ctx); err != nil && !busy(err) { // then the first look will tell too much, which is allowed
+	if _, err := p.look(ctx); err != nil && !busy(err) { // then the first look reports too much, which is allowed
 		p.close()
 		return nil, err
 	}
 	return p, nil
 }
 
-// end stops a poller that runs, and waits for it.
+// end stops a running poller, and waits for it.
 func (p *poller) end() {
 	p.stop()
 	<-p.ended
@@ -264,7 +269,7 @@ func (p *poller) run() {
 	}
 }
 
-// look finds out what happened since it was last asked.
+// look finds out in which queues a job became due since the last look.
 func (p *poller) look(ctx context.Context) (n news, err error) {
 	session := p.session
 	if session == nil {
@@ -290,7 +295,8 @@ func (p *poller) look(ctx context.Context) (n news, err error) {
 	return n, err
 }
 
-// risen are the names whose counts are not what they were when they were last seen.
+// risen are the names whose counts are not what they were when they were
+// last seen.
 func risen(session *session, q *statement, names string, seen map[string]int64) (map[string]bool, error) {
 	now := map[string]int64{}
 	if err := session.each(q, 2, func(v []any) error {

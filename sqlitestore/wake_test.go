@@ -74,7 +74,8 @@ func TestAWorkerHearsOfACancelElsewhereSoon(t *testing.T) {
 			{ID: "a-0", Run: 1, Worker: "w", State: onceq.Cancelled}}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Change(context.Background(), onceq.Change{Op: onceq.OpDelete, IDs: []string{"a-0"}}); err != nil {
+		if _, err := s.Change(context.Background(), onceq.Change{Op: onceq.OpDelete,
+			IDs: []string{"a-0"}}); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()

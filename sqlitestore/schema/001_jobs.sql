@@ -1,13 +1,16 @@
--- Instants are milliseconds of the store's clock. A zero or an empty text means "none": both cost no byte in a row.
+-- Instants are milliseconds of the store's clock. A zero or an empty text
+-- means "none": both cost no byte in a row.
 
--- What this schema is; "schema" is the number of the last file of schema/ that was applied.
+-- What this schema is. "schema" is the number of the last file of schema/
+-- that was applied.
 CREATE TABLE onceq_meta (
 	name  TEXT NOT NULL PRIMARY KEY,
 	value ANY  NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- A job. What people look for has a column; the rest of an enqueue's options is packed in terms (see row.go), and what most jobs do not
--- have (meta, tags, errors, who superseded whom) is JSON in more.
+-- A job. What is searched for has a column. The other options of an enqueue
+-- are packed in terms (see row.go). What most jobs do not have (meta, tags,
+-- errors, superseded by) is JSON in more.
 CREATE TABLE onceq_jobs (
 	seq         INTEGER PRIMARY KEY,
 	id          TEXT    NOT NULL UNIQUE,
@@ -33,20 +36,21 @@ CREATE TABLE onceq_jobs (
 	more        TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 
--- What Fetch probes, one priority after the other: rows that run later are never looked at. kind and state spare it a look at rows that
--- it does not take.
+-- Fetch probes one priority after the other, so it never reads rows that
+-- run later. kind and state let it skip rows that it does not take.
 CREATE INDEX onceq_jobs_due ON onceq_jobs (queue, priority, run_at, id, kind, state) WHERE state <= 1 AND behind = '';
 CREATE INDEX onceq_jobs_running ON onceq_jobs (worker, fetch_no) WHERE state = 2;
 CREATE INDEX onceq_jobs_prune ON onceq_jobs (prune_at) WHERE state >= 3;
--- The states that people look for and that are few among many.
+-- The states that people look for, and that few jobs have.
 CREATE INDEX onceq_jobs_state ON onceq_jobs (state, id) WHERE state IN (1, 4, 5);
 
--- A key that is held, and the only unique index on keys: it is as large as the held keys, not as the history of jobs.
+-- A held key. This is the only unique index on keys: it is as large as the
+-- held keys, not as the history of jobs.
 CREATE TABLE onceq_keys (
 	key      BLOB    NOT NULL PRIMARY KEY,
 	holder   INTEGER NOT NULL, -- seq of the job; 0 when its row is gone
-	pending  INTEGER NOT NULL, -- the event that has not come (onceq.Until); 0 = none
-	frees_at INTEGER NOT NULL, -- when a clock frees it as things stand; 9223372036854775807 = never
+	pending  INTEGER NOT NULL, -- the event that has not come yet (onceq.Until); 0 = none
+	frees_at INTEGER NOT NULL, -- when a clock frees it; 9223372036854775807 = never
 	since    INTEGER NOT NULL,
 	next     INTEGER NOT NULL DEFAULT 0, -- seq of the waiter
 	gone     TEXT    NOT NULL DEFAULT '' -- JSON: the holder whose row is gone
@@ -59,8 +63,9 @@ CREATE TABLE onceq_workers (
 	beat       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- How many jobs of a queue are in each stored state, kept by every step, and due, which counts up whenever a step makes a job due there:
--- other processes wake their workers by it.
+-- How many jobs of a queue are in each stored state, kept by every step.
+-- due counts up whenever a step makes a job due there; other processes
+-- watch it to wake their workers.
 CREATE TABLE onceq_queues (
 	queue     TEXT    NOT NULL PRIMARY KEY,
 	paused    INTEGER NOT NULL DEFAULT 0,

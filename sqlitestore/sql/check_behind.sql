@@ -1,4 +1,5 @@
--- Jobs that stand behind a job that is not there, has ended, or has another key.
+-- Jobs that stand behind a job that does not exist, has ended, or has
+-- another key.
 SELECT 'job ' || w.id || ' stands behind ' || w.behind || ', which ' ||
 	CASE WHEN j.seq IS NULL THEN 'is not there' WHEN j.state >= 3 THEN 'has ended' ELSE 'has another key' END
 FROM onceq_jobs w LEFT JOIN onceq_jobs j ON j.id = w.behind

@@ -1,2 +1,3 @@
 DELETE FROM onceq_queues
-WHERE paused = 0 AND scheduled = 0 AND retryable = 0 AND running = 0 AND completed = 0 AND discarded = 0 AND cancelled = 0
+WHERE paused = 0 AND scheduled = 0 AND retryable = 0 AND running = 0 AND completed = 0 AND discarded = 0
+	AND cancelled = 0

@@ -1,5 +1,6 @@
--- Jobs with IDs below ?1 and not below ?2, in stored state ?3 (-1 = any), due or not at ?5 (?4: 1, 0, NULL = either), of queue ?6, kind ?7
--- and key ?8 (empty = any); the largest ID first. 
+-- Jobs with IDs below ?1 and not below ?2; in stored state ?3 (-1 = any);
+-- due at ?5 or not (?4: 1, 0, NULL = either); of queue ?6, kind ?7 and key
+-- ?8 (empty = any). The largest ID first.
 SELECT {job} FROM onceq_jobs j
 WHERE j.id < ?1 AND j.id >= ?2 AND (?3 < 0 OR j.state = ?3)
 	AND (?4 IS NULL OR (j.state <= 1 AND j.behind = '' AND j.run_at <= ?5) = ?4)

@@ -1,2 +1,2 @@
--- Of rows that were inserted together, those that were.
+-- Removes those of the rows inserted together that were inserted.
 DELETE FROM onceq_jobs WHERE seq BETWEEN ? AND ?

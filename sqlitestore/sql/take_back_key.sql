@@ -1,2 +1,2 @@
--- Unless somebody else holds it.
+-- Unless another job holds it.
 DELETE FROM onceq_keys WHERE key = ? AND holder = ?

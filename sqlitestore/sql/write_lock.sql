@@ -1,2 +1,2 @@
--- Writes nothing, and makes a deferred transaction the writing one at once.
+-- Writes nothing, and makes a deferred transaction a writing one at once.
 DELETE FROM onceq_meta WHERE 0
