@@ -177,6 +177,31 @@ var paritySidekiq = []scenario{
 		w.complete(w.job(j.ID))
 		w.starts(b.ID)
 	}},
+	{"difference_while_executing_a_concurrency_of_one_is_of_one_worker", func(w *world) {
+		for i := range 3 {
+			w.insert(task(i))
+		}
+		for _, worker := range []string{"w1", "w2", "w3"} {
+			w.known(worker)
+			equal(w, "jobs of "+worker, len(w.fetch(worker, "default", 1)), 1)
+		}
+		// What keeps runs of one key apart is one waiter behind the holder.
+		w.insert(task(1), key)
+		a := w.start()
+		b := w.enqueue(onceq.Coalesced, task(2), key, coalesce).Job
+		w.enqueue(onceq.Replaced, task(3), key, coalesce) // and no second one
+		w.idle()
+		w.complete(a)
+		w.starts(b.ID)
+	}},
+	{"difference_until_executing_a_run_that_puts_itself_off_stands_beside_the_next", func(w *world) {
+		u := []onceq.Option{key, until(onceq.UntilStarted)}
+		j := w.insert(task(1), u...)
+		w.snooze(w.starts(j.ID), minute)
+		w.insert(task(2), u...)
+		w.after(minute)
+		equal(w, "jobs at once", len(w.fetch("w", "default", 5)), 2)
+	}},
 	{"on_conflict_log_raise_replace", func(w *world) {
 		j := w.insert(task(1), key)
 		w.enqueue(onceq.Skipped, task(2), key)
