@@ -84,7 +84,7 @@ func patient(t *testing.T) onceq.Store {
 	return store
 }
 
-func TestDoctorFindsNothingOnAHealthyStoreAndNamesWhatIsWrongOnAnIllOne(t *testing.T) {
+func TestDoctorNamesDamageAndFindsNoneInAHealthyStore(t *testing.T) {
 	running := func(j *onceq.JobRow) bool { return j.State == onceq.Running }
 	for name, c := range map[string]struct {
 		ill  ill

@@ -78,7 +78,7 @@ func TestNothingIsLoggedOnceRunHasReturned(t *testing.T) {
 func TestRunIsNotNilWhenAResultWasDroppedWhileItDrained(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		fate fault // of all calls but the farewell, from the time the handler has begun
+		fate fault // of all calls but the leave, from the time the handler has begun
 		ends func(ctx context.Context) error
 	}{
 		{"the store refuses", failsClean, func(context.Context) error { return nil }},

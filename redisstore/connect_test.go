@@ -245,7 +245,7 @@ func TestWhatWasNeverSentIsDefinite(t *testing.T) {
 		ConnMaxLifetime: time.Nanosecond,
 		CredentialsProviderContext: func(context.Context) (string, string, error) {
 			if broken.Load() {
-				return "", "", errors.New("the office that gives out tokens is closed")
+				return "", "", errors.New("the token service is down")
 			}
 			return "", "", nil
 		}})

@@ -51,42 +51,49 @@ var batches = []scenario{
 		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Inserted, onceq.Skipped, onceq.Skipped},
 			onceq.NewItem(task(1), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), onceq.UniqueKey("other")),
 			onceq.NewItem(task(4), key), onceq.NewItem(task(5), onceq.UniqueKey("other")))
-		equal(w, "holders", line(r[1].Job.ID == r[0].Job.ID, r[3].Job.ID == r[0].Job.ID, r[4].Job.ID == r[2].Job.ID), "true true true")
+		equal(w, "holders", line(r[1].Job.ID == r[0].Job.ID, r[3].Job.ID == r[0].Job.ID, r[4].Job.ID == r[2].Job.ID),
+			"true true true")
 		equal(w, "args differ", r[1].Conflict.ArgsDiffer, true)
 		w.has(r[0].Job.ID, 1)
 		equal(w, "jobs", len(w.jobs()), 2)
 	}},
 	{"what_a_batch_writes_to_a_holder_is_seen_by_a_later_item_with_its_id_and_not_by_an_earlier_one", func(w *world) {
 		w.enqueue(onceq.Inserted, task(1), onceq.ID("a"), key)
-		r := w.many([]onceq.Outcome{onceq.Rejected, onceq.Replaced, onceq.Rejected, onceq.Skipped, onceq.Superseded, onceq.Skipped},
+		r := w.many([]onceq.Outcome{onceq.Rejected, onceq.Replaced, onceq.Rejected, onceq.Skipped, onceq.Superseded,
+			onceq.Skipped},
 			onceq.NewItem(task(9), onceq.ID("a"), reject),
 			onceq.NewItem(task(2), key, onceq.OnConflict(onceq.Replace{Args: true})),
 			onceq.NewItem(task(9), onceq.ID("a"), reject),
 			onceq.NewItem(task(9), onceq.ID("a")),
 			onceq.NewItem(task(3), key, supersede),
 			onceq.NewItem(task(9), onceq.ID("a")))
-		equal(w, "args seen by ID", line(string(r[0].Job.Args), string(r[2].Job.Args), string(r[3].Job.Args), string(r[5].Job.Args)), "1 2 2 2")
+		equal(w, "args seen by ID", line(string(r[0].Job.Args), string(r[2].Job.Args), string(r[3].Job.Args),
+			string(r[5].Job.Args)), "1 2 2 2")
 		equal(w, "states", line(r[3].Job.State, r[5].Job.State), "available cancelled")
 	}},
 	{"an_id_twice_in_a_batch_is_one_job_and_one_duplicate", func(w *world) {
-		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected}, onceq.NewItem(task(1), onceq.ID("a")),
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected},
+			onceq.NewItem(task(1), onceq.ID("a")),
 			onceq.NewItem(task(2), onceq.ID("a")), onceq.NewItem(task(3), onceq.ID("a"), reject))
 		equal(w, "by", r[1].Conflict.By+r[2].Conflict.By, "idid")
 		w.has("a", 1)
 	}},
 	{"rejected_items_say_so_in_their_receipt_and_fail_nothing", func(w *world) {
 		holder := w.insert(task(0), key)
-		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Rejected, onceq.Inserted}, onceq.NewItem(task(1)), onceq.NewItem(task(2), key, reject), onceq.NewItem(task(3)))
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Rejected, onceq.Inserted}, onceq.NewItem(task(1)),
+			onceq.NewItem(task(2), key, reject), onceq.NewItem(task(3)))
 		equal(w, "job", r[1].Job.ID, holder.ID)
 		equal(w, "jobs", len(w.jobs()), 3)
 	}},
 	{"one_invalid_item_refuses_the_whole_batch_naming_its_index", func(w *world) {
-		_, err := w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), onceq.Priority(10)), onceq.NewItem(task(3))})
+		_, err := w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), key),
+			onceq.NewItem(task(2), onceq.Priority(10)), onceq.NewItem(task(3))})
 		if invalid := w.refused(err); !strings.HasPrefix(invalid.Field, "item 1: ") {
 			w.Fatalf("the error names %q, want item 1", invalid.Field)
 		}
 		noField := onceq.Unique{Fields: []string{"absent"}} // found out when its key is computed
-		_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), noField), onceq.NewItem(task(3), onceq.Priority(10))})
+		_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), noField),
+			onceq.NewItem(task(3), onceq.Priority(10))})
 		if invalid := w.refused(err); !strings.HasPrefix(invalid.Field, "item 1: ") {
 			w.Fatalf("the error names %q, want item 1, the first", invalid.Field)
 		}
@@ -101,7 +108,8 @@ var batches = []scenario{
 		c := w.clientOf(w.Store, &onceq.Config{MaxArgs: onceq.MaxArgsSize})
 		defer c.Close()
 		item := func(i, size int) onceq.Item {
-			return onceq.NewItem(onceq.Bytes("large", bytes.Repeat([]byte{byte(i)}, size)), onceq.ID(fmt.Sprint("large", i)))
+			return onceq.NewItem(onceq.Bytes("large", bytes.Repeat([]byte{byte(i)}, size)),
+				onceq.ID(fmt.Sprint("large", i)))
 		}
 		var items []onceq.Item
 		for i := range onceq.MaxBatchBytes / onceq.MaxArgsSize {
@@ -124,7 +132,8 @@ var batches = []scenario{
 	{"a_batch_answers_as_if_its_items_came_one_after_another", func(w *world) {
 		holder := w.insert(task(1), key)
 		w.starts(holder.ID)
-		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Coalesced, onceq.Replaced, onceq.Superseded, onceq.Replaced, onceq.Skipped, onceq.Rejected},
+		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Coalesced, onceq.Replaced, onceq.Superseded, onceq.Replaced,
+			onceq.Skipped, onceq.Rejected},
 			onceq.NewItem(task(2), key),
 			onceq.NewItem(task(3), key, coalesce),
 			onceq.NewItem(task(4), key, coalesce),
@@ -133,18 +142,22 @@ var batches = []scenario{
 			onceq.NewItem(task(7), key, replace(onceq.Replace{Args: true})),
 			onceq.NewItem(task(8), key, reject))
 		w.is(r[1].Job.ID, onceq.Cancelled)
-		equal(w, "jobs", line(r[2].Job.ID == r[1].Job.ID, r[4].Job.ID == r[3].Job.ID, r[5].Job.ID == holder.ID), "true true true")
+		equal(w, "jobs", line(r[2].Job.ID == r[1].Job.ID, r[4].Job.ID == r[3].Job.ID, r[5].Job.ID == holder.ID),
+			"true true true")
 		equal(w, "asked to stop", w.job(holder.ID).CancelRequested, true)
 		w.waits(w.has(r[3].Job.ID, 6), holder)
 	}},
 	{"items_replace_what_earlier_items_made", func(w *world) {
-		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Replaced, onceq.Replaced}, onceq.NewItem(task(1), key, onceq.Delay(time.Hour)),
-			onceq.NewItem(task(2), key, replace(onceq.Replace{Args: true, RunAt: true}), onceq.Delay(minute)), onceq.NewItem(task(3), key, coalesce))
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Replaced, onceq.Replaced},
+			onceq.NewItem(task(1), key, onceq.Delay(time.Hour)),
+			onceq.NewItem(task(2), key, replace(onceq.Replace{Args: true, RunAt: true}), onceq.Delay(minute)),
+			onceq.NewItem(task(3), key, coalesce))
 		j := w.has(r[0].Job.ID, 3)
 		equal(w, "state", j.State, onceq.Available)
 	}},
 	{"items_supersede_what_earlier_items_made", func(w *world) {
-		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Superseded, onceq.Superseded}, onceq.NewItem(task(1), key, supersede),
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Superseded, onceq.Superseded},
+			onceq.NewItem(task(1), key, supersede),
 			onceq.NewItem(task(2), key, supersede), onceq.NewItem(task(3), key, supersede))
 		w.is(r[0].Job.ID, onceq.Cancelled)
 		w.is(r[1].Job.ID, onceq.Cancelled)
@@ -154,13 +167,16 @@ var batches = []scenario{
 		w.idle()
 	}},
 	{"a_debounced_batch_is_one_job_with_the_last_args", func(w *world) {
-		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Replaced, onceq.Replaced}, onceq.NewItem(task(1), debounce(minute, time.Hour)...),
-			onceq.NewItem(task(2), debounce(minute, time.Hour)...), onceq.NewItem(task(3), debounce(2*minute, time.Hour)...))
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Replaced, onceq.Replaced},
+			onceq.NewItem(task(1), debounce(minute, time.Hour)...),
+			onceq.NewItem(task(2), debounce(minute, time.Hour)...),
+			onceq.NewItem(task(3), debounce(2*minute, time.Hour)...))
 		w.sameTime("run at", w.has(r[0].Job.ID, 3).RunAt, start.Add(2*minute))
 	}},
 	{"an_item_whose_id_is_met_takes_no_key_from_the_next", func(w *world) {
 		w.insert(task(0), onceq.ID("a"))
-		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.ID("a"), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), key))
+		r := w.many([]onceq.Outcome{onceq.Skipped, onceq.Inserted, onceq.Skipped},
+			onceq.NewItem(task(1), onceq.ID("a"), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), key))
 		w.holds(r[1].Job)
 	}},
 	{"a_long_batch_with_duplicates_is_exact", func(w *world) {
@@ -182,7 +198,8 @@ var batches = []scenario{
 	{"a_batch_of_large_args_is_a_batch_like_any", func(w *world) {
 		var items []onceq.Item
 		for i := range 20 {
-			items = append(items, onceq.NewItem(mail{To: strings.Repeat(fmt.Sprint(i%10), 100_000)}, onceq.UniqueKey(fmt.Sprint(i))))
+			items = append(items, onceq.NewItem(mail{To: strings.Repeat(fmt.Sprint(i%10), 100_000)},
+				onceq.UniqueKey(fmt.Sprint(i))))
 		}
 		for i, r := range w.many(slices.Repeat([]onceq.Outcome{onceq.Inserted}, 20), items...) {
 			equal(w, "bytes", len(w.job(r.Job.ID).Args), 100_000+len(`{"to":""}`))
@@ -218,11 +235,13 @@ var batches = []scenario{
 			case 0:
 				items[place] = onceq.NewItem(task(place), onceq.UniqueKey("held"))
 			case 1: // it takes no key
-				items[place] = onceq.NewItem(task(place), onceq.UniqueKey(fmt.Sprint("free ", place)), onceq.ID("there"))
+				items[place] = onceq.NewItem(task(place), onceq.UniqueKey(fmt.Sprint("free ", place)),
+					onceq.ID("there"))
 				meets = byID
 			case 2: // two in one batch
 				other := (place + 7) % n
-				items[other] = onceq.NewItem(task(other), onceq.UniqueKey(fmt.Sprint("free ", place-1)), onceq.ID(fmt.Sprint("id ", place)))
+				items[other] = onceq.NewItem(task(other), onceq.UniqueKey(fmt.Sprint("free ", place-1)),
+					onceq.ID(fmt.Sprint("id ", place)))
 				items[place], want[place], meets = items[other], onceq.Inserted, nil
 				want[max(place, other)] = onceq.Skipped
 			}

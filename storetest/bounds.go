@@ -68,7 +68,8 @@ func ids(jobs []*onceq.JobRow) (all []string) {
 	return all
 }
 
-// bounds: what is large is read where it is needed, and in pieces that go on where the last one stopped.
+// bounds: what is large is read where it is needed, and in pieces that go
+// on where the last one stopped.
 var bounds = []scenario{
 	{"a_fetch_stops_at_its_bytes_and_the_next_goes_on", func(w *world) {
 		var want []string
@@ -138,7 +139,8 @@ var bounds = []scenario{
 		mine := w.insert(task(1))
 		w.known("w")
 		w.fetches["w"]++
-		f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: w.fetches["w"], Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}, Kinds: []string{"task"}, MaxBytes: 100})
+		f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: w.fetches["w"],
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}, Kinds: []string{"task"}, MaxBytes: 100})
 		w.must(err)
 		equal(w, "jobs", line(ids(f.Jobs)), line([]string{mine.ID}))
 	}},
@@ -146,7 +148,8 @@ var bounds = []scenario{
 		want := w.fill(5, sized(1_500_000))
 		var got []string
 		for after, pages := "", 1; ; pages++ {
-			page, err := w.Store.List(w.ctx, onceq.ListRequest{Filter: onceq.JobFilter{Args: true}, After: after, Limit: 100})
+			page, err := w.Store.List(w.ctx, onceq.ListRequest{Filter: onceq.JobFilter{Args: true},
+				After: after, Limit: 100})
 			w.must(err)
 			bytes := 0
 			for _, j := range page.Jobs {
@@ -208,7 +211,8 @@ var bounds = []scenario{
 				equal(w, "jobs", len(page.Jobs), n)
 			})
 			cost("a list of what runs", func(int) {
-				_, err := w.Store.List(w.ctx, onceq.ListRequest{Filter: onceq.JobFilter{Queue: queue, State: onceq.Running}, Limit: 100})
+				_, err := w.Store.List(w.ctx,
+					onceq.ListRequest{Filter: onceq.JobFilter{Queue: queue, State: onceq.Running}, Limit: 100})
 				w.must(err)
 			})
 			cost("a cancel", func(int) {
@@ -222,7 +226,8 @@ var bounds = []scenario{
 			cost("a failure", func(try int) {
 				var fs []onceq.Finish
 				for _, j := range jobs[4*try : 4*try+4] {
-					fs = append(fs, onceq.Finish{ID: j.ID, Run: j.Run, Worker: worker, State: onceq.Retryable, Error: "no luck", Delay: time.Hour})
+					fs = append(fs, onceq.Finish{ID: j.ID, Run: j.Run, Worker: worker, State: onceq.Retryable,
+						Error: "no luck", Delay: time.Hour})
 				}
 				_, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: fs})
 				w.must(err)
@@ -240,7 +245,8 @@ var bounds = []scenario{
 			})
 		}
 		for name, cost := range steps {
-			// To read 20 or 40 MiB takes fifty times as long as these steps; what is wrong is wrong by far.
+			// To read 20 or 40 MiB takes fifty times as long as these
+			// steps; what is wrong is wrong by far.
 			if small, large := cost[0], cost[1]; large > 8*small+2*time.Millisecond {
 				w.Errorf("%s takes %v with args of 100 bytes and %v with args of 1 MiB", name, small, large)
 			}
@@ -256,8 +262,10 @@ var bounds = []scenario{
 		w.insert(mail{To: "later"}, onceq.Delay(time.Hour))
 		f := w.fetched("w", []onceq.QueueSlots{{Queue: "default", Slots: 10}}, "mail")
 		equal(w, "jobs and next due", line(len(f.Jobs), f.NextDue), line(0, time.Hour))
-		if f := w.fetched("w", []onceq.QueueSlots{{Queue: "default", Slots: 10}}, "nobody's"); len(f.Jobs) != 0 || f.NextDue >= 0 {
-			w.Fatalf("a fetch of a kind that nobody enqueued: %d jobs, next due in %v, want none and never", len(f.Jobs), f.NextDue)
+		if f := w.fetched("w", []onceq.QueueSlots{{Queue: "default", Slots: 10}}, "nobody's"); len(f.Jobs) != 0 ||
+			f.NextDue >= 0 {
+			w.Fatalf("a fetch of a kind that nobody enqueued: %d jobs, next due in %v, want none and never",
+				len(f.Jobs), f.NextDue)
 		}
 		equal(w, "others", len(w.fetch("w", "default", 10, "task", "mail")), 10)
 	}},
@@ -269,7 +277,8 @@ var bounds = []scenario{
 		}
 		few, many := cost("few"), cost("many")
 		if many > 4*few+2*time.Millisecond {
-			w.Errorf("a fetch that finds nothing takes %v beside 10 jobs of another kind and %v beside %d", few, many, 10*scaled(2000))
+			w.Errorf("a fetch that finds nothing takes %v beside 10 jobs of another kind and %v beside %d", few, many,
+				10*scaled(2000))
 		}
 	}},
 }

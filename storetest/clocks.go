@@ -13,7 +13,8 @@ const day = 24 * time.Hour
 // clocks: the store's clock decides promptness, and nothing else.
 var clocks = []scenario{
 	{"a_run_time_of_long_ago_means_now_and_one_out_of_reach_is_refused", func(w *world) {
-		for _, at := range []time.Time{time.Unix(0, 0), time.Unix(-1, 0), time.Now().AddDate(-99, 0, 0), time.UnixMilli(1)} {
+		for _, at := range []time.Time{time.Unix(0, 0), time.Unix(-1, 0), time.Now().AddDate(-99, 0, 0),
+			time.UnixMilli(1)} {
 			j := w.insert(task(1), onceq.RunAt(at))
 			w.sameTime("run at", w.job(j.ID).RunAt, start)
 			w.sameTime("of the receipt", j.RunAt, start)
@@ -25,7 +26,8 @@ var clocks = []scenario{
 		w.sameTime("run at", w.job(j.ID).RunAt, far)
 		w.sameTime("of the receipt", j.RunAt, far)
 		for _, at := range []time.Time{
-			{}, time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC), time.Date(-300_000_000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(math.MinInt64/2, 0),
+			{}, time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC), time.Date(-300_000_000, 1, 1, 0, 0, 0, 0, time.UTC),
+			time.Unix(math.MinInt64/2, 0),
 			time.Unix(math.MaxInt64/2, 0), time.Now().AddDate(101, 0, 0), time.Now().AddDate(-101, 0, 0),
 		} {
 			_, err := w.client.Enqueue(w.ctx, task(1), onceq.RunAt(at))
@@ -95,7 +97,8 @@ var clocks = []scenario{
 		}
 	}},
 	{"a_ttl_is_exact_to_the_millisecond", func(w *world) {
-		for _, ttl := range []time.Duration{time.Millisecond, 999 * time.Millisecond, 1999 * time.Millisecond, 100 * 365 * day} {
+		for _, ttl := range []time.Duration{time.Millisecond, 999 * time.Millisecond, 1999 * time.Millisecond,
+			100 * 365 * day} {
 			k := onceq.UniqueKey(ttl.String())
 			w.at(start)
 			j := w.insert(task(1), k, onceq.Unique{TTL: ttl})
@@ -107,7 +110,8 @@ var clocks = []scenario{
 		w.at(start)
 	}},
 	{"lengths_of_time_are_rounded_up_to_milliseconds", func(w *world) {
-		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilWindowEnds, Window: 1500*time.Millisecond + time.Nanosecond}, onceq.Delay(time.Millisecond+time.Nanosecond))
+		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilWindowEnds,
+			Window: 1500*time.Millisecond + time.Nanosecond}, onceq.Delay(time.Millisecond+time.Nanosecond))
 		w.sameTime("run at", j.RunAt, start.Add(2*time.Millisecond))
 		w.sameTime("frees at", w.holds(j).FreesAt, start.Add(1503*time.Millisecond))
 	}},
@@ -135,7 +139,8 @@ var clocks = []scenario{
 	}},
 	{"a_named_instant_is_the_same_in_every_zone", func(w *world) {
 		at := start.Add(time.Hour)
-		for i, zone := range []*time.Location{time.UTC, time.FixedZone("east", 5*3600+1800), time.FixedZone("west", -11*3600)} {
+		for i, zone := range []*time.Location{time.UTC, time.FixedZone("east", 5*3600+1800),
+			time.FixedZone("west", -11*3600)} {
 			j := w.insert(task(i), onceq.RunAt(at.In(zone)))
 			w.sameTime("run at", w.job(j.ID).RunAt, at)
 		}
@@ -152,7 +157,8 @@ var clocks = []scenario{
 	{"every_job_that_was_accepted_ended_or_is_there", func(w *world) {
 		accepted, ended, deleted := 0, 0, 0
 		for i := range 200 {
-			r, err := w.client.Enqueue(w.ctx, task(i), onceq.UniqueKey(fmt.Sprint(i%9)), []onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip)}[i%3],
+			r, err := w.client.Enqueue(w.ctx, task(i), onceq.UniqueKey(fmt.Sprint(i%9)),
+				[]onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip)}[i%3],
 				onceq.Delay(time.Duration(i%4)*time.Second))
 			w.must(err)
 			if !r.Duplicate() {
@@ -161,7 +167,9 @@ var clocks = []scenario{
 			switch i % 5 {
 			case 0:
 				for _, j := range w.fetch("w", "default", 2) {
-					w.finish(j, onceq.Finish{State: []onceq.State{onceq.Completed, onceq.Retryable, onceq.Scheduled, onceq.Discarded}[i/5%4], Delay: time.Second})
+					w.finish(j, onceq.Finish{
+						State: []onceq.State{onceq.Completed, onceq.Retryable, onceq.Scheduled, onceq.Discarded}[i/5%4],
+						Delay: time.Second})
 				}
 			case 2:
 				w.fetch("w", "default", 1)

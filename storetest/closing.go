@@ -51,14 +51,24 @@ var closing = []scenario{
 		w.closed = true
 		s := w.Store
 		for name, call := range map[string]func() error{
-			"Enqueue": func() error { _, err := s.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); return err },
-			"Fetch": func() error {
-				_, err := s.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+			"Enqueue": func() error {
+				_, err := s.Enqueue(w.ctx,
+					onceq.EnqueueRequest{Rows: []onceq.NewRow{row}})
 				return err
 			},
-			"Extend": func() error { _, err := s.Extend(w.ctx, onceq.ExtendRequest{Worker: "w", Lease: minute}); return err },
+			"Fetch": func() error {
+				_, err := s.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: 1,
+					Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+				return err
+			},
+			"Extend": func() error {
+				_, err := s.Extend(w.ctx,
+					onceq.ExtendRequest{Worker: "w", Lease: minute})
+				return err
+			},
 			"Finish": func() error {
-				_, err := s.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: "x", Run: 1, Worker: "w", State: onceq.Completed}}})
+				_, err := s.Finish(w.ctx,
+					onceq.FinishRequest{Runs: []onceq.Finish{{ID: "x", Run: 1, Worker: "w", State: onceq.Completed}}})
 				return err
 			},
 			"Change": func() error {

@@ -15,11 +15,13 @@ func standing(w *world, opts ...onceq.Option) (holder, waiter *onceq.JobRow) {
 	w.insert(task(1), opts...)
 	holder = w.start()
 	r := w.enqueue(onceq.Coalesced, task(2), opts...)
-	equal(w, "conflict", line(r.Conflict.By, r.Conflict.Holder == holder.ID, r.Conflict.State, r.Conflict.ArgsDiffer), "key true running true")
+	equal(w, "conflict", line(r.Conflict.By, r.Conflict.Holder == holder.ID, r.Conflict.State, r.Conflict.ArgsDiffer),
+		"key true running true")
 	return holder, r.Job
 }
 
-// lapsed is standing, but the holder's TTL is over: the key is the waiter's, which stands behind the run still.
+// lapsed is standing, but the holder's TTL is over: the key is the
+// waiter's, which stands behind the run still.
 func lapsed(w *world) (was, holder *onceq.JobRow) {
 	w.Helper()
 	was, holder = standing(w, onceq.Unique{TTL: minute})
@@ -27,7 +29,8 @@ func lapsed(w *world) (was, holder *onceq.JobRow) {
 	return was, holder
 }
 
-// letGo is a case in which a run with a waiter behind it ends in one way, and the key is the waiter's in the same step.
+// letGo is a case in which a run with a waiter behind it ends in one way,
+// and the key is the waiter's in the same step.
 func letGo(end func(w *world, holder *onceq.JobRow)) func(*world) {
 	return func(w *world) {
 		holder, waiter := standing(w)
@@ -47,7 +50,8 @@ func letGo(end func(w *world, holder *onceq.JobRow)) func(*world) {
 	}
 }
 
-// coalescing: the policy Coalesce, and the waiter that every other policy meets.
+// coalescing: the policy Coalesce, and the waiter that every other policy
+// meets.
 var coalescing = []scenario{
 	{"a_waiting_holder_takes_the_latest_args", func(w *world) {
 		j := w.insert(task(1), key, coalesce)
@@ -103,10 +107,13 @@ var coalescing = []scenario{
 	{"a_waiter_takes_the_options_of_the_latest_enqueue_and_keeps_its_identity", func(w *world) {
 		holder, waiter := standing(w)
 		w.after(time.Second)
-		w.enqueue(onceq.Replaced, task(3), key, coalesce, onceq.Queue("late"), onceq.Priority(1), onceq.MaxAttempts(3), onceq.Timeout(time.Minute),
-			onceq.Retention(time.Hour), onceq.Tags("t"), onceq.Meta(map[string]any{"m": "v"}), onceq.Unique{TTL: 10 * minute})
+		w.enqueue(onceq.Replaced, task(3), key, coalesce, onceq.Queue("late"), onceq.Priority(1), onceq.MaxAttempts(3),
+			onceq.Timeout(time.Minute),
+			onceq.Retention(time.Hour), onceq.Tags("t"), onceq.Meta(map[string]any{"m": "v"}),
+			onceq.Unique{TTL: 10 * minute})
 		j := w.has(waiter.ID, 3)
-		equal(w, "options", line(j.Queue, j.Priority, j.MaxAttempts, j.Timeout, j.Retention, j.Tags, j.Meta, j.Hold.TTL), "late 1 3 1m0s 1h0m0s [t] map[m:v] 10m0s")
+		equal(w, "options", line(j.Queue, j.Priority, j.MaxAttempts, j.Timeout, j.Retention, j.Tags, j.Meta,
+			j.Hold.TTL), "late 1 3 1m0s 1h0m0s [t] map[m:v] 10m0s")
 		equal(w, "identity", line(j.Origin, j.Displaced == holder.ID, j.EnqueuedAt.Equal(start)), "coalesced true true")
 		w.waits(waiter, holder)
 		w.after(minute)
@@ -148,22 +155,27 @@ var coalescing = []scenario{
 	{"a_waiter_gets_the_key_when_the_holder_is_cancelled_by_its_handler", letGo(func(w *world, holder *onceq.JobRow) {
 		equal(w, "wake", w.cancelled(holder).Wake, "default")
 	})},
-	{"a_waiter_gets_the_key_when_the_holder_is_cancelled_by_an_operator_and_fails", letGo(func(w *world, holder *onceq.JobRow) {
-		w.cancel(holder.ID)
-		w.is(holder.ID, onceq.Running)
-		w.ends(holder, onceq.Finish{State: onceq.Retryable, Error: "stopped"}, onceq.Cancelled)
-	})},
-	{"a_waiter_gets_the_key_when_the_holder_is_cancelled_while_it_waits_again", letGo(func(w *world, holder *onceq.JobRow) {
-		w.fail(holder, time.Hour)
-		w.cancel(holder.ID)
-	})},
-	{"a_waiter_gets_the_key_when_the_holder_is_deleted_while_it_waits_again", letGo(func(w *world, holder *onceq.JobRow) {
-		w.snooze(holder, time.Hour)
-		w.remove(holder.ID)
-	})},
-	{"a_waiter_gets_the_key_when_the_holders_worker_is_lost_and_the_holder_discarded", letGo(func(w *world, holder *onceq.JobRow) {
-		w.ends(holder, onceq.Finish{State: onceq.Discarded, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Discarded)
-	})},
+	{"a_waiter_gets_the_key_when_the_holder_is_cancelled_by_an_operator_and_fails",
+		letGo(func(w *world, holder *onceq.JobRow) {
+			w.cancel(holder.ID)
+			w.is(holder.ID, onceq.Running)
+			w.ends(holder, onceq.Finish{State: onceq.Retryable, Error: "stopped"}, onceq.Cancelled)
+		})},
+	{"a_waiter_gets_the_key_when_the_holder_is_cancelled_while_it_waits_again",
+		letGo(func(w *world, holder *onceq.JobRow) {
+			w.fail(holder, time.Hour)
+			w.cancel(holder.ID)
+		})},
+	{"a_waiter_gets_the_key_when_the_holder_is_deleted_while_it_waits_again",
+		letGo(func(w *world, holder *onceq.JobRow) {
+			w.snooze(holder, time.Hour)
+			w.remove(holder.ID)
+		})},
+	{"a_waiter_gets_the_key_when_the_holders_worker_is_lost_and_the_holder_discarded",
+		letGo(func(w *world, holder *onceq.JobRow) {
+			w.ends(holder, onceq.Finish{State: onceq.Discarded, Worker: "rescuer", Rescue: true, Error: "lost"},
+				onceq.Discarded)
+		})},
 	{"a_waiter_gets_the_key_of_a_holder_that_is_not_kept", func(w *world) {
 		holder, waiter := standing(w, onceq.Retention(0))
 		w.complete(holder)
@@ -174,7 +186,8 @@ var coalescing = []scenario{
 		w.free(waiter)
 	}},
 	{"a_waiter_gets_the_key_of_a_holder_on_any_terms", func(w *world) {
-		for _, u := range []onceq.Unique{{Until: onceq.UntilSucceeded}, {Until: onceq.UntilFailed}, {Until: onceq.UntilDeleted}, {Window: time.Hour},
+		for _, u := range []onceq.Unique{{Until: onceq.UntilSucceeded}, {Until: onceq.UntilFailed},
+			{Until: onceq.UntilDeleted}, {Window: time.Hour},
 			{Until: onceq.UntilDeleted, TTL: time.Hour}, {Until: onceq.UntilWindowEnds, Window: time.Hour}} {
 			for _, end := range []func(*onceq.JobRow) onceq.FinishResult{w.complete, w.discard} {
 				j := w.insert(task(1), key, u)
@@ -195,10 +208,12 @@ var coalescing = []scenario{
 			func() { w.snooze(holder, minute) },
 			func() { w.handBack(holder) },
 			func() {
-				w.ends(holder, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Retryable)
+				w.ends(holder, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"},
+					onceq.Retryable)
 			},
 			func() {
-				equal(w, "handed back", w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: w.fetches["w"]}).Back, 1)
+				equal(w, "handed back",
+					w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: w.fetches["w"]}).Back, 1)
 			},
 		} {
 			back()
@@ -214,7 +229,8 @@ var coalescing = []scenario{
 		equal(w, "args of the last run", string(w.starts(waiter.ID).Args), "14")
 	}},
 	{"every_receipt_has_a_run_that_starts_later", func(w *world) {
-		// A run that starts later has the args of this enqueue or of a later one: args only grow.
+		// A run that starts later has the args of this enqueue or of a
+		// later one: args only grow.
 		type run struct{ after, args int }
 		var runs []run
 		var running *onceq.JobRow
@@ -328,7 +344,8 @@ var coalescing = []scenario{
 	{"a_ttl_that_lapses_passes_the_key_to_the_waiter", func(w *world) {
 		was, waiter := lapsed(w)
 		held := w.holds(waiter)
-		equal(w, "key", line(held.State, held.Waiter, held.FreesAt.IsZero(), held.FreesWhen), "scheduled  true finished")
+		equal(w, "key", line(held.State, held.Waiter, held.FreesAt.IsZero(), held.FreesWhen),
+			"scheduled  true finished")
 		w.sameTime("since", held.Since, start.Add(minute))
 		equal(w, "behind", w.job(waiter.ID).Behind, was.ID)
 		r := w.enqueue(onceq.Skipped, task(5), key)
@@ -451,7 +468,8 @@ var coalescing = []scenario{
 		w.free(third)
 	}},
 	{"a_holder_and_its_waiter_end_in_one_call", func(w *world) {
-		// The waiter does not run yet when the call is judged: its own Finish is lost, whatever other requests are in the call.
+		// The waiter does not run yet when the call is judged: its own
+		// Finish is lost, whatever other requests are in the call.
 		holder, waiter := standing(w)
 		results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{
 			{ID: waiter.ID, Run: 1, Worker: "w", State: onceq.Completed},
@@ -459,7 +477,8 @@ var coalescing = []scenario{
 			{ID: waiter.ID, Run: 1, Worker: "w", State: onceq.Completed},
 		}})
 		w.must(err)
-		equal(w, "results", line(results[0].Status, results[1].Status, results[2].Status), line(onceq.FinishLost, onceq.FinishDone, onceq.FinishLost))
+		equal(w, "results", line(results[0].Status, results[1].Status, results[2].Status),
+			line(onceq.FinishLost, onceq.FinishDone, onceq.FinishLost))
 		w.holds(waiter)
 		w.starts(waiter.ID)
 	}},

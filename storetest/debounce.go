@@ -75,8 +75,10 @@ var debouncing = []scenario{
 		w.sameTime("run at", w.has(j.ID, 2).RunAt, start.Add(90*time.Second))
 	}},
 	{"only_the_args_and_the_run_time_change", func(w *world) {
-		j := w.insert(task(1), append(debounce(minute, time.Hour), onceq.Priority(7), onceq.Tags("old"), onceq.MaxAttempts(2))...)
-		w.enqueue(onceq.Replaced, task(2), append(debounce(minute, time.Hour), onceq.Priority(1), onceq.Tags("new"), onceq.MaxAttempts(9))...)
+		j := w.insert(task(1), append(debounce(minute, time.Hour), onceq.Priority(7), onceq.Tags("old"),
+			onceq.MaxAttempts(2))...)
+		w.enqueue(onceq.Replaced, task(2), append(debounce(minute, time.Hour), onceq.Priority(1), onceq.Tags("new"),
+			onceq.MaxAttempts(9))...)
 		got := w.has(j.ID, 2)
 		equal(w, "priority", got.Priority, 7)
 		equal(w, "max attempts", got.MaxAttempts, 2)

@@ -12,7 +12,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// fates makes these the fates of the next calls, one after another; the last one stays.
+// fates makes these the fates of the next calls, one after another; the
+// last one stays.
 func (f *flaky) fates(all ...fate) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +89,8 @@ var doubts = []scenario{
 			var err error
 			if n%8 == 0 {
 				ids = []string{id(n, "a"), id(n, "b")}
-				_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(n), onceq.ID(ids[0])), onceq.NewItem(task(n), onceq.ID(ids[1]))})
+				_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(n), onceq.ID(ids[0])),
+					onceq.NewItem(task(n), onceq.ID(ids[1]))})
 			} else {
 				_, err = w.client.Enqueue(w.ctx, task(n), onceq.ID(ids[0]), onceq.UniqueKey(ids[0]))
 			}
@@ -110,7 +112,8 @@ var doubts = []scenario{
 				}
 			}
 		}
-		for first := 0; first == 0 || definite == 0 || doubtful == 0; first += 120 { // a round without errors would tell nothing
+		// a round without errors would tell nothing
+		for first := 0; first == 0 || definite == 0 || doubtful == 0; first += 120 {
 			together(scaled(120), func(n int) { one(first + n) })
 		}
 		f.set(fine)
@@ -143,7 +146,8 @@ var doubts = []scenario{
 	})},
 	{"of_twenty_who_race_for_a_key_one_is_told_inserted_whatever_answers_are_lost", shaky(func(w *world, f *flaky) {
 		f.trip = 5 * time.Millisecond
-		for round, lost := range [][]fate{{answerLost}, {neverSent}, {answerLost, answerLost}, {neverSent, answerLost}, {answerLost, neverSent}, {fine, answerLost}} {
+		for round, lost := range [][]fate{{answerLost}, {neverSent}, {answerLost, answerLost}, {neverSent, answerLost},
+			{answerLost, neverSent}, {fine, answerLost}} {
 			k := onceq.UniqueKey(fmt.Sprint(round))
 			f.fates(append(append([]fate{fine}, lost...), fine)...)
 			var stranger sync.WaitGroup // it is under way while the twenty gather, so that they share a trip

@@ -25,7 +25,8 @@ var fetching = []scenario{
 		j := w.insert(task(1), onceq.Tags("t"), onceq.Meta(map[string]any{"m": 1}))
 		w.after(time.Second)
 		run := w.starts(j.ID)
-		equal(w, "run", line(run.Attempt, run.Run, run.Worker, run.State, string(run.Args), run.Tags, run.Meta), "1 1 w running 1 [t] map[m:1]")
+		equal(w, "run", line(run.Attempt, run.Run, run.Worker, run.State, string(run.Args), run.Tags, run.Meta),
+			"1 1 w running 1 [t] map[m:1]")
 		w.sameTime("started at", run.StartedAt, start.Add(time.Second))
 		w.sameTime("run at", run.RunAt, start)
 		equal(w, "the row", show(w.job(j.ID)), show(run))
@@ -82,7 +83,8 @@ var fetching = []scenario{
 			w.insert(task(i), onceq.Queue([]string{"a", "b", "c"}[i%3]))
 			w.insert(task(10+i), onceq.Queue("a"))
 		}
-		f := w.fetched("w", []onceq.QueueSlots{{Queue: "a", Slots: 3}, {Queue: "b", Slots: 10}, {Queue: "c", Slots: 0}, {Queue: "no such queue", Slots: 5}})
+		f := w.fetched("w", []onceq.QueueSlots{{Queue: "a", Slots: 3}, {Queue: "b", Slots: 10}, {Queue: "c", Slots: 0},
+			{Queue: "no such queue", Slots: 5}})
 		counts := map[string]int{}
 		for _, j := range f.Jobs {
 			counts[j.Queue]++
@@ -156,7 +158,8 @@ var fetching = []scenario{
 	}},
 	{"a_worker_that_the_store_does_not_know_gets_lease_lost_and_no_job", func(w *world) {
 		j := w.insert(task(1))
-		f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "stranger", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+		f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "stranger", No: 1,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 		w.wantErr(err, onceq.ErrLeaseLost)
 		equal(w, "jobs", len(f.Jobs), 0)
 		w.is(j.ID, onceq.Available)
@@ -170,7 +173,8 @@ var fetching = []scenario{
 		w.insert(task(2), onceq.Delay(5*minute), onceq.Priority(9))
 		w.insert(task(3), onceq.Delay(minute), onceq.Queue("other"))
 		equal(w, "next due", w.fetched("w", slots).NextDue, 5*minute)
-		equal(w, "next due of both queues", w.fetched("w", append(slots, onceq.QueueSlots{Queue: "other", Slots: 1})).NextDue, minute)
+		equal(w, "next due of both queues",
+			w.fetched("w", append(slots, onceq.QueueSlots{Queue: "other", Slots: 1})).NextDue, minute)
 		for i := range 3 {
 			w.insert(task(i))
 		}
@@ -198,7 +202,8 @@ var fetching = []scenario{
 		w.known("w")
 		ctx, cancel := context.WithCancel(w.ctx)
 		cancel()
-		_, err := w.Store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+		_, err := w.Store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 		if err == nil {
 			w.Fatal("a fetch under a context that is over succeeded")
 		}
@@ -207,7 +212,8 @@ var fetching = []scenario{
 		}
 	}},
 	{"one_conflicting_job_never_stops_the_others", func(w *world) {
-		// The one whose key has another holder by now runs like all the others, and so do those after it.
+		// The one whose key has another holder by now runs like all the
+		// others, and so do those after it.
 		w.insert(task(1), key, onceq.Unique{TTL: time.Second}, onceq.Delay(time.Second))
 		w.after(2 * time.Second)
 		second := w.insert(task(2), key)

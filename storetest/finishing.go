@@ -102,12 +102,14 @@ var finishing = []scenario{
 		w.insert(task(1), onceq.ID("a"))
 		w.cancelled(w.start())
 		w.remove("a")
-		equal(w, "status", w.finish(&onceq.JobRow{ID: "a", Run: 1, Worker: "w"}, onceq.Finish{State: onceq.Completed}).Status, onceq.FinishGone)
+		equal(w, "status", w.finish(&onceq.JobRow{ID: "a", Run: 1, Worker: "w"},
+			onceq.Finish{State: onceq.Completed}).Status, onceq.FinishGone)
 	}},
 	{"a_job_that_does_not_run_is_not_finished", func(w *world) {
 		j := w.insert(task(1))
 		for _, run := range []int64{0, 1} {
-			equal(w, "status", w.finish(&onceq.JobRow{ID: j.ID, Run: run, Worker: "w"}, onceq.Finish{State: onceq.Completed}).Status, onceq.FinishLost)
+			equal(w, "status", w.finish(&onceq.JobRow{ID: j.ID, Run: run, Worker: "w"},
+				onceq.Finish{State: onceq.Completed}).Status, onceq.FinishLost)
 		}
 		w.unchanged(j)
 	}},
@@ -116,7 +118,8 @@ var finishing = []scenario{
 		old := w.start()
 		w.fail(old, 0)
 		current := w.starts(old.ID)
-		for _, s := range []onceq.State{onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Retryable, onceq.Scheduled} {
+		for _, s := range []onceq.State{onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Retryable,
+			onceq.Scheduled} {
 			equal(w, "status", w.finish(old, onceq.Finish{State: s, Error: "late"}).Status, onceq.FinishLost)
 		}
 		w.unchanged(current)
@@ -128,11 +131,14 @@ var finishing = []scenario{
 		w.insert(task(1), key)
 		run := w.start()
 		w.known("other")
-		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed, Worker: "other"}).Status, onceq.FinishLost)
-		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed, Worker: "nobody"}).Status, onceq.FinishLost)
+		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed, Worker: "other"}).Status,
+			onceq.FinishLost)
+		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed, Worker: "nobody"}).Status,
+			onceq.FinishLost)
 		w.unchanged(run)
 		w.complete(run)
-		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed, Worker: "other"}).Status, onceq.FinishLost)
+		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed, Worker: "other"}).Status,
+			onceq.FinishLost)
 	}},
 	{"a_run_that_is_yet_to_come_is_not_finished", func(w *world) {
 		w.insert(task(1))
@@ -142,8 +148,10 @@ var finishing = []scenario{
 		w.is(run.ID, onceq.Running)
 	}},
 	{"a_repeat_is_answered_as_the_first_time", func(w *world) {
-		for _, f := range []onceq.Finish{{State: onceq.Completed}, {State: onceq.Discarded, Error: "e"}, {State: onceq.Cancelled},
-			{State: onceq.Retryable, Error: "e", Delay: minute}, {State: onceq.Scheduled, Delay: minute, GiveBack: true}} {
+		for _, f := range []onceq.Finish{{State: onceq.Completed}, {State: onceq.Discarded, Error: "e"},
+			{State: onceq.Cancelled},
+			{State: onceq.Retryable, Error: "e", Delay: minute},
+			{State: onceq.Scheduled, Delay: minute, GiveBack: true}} {
 			j := w.insert(task(1), key)
 			run := w.starts(j.ID)
 			w.ends(run, f, f.State)
@@ -185,7 +193,8 @@ var finishing = []scenario{
 	{"a_rescue_ends_anybodys_run_and_the_lost_workers_finish_is_lost", func(w *world) {
 		w.insert(task(1), key)
 		run := w.start()
-		w.ends(run, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "its worker was lost"}, onceq.Retryable)
+		w.ends(run, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "its worker was lost"},
+			onceq.Retryable)
 		equal(w, "attempt", w.is(run.ID, onceq.Available).Attempt, 1)
 		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Completed}).Status, onceq.FinishLost)
 		w.is(run.ID, onceq.Available)
@@ -198,14 +207,16 @@ var finishing = []scenario{
 		old := w.start()
 		w.fail(old, 0)
 		current := w.start()
-		equal(w, "status", w.finish(old, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true}).Status, onceq.FinishLost)
+		equal(w, "status", w.finish(old, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true}).Status,
+			onceq.FinishLost)
 		w.unchanged(current)
 	}},
 	{"a_rescue_of_a_run_that_has_ended_is_lost", func(w *world) {
 		w.insert(task(1))
 		run := w.start()
 		w.complete(run)
-		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true}).Status, onceq.FinishLost)
+		equal(w, "status", w.finish(run, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true}).Status,
+			onceq.FinishLost)
 		w.is(run.ID, onceq.Completed)
 		w.complete(run) // its own repeat still counts
 	}},
@@ -216,7 +227,9 @@ var finishing = []scenario{
 			w.insert(task(i), onceq.UniqueKey(fmt.Sprint(i)))
 		}
 		for i, j := range w.fetch("w", "default", 50) {
-			f := onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: []onceq.State{onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Scheduled}[i%4], Delay: minute}
+			f := onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w",
+				State: []onceq.State{onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Scheduled}[i%4],
+				Delay: minute}
 			status := onceq.FinishDone
 			switch i % 7 {
 			case 5:
@@ -247,12 +260,15 @@ var finishing = []scenario{
 		f := onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Retryable, Delay: minute, Error: "once"}
 		results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{f, f}})
 		w.must(err)
-		equal(w, "results", line(results[0].Status, results[0].State, results[1].Status, results[1].State), "0 retryable 0 retryable")
+		equal(w, "results", line(results[0].Status, results[0].State, results[1].Status, results[1].State),
+			"0 retryable 0 retryable")
 		equal(w, "errors", len(w.job(j.ID).Errors), 1)
 	}},
 	{"a_cancel_request_makes_any_verdict_but_completed_cancelled", func(w *world) {
-		for _, f := range []onceq.Finish{{State: onceq.Completed}, {State: onceq.Discarded, Error: "e"}, {State: onceq.Cancelled},
-			{State: onceq.Retryable, Delay: minute, Error: "e"}, {State: onceq.Scheduled, Delay: minute, GiveBack: true}, {State: onceq.Scheduled, GiveBack: true}} {
+		for _, f := range []onceq.Finish{{State: onceq.Completed}, {State: onceq.Discarded, Error: "e"},
+			{State: onceq.Cancelled},
+			{State: onceq.Retryable, Delay: minute, Error: "e"},
+			{State: onceq.Scheduled, Delay: minute, GiveBack: true}, {State: onceq.Scheduled, GiveBack: true}} {
 			j := w.insert(task(1), key)
 			run := w.starts(j.ID)
 			w.cancel(j.ID)

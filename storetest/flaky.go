@@ -10,7 +10,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// flaky is a store whose connection fails on purpose. It says so as a store must: uncertain where the step may have happened.
+// flaky is a store whose connection fails on purpose. It says so as a store
+// must: uncertain where the step may have happened.
 type flaky struct {
 	onceq.Store
 

@@ -34,7 +34,8 @@ const (
 	aTTL    = 40 * time.Minute
 )
 
-// allTerms is every Until with and without Window and TTL, anchored at run time and at the enqueue.
+// allTerms is every Until with and without Window and TTL, anchored at run
+// time and at the enqueue.
 func allTerms() (all []term) {
 	for u := onceq.UntilDue; u <= onceq.UntilWindowEnds; u++ {
 		for _, window := range []time.Duration{0, aWindow} {
@@ -115,9 +116,11 @@ func (l life) instants() (ts []time.Duration) {
 	return slices.Compact(ts)
 }
 
-// play lives this life with three jobs for every term at once: the first of its kind, queue and terms that the store sees comes in a batch,
-// the second in a batch with IDs that the client makes, the third by itself. Stores take other paths for what they have seen before. At
-// each instant all keys are looked at and enqueued once more, until they are free.
+// play lives this life with three jobs for every term at once: the first of
+// its kind, queue and terms that the store sees comes in a batch, the
+// second in a batch with IDs that the client makes, the third by itself.
+// Stores take other paths for what they have seen before. At each instant
+// all keys are looked at and enqueued once more, until they are free.
 func (l life) play(w *world, opts ...onceq.Option) {
 	terms := slices.Repeat(allTerms(), 3)
 	ids, taken := make([]string, len(terms)), make([]bool, len(terms))
@@ -167,7 +170,8 @@ func (l life) play(w *world, opts ...onceq.Option) {
 			}
 			held := l.held(h, t)
 			if got := holder[fmt.Sprintf("kind=task key=%q", keys[i])]; (got == ids[i]) != held {
-				w.Errorf("%v after the enqueue: held by %q, want held = %v (%s, job %d of 3)", t, got, held, h, 1+i/batch)
+				w.Errorf("%v after the enqueue: held by %q, want held = %v (%s, job %d of 3)", t, got,
+					held, h, 1+i/batch)
 			}
 			taken[i] = !held
 			again = append(again, onceq.NewItem(task(1), onceq.UniqueKey(keys[i]), onceq.Queue("again")))
@@ -216,36 +220,67 @@ func lived(l life, opts ...onceq.Option) func(*world) {
 
 // holding: how long a key is held.
 var holding = []scenario{
-	// Each of these plays one life for every Until, with and without Window and TTL, from the run time and from the enqueue.
+	// Each of these plays one life for every Until, with and without Window
+	// and TTL, from the run time and from the enqueue.
 	{"while_a_job_waits", lived(life{due: 0, started: never, ended: never, removed: never})},
 	{"while_a_delayed_job_waits", lived(life{due: 10 * minute, started: never, ended: never, removed: never})},
-	{"while_a_job_waits_longer_than_window_and_ttl", lived(life{due: time.Hour, started: never, ended: never, removed: never})},
+	{"while_a_job_waits_longer_than_window_and_ttl",
+		lived(life{due: time.Hour, started: never, ended: never, removed: never})},
 	{"while_a_job_runs", lived(life{due: 10 * minute, started: 12 * minute, ended: never, removed: never})},
-	{"after_a_job_is_completed", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never, endsAs: onceq.Completed})},
-	{"after_a_job_is_discarded", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never, endsAs: onceq.Discarded})},
-	{"after_a_job_is_cancelled_by_its_handler", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never, endsAs: onceq.Cancelled})},
-	{"after_a_long_run_is_completed", lived(life{due: 10 * minute, started: 45 * minute, ended: 90 * minute, removed: never, endsAs: onceq.Completed})},
-	{"after_a_job_without_a_delay_is_completed", lived(life{due: 0, started: 0, ended: minute, removed: never, endsAs: onceq.Completed})},
-	{"after_a_job_is_cancelled_before_it_is_due", lived(life{due: 10 * minute, started: never, ended: 5 * minute, removed: never, endsAs: onceq.Cancelled})},
-	{"after_a_job_is_cancelled_when_it_is_due", lived(life{due: 10 * minute, started: never, ended: 15 * minute, removed: never, endsAs: onceq.Cancelled})},
-	{"after_a_job_is_deleted_before_it_is_due", lived(life{due: 10 * minute, started: never, ended: never, removed: 5 * minute})},
-	{"after_a_job_is_deleted_when_it_is_due", lived(life{due: 10 * minute, started: never, ended: never, removed: 15 * minute})},
-	{"after_a_completed_job_is_deleted", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 18 * minute, endsAs: onceq.Completed})},
-	{"after_a_discarded_job_is_deleted", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 35 * minute, endsAs: onceq.Discarded})},
-	{"after_a_cancelled_job_is_deleted_before_it_was_due", lived(life{due: 10 * minute, started: never, ended: 3 * minute, removed: 5 * minute, endsAs: onceq.Cancelled})},
-	{"after_a_completed_job_is_pruned", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 18 * minute, endsAs: onceq.Completed, pruned: true},
-		onceq.Retention(3*minute))},
-	{"after_a_discarded_job_is_pruned", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 35 * minute, endsAs: onceq.Discarded, pruned: true},
-		onceq.Retention(20*minute))},
-	{"after_a_job_that_is_not_kept_is_completed", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 15 * minute, endsAs: onceq.Completed, pruned: true},
-		onceq.Retention(0))},
-	{"after_a_job_that_is_not_kept_is_discarded", lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 15 * minute, endsAs: onceq.Discarded, pruned: true},
-		onceq.Retention(0))},
-	{"after_a_job_that_is_not_kept_is_cancelled_before_it_is_due", lived(life{due: 10 * minute, started: never, ended: 5 * minute, removed: 5 * minute, endsAs: onceq.Cancelled, pruned: true},
-		onceq.Retention(0))},
+	{"after_a_job_is_completed",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never,
+			endsAs: onceq.Completed})},
+	{"after_a_job_is_discarded",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never,
+			endsAs: onceq.Discarded})},
+	{"after_a_job_is_cancelled_by_its_handler",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: never,
+			endsAs: onceq.Cancelled})},
+	{"after_a_long_run_is_completed",
+		lived(life{due: 10 * minute, started: 45 * minute, ended: 90 * minute, removed: never,
+			endsAs: onceq.Completed})},
+	{"after_a_job_without_a_delay_is_completed",
+		lived(life{due: 0, started: 0, ended: minute, removed: never, endsAs: onceq.Completed})},
+	{"after_a_job_is_cancelled_before_it_is_due",
+		lived(life{due: 10 * minute, started: never, ended: 5 * minute, removed: never, endsAs: onceq.Cancelled})},
+	{"after_a_job_is_cancelled_when_it_is_due",
+		lived(life{due: 10 * minute, started: never, ended: 15 * minute, removed: never, endsAs: onceq.Cancelled})},
+	{"after_a_job_is_deleted_before_it_is_due",
+		lived(life{due: 10 * minute, started: never, ended: never, removed: 5 * minute})},
+	{"after_a_job_is_deleted_when_it_is_due",
+		lived(life{due: 10 * minute, started: never, ended: never, removed: 15 * minute})},
+	{"after_a_completed_job_is_deleted",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 18 * minute,
+			endsAs: onceq.Completed})},
+	{"after_a_discarded_job_is_deleted",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 35 * minute,
+			endsAs: onceq.Discarded})},
+	{"after_a_cancelled_job_is_deleted_before_it_was_due",
+		lived(life{due: 10 * minute, started: never, ended: 3 * minute, removed: 5 * minute, endsAs: onceq.Cancelled})},
+	{"after_a_completed_job_is_pruned",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 18 * minute,
+			endsAs: onceq.Completed, pruned: true},
+			onceq.Retention(3*minute))},
+	{"after_a_discarded_job_is_pruned",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 35 * minute,
+			endsAs: onceq.Discarded, pruned: true},
+			onceq.Retention(20*minute))},
+	{"after_a_job_that_is_not_kept_is_completed",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 15 * minute,
+			endsAs: onceq.Completed, pruned: true},
+			onceq.Retention(0))},
+	{"after_a_job_that_is_not_kept_is_discarded",
+		lived(life{due: 10 * minute, started: 12 * minute, ended: 15 * minute, removed: 15 * minute,
+			endsAs: onceq.Discarded, pruned: true},
+			onceq.Retention(0))},
+	{"after_a_job_that_is_not_kept_is_cancelled_before_it_is_due",
+		lived(life{due: 10 * minute, started: never, ended: 5 * minute, removed: 5 * minute,
+			endsAs: onceq.Cancelled, pruned: true},
+			onceq.Retention(0))},
 
 	{"a_failure_with_attempts_left_keeps_the_key", func(w *world) {
-		for _, u := range []onceq.Until{onceq.UntilFinished, onceq.UntilSucceeded, onceq.UntilFailed, onceq.UntilDeleted} {
+		for _, u := range []onceq.Until{onceq.UntilFinished, onceq.UntilSucceeded, onceq.UntilFailed,
+			onceq.UntilDeleted} {
 			j := w.insert(task(u), onceq.UniqueKey(u.String()), until(u))
 			for range 3 {
 				r := w.start()
@@ -291,14 +326,16 @@ var holding = []scenario{
 		r := w.start()
 		w.after(time.Hour)
 		w.holds(j)
-		w.ends(r, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost", Delay: minute}, onceq.Retryable)
+		w.ends(r, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost", Delay: minute},
+			onceq.Retryable)
 		w.holds(j)
 		w.after(minute)
 		w.complete(w.start())
 		w.free(j)
 	}},
 	{"no_clock_releases_the_key_of_a_job_that_lives", func(w *world) {
-		for _, u := range []onceq.Until{onceq.UntilStarted, onceq.UntilFinished, onceq.UntilSucceeded, onceq.UntilFailed, onceq.UntilDeleted} {
+		for _, u := range []onceq.Until{onceq.UntilStarted, onceq.UntilFinished, onceq.UntilSucceeded,
+			onceq.UntilFailed, onceq.UntilDeleted} {
 			j := w.insert(task(u), onceq.UniqueKey(u.String()), until(u), onceq.Queue("backed up"))
 			held := w.holds(j)
 			if !held.FreesAt.IsZero() || held.FreesWhen != u.String() {
@@ -361,8 +398,10 @@ var holding = []scenario{
 		equal(w, "frees when", w.enqueue(onceq.Skipped, task(2), key).Conflict.FreesWhen, "")
 	}},
 	{"run_now_moves_the_anchor_of_a_job_never_fetched", func(w *world) {
-		at := w.insert(task(1), onceq.UniqueKey("run"), onceq.Unique{Until: onceq.UntilWindowEnds, Window: 10 * minute}, onceq.Delay(time.Hour))
-		from := w.insert(task(2), onceq.UniqueKey("enqueue"), onceq.Unique{Until: onceq.UntilWindowEnds, Window: 10 * minute, FromEnqueue: true}, onceq.Delay(time.Hour))
+		at := w.insert(task(1), onceq.UniqueKey("run"), onceq.Unique{Until: onceq.UntilWindowEnds, Window: 10 * minute},
+			onceq.Delay(time.Hour))
+		from := w.insert(task(2), onceq.UniqueKey("enqueue"),
+			onceq.Unique{Until: onceq.UntilWindowEnds, Window: 10 * minute, FromEnqueue: true}, onceq.Delay(time.Hour))
 		w.sameTime("frees at", w.holds(at).FreesAt, start.Add(70*minute))
 		w.sameTime("frees at", w.holds(from).FreesAt, start.Add(10*minute))
 		w.after(minute)
@@ -374,9 +413,11 @@ var holding = []scenario{
 	{"an_event_that_has_come_stays_so_when_the_job_is_put_off_and_ends_early", func(w *world) {
 		later := func(w *world, k string) *onceq.JobRow {
 			w.at(start)
-			j := w.insert(task(1), onceq.UniqueKey(k), onceq.Unique{Until: onceq.UntilDue, Window: 20 * minute}, onceq.Delay(10*minute))
+			j := w.insert(task(1), onceq.UniqueKey(k), onceq.Unique{Until: onceq.UntilDue, Window: 20 * minute},
+				onceq.Delay(10*minute))
 			w.at(start.Add(15 * minute)) // it is due: only the window holds from here on
-			w.enqueue(onceq.Replaced, task(2), onceq.UniqueKey(k), replace(onceq.Replace{RunAt: true}), onceq.Delay(time.Hour))
+			w.enqueue(onceq.Replaced, task(2), onceq.UniqueKey(k), replace(onceq.Replace{RunAt: true}),
+				onceq.Delay(time.Hour))
 			held := w.holds(j)
 			equal(w, "frees when", held.FreesWhen, "")
 			w.sameTime("frees at", held.FreesAt, start.Add(95*minute))
@@ -454,12 +495,14 @@ var holding = []scenario{
 		equal(w, "gone", before.Gone, false)
 		w.remove(j.ID)
 		held := w.holds(j)
-		equal(w, "what is left", line(held.Gone, held.State, held.Kind, held.Queue, held.Text == j.KeyText, held.Digest == j.Digest, held.FreesWhen),
+		equal(w, "what is left", line(held.Gone, held.State, held.Kind, held.Queue, held.Text == j.KeyText,
+			held.Digest == j.Digest, held.FreesWhen),
 			"true completed task q true true ")
 		w.sameTime("frees at", held.FreesAt, start.Add(time.Hour))
 		w.sameTime("since", held.Since, start)
 		r := w.enqueue(onceq.Skipped, task(1), key)
-		equal(w, "job", line(r.Job.ID == j.ID, r.Job.Kind, r.Job.Queue, r.Job.State, r.Job.KeyText == j.KeyText, r.Job.Key != nil && *r.Job.Key == *j.Key),
+		equal(w, "job", line(r.Job.ID == j.ID, r.Job.Kind, r.Job.Queue, r.Job.State, r.Job.KeyText == j.KeyText,
+			r.Job.Key != nil && *r.Job.Key == *j.Key),
 			"true task q completed true true")
 		equal(w, "args differ", r.Conflict.ArgsDiffer, false)
 		equal(w, "args differ", w.enqueue(onceq.Rejected, task(2), key, reject).Conflict.ArgsDiffer, true)

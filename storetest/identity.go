@@ -21,8 +21,10 @@ var identity = []scenario{
 		}
 	}},
 	{"an_inserted_job_is_what_was_asked_for", func(w *world) {
-		r := w.enqueue(onceq.Inserted, mail{To: "a", Body: "é\u2028<&>"}, onceq.Queue("out"), onceq.Priority(2), onceq.MaxAttempts(7),
-			onceq.Timeout(1500*time.Millisecond), onceq.Retention(90*time.Minute), onceq.Tags("x", "y z"), onceq.Delay(1999*time.Millisecond),
+		r := w.enqueue(onceq.Inserted, mail{To: "a", Body: "é\u2028<&>"}, onceq.Queue("out"), onceq.Priority(2),
+			onceq.MaxAttempts(7),
+			onceq.Timeout(1500*time.Millisecond), onceq.Retention(90*time.Minute), onceq.Tags("x", "y z"),
+			onceq.Delay(1999*time.Millisecond),
 			onceq.Meta(map[string]any{"n": 12345678901234567, "deep": map[string]any{"list": []any{"1", true, nil}}}))
 		j := w.job(r.Job.ID)
 		equal(w, "the receipt's job", show(r.Job), show(j))
@@ -40,17 +42,20 @@ var identity = []scenario{
 		equal(w, "origin", j.Origin, onceq.Inserted)
 		w.sameTime("enqueued at", j.EnqueuedAt, start)
 		w.sameTime("run at", j.RunAt, start.Add(1999*time.Millisecond))
-		if j.Key != nil || j.Keyless || j.Behind != "" || j.Worker != "" || !j.StartedAt.IsZero() || !j.FinishedAt.IsZero() {
+		if j.Key != nil || j.Keyless || j.Behind != "" || j.Worker != "" || !j.StartedAt.IsZero() ||
+			!j.FinishedAt.IsZero() {
 			w.Fatalf("a new job without a key is %s", show(j))
 		}
 	}},
 	{"a_job_without_options_has_the_documented_defaults", func(w *world) {
 		j := w.job(w.insert(task(1)).ID)
-		equal(w, "defaults", line(j.Queue, j.Priority, j.MaxAttempts, j.Retention, j.Timeout, j.State), "default 5 25 24h0m0s 0s available")
+		equal(w, "defaults", line(j.Queue, j.Priority, j.MaxAttempts, j.Retention, j.Timeout, j.State),
+			"default 5 25 24h0m0s 0s available")
 		w.sameTime("run at", j.RunAt, start)
 	}},
 	{"args_come_back_byte_for_byte", func(w *world) {
-		for i, raw := range [][]byte{nil, {}, {0}, {0xff, 0xfe, 0}, []byte(`{"a": 1}`), bytes.Repeat([]byte{0, 1, 2, 0xff}, 20_000)} {
+		for i, raw := range [][]byte{nil, {}, {0}, {0xff, 0xfe, 0}, []byte(`{"a": 1}`),
+			bytes.Repeat([]byte{0, 1, 2, 0xff}, 20_000)} {
 			j := w.insert(onceq.Bytes("blob", raw))
 			if got := w.job(j.ID); !bytes.Equal(got.Args, raw) || got.Encoding != onceq.EncodingBytes {
 				w.Fatalf("args %d came back as %d bytes %s", i, len(got.Args), got.Encoding)
@@ -78,7 +83,8 @@ var identity = []scenario{
 		r := w.enqueue(onceq.Skipped, task(1), onceq.ID("welcome:42"))
 		equal(w, "the job", show(r.Job), show(w.job(first.ID)))
 		c := r.Conflict
-		equal(w, "conflict", line(c.By, c.Text, c.Holder, c.State, c.ArgsDiffer), "id welcome:42 welcome:42 available false")
+		equal(w, "conflict", line(c.By, c.Text, c.Holder, c.State, c.ArgsDiffer),
+			"id welcome:42 welcome:42 available false")
 		w.sameTime("since", c.Since, start)
 		equal(w, "args differ", w.enqueue(onceq.Skipped, task(2), onceq.ID("welcome:42")).Conflict.ArgsDiffer, true)
 		w.unchanged(first)
@@ -133,7 +139,8 @@ var identity = []scenario{
 	}},
 	{"an_id_under_another_kind_is_always_a_duplicate_error", func(w *world) {
 		first := w.insert(task(1), onceq.ID("a"), key)
-		for _, o := range []onceq.Option{onceq.OnConflict(onceq.Skip), coalesce, supersede, replace(onceq.Replace{Args: true})} {
+		for _, o := range []onceq.Option{onceq.OnConflict(onceq.Skip), coalesce, supersede,
+			replace(onceq.Replace{Args: true})} {
 			r := w.enqueue(onceq.Rejected, mail{To: "x"}, onceq.ID("a"), key, o)
 			equal(w, "by", r.Conflict.By, "id")
 		}
@@ -141,7 +148,8 @@ var identity = []scenario{
 	}},
 	{"every_policy_but_reject_acts_as_skip_on_an_id", func(w *world) {
 		first := w.insert(task(1), onceq.ID("a"), key)
-		for i, opts := range [][]onceq.Option{{}, {replace(onceq.Replace{Args: true, Priority: true})}, {coalesce}, {supersede},
+		for i, opts := range [][]onceq.Option{{}, {replace(onceq.Replace{Args: true, Priority: true})},
+			{coalesce}, {supersede},
 			{onceq.OnConflict(onceq.Debounce{MaxWait: time.Hour}), onceq.Delay(time.Minute)}} {
 			r := w.enqueue(onceq.Skipped, task(10+i), append(opts, onceq.ID("a"), key, onceq.Priority(1))...)
 			equal(w, "by", r.Conflict.By, "id")
@@ -151,7 +159,8 @@ var identity = []scenario{
 	{"an_id_is_answered_before_a_key", func(w *world) {
 		a := w.insert(task(1), onceq.ID("a"))
 		b := w.insert(task(2), onceq.ID("b"), key)
-		for _, o := range []onceq.Option{onceq.OnConflict(onceq.Skip), coalesce, supersede, replace(onceq.Replace{Args: true})} {
+		for _, o := range []onceq.Option{onceq.OnConflict(onceq.Skip), coalesce, supersede,
+			replace(onceq.Replace{Args: true})} {
 			r := w.enqueue(onceq.Skipped, task(3), onceq.ID("a"), key, o)
 			equal(w, "met", r.Conflict.By+" "+r.Conflict.Holder, "id a")
 		}
@@ -175,7 +184,8 @@ var identity = []scenario{
 		w.enqueue(onceq.Skipped, task(1), onceq.ID("a"), onceq.Queue("two"))
 	}},
 	{"ids_are_compared_byte_for_byte", func(w *world) {
-		ids := []string{"a", "A", "a ", " a", "a\n", "é", "e\u0301", "a%", "a_", "a'b", `a"b`, "a:b", "{a}", "0", "00", strings.Repeat("x", 255), strings.Repeat("x", 254)}
+		ids := []string{"a", "A", "a ", " a", "a\n", "é", "e\u0301", "a%", "a_", "a'b", `a"b`, "a:b", "{a}", "0", "00",
+			strings.Repeat("x", 255), strings.Repeat("x", 254)}
 		for i, id := range ids {
 			w.insert(task(i), onceq.ID(id))
 		}
@@ -192,7 +202,8 @@ var identity = []scenario{
 		equal(w, "jobs", len(w.jobs()), 0)
 	}},
 	{"a_stranger_under_a_pruned_holders_id_is_not_taken_for_it", func(w *world) {
-		j := w.insert(task(1), onceq.ID("a"), key, onceq.Unique{Until: onceq.UntilDeleted, TTL: time.Hour}, onceq.Retention(time.Minute))
+		j := w.insert(task(1), onceq.ID("a"), key, onceq.Unique{Until: onceq.UntilDeleted, TTL: time.Hour},
+			onceq.Retention(time.Minute))
 		w.complete(w.start())
 		w.after(2 * time.Minute)
 		w.sweep()
@@ -210,7 +221,8 @@ var identity = []scenario{
 		w.enqueue(onceq.Skipped, task(2), key)
 	}},
 	{"a_stranger_under_a_finished_holders_id_ends_without_its_key", func(w *world) {
-		j := w.insert(task(1), onceq.ID("a"), key, onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour}, onceq.Retention(0))
+		j := w.insert(task(1), onceq.ID("a"), key, onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour},
+			onceq.Retention(0))
 		w.complete(w.start())
 		w.insert(task(2), onceq.ID("a"), onceq.UniqueKey("other"))
 		w.complete(w.start())

@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// beat is a heartbeat of the worker "w" with these runs in hand, all its fetches answered.
+// beat is a heartbeat of the worker "w" with these runs in hand, all its
+// fetches answered.
 func (w *world) beat(runs ...*onceq.JobRow) onceq.Extended {
 	w.Helper()
 	r := onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: w.fetches["w"]}
@@ -17,7 +18,8 @@ func (w *world) beat(runs ...*onceq.JobRow) onceq.Extended {
 	return w.extend(r)
 }
 
-// expired is the beat of the worker that a sweep calls expired; there must be exactly one.
+// expired is the beat of the worker that a sweep calls expired; there must
+// be exactly one.
 func (w *world) expired() onceq.Beat {
 	w.Helper()
 	s := w.sweep()
@@ -59,7 +61,8 @@ var leases = []scenario{
 		w.insert(task(2))
 		first := w.start()
 		second := w.start() // its answer is on its way
-		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: 1, Runs: []onceq.Run{{ID: first.ID, Run: 1}}})
+		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: 1,
+			Runs: []onceq.Run{{ID: first.ID, Run: 1}}})
 		equal(w, "handed back", x.Back, 0)
 		w.unchanged(second)
 		x = w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: 1})
@@ -83,16 +86,22 @@ var leases = []scenario{
 			w.start()
 		}
 		runs := []*onceq.JobRow{w.job("0"), w.job("1"), w.job("2"), w.job("3"), w.job("4"), {ID: "no such job", Run: 1}}
-		w.ends(runs[1], onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Retryable)
-		w.ends(runs[2], onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Retryable)
+		w.ends(runs[1], onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"},
+			onceq.Retryable)
+		w.ends(runs[2], onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"},
+			onceq.Retryable)
 		w.startAs("other", "default")
 		w.complete(runs[3])
 		old := *runs[4]
 		old.Run--
 		runs[4] = &old
-		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: 0, Runs: []onceq.Run{{ID: "0", Run: 1}, {ID: "1", Run: 1}, {ID: "2", Run: 1}, {ID: "3", Run: 1},
-			{ID: "4", Run: 0}, {ID: "no such job", Run: 1}}})
-		equal(w, "answer", fmt.Sprint(x), fmt.Sprint(onceq.Extended{Lost: []onceq.Run{{ID: "1", Run: 1}, {ID: "2", Run: 1}, {ID: "3", Run: 1}, {ID: "4", Run: 0}, {ID: "no such job", Run: 1}}}))
+		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: 0,
+			Runs: []onceq.Run{{ID: "0", Run: 1}, {ID: "1", Run: 1}, {ID: "2", Run: 1}, {ID: "3", Run: 1},
+				{ID: "4", Run: 0}, {ID: "no such job", Run: 1}}})
+		equal(w, "answer", fmt.Sprint(x),
+			fmt.Sprint(onceq.Extended{
+				Lost: []onceq.Run{{ID: "1", Run: 1}, {ID: "2", Run: 1}, {ID: "3", Run: 1}, {ID: "4", Run: 0},
+					{ID: "no such job", Run: 1}}}))
 		w.is("4", onceq.Running)
 	}},
 	{"a_heartbeat_names_the_runs_that_are_to_stop", func(w *world) {
@@ -116,7 +125,8 @@ var leases = []scenario{
 			w.holds(j)
 			equal(w, "status", w.finish(j, onceq.Finish{State: onceq.Completed}).Status, onceq.FinishLost)
 		}
-		_, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: 9, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+		_, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: 9,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 		w.wantErr(err, onceq.ErrLeaseLost)
 		w.after(time.Hour)
 		equal(w, "expired", len(w.sweep().Expired), 0)
@@ -176,10 +186,12 @@ var leases = []scenario{
 		run := w.start()
 		w.after(2 * minute)
 		for _, j := range w.sweep(w.expired()).Runs {
-			w.ends(j, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Retryable)
+			w.ends(j, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"},
+				onceq.Retryable)
 		}
 		rescued := w.is(run.ID, onceq.Available)
-		for _, s := range []onceq.State{onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Retryable, onceq.Scheduled} {
+		for _, s := range []onceq.State{onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Retryable,
+			onceq.Scheduled} {
 			equal(w, "status", w.finish(run, onceq.Finish{State: s, Error: "late"}).Status, onceq.FinishLost)
 		}
 		w.unchanged(rescued)
@@ -198,10 +210,12 @@ var leases = []scenario{
 		beat := w.expired()
 		lost := w.sweep(beat)
 		equal(w, "runs", len(lost.Runs), 1)
-		w.ends(run, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Retryable)
+		w.ends(run, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"},
+			onceq.Retryable)
 		w.sweep(beat)
 		equal(w, "expired", len(w.sweep().Expired), 0)
-		_, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: 9, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+		_, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: "w", No: 9,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 		w.wantErr(err, onceq.ErrLeaseLost)
 		w.is(run.ID, onceq.Available)
 		w.beat() // it begins anew
@@ -225,7 +239,8 @@ var leases = []scenario{
 		}
 		lost, alive, late := w.startAs("lost", "default"), w.startAs("alive", "default"), w.startAs("late", "default")
 		w.after(2 * minute)
-		w.extend(onceq.ExtendRequest{Worker: "alive", Lease: minute, FetchesDone: 1, Runs: []onceq.Run{{ID: alive.ID, Run: alive.Run}}})
+		w.extend(onceq.ExtendRequest{Worker: "alive", Lease: minute, FetchesDone: 1,
+			Runs: []onceq.Run{{ID: alive.ID, Run: alive.Run}}})
 		seen := w.sweep().Expired
 		equal(w, "expired", len(seen), 2) // of "late" nobody says that it is lost
 		for _, beat := range seen {
@@ -247,7 +262,8 @@ var leases = []scenario{
 		seen := w.sweep().Expired
 		equal(w, "expired", len(seen), 4)
 		for i, j := range runs {
-			w.extend(onceq.ExtendRequest{Worker: fmt.Sprint("worker ", i), Lease: minute, FetchesDone: 1, Runs: []onceq.Run{{ID: j.ID, Run: j.Run}}})
+			w.extend(onceq.ExtendRequest{Worker: fmt.Sprint("worker ", i), Lease: minute, FetchesDone: 1,
+				Runs: []onceq.Run{{ID: j.ID, Run: j.Run}}})
 		}
 		equal(w, "runs to rescue", len(w.sweep(seen...).Runs), 0)
 		for _, j := range runs {

@@ -16,7 +16,8 @@ func populate(w *world) {
 	w.Helper()
 	for _, queue := range []string{"a", "b", "c d"} {
 		for i := range 14 {
-			opts := []onceq.Option{onceq.Queue(queue), onceq.UniqueKey(fmt.Sprint(queue, i), onceq.ByKind, onceq.ByQueue)}
+			opts := []onceq.Option{onceq.Queue(queue), onceq.UniqueKey(fmt.Sprint(queue, i), onceq.ByKind,
+				onceq.ByQueue)}
 			if i%7 == 6 {
 				opts = append(opts, onceq.Delay(time.Hour))
 			}
@@ -48,7 +49,8 @@ var listing = []scenario{
 		a, b := w.insert(task(1)), w.insert(task(2))
 		jobs, err := w.Store.Get(w.ctx, []string{b.ID, "x", a.ID, b.ID})
 		w.must(err)
-		equal(w, "jobs", line(len(jobs), jobs[0].ID == b.ID, jobs[1] == nil, jobs[2].ID == a.ID, jobs[3].ID == b.ID), "4 true true true true")
+		equal(w, "jobs", line(len(jobs), jobs[0].ID == b.ID, jobs[1] == nil, jobs[2].ID == a.ID, jobs[3].ID == b.ID),
+			"4 true true true true")
 		jobs, err = w.Store.Get(w.ctx, nil)
 		w.must(err)
 		equal(w, "jobs", len(jobs), 0)
@@ -102,14 +104,17 @@ var listing = []scenario{
 		all := w.jobs()
 		slices.Reverse(all)
 		k := *all[0].Key
-		filters := []onceq.JobFilter{{Queue: "a"}, {Queue: "c d"}, {Queue: "no such"}, {Kind: "mail"}, {Kind: "task", Queue: "b"}, {Key: &k}, {Key: &k, Queue: "a"}, {Key: &onceq.Key{1}}}
+		filters := []onceq.JobFilter{{Queue: "a"}, {Queue: "c d"}, {Queue: "no such"}, {Kind: "mail"},
+			{Kind: "task", Queue: "b"}, {Key: &k}, {Key: &k, Queue: "a"}, {Key: &onceq.Key{1}}}
 		for _, s := range onceq.States() {
-			filters = append(filters, onceq.JobFilter{State: s}, onceq.JobFilter{State: s, Queue: "b"}, onceq.JobFilter{State: s, Kind: "mail", Queue: "a"})
+			filters = append(filters, onceq.JobFilter{State: s}, onceq.JobFilter{State: s, Queue: "b"},
+				onceq.JobFilter{State: s, Kind: "mail", Queue: "a"})
 		}
 		for _, f := range filters {
 			var want []string
 			for _, j := range all {
-				if (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) && (f.Kind == "" || f.Kind == j.Kind) && (f.Key == nil || *f.Key == *j.Key) {
+				if (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) &&
+					(f.Kind == "" || f.Kind == j.Kind) && (f.Key == nil || *f.Key == *j.Key) {
 					want = append(want, j.ID)
 				}
 			}
@@ -246,8 +251,10 @@ var listing = []scenario{
 		}
 		equal(w, "queues", strings.Join(got, ", "), "a false 14, b true 14, c d false 14, empty true 0")
 		// populate fetched 10 of 12 that were due in each queue.
-		equal(w, "counts", line(queues[0].Counts[onceq.Scheduled], queues[0].Counts[onceq.Available], queues[0].Counts[onceq.Running], queues[0].Counts[onceq.Retryable],
-			queues[0].Counts[onceq.Completed], queues[0].Counts[onceq.Discarded], queues[0].Counts[onceq.Cancelled]), "2 2 2 2 2 2 2")
+		equal(w, "counts", line(queues[0].Counts[onceq.Scheduled], queues[0].Counts[onceq.Available],
+			queues[0].Counts[onceq.Running], queues[0].Counts[onceq.Retryable],
+			queues[0].Counts[onceq.Completed], queues[0].Counts[onceq.Discarded], queues[0].Counts[onceq.Cancelled]),
+			"2 2 2 2 2 2 2")
 	}},
 	{"a_queue_without_jobs_is_not_listed", func(w *world) {
 		j := w.insert(task(1), onceq.Queue("q"))

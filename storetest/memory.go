@@ -8,8 +8,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// passed is what a caller passed to an enqueue, in memory that it uses for something else
-// afterwards.
+// passed is what a caller passed to an enqueue, in memory that it uses for
+// something else afterwards.
 type passed struct {
 	raw  []byte
 	tags []string
@@ -38,8 +38,8 @@ func (w *world) wasPassed(what string, j *onceq.JobRow) {
 	}
 }
 
-// memory: what was passed to a call is the caller's again when the call has returned, and what
-// was returned is the caller's.
+// memory: what was passed to a call is the caller's again when the call has
+// returned, and what was returned is the caller's.
 var memory = []scenario{
 	{"what_was_enqueued_does_not_change_with_the_memory_it_came_from", func(w *world) {
 		for i, enqueue := range []func(onceq.Item) (onceq.Receipt, error){
@@ -60,7 +60,8 @@ var memory = []scenario{
 				continue
 			}
 			kind := fmt.Sprint("kind", i)
-			for round, policy := range []onceq.Option{onceq.OnConflict(onceq.Skip), replace(onceq.Replace{Args: true, Meta: true, Tags: true}), supersede} {
+			for round, policy := range []onceq.Option{onceq.OnConflict(onceq.Skip),
+				replace(onceq.Replace{Args: true, Meta: true, Tags: true}), supersede} {
 				p := pass()
 				it := p.item(kind, key)
 				it.Options = append(it.Options, policy)

@@ -29,7 +29,8 @@ var operators = []scenario{
 		equal(w, "state", line(got.State, got.CancelRequested), "running true")
 		w.holds(j)
 		run := onceq.Run{ID: j.ID, Run: 1}
-		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, Runs: []onceq.Run{run}, FetchesDone: w.fetches["w"]})
+		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, Runs: []onceq.Run{run},
+			FetchesDone: w.fetches["w"]})
 		equal(w, "to stop", fmt.Sprint(x.Stop), fmt.Sprint([]onceq.Run{run}))
 		equal(w, "again", w.cancel(j.ID).State, onceq.Running)
 		w.ends(got, onceq.Finish{State: onceq.Retryable, Error: "stopped"}, onceq.Cancelled)
@@ -38,7 +39,8 @@ var operators = []scenario{
 	{"a_run_that_is_asked_to_stop_is_cancelled_when_its_worker_is_lost", func(w *world) {
 		j := inPhase(w, "running")
 		got := w.cancel(j.ID)
-		w.ends(got, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Cancelled)
+		w.ends(got, onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"},
+			onceq.Cancelled)
 		w.free(j)
 	}},
 	{"cancel_of_a_cancelled_job_changes_nothing_and_is_no_error", func(w *world) {
@@ -87,7 +89,8 @@ var operators = []scenario{
 			errs := len(w.job(j.ID).Errors)
 			w.after(minute)
 			got := w.retry(j.ID)
-			equal(w, "job", line(got.State, got.Attempt, got.MaxAttempts, got.Run, len(got.Errors) == errs, got.FinishedAt.IsZero(), got.Worker),
+			equal(w, "job", line(got.State, got.Attempt, got.MaxAttempts, got.Run, len(got.Errors) == errs,
+				got.FinishedAt.IsZero(), got.Worker),
 				"available 1 2 1 true true ")
 			w.sameTime("run at", got.RunAt, w.now)
 			equal(w, "the row", show(w.job(j.ID)), show(got))
@@ -136,7 +139,8 @@ var operators = []scenario{
 		w.free(j)
 	}},
 	{"retry_retakes_the_key_of_every_event", func(w *world) {
-		for _, u := range []onceq.Until{onceq.UntilStarted, onceq.UntilFinished, onceq.UntilSucceeded, onceq.UntilFailed, onceq.UntilDeleted} {
+		for _, u := range []onceq.Until{onceq.UntilStarted, onceq.UntilFinished, onceq.UntilSucceeded,
+			onceq.UntilFailed, onceq.UntilDeleted} {
 			k := onceq.UniqueKey(u.String())
 			j := w.insert(task(1), k, until(u))
 			w.discard(w.starts(j.ID))
@@ -296,7 +300,8 @@ var operators = []scenario{
 	{"every_way_to_remove_jobs_frees_their_keys", func(w *world) {
 		insert := func(queue string) {
 			for i := range 5 {
-				w.insert(task(i), onceq.Unique{Until: onceq.UntilDeleted}, onceq.Queue(queue), onceq.Delay(time.Duration(i)*minute))
+				w.insert(task(i), onceq.Unique{Until: onceq.UntilDeleted}, onceq.Queue(queue),
+					onceq.Delay(time.Duration(i)*minute))
 			}
 		}
 		insert("a")
@@ -358,7 +363,8 @@ var operators = []scenario{
 	{"a_change_reaches_only_jobs_in_the_states_it_names", func(w *world) {
 		later := w.insert(task(1), onceq.Delay(time.Hour))
 		due := w.insert(task(2))
-		results, err := w.Store.Change(w.ctx, onceq.Change{Op: onceq.OpCancel, IDs: []string{due.ID, later.ID}, States: []onceq.State{onceq.Scheduled, onceq.Running}})
+		results, err := w.Store.Change(w.ctx, onceq.Change{Op: onceq.OpCancel, IDs: []string{due.ID, later.ID},
+			States: []onceq.State{onceq.Scheduled, onceq.Running}})
 		w.must(err)
 		w.wantErr(results[0].Err, onceq.ErrNotFound)
 		w.must(results[1].Err)
@@ -435,7 +441,8 @@ var operators = []scenario{
 	}},
 }
 
-// bulkSteps takes each bulk step twice: as a dry run, which must foretell the other.
+// bulkSteps takes each bulk step twice: as a dry run, which must foretell
+// the other.
 func bulkSteps(w *world) {
 	one := w.insert(mail{To: "one"}, key, onceq.ID("a one"))
 	w.discard(w.starts(one.ID))
@@ -453,18 +460,19 @@ func bulkSteps(w *world) {
 		for _, dry := range []bool{true, false} {
 			before := w.jobs()
 			var got []string
-			r, err := w.client.Bulk(w.ctx, onceq.Bulk{Op: op, Filter: f, DryRun: dry, PassedOver: func(j *onceq.JobRow, why error) {
-				var dup *onceq.DuplicateError
-				var inv *onceq.InvalidError
-				switch {
-				case errors.As(why, &dup):
-					got = append(got, line(j.ID, "held by", dup.Holder))
-				case errors.As(why, &inv):
-					got = append(got, line(j.ID, inv.Field, inv.Value))
-				default:
-					got = append(got, line(j.ID, why))
-				}
-			}})
+			r, err := w.client.Bulk(w.ctx, onceq.Bulk{Op: op, Filter: f, DryRun: dry,
+				PassedOver: func(j *onceq.JobRow, why error) {
+					var dup *onceq.DuplicateError
+					var inv *onceq.InvalidError
+					switch {
+					case errors.As(why, &dup):
+						got = append(got, line(j.ID, "held by", dup.Holder))
+					case errors.As(why, &inv):
+						got = append(got, line(j.ID, inv.Field, inv.Value))
+					default:
+						got = append(got, line(j.ID, why))
+					}
+				}})
 			w.must(err)
 			equal(w, fmt.Sprint("changed, dry run ", dry), r, onceq.BulkResult{Changed: changed, PassedOver: len(want)})
 			equal(w, fmt.Sprint("passed over, dry run ", dry), fmt.Sprint(got), fmt.Sprint(want))
@@ -478,7 +486,8 @@ func bulkSteps(w *world) {
 	}
 	step(onceq.OpRunNow, onceq.JobFilter{State: onceq.Scheduled}, 1)
 	step(onceq.OpRetry, onceq.JobFilter{Kind: "mail", Limit: 1}, 1)
-	step(onceq.OpRetry, onceq.JobFilter{All: true}, 1, "f cancelled state available", "e due state running", "d holder state available",
+	step(onceq.OpRetry, onceq.JobFilter{All: true}, 1, "f cancelled state available", "e due state running",
+		"d holder state available",
 		"c held held by d holder", "a one held by b two")
 	step(onceq.OpDelete, onceq.JobFilter{All: true}, 5, "e due state running")
 	step(onceq.OpCancel, onceq.JobFilter{All: true}, 1)

@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// parityAsynq: what asynq does is expressible, and each deliberate difference is one. The rows are those of docs/coming-from.md.
+// parityAsynq: what asynq does is expressible, and each deliberate
+// difference is one. The rows are those of docs/coming-from.md.
 var parityAsynq = []scenario{
 	{"task_id_conflicts_until_the_task_is_done", func(w *world) {
 		once := []onceq.Option{onceq.ID("x"), onceq.Retention(0), reject}
@@ -75,7 +76,8 @@ var parityAsynq = []scenario{
 		}
 	}},
 	{"a_batch_takes_unique_tasks", func(w *world) {
-		w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.Unique{TTL: time.Hour}), onceq.NewItem(task(1), onceq.Unique{TTL: time.Hour}))
+		w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.Unique{TTL: time.Hour}),
+			onceq.NewItem(task(1), onceq.Unique{TTL: time.Hour}))
 	}},
 	{"difference_an_id_is_unique_in_the_store_and_not_in_its_queue", func(w *world) {
 		w.insert(task(1), onceq.ID("x"), onceq.Queue("one"))

@@ -8,7 +8,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// restarted goes on with another handle on the data, as after a restart. Where the data is in this process only, nothing is restarted.
+// restarted goes on with another handle on the data, as after a restart.
+// Where the data is in this process only, nothing is restarted.
 func (w *world) restarted() {
 	w.Helper()
 	if w.Open == nil {
@@ -21,7 +22,8 @@ func (w *world) restarted() {
 	w.client = w.clientOf(other, nil)
 }
 
-// parityChasquiMQ: what ChasquiMQ does is expressible, and each deliberate difference is one. The rows are those of docs/coming-from.md.
+// parityChasquiMQ: what ChasquiMQ does is expressible, and each deliberate
+// difference is one. The rows are those of docs/coming-from.md.
 var parityChasquiMQ = []scenario{
 	{"add_unique_with_an_id_is_a_no_op_the_second_time", func(w *world) {
 		addUnique := func(want onceq.Outcome, opts ...onceq.Option) {
@@ -51,7 +53,8 @@ var parityChasquiMQ = []scenario{
 		w.insert(mail{To: "a"}, append(unique, onceq.Queue("other"))...)
 	}},
 	{"a_delayed_job_is_marked_for_its_delay_and_an_hour", func(w *world) {
-		unique := []onceq.Option{onceq.UniqueKey("reminder-7", onceq.ByQueue), onceq.Unique{Window: time.Hour}, onceq.Delay(30 * minute)}
+		unique := []onceq.Option{onceq.UniqueKey("reminder-7", onceq.ByQueue), onceq.Unique{Window: time.Hour},
+			onceq.Delay(30 * minute)}
 		w.insert(mail{To: "a"}, unique...)
 		w.at(start.Add(30 * minute))
 		w.complete(w.start())
@@ -76,7 +79,8 @@ var parityChasquiMQ = []scenario{
 		var ids, keys []onceq.Item
 		for i := range n {
 			ids = append(ids, onceq.NewItem(task(i), onceq.ID(fmt.Sprint("id ", i))))
-			keys = append(keys, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint("key ", i), onceq.ByQueue), onceq.Unique{Until: onceq.UntilDeleted}))
+			keys = append(keys, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint("key ", i), onceq.ByQueue),
+				onceq.Unique{Until: onceq.UntilDeleted}))
 		}
 		w.many(each(onceq.Inserted, n), ids...)
 		w.many(each(onceq.Inserted, n), keys...)
@@ -111,7 +115,8 @@ var parityChasquiMQ = []scenario{
 		w.enqueue(onceq.Skipped, task(1), unique...) // whatever the name
 	}},
 	{"a_retained_key_is_free_when_a_worker_has_pruned_its_job", func(w *world) {
-		unique := []onceq.Option{onceq.ID("welcome-42"), onceq.UniqueKey("k"), onceq.Unique{Until: onceq.UntilDeleted}, onceq.Retention(time.Hour)}
+		unique := []onceq.Option{onceq.ID("welcome-42"), onceq.UniqueKey("k"), onceq.Unique{Until: onceq.UntilDeleted},
+			onceq.Retention(time.Hour)}
 		w.insert(task(1), unique...)
 		w.complete(w.start())
 		w.after(2 * time.Hour)

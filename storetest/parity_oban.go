@@ -19,7 +19,8 @@ func (report) EnqueueOptions() []onceq.Option {
 	return []onceq.Option{onceq.Unique{Fields: []string{"account"}, TTL: time.Hour}, onceq.Queue("reports")}
 }
 
-// parityOban: what Oban does is expressible, and each deliberate difference is one. The rows are those of docs/coming-from.md.
+// parityOban: what Oban does is expressible, and each deliberate difference
+// is one. The rows are those of docs/coming-from.md.
 var parityOban = []scenario{
 	{"unique_true", func(w *world) {
 		unique := onceq.Unique{Until: onceq.UntilFailed}
@@ -44,7 +45,8 @@ var parityOban = []scenario{
 	}},
 	{"fields_and_keys", func(w *world) {
 		w.insert(mail{To: "a", Body: "1"}, onceq.Unique{By: onceq.ByKind | onceq.ByArgs, Fields: []string{"to"}})
-		w.enqueue(onceq.Skipped, mail{To: "a", Body: "2"}, onceq.Unique{By: onceq.ByKind | onceq.ByArgs, Fields: []string{"to"}}, onceq.Queue("other"))
+		w.enqueue(onceq.Skipped, mail{To: "a", Body: "2"}, onceq.Unique{By: onceq.ByKind | onceq.ByArgs,
+			Fields: []string{"to"}}, onceq.Queue("other"))
 		w.insert(mail{To: "b", Body: "1"}, onceq.Unique{By: onceq.ByKind | onceq.ByArgs, Fields: []string{"to"}})
 
 		byTenant := onceq.Unique{By: onceq.ByKind | onceq.ByMeta, Fields: []string{"tenant"}}
@@ -53,7 +55,8 @@ var parityOban = []scenario{
 		w.insert(task(1), byTenant, onceq.Meta(map[string]any{"tenant": 8, "trace": "x"}))
 
 		// keys of args and meta together
-		both := onceq.Unique{By: onceq.ByKind | onceq.ByArgs | onceq.ByMeta, Fields: []string{"to"}, MetaFields: []string{"tenant"}}
+		both := onceq.Unique{By: onceq.ByKind | onceq.ByArgs | onceq.ByMeta, Fields: []string{"to"},
+			MetaFields: []string{"tenant"}}
 		w.insert(mail{To: "c", Body: "1"}, both, onceq.Meta(map[string]any{"tenant": 7, "trace": "x"}))
 		w.enqueue(onceq.Skipped, mail{To: "c", Body: "2"}, both, onceq.Meta(map[string]any{"tenant": 7, "trace": "y"}))
 		w.insert(mail{To: "c", Body: "1"}, both, onceq.Meta(map[string]any{"tenant": 8}))
@@ -73,7 +76,9 @@ var parityOban = []scenario{
 	}},
 	{"group_incomplete", func(w *world) { group(w, onceq.UntilFinished, "scheduled available running retryable") }},
 	{"group_scheduled", func(w *world) { group(w, onceq.UntilDue, "scheduled") }},
-	{"group_successful", func(w *world) { group(w, onceq.UntilFailed, "scheduled available running retryable completed") }},
+	{"group_successful", func(w *world) {
+		group(w, onceq.UntilFailed, "scheduled available running retryable completed")
+	}},
 	{"conflicted_existing_job_returned", func(w *world) {
 		j := w.insert(task(1), key)
 		r := w.enqueue(onceq.Skipped, task(2), key)
@@ -83,14 +88,16 @@ var parityOban = []scenario{
 	{"insert_all", func(w *world) {
 		unique := onceq.Unique{Until: onceq.UntilFailed}
 		w.insert(task(2), unique)
-		w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Skipped, onceq.Inserted}, onceq.NewItem(task(1), unique), onceq.NewItem(task(2), unique),
+		w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Skipped, onceq.Inserted},
+			onceq.NewItem(task(1), unique), onceq.NewItem(task(2), unique),
 			onceq.NewItem(task(1), unique), onceq.NewItem(task(3), unique))
 	}},
 	{"worker_level_and_call_level_options", func(w *world) {
 		j := w.insert(report{Account: 1, Format: "pdf"})
 		equal(w, "queue", j.Queue, "reports")
 		w.enqueue(onceq.Skipped, report{Account: 1, Format: "csv"})
-		// The call overrides field by field: the TTL is still an hour, the fields are others.
+		// The call overrides field by field: the TTL is still an hour, the
+		// fields are others.
 		other := w.insert(report{Account: 1, Format: "csv"}, onceq.Unique{Fields: []string{"format"}})
 		w.sameTime("frees at", w.holds(other).FreesAt, start.Add(time.Hour))
 		w.insert(report{Account: 1, Format: "csv"}, onceq.NotUnique)
@@ -147,7 +154,8 @@ var parityOban = []scenario{
 		w.enqueue(onceq.Skipped, task(2), key)
 	}},
 	{"difference_no_transition_meets_a_conflict", func(w *world) {
-		// A job whose key has another holder by now is fetched, fails, waits and ends like any other, and stops nobody.
+		// A job whose key has another holder by now is fetched, fails,
+		// waits and ends like any other, and stops nobody.
 		j := w.insert(task(1), key, until(onceq.UntilDue), onceq.Delay(minute))
 		w.after(minute)
 		second := w.insert(task(2), key, until(onceq.UntilDue), onceq.Delay(minute))

@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// The peers in docs/coming-from.md beyond the four that are equalled row by row: a case for each line there.
+// The peers in docs/coming-from.md beyond the four that are equalled row by
+// row: a case for each line there.
 
 type river struct {
 	ID   int `json:"id" onceq:"unique"`
@@ -111,7 +112,8 @@ var parityBullMQ = []scenario{
 		w.insert(task(2), k)
 	}},
 	{"throttle", func(w *world) {
-		k := []onceq.Option{onceq.UniqueKey("id", onceq.ByQueue), onceq.Unique{Until: onceq.UntilWindowEnds, Window: minute}}
+		k := []onceq.Option{onceq.UniqueKey("id", onceq.ByQueue),
+			onceq.Unique{Until: onceq.UntilWindowEnds, Window: minute}}
 		w.insert(task(1), k...)
 		w.once()
 		w.enqueue(onceq.Skipped, task(1), k...)
@@ -119,7 +121,8 @@ var parityBullMQ = []scenario{
 		w.insert(task(1), k...)
 	}},
 	{"debounce_ends", func(w *world) {
-		opts := []onceq.Option{onceq.UniqueKey("id"), onceq.Delay(10 * time.Second), onceq.OnConflict(onceq.Debounce{MaxWait: minute})}
+		opts := []onceq.Option{onceq.UniqueKey("id"), onceq.Delay(10 * time.Second),
+			onceq.OnConflict(onceq.Debounce{MaxWait: minute})}
 		j := w.insert(task(0), opts...)
 		for n := 1; n <= 11; n++ {
 			w.after(5 * time.Second)

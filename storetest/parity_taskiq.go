@@ -39,12 +39,14 @@ func with(config onceq.Config, run func(w *world)) func(*world) {
 	}
 }
 
-// byDefault are the defaults of taskiq-deduplication: its fingerprint, and five minutes; then more.
+// byDefault are the defaults of taskiq-deduplication: its fingerprint, and
+// five minutes; then more.
 func byDefault(more ...onceq.Option) []onceq.Option {
 	return append([]onceq.Option{onceq.Unique{By: onceq.ByKind | onceq.ByArgs, TTL: 5 * minute}}, more...)
 }
 
-// parityTaskiq: what taskiq-deduplication does is expressible, and each deliberate difference is one. The rows are those of docs/coming-from.md.
+// parityTaskiq: what taskiq-deduplication does is expressible, and each
+// deliberate difference is one. The rows are those of docs/coming-from.md.
 var parityTaskiq = []scenario{
 	{"default_deduplication_and_default_ttl", with(onceq.Config{Defaults: byDefault(reject)}, func(w *world) {
 		j := w.insert(task(1))
@@ -100,7 +102,8 @@ var parityTaskiq = []scenario{
 			{call: []onceq.Option{fields}, defaults: []onceq.Option{own}},
 			{kind: []onceq.Option{fields}, defaults: []onceq.Option{own}},
 		} {
-			c := w.clientOf(w.Store, &onceq.Config{Defaults: levels.defaults, Kinds: map[string][]onceq.Option{"mail": levels.kind}})
+			c := w.clientOf(w.Store, &onceq.Config{Defaults: levels.defaults,
+				Kinds: map[string][]onceq.Option{"mail": levels.kind}})
 			var got []onceq.Outcome
 			for _, m := range []mail{{To: "a", Body: "1"}, {To: "b", Body: "1"}, {To: "a", Body: "2"}} {
 				r, err := c.Enqueue(w.ctx, m, levels.call...)
@@ -120,17 +123,19 @@ var parityTaskiq = []scenario{
 		_, err := w.client.Enqueue(w.ctx, mail{To: "a"}, fields, own) // on one level it cannot be told which is meant
 		w.refused(err)
 	}},
-	{"exactly_as_there", with(onceq.Config{Defaults: append(byDefault(reject), onceq.Unique{FromEnqueue: true}, onceq.MaxAttempts(1))}, func(w *world) {
-		j := w.insert(task(1), onceq.Delay(time.Hour)) // a lock that is taken at the dispatch
-		w.sameTime("frees at", w.holds(j).FreesAt, start.Add(5*minute))
-		w.enqueue(onceq.Rejected, task(1))
-		w.after(5 * minute)
-		w.free(j)
-		failed := w.insert(task(1))
-		w.ends(w.starts(failed.ID), onceq.Finish{State: onceq.Discarded, Error: "it failed"}, onceq.Discarded)
-		w.free(failed) // a failure is the end, and frees it
-		w.insert(task(1))
-	})},
+	{"exactly_as_there", with(
+		onceq.Config{Defaults: append(byDefault(reject), onceq.Unique{FromEnqueue: true}, onceq.MaxAttempts(1))},
+		func(w *world) {
+			j := w.insert(task(1), onceq.Delay(time.Hour)) // a lock that is taken at the dispatch
+			w.sameTime("frees at", w.holds(j).FreesAt, start.Add(5*minute))
+			w.enqueue(onceq.Rejected, task(1))
+			w.after(5 * minute)
+			w.free(j)
+			failed := w.insert(task(1))
+			w.ends(w.starts(failed.ID), onceq.Finish{State: onceq.Discarded, Error: "it failed"}, onceq.Discarded)
+			w.free(failed) // a failure is the end, and frees it
+			w.insert(task(1))
+		})},
 	{"two_prefixes_of_keys_over_one_queue", func(w *world) {
 		w.insert(task(1), onceq.UniqueKey("shop:welcome"))
 		w.enqueue(onceq.Skipped, task(2), onceq.UniqueKey("shop:welcome"))
@@ -138,7 +143,8 @@ var parityTaskiq = []scenario{
 	}},
 	{"duplicate_task_error_names_the_holder", func(w *world) {
 		logged := &logbook{}
-		c := w.clientOf(w.Store, &onceq.Config{DuplicateLevel: slog.LevelWarn, Logger: slog.New(slog.NewTextHandler(logged, nil))})
+		c := w.clientOf(w.Store, &onceq.Config{DuplicateLevel: slog.LevelWarn,
+			Logger: slog.New(slog.NewTextHandler(logged, nil))})
 		defer c.Close()
 		j := w.insert(task(1), key)
 		_, err := c.Enqueue(w.ctx, task(2), key, reject)
@@ -146,7 +152,8 @@ var parityTaskiq = []scenario{
 		if !errors.As(err, &dup) {
 			w.Fatalf("error %v", err)
 		}
-		equal(w, "error", line(dup.Kind, dup.Queue, dup.Key == *j.Key, dup.Holder == j.ID, dup.State), "task default true true available")
+		equal(w, "error", line(dup.Kind, dup.Queue, dup.Key == *j.Key, dup.Holder == j.ID, dup.State),
+			"task default true true available")
 		for _, words := range []string{"level=WARN", j.ID, "rejected", "holder=", `args_differ=true`} {
 			if !strings.Contains(logged.String(), words) {
 				w.Errorf("the log does not say %q: %s", words, logged)

@@ -57,7 +57,8 @@ func inPhase(w *world, name string, opts ...onceq.Option) *onceq.JobRow {
 	return nil
 }
 
-// answersIn is a case in which a policy answers with the holder and writes nothing.
+// answersIn is a case in which a policy answers with the holder and writes
+// nothing.
 func answersIn(name string, want onceq.Outcome, opts ...onceq.Option) func(*world) {
 	return func(w *world) {
 		j := inPhase(w, name)
@@ -124,7 +125,8 @@ var policies = []scenario{
 			equal(w, "holder", r.Job.ID, first.ID)
 			equal(w, "args differ", r.Conflict.ArgsDiffer, false)
 		}
-		for _, other := range []string{`{"a":1,"b":[2,1]}`, `{"a":"1","b":[1,2]}`, `{"a":1}`, `{"a":1,"b":[1,2],"c":null}`, `{"a":1,"b":[1,2,2]}`} {
+		for _, other := range []string{`{"a":1,"b":[2,1]}`, `{"a":"1","b":[1,2]}`, `{"a":1}`,
+			`{"a":1,"b":[1,2],"c":null}`, `{"a":1,"b":[1,2,2]}`} {
 			w.insert(onceq.JSON("order", []byte(other)), onceq.Unique{})
 		}
 		w.insert(onceq.JSON("other", []byte(`{"a":1,"b":[1,2]}`)), onceq.Unique{})
@@ -236,10 +238,12 @@ var policies = []scenario{
 			{onceq.Unique{By: onceq.ByMeta}, `meta={"t":"x","u":[1,null]}`},
 			{onceq.Unique{By: onceq.ByMeta, Fields: []string{"t"}}, `meta fields /t="x"`},
 			{onceq.Unique{Fields: []string{"to", "no"}}, `kind=push queue=q fields /no=absent /to="a"`},
-			{onceq.Unique{By: all, MetaFields: []string{"t"}}, `kind=push queue=q args={"id":1,"to":"a"} meta fields /t="x"`},
+			{onceq.Unique{By: all, MetaFields: []string{"t"}},
+				`kind=push queue=q args={"id":1,"to":"a"} meta fields /t="x"`},
 			{onceq.Unique{By: all, Fields: []string{"id"}, MetaFields: []string{"/u/0", "t"}},
 				`kind=push queue=q fields /id=1 meta fields /t="x" /u/0=1`},
-			{onceq.Unique{By: onceq.ByKind | onceq.ByArgs | onceq.ByMeta, Fields: []string{"id"}, MetaFields: []string{"/u/1", "t"}},
+			{onceq.Unique{By: onceq.ByKind | onceq.ByArgs | onceq.ByMeta, Fields: []string{"id"},
+				MetaFields: []string{"/u/1", "t"}},
 				`kind=push fields /id=1 meta fields /t="x" /u/1=null`},
 		} {
 			c.u.Window = time.Hour // so that the key is held when its holder is gone
@@ -254,17 +258,21 @@ var policies = []scenario{
 			equal(w, fmt.Sprint("text of a duplicate ", i), line(r.Job.KeyText, r.Conflict.Text), line(c.want, c.want))
 			w.must(w.client.Delete(w.ctx, id))
 			r = enqueue(onceq.Skipped)
-			equal(w, fmt.Sprint("text when the holder is gone ", i), line(r.Job.KeyText, r.Conflict.Text), line(c.want, c.want))
+			equal(w, fmt.Sprint("text when the holder is gone ", i), line(r.Job.KeyText, r.Conflict.Text),
+				line(c.want, c.want))
 		}
 	}},
-	{"every_policy_is_skip_where_the_holder_is_finished_and_its_key_held", func(w *world) { endedIsSkip(w, "finished") }},
+	{"every_policy_is_skip_where_the_holder_is_finished_and_its_key_held", func(w *world) {
+		endedIsSkip(w, "finished")
+	}},
 	{"every_policy_is_skip_where_the_holder_is_gone_and_its_key_held", func(w *world) { endedIsSkip(w, "gone") }},
 }
 
 func endedIsSkip(w *world, name string) {
 	j := inPhase(w, name)
 	before := w.look(j.ID)
-	for i, o := range []onceq.Option{coalesce, supersede, replace(onceq.Replace{Args: true, RunAt: true, Priority: true, Meta: true, Tags: true, MaxAttempts: true}),
+	for i, o := range []onceq.Option{coalesce, supersede,
+		replace(onceq.Replace{Args: true, RunAt: true, Priority: true, Meta: true, Tags: true, MaxAttempts: true}),
 		onceq.OnConflict(onceq.Debounce{MaxWait: time.Hour})} {
 		r := w.enqueue(onceq.Skipped, task(2+i), key, o, onceq.Delay(minute))
 		equal(w, "holder", r.Conflict.Holder, j.ID)

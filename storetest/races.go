@@ -13,7 +13,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// handles is n handles on the data, each as another process would have it; the same one n times where the data is in this process.
+// handles returns n handles on the data, each as another process would have
+// it, or the same one n times if the data is in this process.
 func (w *world) handles(n int) []onceq.Store {
 	stores := []onceq.Store{w.Store}
 	for len(stores) < n {
@@ -26,7 +27,7 @@ func (w *world) handles(n int) []onceq.Store {
 	return stores
 }
 
-// clients is a client of each of n handles, closed with the case.
+// clients returns a client for each of n handles, closed with the case.
 func (w *world) clients(n int) []*onceq.Client {
 	var all []*onceq.Client
 	for _, s := range w.handles(n) {
@@ -58,7 +59,8 @@ func together(n int, run func(i int)) {
 	done.Wait()
 }
 
-// stampede is 64 enqueues at once through 4 handles: their receipts and errors.
+// stampede makes 64 enqueues at once through 4 handles, and returns their
+// receipts and errors.
 func (w *world) stampede(opts func(i int) []onceq.Option) ([]onceq.Receipt, []error) {
 	clients := w.clients(4)
 	receipts, errs := make([]onceq.Receipt, 64), make([]error, 64)
@@ -68,7 +70,8 @@ func (w *world) stampede(opts func(i int) []onceq.Option) ([]onceq.Receipt, []er
 	return receipts, errs
 }
 
-// oneOf wants exactly one receipt to be a new job of this outcome and all others to be duplicates of it.
+// oneOf wants exactly one receipt to be a new job with this outcome, and
+// all others to be duplicates of it.
 func (w *world) oneOf(new, dup onceq.Outcome, receipts []onceq.Receipt, errs []error) string {
 	w.Helper()
 	id := ""
@@ -94,8 +97,10 @@ func (w *world) oneOf(new, dup onceq.Outcome, receipts []onceq.Receipt, errs []e
 	return id
 }
 
-// crew is workers that complete, fail and snooze whatever they can fetch until stop is closed, and then drain the store.
-func (w *world) crew(stores []onceq.Store, stop <-chan struct{}, verdict func(j *onceq.JobRow) onceq.Finish) (wait func() (runs int)) {
+// workers starts workers that complete, fail and snooze whatever they can
+// fetch until stop is closed, and then drain the store.
+func (w *world) workers(stores []onceq.Store, stop <-chan struct{},
+	verdict func(j *onceq.JobRow) onceq.Finish) (wait func() (runs int)) {
 	w.Helper()
 	var done sync.WaitGroup
 	var runs atomic.Int64
@@ -108,7 +113,8 @@ func (w *world) crew(stores []onceq.Store, stop <-chan struct{}, verdict func(j 
 			}
 			idle := 0
 			for no := int64(1); idle < 3; no++ {
-				f, err := s.Fetch(w.ctx, onceq.FetchRequest{Worker: name, No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 4}}})
+				f, err := s.Fetch(w.ctx, onceq.FetchRequest{Worker: name, No: no,
+					Queues: []onceq.QueueSlots{{Queue: "default", Slots: 4}}})
 				if err != nil {
 					w.Errorf("fetch: %v", err)
 					return
@@ -204,7 +210,7 @@ var races = []scenario{
 	{"enqueuers_and_completers_of_fifty_keys_never_meet_neither", func(w *world) {
 		w.real()
 		stop := make(chan struct{})
-		wait := w.crew(w.handles(3), stop, completes)
+		wait := w.workers(w.handles(3), stop, completes)
 		clients := w.clients(4)
 		var inserted atomic.Int64
 		together(8, func(n int) {
@@ -228,18 +234,20 @@ var races = []scenario{
 		w.real()
 		stop := make(chan struct{})
 		var n atomic.Int64
-		wait := w.crew(w.handles(3), stop, func(j *onceq.JobRow) onceq.Finish {
+		wait := w.workers(w.handles(3), stop, func(j *onceq.JobRow) onceq.Finish {
 			if j.Run > 3 {
 				return onceq.Finish{State: onceq.Completed}
 			}
-			return []onceq.Finish{{State: onceq.Completed}, {State: onceq.Retryable, Error: "e"}, {State: onceq.Scheduled, GiveBack: true}, {State: onceq.Discarded}}[n.Add(1)%4]
+			return []onceq.Finish{{State: onceq.Completed}, {State: onceq.Retryable, Error: "e"},
+				{State: onceq.Scheduled, GiveBack: true}, {State: onceq.Discarded}}[n.Add(1)%4]
 		})
 		clients := w.clients(4)
 		var accepted atomic.Int64
 		together(8, func(g int) {
 			for i := range scaled(80) {
 				r, err := clients[g%4].Enqueue(w.ctx, task(i), onceq.UniqueKey(fmt.Sprint(rand.IntN(6))),
-					[]onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip), replace(onceq.Replace{Args: true, Priority: true})}[rand.IntN(4)])
+					[]onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip),
+						replace(onceq.Replace{Args: true, Priority: true})}[rand.IntN(4)])
 				if err != nil {
 					w.Errorf("enqueue: %v", err)
 				} else if !r.Duplicate() {
@@ -272,7 +280,8 @@ var races = []scenario{
 		seen := map[string]int{}
 		together(8, func(i int) {
 			for no := int64(1); no <= 12; no++ {
-				f, err := stores[i%4].Fetch(w.ctx, onceq.FetchRequest{Worker: fmt.Sprint("worker ", i), No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 5}}})
+				f, err := stores[i%4].Fetch(w.ctx, onceq.FetchRequest{Worker: fmt.Sprint("worker ", i), No: no,
+					Queues: []onceq.QueueSlots{{Queue: "default", Slots: 5}}})
 				if err != nil {
 					w.Errorf("fetch: %v", err)
 				}
@@ -300,7 +309,9 @@ var races = []scenario{
 			together(2, func(n int) {
 				late(i + n)
 				if n == 0 {
-					w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Completed}}})
+					w.Store.Finish(w.ctx,
+						onceq.FinishRequest{
+							Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Completed}}})
 				} else {
 					r, err = c.Enqueue(w.ctx, task(2), k, coalesce)
 				}
@@ -323,7 +334,10 @@ var races = []scenario{
 			together(2, func(n int) {
 				late(i + n)
 				if n == 0 {
-					w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w", State: onceq.Retryable, Error: "e"}}})
+					w.Store.Finish(w.ctx,
+						onceq.FinishRequest{
+							Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: "w",
+								State: onceq.Retryable, Error: "e"}}})
 				} else {
 					r, err = c.Enqueue(w.ctx, task(2), k, supersede)
 				}
@@ -339,7 +353,10 @@ var races = []scenario{
 			stores := w.handles(2)
 			var done atomic.Int64
 			together(6, func(n int) {
-				results, err := stores[n%2].Finish(w.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: fmt.Sprint("rescuer ", n), Rescue: true, State: onceq.Discarded}}})
+				results, err := stores[n%2].Finish(w.ctx,
+					onceq.FinishRequest{
+						Runs: []onceq.Finish{{ID: run.ID, Run: run.Run, Worker: fmt.Sprint("rescuer ", n), Rescue: true,
+							State: onceq.Discarded}}})
 				if err != nil {
 					w.Errorf("finish: %v", err)
 				} else if results[0].Status == onceq.FinishDone {
@@ -390,18 +407,26 @@ var races = []scenario{
 				var err error
 				switch r.IntN(9) {
 				case 0, 1, 2:
-					_, err = c.Enqueue(ctx, task(i), onceq.ID(id()), onceq.UniqueKey(fmt.Sprint(r.IntN(4))), []onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip)}[r.IntN(3)],
+					_, err = c.Enqueue(ctx, task(i), onceq.ID(id()), onceq.UniqueKey(fmt.Sprint(r.IntN(4))),
+						[]onceq.Option{coalesce, supersede, onceq.OnConflict(onceq.Skip)}[r.IntN(3)],
 						onceq.Unique{TTL: time.Duration(1+r.IntN(50)) * time.Millisecond})
 				case 3, 4:
 					var f onceq.Fetched
-					f, err = s.Fetch(ctx, onceq.FetchRequest{Worker: name, No: int64(i) + 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 2}}})
+					f, err = s.Fetch(ctx, onceq.FetchRequest{Worker: name, No: int64(i) + 1,
+						Queues: []onceq.QueueSlots{{Queue: "default", Slots: 2}}})
 					for _, j := range f.Jobs {
 						if r.IntN(4) > 0 {
-							_, err = s.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: name, State: []onceq.State{onceq.Completed, onceq.Retryable, onceq.Discarded}[r.IntN(3)]}}})
+							_, err = s.Finish(ctx,
+								onceq.FinishRequest{
+									Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: name,
+										State: []onceq.State{onceq.Completed, onceq.Retryable,
+											onceq.Discarded}[r.IntN(3)]}}})
 						}
 					}
 				case 5:
-					_, err = s.Change(ctx, onceq.Change{Op: []onceq.Op{onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete}[r.IntN(4)], IDs: []string{id(), id(), id()}})
+					_, err = s.Change(ctx,
+						onceq.Change{Op: []onceq.Op{onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow,
+							onceq.OpDelete}[r.IntN(4)], IDs: []string{id(), id(), id()}})
 				case 6:
 					if keys, _ := allKeys(ctx, s, onceq.KeyFilter{}, 10); len(keys) > 0 {
 						_, err = s.Change(ctx, onceq.Change{Op: onceq.OpRelease, Key: keys[r.IntN(len(keys))].Key})

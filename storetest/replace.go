@@ -9,17 +9,21 @@ import (
 
 var replaceAll = onceq.Replace{Args: true, Meta: true, Priority: true, RunAt: true, MaxAttempts: true, Tags: true}
 
-// fresh is an enqueue that differs from the holder in every field that can be replaced.
-var fresh = []onceq.Option{key, onceq.Meta(map[string]any{"m": "new"}), onceq.Priority(1), onceq.Delay(2 * time.Hour), onceq.MaxAttempts(3),
+// fresh is an enqueue that differs from the holder in every field that can
+// be replaced.
+var fresh = []onceq.Option{key, onceq.Meta(map[string]any{"m": "new"}), onceq.Priority(1), onceq.Delay(2 * time.Hour),
+	onceq.MaxAttempts(3),
 	onceq.Tags("new"), onceq.Timeout(time.Second), onceq.Retention(time.Minute), onceq.Queue("elsewhere")}
 
 // summary is what a Replace can change, in short.
 func summary(j *onceq.JobRow) string {
-	return fmt.Sprint("args ", string(j.Args), ", meta ", j.Meta["m"], ", priority ", j.Priority, ", run at +", j.RunAt.Sub(start),
+	return fmt.Sprint("args ", string(j.Args), ", meta ", j.Meta["m"], ", priority ", j.Priority, ", run at +",
+		j.RunAt.Sub(start),
 		", max attempts ", j.MaxAttempts, ", tags ", j.Tags)
 }
 
-// replaces is a case in which a policy writes these fields to a holder in a waiting phase.
+// replaces is a case in which a policy writes these fields to a holder in a
+// waiting phase.
 func replaces(name string, r onceq.Replace, want string) func(*world) {
 	return func(w *world) {
 		j := inPhase(w, name, onceq.Meta(map[string]any{"m": "old"}), onceq.Tags("old"))
@@ -32,7 +36,8 @@ func replaces(name string, r onceq.Replace, want string) func(*world) {
 		equal(w, "holder", receipt.Conflict.Holder, j.ID)
 		equal(w, "args differ", receipt.Conflict.ArgsDiffer, true)
 		// Nothing else is changed.
-		after.Args, after.Meta, after.Priority, after.MaxAttempts, after.Tags = before.Args, before.Meta, before.Priority, before.MaxAttempts, before.Tags
+		after.Args, after.Meta, after.Priority, after.MaxAttempts, after.Tags = before.Args, before.Meta,
+			before.Priority, before.MaxAttempts, before.Tags
 		after.RunAt, after.Digest, after.State = before.RunAt, before.Digest, before.State
 		if r.RunAt && before.Run == 0 {
 			after.Anchor = before.Anchor
@@ -45,16 +50,26 @@ func replaces(name string, r onceq.Replace, want string) func(*world) {
 
 // replacing: the policy Replace.
 var replacing = []scenario{
-	{"all_fields_of_a_scheduled_holder", replaces("scheduled", replaceAll, "args 2, meta new, priority 1, run at +2h0m0s, max attempts 3, tags [new]")},
-	{"all_fields_of_an_available_holder", replaces("available", replaceAll, "args 2, meta new, priority 1, run at +2h0m0s, max attempts 3, tags [new]")},
-	{"all_fields_of_a_retryable_holder", replaces("retryable", replaceAll, "args 2, meta new, priority 1, run at +2h0m0s, max attempts 3, tags [new]")},
-	{"args_alone", replaces("scheduled", onceq.Replace{Args: true}, "args 2, meta old, priority 5, run at +1h0m0s, max attempts 25, tags [old]")},
-	{"meta_alone", replaces("scheduled", onceq.Replace{Meta: true}, "args 1, meta new, priority 5, run at +1h0m0s, max attempts 25, tags [old]")},
-	{"priority_alone", replaces("scheduled", onceq.Replace{Priority: true}, "args 1, meta old, priority 1, run at +1h0m0s, max attempts 25, tags [old]")},
-	{"run_at_alone", replaces("scheduled", onceq.Replace{RunAt: true}, "args 1, meta old, priority 5, run at +2h0m0s, max attempts 25, tags [old]")},
-	{"max_attempts_alone", replaces("scheduled", onceq.Replace{MaxAttempts: true}, "args 1, meta old, priority 5, run at +1h0m0s, max attempts 3, tags [old]")},
-	{"tags_alone", replaces("scheduled", onceq.Replace{Tags: true}, "args 1, meta old, priority 5, run at +1h0m0s, max attempts 25, tags [new]")},
-	{"never_touches_a_running_holder", answersIn("running", onceq.Skipped, replace(replaceAll), onceq.Priority(1), onceq.Delay(minute))},
+	{"all_fields_of_a_scheduled_holder", replaces("scheduled", replaceAll,
+		"args 2, meta new, priority 1, run at +2h0m0s, max attempts 3, tags [new]")},
+	{"all_fields_of_an_available_holder", replaces("available", replaceAll,
+		"args 2, meta new, priority 1, run at +2h0m0s, max attempts 3, tags [new]")},
+	{"all_fields_of_a_retryable_holder", replaces("retryable", replaceAll,
+		"args 2, meta new, priority 1, run at +2h0m0s, max attempts 3, tags [new]")},
+	{"args_alone", replaces("scheduled", onceq.Replace{Args: true},
+		"args 2, meta old, priority 5, run at +1h0m0s, max attempts 25, tags [old]")},
+	{"meta_alone", replaces("scheduled", onceq.Replace{Meta: true},
+		"args 1, meta new, priority 5, run at +1h0m0s, max attempts 25, tags [old]")},
+	{"priority_alone", replaces("scheduled", onceq.Replace{Priority: true},
+		"args 1, meta old, priority 1, run at +1h0m0s, max attempts 25, tags [old]")},
+	{"run_at_alone", replaces("scheduled", onceq.Replace{RunAt: true},
+		"args 1, meta old, priority 5, run at +2h0m0s, max attempts 25, tags [old]")},
+	{"max_attempts_alone", replaces("scheduled", onceq.Replace{MaxAttempts: true},
+		"args 1, meta old, priority 5, run at +1h0m0s, max attempts 3, tags [old]")},
+	{"tags_alone", replaces("scheduled", onceq.Replace{Tags: true},
+		"args 1, meta old, priority 5, run at +1h0m0s, max attempts 25, tags [new]")},
+	{"never_touches_a_running_holder", answersIn("running", onceq.Skipped, replace(replaceAll), onceq.Priority(1),
+		onceq.Delay(minute))},
 
 	{"values_that_are_not_said_replace_too", func(w *world) {
 		j := w.insert(task(1), key, onceq.Meta(map[string]any{"m": 1}), onceq.Tags("t"), onceq.Delay(time.Hour))
@@ -110,7 +125,8 @@ var replacing = []scenario{
 		w.free(j)
 	}},
 	{"until_due_that_has_come_stays_so", func(w *world) {
-		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilDue, Window: 10 * minute, FromEnqueue: true}, onceq.Delay(minute))
+		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilDue, Window: 10 * minute, FromEnqueue: true},
+			onceq.Delay(minute))
 		w.after(2 * minute)
 		w.enqueue(onceq.Replaced, task(2), key, replace(onceq.Replace{RunAt: true}), onceq.Delay(time.Hour))
 		held := w.holds(j)
@@ -137,7 +153,8 @@ var replacing = []scenario{
 	{"the_key_stays_the_one_taken_at_enqueue", func(w *world) {
 		byTo := onceq.Unique{Fields: []string{"to"}}
 		j := w.insert(mail{To: "a", Body: "one"}, byTo)
-		w.enqueue(onceq.Replaced, mail{To: "a", Body: "two"}, byTo, replace(onceq.Replace{Args: true}), onceq.Queue("default"))
+		w.enqueue(onceq.Replaced, mail{To: "a", Body: "two"}, byTo, replace(onceq.Replace{Args: true}),
+			onceq.Queue("default"))
 		got := w.job(j.ID)
 		equal(w, "args", string(got.Args), `{"to":"a","body":"two"}`)
 		equal(w, "key", *got.Key, *j.Key)

@@ -33,7 +33,8 @@ func (w *world) row(args onceq.Args, opts ...onceq.Option) newRow {
 	return newRow(r)
 }
 
-// checkInvariants reads the whole store at rest and wants it to be as docs/uniqueness.md says, at the instant at which its clock stands.
+// checkInvariants reads the whole store at rest and wants it to be as
+// docs/uniqueness.md says, at the instant at which its clock stands.
 func checkInvariants(t testing.TB, store onceq.Store, now, latest time.Time) {
 	t.Helper()
 	s, err := snapshot.Of(context.Background(), store)

@@ -9,7 +9,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// stopping asks a run to stop in some way, and wants its worker to be woken for it, as it must be told by a heartbeat.
+// stopping asks a run to stop in some way, and wants its worker to be woken
+// for it, as it must be told by a heartbeat.
 func stopping(stop func(w *world, run *onceq.JobRow)) func(*world) {
 	return func(w *world) {
 		wakeOf := w.Store.Traits().Wake
@@ -29,7 +30,8 @@ func stopping(stop func(w *world, run *onceq.JobRow)) func(*world) {
 					w.Fatal("the channel was closed before its context ended")
 				}
 				if got.Stop {
-					equal(w, "to stop", fmt.Sprint(w.beat(run).Stop), fmt.Sprint([]onceq.Run{{ID: run.ID, Run: run.Run}}))
+					equal(w, "to stop", fmt.Sprint(w.beat(run).Stop),
+						fmt.Sprint([]onceq.Run{{ID: run.ID, Run: run.Run}}))
 					return
 				}
 			case <-deadline:
@@ -39,7 +41,8 @@ func stopping(stop func(w *world, run *onceq.JobRow)) func(*world) {
 	}
 }
 
-// stops: a run that is asked to stop hears of it by a wake-up, in this process and from others.
+// stops: a run that is asked to stop hears of it by a wake-up, in this
+// process and from others.
 var stops = []scenario{
 	{"a_cancel_of_a_run_wakes_its_worker", stopping(func(w *world, run *onceq.JobRow) { w.cancel(run.ID) })},
 	{"a_cancel_through_another_handle_wakes_the_worker_too", stopping(func(w *world, run *onceq.JobRow) {
@@ -64,7 +67,8 @@ var stops = []scenario{
 			c = w.clientOf(w.Open(), nil)
 			defer c.Close()
 		}
-		_, err := c.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(3)), onceq.NewItem(task(2), key, supersede), onceq.NewItem(task(4))})
+		_, err := c.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(3)), onceq.NewItem(task(2), key, supersede),
+			onceq.NewItem(task(4))})
 		w.must(err)
 	})},
 	{"a_supersede_in_a_transaction_wakes_the_worker_when_it_commits", stopping(func(w *world, run *onceq.JobRow) {
@@ -83,7 +87,8 @@ var stops = []scenario{
 			w.Skip("this store does not wake anybody")
 		}
 		w.real()
-		worker, err := onceq.NewWorker(w.handles(2)[1], &onceq.WorkerConfig{Lease: 24 * time.Hour, ShutdownTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
+		worker, err := onceq.NewWorker(w.handles(2)[1], &onceq.WorkerConfig{Lease: 24 * time.Hour,
+			ShutdownTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
 		w.must(err)
 		started := make(chan string, 10)
 		worker.HandleKind("task", func(ctx context.Context, j *onceq.JobRow) error {

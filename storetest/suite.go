@@ -8,7 +8,8 @@ import (
 	"github.com/onceq/onceq/storetest/internal/effort"
 )
 
-// scaled is how often a case does what gets no truer by counting.
+// scaled is how often a case repeats something that does not become more
+// certain by counting.
 var scaled = effort.Scaled
 
 // scenario is one case: a sentence about stores, and the steps that show it.
@@ -67,9 +68,11 @@ var next = []chapter{
 	{"stops", stops},
 }
 
-// Run puts a store through the suite. open makes one empty store for one case. After every case all invariants of docs/uniqueness.md
-// are checked on the whole store. ONCEQ_LONG=1 makes races go on for minutes. Random
-// and concurrent histories are in package model, which needs more than the standard library.
+// Run puts a store through the suite. open makes one empty store for one
+// case. After every case all invariants of docs/uniqueness.md are checked
+// on the whole store. ONCEQ_LONG=1 makes races go on for minutes. Random
+// and concurrent histories are in package model, which needs more than the
+// standard library.
 func Run(t *testing.T, open func(*testing.T) Harness) {
 	groups := suite
 	if os.Getenv("ONCEQ_NEXT") != "" {

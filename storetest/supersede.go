@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// superseded is a running job with args 1, asked to stop, and the job behind it that took its place, with args 2.
+// superseded is a running job with args 1, asked to stop, and the job
+// behind it that took its place, with args 2.
 func superseded(w *world, opts ...onceq.Option) (old, new *onceq.JobRow) {
 	w.Helper()
 	opts = append(opts, key)
@@ -18,7 +19,8 @@ func superseded(w *world, opts ...onceq.Option) (old, new *onceq.JobRow) {
 	return old, r.Job
 }
 
-// supersedesWaiting is a case in which a waiting holder is cancelled in the step that makes the new job.
+// supersedesWaiting is a case in which a waiting holder is cancelled in the
+// step that makes the new job.
 func supersedesWaiting(name string) func(*world) {
 	return func(w *world) {
 		old := inPhase(w, name)
@@ -65,17 +67,25 @@ var superseding = []scenario{
 		equal(w, "asked to stop", line(j.CancelRequested, j.SupersededBy == new.ID), "true true")
 		equal(w, "origin", line(new.Origin, new.Displaced == old.ID), "superseded true")
 		w.waits(new, old)
-		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: w.fetches["w"], Runs: []onceq.Run{{ID: old.ID, Run: old.Run}}})
-		equal(w, "the heartbeat's answer", fmt.Sprint(x), fmt.Sprint(onceq.Extended{Stop: []onceq.Run{{ID: old.ID, Run: old.Run}}}))
+		x := w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: w.fetches["w"],
+			Runs: []onceq.Run{{ID: old.ID, Run: old.Run}}})
+		equal(w, "the heartbeat's answer", fmt.Sprint(x),
+			fmt.Sprint(onceq.Extended{Stop: []onceq.Run{{ID: old.ID, Run: old.Run}}}))
 		w.idle()
 	}},
 	{"a_superseded_run_that_completes_is_completed", stopped(onceq.Finish{State: onceq.Completed}, onceq.Completed)},
-	{"a_superseded_run_that_fails_is_cancelled", stopped(onceq.Finish{State: onceq.Retryable, Delay: minute, Error: "stopped"}, onceq.Cancelled)},
-	{"a_superseded_run_that_snoozes_is_cancelled", stopped(onceq.Finish{State: onceq.Scheduled, Delay: minute, GiveBack: true}, onceq.Cancelled)},
-	{"a_superseded_run_that_is_handed_back_is_cancelled", stopped(onceq.Finish{State: onceq.Scheduled, GiveBack: true}, onceq.Cancelled)},
-	{"a_superseded_run_that_is_discarded_is_cancelled", stopped(onceq.Finish{State: onceq.Discarded, Error: "hopeless"}, onceq.Cancelled)},
-	{"a_superseded_run_that_cancels_itself_is_cancelled", stopped(onceq.Finish{State: onceq.Cancelled}, onceq.Cancelled)},
-	{"a_superseded_run_that_is_rescued_is_cancelled", stopped(onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Cancelled)},
+	{"a_superseded_run_that_fails_is_cancelled",
+		stopped(onceq.Finish{State: onceq.Retryable, Delay: minute, Error: "stopped"}, onceq.Cancelled)},
+	{"a_superseded_run_that_snoozes_is_cancelled",
+		stopped(onceq.Finish{State: onceq.Scheduled, Delay: minute, GiveBack: true}, onceq.Cancelled)},
+	{"a_superseded_run_that_is_handed_back_is_cancelled",
+		stopped(onceq.Finish{State: onceq.Scheduled, GiveBack: true}, onceq.Cancelled)},
+	{"a_superseded_run_that_is_discarded_is_cancelled", stopped(onceq.Finish{State: onceq.Discarded, Error: "hopeless"},
+		onceq.Cancelled)},
+	{"a_superseded_run_that_cancels_itself_is_cancelled",
+		stopped(onceq.Finish{State: onceq.Cancelled}, onceq.Cancelled)},
+	{"a_superseded_run_that_is_rescued_is_cancelled",
+		stopped(onceq.Finish{State: onceq.Retryable, Worker: "rescuer", Rescue: true, Error: "lost"}, onceq.Cancelled)},
 	{"a_superseded_run_whose_fetch_was_never_answered_is_cancelled", func(w *world) {
 		old, new := superseded(w)
 		w.extend(onceq.ExtendRequest{Worker: "w", Lease: minute, FetchesDone: w.fetches["w"]})
@@ -180,7 +190,8 @@ var superseding = []scenario{
 		equal(w, "superseded by", w.job(old.ID).SupersededBy, "")
 	}},
 	{"a_superseded_holder_on_terms_that_outlive_it_gives_the_key_up", func(w *world) {
-		for _, u := range []onceq.Unique{{Until: onceq.UntilDeleted}, {Window: time.Hour}, {Until: onceq.UntilWindowEnds, Window: time.Hour}} {
+		for _, u := range []onceq.Unique{{Until: onceq.UntilDeleted}, {Window: time.Hour},
+			{Until: onceq.UntilWindowEnds, Window: time.Hour}} {
 			w.insert(task(1), key, u)
 			new := w.enqueue(onceq.Superseded, task(2), key, supersede).Job
 			w.holds(new)

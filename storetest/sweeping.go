@@ -81,7 +81,8 @@ var sweeping = []scenario{
 	{"a_sweep_drops_keys_that_hold_no_longer_and_no_others", func(w *world) {
 		lapsing := w.insert(task(1), onceq.UniqueKey("lapsing"), onceq.Unique{TTL: minute})
 		held := w.insert(task(2), onceq.UniqueKey("held"))
-		later := w.insert(task(3), onceq.UniqueKey("later"), onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Hour})
+		later := w.insert(task(3), onceq.UniqueKey("later"),
+			onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Hour})
 		w.sweep()
 		w.holds(lapsing)
 		w.after(minute)

@@ -53,7 +53,8 @@ var transactions = []scenario{
 	})},
 	{"nobody_sees_a_job_before_its_transaction_commits", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
 		j := w.within(in, onceq.Inserted, task(1), key)
-		// A store may let a reader wait for the transaction; it may not show what is not committed.
+		// A store may let a reader wait for the transaction; it may not
+		// show what is not committed.
 		ctx, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
 		defer cancel()
 		if jobs, err := w.Store.Get(ctx, []string{j.ID}); err == nil && jobs[0] != nil {
@@ -96,10 +97,12 @@ var transactions = []scenario{
 		equal(w, "jobs", len(w.jobs()), 3)
 	})},
 	{"a_batch_in_a_transaction_is_of_that_transaction", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
-		items := []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), key), onceq.NewItem(task(3), key, reject), onceq.NewItem(task(4))}
+		items := []onceq.Item{onceq.NewItem(task(1), key), onceq.NewItem(task(2), key),
+			onceq.NewItem(task(3), key, reject), onceq.NewItem(task(4))}
 		receipts, err := in.EnqueueMany(w.ctx, items)
 		w.must(err)
-		equal(w, "outcomes", line(receipts[0].Outcome, receipts[1].Outcome, receipts[2].Outcome, receipts[3].Outcome), "inserted skipped rejected inserted")
+		equal(w, "outcomes", line(receipts[0].Outcome, receipts[1].Outcome, receipts[2].Outcome, receipts[3].Outcome),
+			"inserted skipped rejected inserted")
 		_, err = in.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(1)), onceq.NewItem(task(2), onceq.Priority(-1))})
 		w.refused(err)
 		w.must(tx.Rollback())
@@ -154,12 +157,13 @@ var transactions = []scenario{
 		w.checkReceipt(onceq.Skipped, r, err)
 		equal(w, "holder", r.Job.ID, j.ID)
 	})},
-	{"another_enqueue_waits_for_the_transaction_and_takes_the_key_when_it_rolls_back", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
-		w.within(in, onceq.Inserted, task(1), key)
-		r, err := w.meanwhile(tx.Rollback, task(2), key)
-		w.checkReceipt(onceq.Inserted, r, err)
-		w.holds(r.Job)
-	})},
+	{"another_enqueue_waits_for_the_transaction_and_takes_the_key_when_it_rolls_back",
+		inTx(func(w *world, tx Tx, in *onceq.TxClient) {
+			w.within(in, onceq.Inserted, task(1), key)
+			r, err := w.meanwhile(tx.Rollback, task(2), key)
+			w.checkReceipt(onceq.Inserted, r, err)
+			w.holds(r.Job)
+		})},
 	{"another_enqueue_of_the_id_waits_for_the_transaction_too", inTx(func(w *world, tx Tx, in *onceq.TxClient) {
 		w.within(in, onceq.Inserted, task(1), onceq.ID("a"))
 		r, err := w.meanwhile(tx.Commit, task(2), onceq.ID("a"))
@@ -204,7 +208,8 @@ var transactions = []scenario{
 	}},
 }
 
-// meanwhile enqueues in another goroutine, ends a transaction when that had time to arrive, and returns the answer.
+// meanwhile enqueues in another goroutine, ends a transaction when that had
+// time to arrive, and returns the answer.
 func (w *world) meanwhile(end func() error, args onceq.Args, opts ...onceq.Option) (r onceq.Receipt, err error) {
 	w.Helper()
 	done := make(chan struct{})

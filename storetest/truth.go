@@ -32,9 +32,11 @@ var truth = []scenario{
 		j := w.insert(task(1), key, onceq.Unique{Window: time.Hour})
 		w.must(w.client.Delete(w.ctx, j.ID))
 		for how, c := range w.conflicts() {
-			equal(w, how, line(c.Gone, c.State == "", c.Holder == j.ID, c.FreesWhen == "", c.KeptUntil.IsZero()), "true true true true true")
+			equal(w, how, line(c.Gone, c.State == "", c.Holder == j.ID, c.FreesWhen == "", c.KeptUntil.IsZero()),
+				"true true true true true")
 			w.sameTime(how, c.FreesAt, start.Add(time.Hour))
-			if text := c.String(); !strings.Contains(text, "(gone)") || strings.Contains(text, string(onceq.Available)) {
+			if text := c.String(); !strings.Contains(text, "(gone)") ||
+				strings.Contains(text, string(onceq.Available)) {
 				w.Errorf("%s: %s", how, text)
 			}
 		}
@@ -58,7 +60,8 @@ var truth = []scenario{
 		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilDeleted})
 		says := func(want onceq.State) {
 			w.Helper()
-			for how, c := range map[string]onceq.Conflict{"skipped": *w.enqueue(onceq.Skipped, task(2), key).Conflict, "rejected": *w.enqueue(onceq.Rejected, task(2), key, reject).Conflict} {
+			for how, c := range map[string]onceq.Conflict{"skipped": *w.enqueue(onceq.Skipped, task(2), key).Conflict,
+				"rejected": *w.enqueue(onceq.Rejected, task(2), key, reject).Conflict} {
 				equal(w, how, line(c.Gone, c.State, c.HolderKind), line(false, want, "task"))
 			}
 		}
@@ -84,8 +87,10 @@ var truth = []scenario{
 		for i, c := range []struct {
 			until onceq.Until
 			state onceq.State
-		}{{onceq.UntilFailed, onceq.Completed}, {onceq.UntilSucceeded, onceq.Discarded}, {onceq.UntilSucceeded, onceq.Cancelled}, {onceq.UntilDeleted, onceq.Completed}} {
-			j := w.insert(task(1), key, onceq.Unique{Until: c.until}, onceq.Retention(time.Duration(1+i)*time.Hour), onceq.MaxAttempts(1))
+		}{{onceq.UntilFailed, onceq.Completed}, {onceq.UntilSucceeded, onceq.Discarded},
+			{onceq.UntilSucceeded, onceq.Cancelled}, {onceq.UntilDeleted, onceq.Completed}} {
+			j := w.insert(task(1), key, onceq.Unique{Until: c.until}, onceq.Retention(time.Duration(1+i)*time.Hour),
+				onceq.MaxAttempts(1))
 			switch before := w.enqueue(onceq.Skipped, task(1), key).Conflict; c.until {
 			case onceq.UntilDeleted:
 				equal(w, "before", before.FreesWhen, "deleted")
@@ -104,7 +109,8 @@ var truth = []scenario{
 			}
 			kept := w.now.Add(time.Duration(1+i) * time.Hour)
 			for how, conflict := range w.conflicts() {
-				equal(w, how, line(conflict.FreesWhen, conflict.FreesAt.IsZero(), conflict.State), line("deleted", true, c.state))
+				equal(w, how, line(conflict.FreesWhen, conflict.FreesAt.IsZero(), conflict.State),
+					line("deleted", true, c.state))
 				w.sameTime(how, conflict.KeptUntil, kept)
 				if text := conflict.String(); !strings.Contains(text, "deleted or no longer kept (it is kept until ") {
 					w.Errorf("%s: %s", how, text)
@@ -119,7 +125,8 @@ var truth = []scenario{
 		}
 	}},
 	{"with_a_ttl_the_end_of_the_retention_frees_nothing_and_is_not_named", func(w *world) {
-		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilDeleted, TTL: 2 * time.Hour}, onceq.Retention(time.Hour))
+		j := w.insert(task(1), key, onceq.Unique{Until: onceq.UntilDeleted, TTL: 2 * time.Hour},
+			onceq.Retention(time.Hour))
 		w.complete(w.starts(j.ID))
 		for how, c := range w.conflicts() {
 			equal(w, how, line(c.FreesWhen, c.KeptUntil.IsZero()), "deleted true")

@@ -119,7 +119,8 @@ var uncertain = []scenario{
 		_, err = w.client.EnqueueMany(w.ctx, nil)
 		w.must(err)
 		f.setFor(1, answerLost)
-		_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(2), onceq.Retention(0)), onceq.NewItem(task(3))})
+		_, err = w.client.EnqueueMany(w.ctx, []onceq.Item{onceq.NewItem(task(2), onceq.Retention(0)),
+			onceq.NewItem(task(3))})
 		w.wantErr(err, onceq.ErrUncertain)
 		equal(w, "calls", f.count(), 2)
 		equal(w, "jobs", len(w.jobs()), 3)
@@ -164,14 +165,16 @@ var uncertain = []scenario{
 	{"a_batch_is_resent_as_a_whole", shaky(func(w *world, f *flaky) {
 		w.insert(task(0), onceq.UniqueKey("held"))
 		f.setFor(2, answerLost)
-		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), key), onceq.NewItem(task(2), key),
+		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Inserted, onceq.Skipped},
+			onceq.NewItem(task(1), key), onceq.NewItem(task(2), key),
 			onceq.NewItem(task(3), onceq.UniqueKey("other")), onceq.NewItem(task(4), onceq.UniqueKey("held")))
 		equal(w, "holder", r[1].Job.ID, r[0].Job.ID)
 		equal(w, "jobs", len(w.jobs()), 3)
 	})},
 	{"an_id_twice_in_a_batch_that_is_resent_is_one_job_and_one_duplicate", shaky(func(w *world, f *flaky) {
 		f.setFor(1, answerLost)
-		w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.ID("a")), onceq.NewItem(task(2), onceq.ID("a")))
+		w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped}, onceq.NewItem(task(1), onceq.ID("a")),
+			onceq.NewItem(task(2), onceq.ID("a")))
 		w.has("a", 1)
 	})},
 	{"a_batch_that_stays_uncertain_names_its_jobs_and_can_be_resent", shaky(func(w *world, f *flaky) {
@@ -244,7 +247,8 @@ var uncertain = []scenario{
 			{onceq.Unique{}, onceq.Never},
 			{onceq.Unique{TTL: time.Hour}, start.Add(time.Hour + minute).UnixMilli()},
 			{onceq.Unique{Until: onceq.UntilDue}, start.Add(minute).UnixMilli()},
-			{onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Hour, FromEnqueue: true}, start.Add(time.Hour).UnixMilli()},
+			{onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Hour, FromEnqueue: true},
+				start.Add(time.Hour).UnixMilli()},
 		} {
 			row := onceq.NewRow(w.row(task(i), onceq.UniqueKey(fmt.Sprint(i)), c.u, onceq.Delay(minute)))
 			results, err := w.Store.Enqueue(w.ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}})

@@ -13,8 +13,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// crewed lets the clock run and a worker with it: handle gets every job of the default queue. stop ends the worker, and waits for it.
-func (w *world) crewed(concurrency int, handle onceq.Handler) (stop func()) {
+// withWorker lets the clock run, and a worker with it. handle gets every
+// job of the default queue. stop ends the worker and waits for it.
+func (w *world) withWorker(concurrency int, handle onceq.Handler) (stop func()) {
 	w.Helper()
 	w.real()
 	worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{
@@ -55,7 +56,8 @@ func (w *world) finished(id string) func() bool {
 	return func() bool { j := w.look(id); return j == nil || j.State.Finished() }
 }
 
-// runLog is what a handler saw: the args of each run, when it started and ended, and how many ran at once.
+// runLog is what a handler saw: the args of each run, when it started and
+// ended, and how many ran at once.
 type runLog struct {
 	mu      sync.Mutex
 	args    []string
@@ -102,7 +104,7 @@ func (l *runLog) atOnce() int {
 var working = []scenario{
 	{"ten_unique_jobs_run_at_once_under_a_concurrency_of_ten", func(w *world) {
 		log := &runLog{release: make(chan struct{})}
-		w.crewed(10, log.run)
+		w.withWorker(10, log.run)
 		var ids []string
 		for i := range 12 {
 			ids = append(ids, w.insert(task(i), onceq.Unique{}).ID)
@@ -123,7 +125,7 @@ var working = []scenario{
 		var mu sync.Mutex
 		var runs []run
 		var running atomic.Int32
-		stop := w.crewed(10, func(_ context.Context, j *onceq.JobRow) error {
+		stop := w.withWorker(10, func(_ context.Context, j *onceq.JobRow) error {
 			if running.Add(1) > 1 {
 				w.Errorf("two runs of one key overlap")
 			}
@@ -162,13 +164,14 @@ var working = []scenario{
 	}},
 	{"under_supersede_runs_never_overlap_and_the_old_one_is_told_to_stop", func(w *world) {
 		log := &runLog{release: make(chan struct{})}
-		w.crewed(10, log.run)
+		w.withWorker(10, log.run)
 		var ids []string
 		for i := range 4 {
 			r, err := w.client.Enqueue(w.ctx, task(i), key, supersede)
 			w.must(err)
 			ids = append(ids, r.Job.ID)
-			w.eventually("it runs", func() bool { return slices.Contains(log.seen(), fmt.Sprint(i)) }) // the one before has stopped
+			// the one before has stopped
+			w.eventually("it runs", func() bool { return slices.Contains(log.seen(), fmt.Sprint(i)) })
 		}
 		close(log.release)
 		w.eventually("the last has ended", w.finished(ids[3]))
@@ -180,7 +183,7 @@ var working = []scenario{
 	}},
 	{"a_cancelled_run_is_told_to_stop_and_ends_cancelled", func(w *world) {
 		log := &runLog{release: make(chan struct{})}
-		w.crewed(1, log.run)
+		w.withWorker(1, log.run)
 		j := w.insert(task(1), key)
 		w.eventually("it runs", func() bool { return len(log.seen()) == 1 })
 		w.cancel(j.ID)
@@ -196,12 +199,13 @@ var working = []scenario{
 			func() error { return onceq.Cancel(errors.New("not wanted")) },
 			func() error { panic("boom") },
 		}
-		w.crewed(3, func(_ context.Context, j *onceq.JobRow) error {
+		w.withWorker(3, func(_ context.Context, j *onceq.JobRow) error {
 			var i int
 			fmt.Sscan(string(j.Args), &i)
 			return endings[i]()
 		})
-		for i, want := range []onceq.State{onceq.Completed, onceq.Discarded, onceq.Discarded, onceq.Cancelled, onceq.Discarded} {
+		for i, want := range []onceq.State{onceq.Completed, onceq.Discarded, onceq.Discarded, onceq.Cancelled,
+			onceq.Discarded} {
 			j := w.insert(task(i), onceq.UniqueKey(fmt.Sprint(i)), onceq.MaxAttempts(2))
 			w.eventually("it has ended", w.finished(j.ID))
 			w.is(j.ID, want)
@@ -210,7 +214,8 @@ var working = []scenario{
 	}},
 	{"a_worker_that_shuts_down_hands_its_jobs_back_with_their_keys", func(w *world) {
 		w.real()
-		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{ShutdownTimeout: 10 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{ShutdownTimeout: 10 * time.Millisecond,
+			Logger: slog.New(slog.DiscardHandler)})
 		w.must(err)
 		defer worker.Close()
 		started := make(chan struct{})

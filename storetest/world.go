@@ -14,7 +14,8 @@ import (
 // start is where the store's clock stands when a case begins.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// world is what a case plays in: an empty store whose clock stands still, a client of it, and a worker's steps one at a time.
+// world is what a case works with: an empty store whose clock stands still,
+// a client of it, and the steps of a worker one at a time.
 type world struct {
 	*testing.T
 	Harness
@@ -54,11 +55,11 @@ func (w *world) settle() {
 		w.at(time.Now().Truncate(time.Millisecond).Add(time.Millisecond))
 	}
 	checkInvariants(w, w.Store, w.now, w.latest)
-	w.consultDoctor()
+	w.wantHealthy()
 }
 
-// consultDoctor wants Client.Doctor to find nothing wrong either.
-func (w *world) consultDoctor() {
+// wantHealthy wants Client.Doctor to find nothing wrong either.
+func (w *world) wantHealthy() {
 	w.Helper()
 	doctor := w.clientOf(w.Store, nil)
 	defer doctor.Close()
@@ -103,7 +104,8 @@ func (w *world) real() {
 	w.SetClock(time.Time{})
 }
 
-// task is args without members: a number, so that cases can tell one enqueue from another.
+// task is args without members: a number, so that cases can tell one
+// enqueue from another.
 type task int
 
 func (task) Kind() string { return "task" }
@@ -166,7 +168,8 @@ func (w *world) checkAnswer(want onceq.Outcome, r onceq.Receipt) {
 	if made := want == onceq.Inserted || want == onceq.Coalesced || want == onceq.Superseded; r.Duplicate() == made {
 		w.Fatalf("%s: Duplicate() = %v", want, r.Duplicate())
 	}
-	if c := r.Conflict; c != nil && (c.Holder == "" || c.Text == "" || c.Since.IsZero() || (c.By != "key" && c.By != "id")) {
+	if c := r.Conflict; c != nil && (c.Holder == "" || c.Text == "" || c.Since.IsZero() ||
+		(c.By != "key" && c.By != "id")) {
 		w.Fatalf("a conflict that does not say why: %+v", c)
 	}
 }
@@ -208,7 +211,8 @@ func (w *world) extend(r onceq.ExtendRequest) onceq.Extended {
 	return x
 }
 
-// fetch asks for up to n jobs of a queue for a worker, and only of these kinds if any are named.
+// fetch asks for up to n jobs of a queue for a worker, and only of these
+// kinds if any are named.
 func (w *world) fetch(worker, queue string, n int, kinds ...string) []*onceq.JobRow {
 	w.Helper()
 	return w.fetched(worker, []onceq.QueueSlots{{Queue: queue, Slots: n}}, kinds...).Jobs
@@ -218,12 +222,14 @@ func (w *world) fetched(worker string, slots []onceq.QueueSlots, kinds ...string
 	w.Helper()
 	w.known(worker)
 	w.fetches[worker]++
-	f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: worker, No: w.fetches[worker], Queues: slots, Kinds: kinds})
+	f, err := w.Store.Fetch(w.ctx, onceq.FetchRequest{Worker: worker, No: w.fetches[worker],
+		Queues: slots, Kinds: kinds})
 	w.must(err)
 	return f
 }
 
-// start fetches one job of the default queue for the worker "w". There must be one.
+// start fetches one job of the default queue for the worker "w". There must
+// be one.
 func (w *world) start() *onceq.JobRow {
 	w.Helper()
 	return w.startAs("w", "default")
@@ -255,11 +261,13 @@ func (w *world) starts(id string) *onceq.JobRow {
 func (w *world) idle() {
 	w.Helper()
 	if jobs := w.fetch("w", "default", 10); len(jobs) > 0 {
-		w.Fatalf("fetched %d jobs, want none: the first is %s (args %s, behind %q)", len(jobs), jobs[0].ID, jobs[0].Args, jobs[0].Behind)
+		w.Fatalf("fetched %d jobs, want none: the first is %s (args %s, behind %q)", len(jobs), jobs[0].ID,
+			jobs[0].Args, jobs[0].Behind)
 	}
 }
 
-// finish sends one Finish of the run that j was fetched for, by the worker that fetched it.
+// finish sends one Finish of the run that j was fetched for, by the worker
+// that fetched it.
 func (w *world) finish(j *onceq.JobRow, f onceq.Finish) onceq.FinishResult {
 	w.Helper()
 	f.ID, f.Run = j.ID, j.Run
@@ -423,7 +431,8 @@ func (w *world) unchanged(before *onceq.JobRow) {
 	}
 }
 
-// cancel, retry, runNow, remove and release are an operator's steps that must succeed.
+// cancel, retry, runNow, remove and release are an operator's steps that
+// must succeed.
 func (w *world) cancel(id string) *onceq.JobRow {
 	w.Helper()
 	j, err := w.client.Cancel(w.ctx, id)

@@ -19,9 +19,11 @@ import (
 	"github.com/onceq/onceq/storetest/internal/snapshot"
 )
 
-// A history of concurrent steps is linearizable if each step can be thought to have happened at one instant between its call and its
-// return, such that a store that does one thing at a time would have given the same answers. Keys are independent, so each has a
-// history of its own. The answers of some steps are lost on purpose: they may have been anything.
+// A history of concurrent steps is linearizable if each step can be thought
+// to have happened at one instant between its call and its return, such
+// that a store that does one thing at a time would have given the same
+// answers. Keys are independent, so each has a history of its own. The
+// answers of some steps are lost on purpose: they may have been anything.
 
 const (
 	linearKeys    = 32
@@ -51,7 +53,8 @@ type told struct {
 	waiter  string
 }
 
-// keyState is a key, the job that holds it and the one that waits, all held until finished.
+// keyState is a key, the job that holds it and the one that waits, all held
+// until finished.
 type keyState struct {
 	holder  string
 	running bool
@@ -74,9 +77,11 @@ func (s keyState) accept(in asked, o onceq.Outcome) keyState {
 	return s
 }
 
-var linearPolicies = [...]onceq.Option{onceq.OnConflict(onceq.Skip), onceq.OnConflict(onceq.Reject), onceq.OnConflict(onceq.Coalesce), onceq.OnConflict(onceq.Supersede)}
+var linearPolicies = [...]onceq.Option{onceq.OnConflict(onceq.Skip), onceq.OnConflict(onceq.Reject),
+	onceq.OnConflict(onceq.Coalesce), onceq.OnConflict(onceq.Supersede)}
 
-// enqueue is what becomes of an enqueue: the outcome, the job that stands for it, and the next state.
+// enqueue is what becomes of an enqueue: the outcome, the job that stands
+// for it, and the next state.
 func (s keyState) enqueue(in asked) (onceq.Outcome, string, keyState) {
 	if i := strings.Index(s.echoes, "|"+in.id+" "); i >= 0 {
 		o, _, _ := strings.Cut(s.echoes[i+len(in.id)+2:], "|")
@@ -109,7 +114,8 @@ func (s keyState) enqueue(in asked) (onceq.Outcome, string, keyState) {
 	return onceq.Superseded, in.id, s.accept(in, onceq.Superseded)
 }
 
-// stepOnKey is the sequential store: whether this answer is right in this state, and the next state.
+// stepOnKey is the sequential store: whether this answer is right in this
+// state, and the next state.
 func stepOnKey(state, input, output any) (bool, any) {
 	s, in, out := state.(keyState), input.(asked), output.(told)
 	switch in.verb {
@@ -200,7 +206,8 @@ func (l *linear) since() int64 { return int64(time.Since(l.began)) }
 func (l *linear) record(client int, called int64, in asked, out told) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.history = append(l.history, porcupine.Operation{ClientId: client, Input: in, Call: called, Output: out, Return: l.since()})
+	l.history = append(l.history, porcupine.Operation{ClientId: client, Input: in, Call: called, Output: out,
+		Return: l.since()})
 	if out.outcome == onceq.Inserted || out.outcome == onceq.Coalesced || out.outcome == onceq.Superseded {
 		l.ids[in.key] = append(l.ids[in.key], in.id)
 	}
@@ -228,7 +235,8 @@ func linearizable(t *testing.T, h storetest.Harness) {
 	}
 	var all sync.WaitGroup
 	for n := range linearClients {
-		c := &linearClient{linear: l, n: n, store: stores[n%len(stores)], dice: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(n)))}
+		c := &linearClient{linear: l, n: n, store: stores[n%len(stores)],
+			dice: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), uint64(n)))}
 		all.Go(c.play)
 	}
 	all.Wait()
@@ -240,7 +248,8 @@ func linearizable(t *testing.T, h storetest.Harness) {
 	t.Errorf("%d steps on %d keys: linearizable %s", len(l.history), linearKeys, result)
 	for k, partial := range info.PartialLinearizationsOperations() {
 		if ops := linearModel.Partition(l.history)[k]; longest(partial) < len(ops) {
-			t.Logf("key %d: at most %d of %d steps in a row make sense:\n%s", k, longest(partial), len(ops), describe(ops))
+			t.Logf("key %d: at most %d of %d steps in a row make sense:\n%s", k, longest(partial),
+				len(ops), describe(ops))
 		}
 	}
 }
@@ -266,7 +275,8 @@ func longest(partial [][]porcupine.Operation) (n int) {
 func describe(ops []porcupine.Operation) string {
 	var lines []string
 	for _, op := range ops {
-		lines = append(lines, fmt.Sprintf("  %9d … %9d client %d: %+v → %+v", op.Call, op.Return, op.ClientId, op.Input, op.Output))
+		lines = append(lines, fmt.Sprintf("  %9d … %9d client %d: %+v → %+v", op.Call, op.Return, op.ClientId,
+			op.Input, op.Output))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -310,7 +320,8 @@ func (c *linearClient) must(_ any, err error) {
 // lose says whether an answer is lost on its way.
 func (c *linearClient) lose() bool { return c.dice.IntN(12) == 0 }
 
-// enqueue sends one job or three in a batch. A lost answer is asked for again, once, or given up.
+// enqueue sends one job or three in a batch. A lost answer is asked for
+// again, once, or given up.
 func (c *linearClient) enqueue() {
 	var rows []onceq.NewRow
 	var ins []asked
@@ -347,7 +358,8 @@ func (c *linearClient) enqueue() {
 func (c *linearClient) fetch() {
 	c.no++
 	called := c.since()
-	f, err := c.store.Fetch(c.ctx, onceq.FetchRequest{Worker: c.name(), No: c.no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 3}}})
+	f, err := c.store.Fetch(c.ctx, onceq.FetchRequest{Worker: c.name(), No: c.no,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 3}}})
 	c.must(nil, err)
 	for _, j := range f.Jobs {
 		c.record(c.n, called, asked{key: c.number[*j.Key], verb: "start", id: j.ID, run: j.Run}, told{})
@@ -363,9 +375,11 @@ func (c *linearClient) finish() {
 	j := c.runs[i]
 	c.runs = append(c.runs[:i], c.runs[i+1:]...)
 	in := asked{key: c.number[*j.Key], verb: "finish", id: j.ID, run: j.Run,
-		state: []onceq.State{onceq.Completed, onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Scheduled}[c.dice.IntN(5)]}
+		state: []onceq.State{onceq.Completed, onceq.Completed, onceq.Discarded, onceq.Retryable,
+			onceq.Scheduled}[c.dice.IntN(5)]}
 	called := c.since()
-	results, err := c.store.Finish(c.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: c.name(), State: in.state}}})
+	results, err := c.store.Finish(c.ctx,
+		onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: c.name(), State: in.state}}})
 	if err != nil {
 		c.must(nil, err)
 		return

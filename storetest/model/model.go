@@ -1,6 +1,8 @@
-// Package model puts a store beside the model of all stores: random histories are played on both and must look the same after every
-// step, and histories of many clients at once must be linearizable. It completes the suite of package storetest, and is a package of its
-// own because it needs libraries that nobody who uses onceq should have to download.
+// Package model puts a store beside the model of all stores: random
+// histories are played on both and must look the same after every step, and
+// histories of many clients at once must be linearizable. It completes the
+// suite of package storetest, and is a package of its own because it needs
+// libraries that nobody who uses onceq should have to download.
 //
 //	func TestModel(t *testing.T) { model.Run(t, func(t *testing.T) storetest.Harness { … }) }
 package model
@@ -25,7 +27,8 @@ import (
 // start is where the store's clock stands when a history begins.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// Run plays histories on stores. open makes one empty store for one history. ONCEQ_LONG=1 makes it go on for minutes.
+// Run plays histories on stores. open makes one empty store for one
+// history. ONCEQ_LONG=1 makes it go on for minutes.
 func Run(t *testing.T, open func(*testing.T) storetest.Harness) {
 	t.Run("concurrent_histories_are_linearizable", func(t *testing.T) {
 		t.Parallel()
@@ -34,8 +37,10 @@ func Run(t *testing.T, open func(*testing.T) storetest.Harness) {
 	t.Run("random_histories_look_like_the_models", func(t *testing.T) { modelled(t, open) })
 }
 
-// modelled plays random histories on the store and on memstore, the model, with the same clock, and wants equal answers and equal
-// contents after every step. ONCEQ_LONG=1 plays fifty times as many. A history that fails is made small and printed, with its seed.
+// modelled plays random histories on the store and on memstore, the model,
+// with the same clock, and wants equal answers and equal contents after
+// every step. ONCEQ_LONG=1 plays fifty times as many. A history that fails
+// is made small and printed, with its seed.
 func modelled(t *testing.T, open func(*testing.T) storetest.Harness) {
 	rounds, played, failed := 1, 0, false
 	if effort.Long {
@@ -58,14 +63,18 @@ func modelled(t *testing.T, open func(*testing.T) storetest.Harness) {
 	}
 }
 
-// move is one step of a history: a verb, and the dice it throws for everything else.
+// move is one step of a history: a verb, and the dice it throws for
+// everything else.
 type move struct {
 	Verb string
 	Dice []int
 }
 
-// histories are 40 moves on average. They are made of stretches because a slice of rapid's is 6 long on average, whatever it may be at most.
-var histories = rapid.Map(rapid.SliceOfN(rapid.SliceOfN(moves, 1, 30), 1, 30), func(stretches [][]move) []move { return slices.Concat(stretches...) })
+// histories are 40 moves on average. They are made of stretches because a
+// slice of rapid's is 6 long on average, whatever it may be at most.
+var histories = rapid.Map(rapid.SliceOfN(rapid.SliceOfN(moves, 1, 30), 1, 30), func(stretches [][]move) []move {
+	return slices.Concat(stretches...)
+})
 
 var moves = rapid.Custom(func(t *rapid.T) move {
 	return move{
@@ -94,7 +103,8 @@ type match struct {
 }
 
 func newMatch(t *testing.T, h storetest.Harness) *match {
-	m := &match{ctx: context.Background(), store: h.Store, harness: h, fetches: map[string]int64{}, rec: &snapshot.Recorder{Store: h.Store}}
+	m := &match{ctx: context.Background(), store: h.Store, harness: h, fetches: map[string]int64{},
+		rec: &snapshot.Recorder{Store: h.Store}}
 	m.model = memstore.New(func() time.Time { return m.now })
 	m.at(start)
 	client, err := onceq.NewClient(m.rec, nil)
@@ -142,7 +152,8 @@ var verbs = map[string]func(m *match) error{
 	"wait":    (*match).wait,
 }
 
-var verbNames = []string{"enqueue", "enqueue", "enqueue", "enqueue", "crowd", "echo", "fetch", "fetch", "fetch", "finish", "finish", "finish", "extend", "change", "change",
+var verbNames = []string{"enqueue", "enqueue", "enqueue", "enqueue", "crowd", "echo", "fetch", "fetch", "fetch",
+	"finish", "finish", "finish", "extend", "change", "change",
 	"release", "pause", "sweep", "wait", "wait"}
 
 // play makes the moves one after another.

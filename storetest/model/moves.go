@@ -39,10 +39,13 @@ var ways = [][]onceq.Option{
 	{onceq.Unique{Until: onceq.UntilDeleted, TTL: 10 * time.Minute}},
 	{onceq.Unique{Until: onceq.UntilDeleted, Window: time.Minute}},
 	{onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Minute}},
-	{onceq.OnConflict(onceq.Replace{Args: true, Meta: true, Priority: true, RunAt: true, MaxAttempts: true, Tags: true})},
-	{onceq.OnConflict(onceq.Replace{Args: true, RunAt: true, Only: []onceq.State{onceq.Scheduled}}), onceq.Unique{Until: onceq.UntilDue}},
+	{onceq.OnConflict(onceq.Replace{Args: true, Meta: true, Priority: true, RunAt: true,
+		MaxAttempts: true, Tags: true})},
+	{onceq.OnConflict(onceq.Replace{Args: true, RunAt: true, Only: []onceq.State{onceq.Scheduled}}),
+		onceq.Unique{Until: onceq.UntilDue}},
 	{onceq.OnConflict(onceq.Replace{RunAt: true}), onceq.Unique{Window: time.Minute, TTL: time.Hour}},
-	{onceq.OnConflict(onceq.Replace{Args: true, Priority: true, Tags: true, Meta: true, MaxAttempts: true}), onceq.Unique{Until: onceq.UntilStarted}},
+	{onceq.OnConflict(onceq.Replace{Args: true, Priority: true, Tags: true, Meta: true, MaxAttempts: true}),
+		onceq.Unique{Until: onceq.UntilStarted}},
 	{onceq.OnConflict(onceq.Debounce{MaxWait: 2 * time.Minute})},
 	{onceq.OnConflict(onceq.Coalesce)},
 	{onceq.OnConflict(onceq.Coalesce)},
@@ -68,7 +71,8 @@ func (m *match) item() (onceq.Args, []onceq.Option) {
 	if m.throw(8) == 7 {
 		args = mail{To: fmt.Sprint(n % 3)}
 	}
-	if d := choose(m, 0, 0, time.Second, 30*time.Second, 5*time.Minute); d > 0 || slices.ContainsFunc(opts, isDebounce) {
+	if d := choose(m, 0, 0, time.Second, 30*time.Second, 5*time.Minute); d > 0 ||
+		slices.ContainsFunc(opts, isDebounce) {
 		opts = append(opts, onceq.Delay(max(d, time.Second)))
 	} else if m.throw(6) == 5 {
 		opts = append(opts, onceq.RunAt(m.now.Add(choose(m, -time.Hour, time.Minute))))
@@ -109,7 +113,8 @@ func (m *match) enqueue() error {
 	return m.send(rows, false)
 }
 
-// crowd enqueues a batch so long that stores take short cuts, with other keys than the rest: none twice, and a few that are held already.
+// crowd enqueues a batch so long that stores take short cuts, with other
+// keys than the rest: none twice, and a few that are held already.
 func (m *match) crowd() error {
 	var rows []onceq.NewRow
 	way, first := choose(m, ways...), m.throw(60)
@@ -133,7 +138,8 @@ func (m *match) crowd() error {
 	return m.send(rows, false)
 }
 
-// row is an enqueue as a client sends it, with a nonce and (without one that is named) an ID that are the same in every run.
+// row is an enqueue as a client sends it, with a nonce and (without one
+// that is named) an ID that are the same in every run.
 func (m *match) row(args onceq.Args, opts []onceq.Option, id string) (onceq.NewRow, error) {
 	if id != "" {
 		opts = append(opts, onceq.ID(id))
@@ -173,7 +179,8 @@ func (m *match) send(rows []onceq.NewRow, again bool) error {
 	}
 	for i := range want {
 		r := &rows[i]
-		m.note("   %s %s %s/%s key %s hold %+v reactions %v delay %v", r.ID, r.Args, r.Kind, r.Queue, text(r), hold(r), r.Reactions, r.Delay)
+		m.note("   %s %s %s/%s key %s hold %+v reactions %v delay %v", r.ID, r.Args, r.Kind, r.Queue, text(r), hold(r),
+			r.Reactions, r.Delay)
 		if err := m.same("answers", showAnswer(got[i], again), showAnswer(want[i], again)); err != nil {
 			return err
 		}
@@ -211,7 +218,8 @@ func (m *match) fetch() error {
 		return err
 	}
 	m.fetches[worker]++
-	r := onceq.FetchRequest{Worker: worker, No: m.fetches[worker], Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1 + m.throw(3)}, {Queue: "other", Slots: m.throw(3)}}}
+	r := onceq.FetchRequest{Worker: worker, No: m.fetches[worker],
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1 + m.throw(3)}, {Queue: "other", Slots: m.throw(3)}}}
 	if m.throw(6) == 5 {
 		r.Kinds = []string{"mail", "none"}
 	}
@@ -236,7 +244,8 @@ func (m *match) finish() error {
 	for range 1 + m.throw(3) {
 		run := m.runs[len(m.runs)-1-m.throw(min(len(m.runs), 6))]
 		f := onceq.Finish{ID: run.ID, Run: run.Run, Worker: run.Worker,
-			State: choose(m, onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Completed, onceq.Scheduled, onceq.Cancelled)}
+			State: choose(m, onceq.Completed, onceq.Discarded, onceq.Retryable, onceq.Completed, onceq.Scheduled,
+				onceq.Cancelled)}
 		switch f.State {
 		case onceq.Retryable:
 			f.Delay, f.Error = choose(m, 0, time.Minute), "error"
@@ -261,7 +270,8 @@ func (m *match) finish() error {
 
 func (m *match) extend() error {
 	worker := m.worker()
-	r := onceq.ExtendRequest{Worker: worker, Lease: choose(m, time.Minute, time.Minute, time.Second, 0), FetchesDone: m.fetches[worker] - int64(m.throw(3))}
+	r := onceq.ExtendRequest{Worker: worker, Lease: choose(m, time.Minute, time.Minute, time.Second, 0),
+		FetchesDone: m.fetches[worker] - int64(m.throw(3))}
 	for _, run := range m.runs {
 		if run.Worker == worker && m.throw(3) > 0 {
 			r.Runs = append(r.Runs, onceq.Run{ID: run.ID, Run: run.Run})
@@ -281,7 +291,8 @@ func (m *match) change() error {
 	if len(m.ids) == 0 {
 		return nil
 	}
-	c := onceq.Change{Op: choose(m, onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete, onceq.OpRetry), WithoutKey: m.throw(3) == 2}
+	c := onceq.Change{Op: choose(m, onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete, onceq.OpRetry),
+		WithoutKey: m.throw(3) == 2}
 	for range 1 + m.throw(3) {
 		c.IDs = append(c.IDs, m.ids[len(m.ids)-1-m.throw(len(m.ids))])
 	}
@@ -312,7 +323,8 @@ func (m *match) release() error {
 }
 
 func (m *match) pause() error {
-	return m.operate(onceq.Change{Op: choose(m, onceq.OpResume, onceq.OpPause, onceq.OpResume), Queue: choose(m, "default", "other")})
+	return m.operate(onceq.Change{Op: choose(m, onceq.OpResume, onceq.OpPause, onceq.OpResume),
+		Queue: choose(m, "default", "other")})
 }
 
 func (m *match) sweep() error {
@@ -320,7 +332,8 @@ func (m *match) sweep() error {
 	got, errGot := m.store.Sweep(m.ctx, r)
 	want, errWant := m.model.Sweep(m.ctx, r)
 	m.expired = want.Expired
-	return m.same("answers", fmt.Sprint(showErr(errGot), got.Expired, got.Jobs, "\n", showAll(got.Runs)), fmt.Sprint(showErr(errWant), want.Expired, want.Jobs, "\n", showAll(want.Runs)))
+	return m.same("answers", fmt.Sprint(showErr(errGot), got.Expired, got.Jobs, "\n", showAll(got.Runs)),
+		fmt.Sprint(showErr(errWant), want.Expired, want.Jobs, "\n", showAll(want.Runs)))
 }
 
 func (m *match) wait() error {

@@ -11,14 +11,16 @@ import (
 	"github.com/onceq/onceq/storetest/internal/snapshot"
 )
 
-// held are the keys that hold. When a row that holds no longer is dropped is up to each store.
+// held are the keys that hold. When a row that holds no longer is dropped
+// is up to each store.
 func held(d snapshot.Snapshot) []*onceq.HeldKey {
 	return slices.DeleteFunc(slices.Clone(d.Keys), func(k *onceq.HeldKey) bool { return k.Inert })
 }
 
 // same reports whether two stores show the same.
 func same(d, e snapshot.Snapshot) bool {
-	return slices.EqualFunc(d.Jobs, e.Jobs, sameJob) && slices.EqualFunc(held(d), held(e), func(a, b *onceq.HeldKey) bool { return showKey(a) == showKey(b) }) &&
+	return slices.EqualFunc(d.Jobs, e.Jobs, sameJob) && slices.EqualFunc(held(d), held(e),
+		func(a, b *onceq.HeldKey) bool { return showKey(a) == showKey(b) }) &&
 		slices.EqualFunc(d.Queues, e.Queues, func(a, b onceq.QueueInfo) bool { return showQueue(a) == showQueue(b) })
 }
 
@@ -55,7 +57,8 @@ func showQueue(q onceq.QueueInfo) string {
 }
 
 func showKey(k *onceq.HeldKey) string {
-	return fmt.Sprintf("key %s %s %s/%s held by %s (%s, gone %v) since %s frees at %s on %q, waiter %q, digest %x", k.Key, k.Text, k.Kind, k.Queue, k.Holder, k.State, k.Gone,
+	return fmt.Sprintf("key %s %s %s/%s held by %s (%s, gone %v) since %s frees at %s on %q, waiter %q, digest %x",
+		k.Key, k.Text, k.Kind, k.Queue, k.Holder, k.State, k.Gone,
 		snapshot.Clock(k.Since), snapshot.Clock(k.FreesAt), k.FreesWhen, k.Waiter, k.Digest)
 }
 
@@ -64,9 +67,11 @@ func showConflict(c *onceq.Conflict) string {
 		return "no conflict"
 	}
 	if c.By == "id" { // whether args differ is not the store's to say
-		return fmt.Sprintf("by id, text %s, holder %s (%s) since %s", c.Text, c.Holder, c.State, snapshot.Clock(c.Since))
+		return fmt.Sprintf("by id, text %s, holder %s (%s) since %s", c.Text, c.Holder, c.State,
+			snapshot.Clock(c.Since))
 	}
-	return fmt.Sprintf("by %s %s %s, holder %s (%s) since %s frees at %s on %q, args differ %v", c.By, c.Key, c.Text, c.Holder, c.State, snapshot.Clock(c.Since), snapshot.Clock(c.FreesAt), c.FreesWhen, c.ArgsDiffer)
+	return fmt.Sprintf("by %s %s %s, holder %s (%s) since %s frees at %s on %q, args differ %v", c.By, c.Key, c.Text,
+		c.Holder, c.State, snapshot.Clock(c.Since), snapshot.Clock(c.FreesAt), c.FreesWhen, c.ArgsDiffer)
 }
 
 // showErr is an error as callers branch on it.
@@ -106,7 +111,8 @@ func differ(what, got, want string) error {
 	return fmt.Errorf("%s differ:\n%s", what, strings.Join(lines, "\n"))
 }
 
-// showAnswer is an answer to an enqueue. What the conflict of an echo was is told in short: its holder may be long gone.
+// showAnswer is an answer to an enqueue. What the conflict of an echo was
+// is told in short: its holder may be long gone.
 func showAnswer(r onceq.EnqueueResult, again bool) string {
 	c := showConflict(r.Conflict)
 	if again && r.Conflict != nil && (r.Outcome == onceq.Coalesced || r.Outcome == onceq.Superseded) {

@@ -1,12 +1,15 @@
-// Package effort says how much of what random and concurrent cases could do they do.
+// Package effort says how many repetitions random and concurrent cases do.
 package effort
 
 import "os"
 
-// Long is whether ONCEQ_LONG asks for races and random histories that go on for minutes.
+// Long is whether ONCEQ_LONG asks for races and random histories that go on
+// for minutes.
 var Long = os.Getenv("ONCEQ_LONG") != ""
 
-// Scaled is how often a case does what gets no truer by counting: less under the race detector, more where there is time.
+// Scaled is how often a case repeats something that does not become more
+// certain by counting: less often under the race detector, more often where
+// there is time.
 func Scaled(n int) int {
 	switch {
 	case Long:

@@ -11,8 +11,10 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Audit returns a line for everything in a store at rest that is not as docs/uniqueness.md says, at the instant at which its clock stands.
-// latest is the latest instant that its clock has shown; it differs from now only where the clock was put back.
+// Audit returns a line for everything in a store at rest that is not as
+// docs/uniqueness.md says, at the instant at which its clock stands. latest
+// is the latest instant that its clock has shown; it differs from now only
+// if the clock was put back.
 func (s Snapshot) Audit(now, latest time.Time) []string {
 	a := &auditor{now: now.UnixMilli(), latest: latest.UnixMilli(), jobs: map[string]*onceq.JobRow{}}
 	for _, j := range s.Jobs {
@@ -37,7 +39,8 @@ func (a *auditor) report(format string, args ...any) {
 	a.findings = append(a.findings, fmt.Sprintf(format, args...))
 }
 
-// checkJobs: each row agrees with itself, and with whom it stands behind.
+// checkJobs checks that each row agrees with itself, and with the job that
+// it stands behind.
 func (a *auditor) checkJobs(jobs []*onceq.JobRow) {
 	behind := map[string]string{}
 	for _, j := range jobs {
@@ -88,7 +91,8 @@ func (a *auditor) checkJobs(jobs []*onceq.JobRow) {
 	}
 }
 
-// checkKeys: what is held is what the jobs' own terms say, in both directions.
+// checkKeys checks that the held keys are those that the terms of the jobs
+// say, in both directions.
 func (a *auditor) checkKeys(jobs []*onceq.JobRow, keys []*onceq.HeldKey) {
 	rows := map[onceq.Key]*onceq.HeldKey{}
 	for i, k := range keys {
@@ -116,7 +120,8 @@ func (a *auditor) checkKeys(jobs []*onceq.JobRow, keys []*onceq.HeldKey) {
 	}
 }
 
-// checkHolder: a key that is held is held by a job that may hold it, or is what is left of a Window or TTL.
+// checkHolder checks that a held key is held by a job that may hold it, or
+// is what is left of a Window or TTL.
 func (a *auditor) checkHolder(k onceq.Key, row *onceq.HeldKey) {
 	holder := a.jobs[row.Holder]
 	if holder == nil || holder.Key == nil || *holder.Key != k {
@@ -131,23 +136,27 @@ func (a *auditor) checkHolder(k onceq.Key, row *onceq.HeldKey) {
 	switch {
 	case row.Gone:
 		a.report("key %s (%s) says that its holder %s is gone, which is there", k, row.Text, row.Holder)
-	case row.State != holder.State || row.Kind != holder.Kind || row.Queue != holder.Queue || row.Text != holder.KeyText || row.Digest != holder.Digest:
+	case row.State != holder.State || row.Kind != holder.Kind || row.Queue != holder.Queue ||
+		row.Text != holder.KeyText || row.Digest != holder.Digest:
 		a.report("key %s describes its holder as %+v, which is %s", k, *row, Show(holder))
 	case row.Since.IsZero():
 		a.report("key %s (%s) does not say since when it is held", k, row.Text)
 	}
 	if holder.Behind != "" {
 		if !row.FreesAt.IsZero() {
-			a.report("key %s (%s) of %s frees at %s, though its holder still stands behind a run", k, row.Text, holder.ID, Clock(row.FreesAt))
+			a.report("key %s (%s) of %s frees at %s, though its holder still stands behind a run", k, row.Text,
+				holder.ID, Clock(row.FreesAt))
 		}
 		return
 	}
 	says := a.says(holder, a.now)
 	if says.held == no {
-		a.report("key %s (%s) is held by %s (%s), whose terms %+v say it is free", k, row.Text, holder.ID, holder.State, holder.Hold)
+		a.report("key %s (%s) is held by %s (%s), whose terms %+v say it is free", k, row.Text, holder.ID,
+			holder.State, holder.Hold)
 	}
 	if says.held == yes && !says.vague && (freesAt(row) != says.freesAt || row.FreesWhen != says.freesWhen) {
-		a.report("key %s (%s) of %s frees at %s on %q; its terms %+v say at %s on %q", k, row.Text, holder.ID, Clock(row.FreesAt), row.FreesWhen,
+		a.report("key %s (%s) of %s frees at %s on %q; its terms %+v say at %s on %q", k, row.Text, holder.ID,
+			Clock(row.FreesAt), row.FreesWhen,
 			holder.Hold, time.UnixMilli(says.freesAt), says.freesWhen)
 	}
 }
@@ -159,7 +168,8 @@ func freesAt(row *onceq.HeldKey) int64 {
 	return row.FreesAt.UnixMilli()
 }
 
-// checkClaims: of the jobs of one key, the one whose terms say that it holds, holds; the one that stands behind it is its waiter.
+// checkClaims checks the jobs of one key: the job whose terms say that it
+// holds does hold, and the job behind it is its waiter.
 func (a *auditor) checkClaims(k onceq.Key, jobs []*onceq.JobRow, row *onceq.HeldKey) {
 	var must, stands *onceq.JobRow
 	for _, j := range jobs {
@@ -182,9 +192,11 @@ func (a *auditor) checkClaims(k onceq.Key, jobs []*onceq.JobRow, row *onceq.Held
 	}
 	switch {
 	case must != nil && holder != must.ID:
-		a.report("key %s (%s) is held by %q; the terms %+v of %s (%s) say that it holds", k, must.KeyText, holder, must.Hold, must.ID, must.State)
+		a.report("key %s (%s) is held by %q; the terms %+v of %s (%s) say that it holds", k, must.KeyText, holder,
+			must.Hold, must.ID, must.State)
 	case stands != nil && holder != stands.ID && waiter != stands.ID:
-		a.report("%s stands behind %s for key %s (%s) and is neither holder (%q) nor waiter (%q)", stands.ID, stands.Behind, k, stands.KeyText, holder, waiter)
+		a.report("%s stands behind %s for key %s (%s) and is neither holder (%q) nor waiter (%q)", stands.ID,
+			stands.Behind, k, stands.KeyText, holder, waiter)
 	case stands != nil && waiter == stands.ID && stands.Behind != holder:
 		a.report("%s waits for the key of %s and stands behind %s", stands.ID, holder, stands.Behind)
 	case waiter != "" && (stands == nil || stands.ID != waiter):
@@ -192,7 +204,7 @@ func (a *auditor) checkClaims(k onceq.Key, jobs []*onceq.JobRow, row *onceq.Held
 	}
 }
 
-// answer is whether a job's own row says that it holds its key.
+// answer is whether the row of a job says that it holds its key.
 type answer uint8
 
 const (
@@ -268,7 +280,8 @@ func (a *auditor) reached(j *onceq.JobRow, t int64) answer {
 		if j.Run == 0 {
 			return no
 		}
-		// It waits for another run: since a failure or a snooze, or since an operator's retry, which anchors it anew.
+		// It waits for another run: after a failure or a snooze, or after
+		// an operator's retry, which gives it a new anchor.
 		switch j.Anchor.Compare(j.StartedAt) {
 		case -1:
 			return yes
@@ -288,7 +301,8 @@ func (a *auditor) reached(j *onceq.JobRow, t int64) answer {
 	return yes // UntilWindowEnds
 }
 
-// checkQueues: the queues are those of the jobs and the paused ones, and count them.
+// checkQueues checks that the queues are those of the jobs and the paused
+// ones, and that their counts are right.
 func (a *auditor) checkQueues(jobs []*onceq.JobRow, queues []onceq.QueueInfo) {
 	counts, oldest := map[string]map[onceq.State]int{}, map[string]time.Time{}
 	for _, j := range jobs {
@@ -312,7 +326,8 @@ func (a *auditor) checkQueues(jobs []*onceq.JobRow, queues []onceq.QueueInfo) {
 			a.report("queue %q counts %v, and has %v", q.Name, got, counts[q.Name])
 		}
 		if !q.OldestDue.Equal(oldest[q.Name]) {
-			a.report("queue %q is due since %s, its oldest due job since %s", q.Name, Clock(q.OldestDue), Clock(oldest[q.Name]))
+			a.report("queue %q is due since %s, its oldest due job since %s", q.Name, Clock(q.OldestDue),
+				Clock(oldest[q.Name]))
 		}
 		if len(counts[q.Name]) == 0 && !q.Paused {
 			a.report("queue %q is listed without a job", q.Name)

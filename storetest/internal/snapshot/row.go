@@ -8,22 +8,22 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Recorder is a store that only writes down what it is asked to enqueue.
+// Recorder is a store that only records what it is asked to enqueue.
 type Recorder struct {
 	onceq.Store
 	Rows []onceq.NewRow // all that it was asked to enqueue
 }
 
-// ErrRecorded is its answer.
+// ErrRecorded is the answer of a [Recorder].
 var ErrRecorded = errors.New("recorded, not sent")
 
-// Enqueue writes down and refuses.
+// Enqueue records the rows and refuses them.
 func (r *Recorder) Enqueue(_ context.Context, req onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	r.Rows = append(r.Rows, req.Rows...)
 	return nil, ErrRecorded
 }
 
-// Place is the ID as the store wants it.
+// Place is the ID that the store wants for a job with this key.
 func Place(store onceq.Store, id string, k *onceq.Key) string {
 	if place := store.Traits().Place; place != nil {
 		return place(id, k)

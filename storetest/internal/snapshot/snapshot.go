@@ -1,4 +1,5 @@
-// Package snapshot reads everything that a store shows, to compare it with another store's and to check it against the promises.
+// Package snapshot reads everything that a store shows, to compare it with
+// another store and to check it against the promises.
 package snapshot
 
 import (
