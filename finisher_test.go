@@ -120,13 +120,18 @@ func TestResultsThatTheStoreRefusesDoNotStopTheOthersHoweverMany(t *testing.T) {
 	inHookedBubble(t, func(t *testing.T, b *bubble, store *hooked) {
 		store.refuseResults(func(f onceq.Finish) bool { return strings.HasPrefix(f.ID, "bad") })
 		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 50}}},
-			func(ctx context.Context, job *onceq.Job[mail]) error { time.Sleep(time.Second); return nil })
-		for _, id := range []string{"bad1", "bad2", "bad3"} { // first in the batch
-			b.enqueue(mail{}, onceq.ID(id), onceq.Priority(0))
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				if job.Args.To == "later" { // behind the others in every batch
+					time.Sleep(time.Second)
+				}
+				return nil
+			})
+		for _, id := range []string{"bad1", "bad2", "bad3"} {
+			b.enqueue(mail{}, onceq.ID(id))
 		}
 		var ids []string
 		for range 20 {
-			ids = append(ids, b.enqueue(mail{}))
+			ids = append(ids, b.enqueue(mail{To: "later"}))
 		}
 		pass(10 * time.Second)
 		for _, id := range ids {
@@ -134,6 +139,7 @@ func TestResultsThatTheStoreRefusesDoNotStopTheOthersHoweverMany(t *testing.T) {
 		}
 		b.wants("bad1", onceq.Running)
 		store.refuseResults(func(onceq.Finish) bool { return false })
+		pass(2 * time.Second)
 		clean(t, stop)
 	})
 }

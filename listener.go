@@ -22,7 +22,7 @@ func (s *session) listenLoop(ctx context.Context) {
 	for _, q := range s.pacer.queues {
 		r.Queues = append(r.Queues, q.name)
 	}
-	for failures := 0; ctx.Err() == nil; {
+	for failures := 0; ctx.Err() == nil; sleep(ctx, min(time.Second<<min(failures, 10), time.Minute)) {
 		wakes, err := wake(ctx, r)
 		if err != nil {
 			failures++
@@ -41,6 +41,5 @@ func (s *session) listenLoop(ctx context.Context) {
 				}
 			}
 		}
-		sleep(ctx, s.pollInterval())
 	}
 }

@@ -189,7 +189,7 @@ func TestWakeUpsThatEndAreAskedForAgainAndWhatWasMissedIsLookedFor(t *testing.T)
 	var store *crier
 	inBubble(t, func() onceq.Store { store = &crier{Store: memstore.New(nil)}; return store }, func(t *testing.T, b *bubble) {
 		h := &waits{}
-		b.serve(onceq.WorkerConfig{Lease: 24 * time.Hour, PollInterval: 10 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
+		b.serve(onceq.WorkerConfig{Lease: 24 * time.Hour, PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			if job.Args.To == "quick" {
 				return nil
 			}
@@ -203,7 +203,7 @@ func TestWakeUpsThatEndAreAskedForAgainAndWhatWasMissedIsLookedFor(t *testing.T)
 			t.Fatal(err)
 		}
 		missed := b.enqueue(mail{To: "quick"})
-		pass(13 * time.Second)
+		pass(2 * time.Second)
 		b.wants(id, onceq.Cancelled)
 		b.wants(missed, onceq.Completed)
 		began := time.Now()

@@ -121,6 +121,45 @@ func TestRunIsNotNilWhenAResultWasDroppedWhileItDrained(t *testing.T) {
 	}
 }
 
+func TestAHandlerWhoseRunWasTakenOverIsWaitedForAndNamedToo(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		over := make(chan struct{})
+		stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error { <-over; return nil })
+		id := b.enqueueAndWait(mail{})
+		r, err := b.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: 1, Worker: "rescuer", Rescue: true,
+			State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
+		if err != nil || r[0].Status != onceq.FinishDone {
+			t.Error(r, err)
+		}
+		pass(time.Minute) // heartbeats
+		began := time.Now()
+		if err := stop(); err == nil || !strings.Contains(err.Error(), id+" (mail)") || time.Since(began) < 20*time.Second {
+			t.Errorf("after %v, Run: %v", time.Since(began), err)
+		}
+		close(over)
+	})
+}
+
+func TestASlowEndLeavesTimeToHandBackWhatIsLeft(t *testing.T) {
+	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
+		stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			<-ctx.Done()
+			time.Sleep(2 * time.Second)
+			return nil
+		})
+		id := b.enqueueAndWait(mail{})
+		store.from(always(failsClean, "finish"))
+		began := time.Now()
+		if err := stop(); err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") || strings.Contains(err.Error(), "leave") {
+			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(began); took > 25*time.Second {
+			t.Errorf("took %v", took)
+		}
+		b.wants(id, onceq.Available)
+	})
+}
+
 func TestAResultThatWasDroppedBeforeTheDrainIsNoErrorOfRun(t *testing.T) {
 	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		stop := b.serve(onceq.WorkerConfig{Lease: 300 * time.Millisecond}, fine)

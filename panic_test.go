@@ -150,12 +150,20 @@ func TestARetryPolicyThatPanicsOrExitsIsAnOrdinaryFailureOfARunAndOfARescue(t *t
 	}
 }
 
-func TestARetryPolicyMayKeepAndChangeTheRowItIsGiven(t *testing.T) {
+func TestARetryPolicyMayChangeTheRowItIsGiven(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
-		stop := b.serve(onceq.WorkerConfig{Retry: func(job *onceq.JobRow, _ error) time.Duration { *job = onceq.JobRow{ID: "other"}; return time.Hour }},
-			func(ctx context.Context, job *onceq.Job[mail]) error { return errors.New("failed") })
-		b.wants(b.enqueueAndWait(mail{}), onceq.Retryable)
-		clean(t, stop)
+		w := b.worker(onceq.WorkerConfig{Drain: true, Retry: func(job *onceq.JobRow, _ error) time.Duration {
+			*job = onceq.JobRow{ID: "other"}
+			return time.Hour
+		}})
+		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error { return errors.New("failed") })
+		id := b.enqueue(mail{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := b.run(ctx, w); err != nil || ctx.Err() != nil {
+			t.Errorf("Run: %v, %v: the worker has the run in hand for ever", err, ctx.Err())
+		}
+		b.wants(id, onceq.Retryable)
 	})
 }
 

@@ -52,9 +52,13 @@ func TestJobsOfOtherKindsAreNoWarningWhereTheyAreTakenCareOf(t *testing.T) {
 		any    bool
 	}{
 		{"another worker takes them", onceq.WorkerConfig{}, func(b *bubble) {
-			w := b.worker(onceq.WorkerConfig{})
-			w.HandleKind("fax", func(context.Context, *onceq.JobRow) error { return nil })
+			w := b.worker(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}})
+			w.HandleKind("fax", func(context.Context, *onceq.JobRow) error { time.Sleep(90 * time.Millisecond); return nil })
 			b.start(w)
+			for range 5 { // some are always due
+				args, opts := fax()
+				b.enqueue(args, opts...)
+			}
 		}, false},
 		{"they are not due", onceq.WorkerConfig{}, func(b *bubble) {
 			args, opts := fax(onceq.Delay(time.Hour))
