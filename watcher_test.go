@@ -53,7 +53,7 @@ func TestJobsOfOtherKindsAreNoWarningWhereTheyAreTakenCareOf(t *testing.T) {
 	}{
 		{"another worker takes them", onceq.WorkerConfig{}, func(b *bubble) {
 			w := b.worker(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}})
-			w.HandleKind("fax", func(context.Context, *onceq.JobRow) error { time.Sleep(90 * time.Millisecond); return nil })
+			w.HandleKind("fax", func(context.Context, *onceq.JobRow) error { time.Sleep(100 * time.Millisecond); return nil })
 			b.start(w)
 			for range 5 { // some are always due
 				args, opts := fax()
