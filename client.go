@@ -42,6 +42,7 @@ type Client struct {
 	batch  *batch.Batcher[NewRow, EnqueueResult]
 	blocks bool // Traits.Blocks of the store
 	place  func(id string, key *Key) string
+	data   string // Traits.Data
 	closed atomic.Bool
 	watch  duplicates
 }
@@ -71,7 +72,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 		return nil, err
 	}
 	traits := store.Traits()
-	c.blocks, c.place = traits.Blocks, traits.Place
+	c.blocks, c.place, c.data = traits.Blocks, traits.Place, traits.Data
 	var rivals func(*NewRow) uint64
 	if traits.Blocks {
 		rivals = (*NewRow).rival
@@ -462,6 +463,10 @@ func (t *TxClient) usable(ctx context.Context) error {
 	if isNil(t.tx) {
 		return invalid("Tx", "nil", "must not be nil: pass what the store's Tx method made of your transaction")
 	}
+	if on := t.tx.Data(); on != "" && on != t.client.data {
+		return invalid("Tx", on, "is not on the data of this client (%s): make a client of the store that made the Tx",
+			cmp.Or(t.client.data, "its store has no transactions"))
+	}
 	return t.client.usable(ctx)
 }
 
@@ -757,8 +762,27 @@ func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
 
 // Pause keeps every worker from starting jobs of a queue until Resume.
 // Running jobs go on, and enqueues are accepted.
+//
+// A queue can be paused before its first job. A name that no job has is logged
+// as a warning all the same, for it may be mistyped: [Client.Queues] tells which
+// names there are.
 func (c *Client) Pause(ctx context.Context, queue string) error {
-	return c.changeQueue(ctx, OpPause, queue)
+	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
+		return err
+	}
+	queues, lookErr := c.store.Queues(ctx)
+	if err := c.changeQueue(ctx, OpPause, queue); err != nil {
+		return err
+	}
+	names := make([]string, 0, len(queues))
+	for _, q := range queues {
+		names = append(names, q.Name)
+	}
+	if lookErr == nil && !slices.Contains(names, queue) {
+		c.config.Logger.WarnContext(ctx, "onceq: a queue without a job is paused; is its name right?",
+			"queue", queue, "queues", names[:min(len(names), 20)])
+	}
+	return nil
 }
 
 // Resume undoes Pause.

@@ -169,6 +169,10 @@ type Traits struct {
 	// nil = there is nothing to check.
 	Check func(ctx context.Context) ([]string, error)
 
+	// Data names the data of the store, for [Tx.Data]. "" = it has no
+	// transactions of a caller's own.
+	Data string
+
 	// Growth says what takes space that no job needs, why, and what makes it smaller,
 	// one line each: nothing is wrong, but it only grows. [Client.Doctor] asks for it.
 	// nil = the store knows of nothing.
@@ -193,6 +197,10 @@ type Tx interface {
 	// Enqueue is Store.Enqueue inside the transaction. A duplicate leaves
 	// the transaction usable.
 	Enqueue(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
+
+	// Data names the data that the transaction is on, as [Traits].Data does. A
+	// client of other data refuses the transaction.
+	Data() string
 }
 
 // EnqueueRequest is a batch of enqueues.

@@ -204,6 +204,8 @@ func TestAResendByHandThatFailsStaysUncertain(t *testing.T) {
 // inTx is a transaction on a store whose calls go wrong as told.
 type inTx struct{ *flaky }
 
+func (tx inTx) Data() string { return "" }
+
 func (tx inTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	return tx.flaky.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 }

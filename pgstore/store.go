@@ -147,7 +147,13 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 // Traits says how group commits are best sent here: several at once while the server is slow or
 // far, and half of the pool is left for everybody else.
 func (s *Store) Traits() onceq.Traits {
-	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake, Growth: s.growth}
+	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake, Growth: s.growth,
+		Data: s.data()}
+}
+
+// data names the database and the schema.
+func (s *Store) data() string {
+	return fmt.Sprintf("PostgreSQL database %q, schema %q", s.pool.Config().ConnConfig.Database, s.config.namespace())
 }
 
 // Close waits for the calls that are under way and ends all wake-ups; a pool that was handed to New stays open. Calls afterwards answer

@@ -19,12 +19,19 @@ import (
 // It is exact under READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE a key that has changed since the transaction's snapshot is a
 // serialization failure (40001): begin again. Two transactions that enqueue the same keys in opposite orders may deadlock (40P01): one of
 // them fails, and may begin again; EnqueueMany takes its keys in order.
-func (s *Store) Tx(tx pgx.Tx) onceq.Tx { return &pgxTx{s, tx} }
+func (s *Store) Tx(tx pgx.Tx) onceq.Tx {
+	if tx == nil {
+		return nil // the client says what is wrong
+	}
+	return &pgxTx{s, tx}
+}
 
 type pgxTx struct {
 	store *Store
 	tx    pgx.Tx
 }
+
+func (t *pgxTx) Data() string { return t.store.data() }
 
 func (t *pgxTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	s := t.store
@@ -49,12 +56,19 @@ func (t *pgxTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 }
 
 // SQLTx is Tx for a transaction of database/sql, of any driver for PostgreSQL.
-func (s *Store) SQLTx(tx *sql.Tx) onceq.Tx { return &sqlTx{s, tx} }
+func (s *Store) SQLTx(tx *sql.Tx) onceq.Tx {
+	if tx == nil {
+		return nil // the client says what is wrong
+	}
+	return &sqlTx{s, tx}
+}
 
 type sqlTx struct {
 	store *Store
 	tx    *sql.Tx
 }
+
+func (t *sqlTx) Data() string { return t.store.data() }
 
 func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
 	s := t.store

@@ -530,7 +530,15 @@ func errOrphan(k *heldKey) error {
 
 // Traits says what the store can do besides.
 func (s *Store) Traits() onceq.Traits {
-	return onceq.Traits{Wake: s.Wake, Check: s.Check, Growth: s.growth}
+	return onceq.Traits{Wake: s.Wake, Check: s.Check, Growth: s.growth, Data: s.data()}
+}
+
+// data names the file.
+func (s *Store) data() string {
+	if s.file == nil {
+		return "SQLite in memory, " + s.private
+	}
+	return "SQLite file " + s.file.path
 }
 
 var _ onceq.Store = (*Store)(nil)

@@ -121,6 +121,9 @@ func (s *Store) watch(on *session, tx *sql.Tx) {
 // if another writes after its first read. After such an error nothing was
 // enqueued, and the transaction is to be rolled back.
 func (s *Store) Tx(tx *sql.Tx) onceq.Tx {
+	if tx == nil {
+		return nil // the client says what is wrong
+	}
 	return &callersTx{store: s, tx: tx}
 }
 
@@ -129,6 +132,9 @@ type callersTx struct {
 	tx      *sql.Tx
 	session *session
 }
+
+// Data names the file.
+func (t *callersTx) Data() string { return t.store.data() }
 
 // Enqueue accepts rows inside the transaction, all or none. If it fails the
 // transaction stays usable, unless SQLite has ended it.

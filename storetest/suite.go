@@ -48,6 +48,7 @@ var suite = []chapter{
 	{"doubt", doubts},
 	{"memory", memory},
 	{"truth", truth},
+	{"slips", slips},
 	{"races", races},
 	{"working", working},
 	{"parity_asynq", parityAsynq},
