@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,7 +25,7 @@ import (
 
 // roles are what this test binary does when it is started by a test, as a process of its own.
 var roles = map[string]func(context.Context, onceq.Store, *ledger) error{
-	"producer": produce, "worker": work, "batches": produceBatches, "rivals": rival,
+	"producer": produce, "worker": work, "late worker": workLate, "batches": produceBatches, "rivals": rival,
 }
 
 func TestMain(m *testing.M) {
@@ -42,6 +43,13 @@ func TestMain(m *testing.M) {
 
 func play(ctx context.Context, role string) error {
 	store, err := storeurl.Open(ctx, os.Getenv("ONCEQ_STORE"))
+	for began := time.Now(); err != nil && time.Since(began) < time.Minute; { // it may be down: a supervisor would start this program again
+		if ctx.Err() != nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+		store, err = storeurl.Open(ctx, os.Getenv("ONCEQ_STORE"))
+	}
 	if err != nil {
 		return err
 	}
@@ -57,6 +65,8 @@ func play(ctx context.Context, role string) error {
 type stage struct {
 	t           *testing.T
 	url, ledger string
+	lossy       string // the store through a lossy network, for every second process; "" = there is none
+	old         string // the program of those whose role begins with "old"
 
 	mu    sync.Mutex
 	procs map[*proc]bool
@@ -80,7 +90,14 @@ func newStage(t *testing.T, url string) *stage {
 func (s *stage) start(role string) *proc {
 	s.t.Helper()
 	p := &proc{role: role, cmd: exec.Command(os.Args[0]), errs: &bytes.Buffer{}, done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "ONCEQ_ROLE="+role, "ONCEQ_STORE="+s.url, "ONCEQ_LEDGER="+s.ledger, "GORACE=exitcode=66")
+	if p.old() {
+		p.cmd = exec.Command(s.old)
+	}
+	url := s.url
+	if s.lossy != "" && rand.IntN(2) == 0 {
+		url = s.lossy
+	}
+	p.cmd.Env = append(os.Environ(), "ONCEQ_ROLE="+strings.TrimPrefix(role, "old "), "ONCEQ_STORE="+url, "ONCEQ_LEDGER="+s.ledger, "GORACE=exitcode=66")
 	p.cmd.Stderr = p.errs
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -94,13 +111,21 @@ func (s *stage) start(role string) *proc {
 		delete(s.procs, p)
 		s.died[p.cmd.Process.Pid] = time.Now()
 		s.mu.Unlock()
-		if code := p.cmd.ProcessState.ExitCode(); code > 0 {
+		if code := p.cmd.ProcessState.ExitCode(); code > 0 && p.old() { // its errors are known
+			s.t.Logf("%s %d: %v\n%s", role, p.cmd.Process.Pid, err, last(p.errs.String()))
+		} else if code > 0 {
 			s.t.Errorf("%s %d: %v\n%s", role, p.cmd.Process.Pid, err, p.errs)
 		}
 		close(p.done)
 	}()
 	return p
 }
+
+// old reports whether it is a program of the first version.
+func (p *proc) old() bool { return strings.HasPrefix(p.role, "old ") }
+
+// last is the end of a text.
+func last(text string) string { return text[max(0, len(text)-500):] }
 
 // kill is kill -9.
 func (p *proc) kill() {
@@ -140,9 +165,15 @@ type job struct {
 
 func (job) Kind() string { return "job" }
 
+// late is a kind that only some workers know.
+type late job
+
+func (late) Kind() string { return "late" }
+
 const (
-	plainKeys    = 8 // keys 0 … 7: held until finished
-	debounceKeys = 2 // keys 8 and 9: held until started
+	plainKeys    = 8   // keys 0 … 7: held until finished
+	debounceKeys = 2   // keys 8 and 9: held until started
+	lateKeys     = 100 // keys 100 and up: of jobs of the kind late, held until finished
 )
 
 // produce enqueues under random policies until it is told to end.
@@ -175,9 +206,7 @@ func produce(ctx context.Context, store onceq.Store, l *ledger) error {
 				return err
 			}
 		default:
-			if err := operate(ctx, client); err != nil && ctx.Err() == nil {
-				return err
-			}
+			operate(ctx, client)
 		}
 		time.Sleep(rand.N(8 * time.Millisecond)) // the rate of the load
 	}
@@ -199,17 +228,30 @@ func add(items *[]onceq.Item, lines *[]line) {
 			opts = append(opts, onceq.Delay(time.Millisecond+rand.N(100*time.Millisecond)))
 		}
 	}
-	*items = append(*items, onceq.NewItem(j, append(opts, onceq.OnConflict(policy))...))
+	var args onceq.Args = j
+	if j.Key < plainKeys && rand.IntN(5) == 0 { // in a queue of its own, that programs of the first version do not work for
+		j.Key += lateKeys
+		args, opts = late(j), append(opts, onceq.Queue("late"))
+	}
+	*items = append(*items, onceq.NewItem(args, append(opts, onceq.OnConflict(policy))...))
 	*lines = append(*lines, line{What: "ack", Key: j.Key, Policy: policy.String(), Called: j.Stamp})
 }
 
 // acknowledge writes down what the store answered for sure. A lost answer is written down by nobody: both outcomes are right.
 func acknowledge(l *ledger, lines []line, receipts []onceq.Receipt, err error) error {
 	if err != nil && !errors.Is(err, onceq.ErrDuplicate) {
-		if errors.Is(err, onceq.ErrUncertain) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, onceq.ErrUncertain) {
 			return nil
 		}
-		return err
+		var refused *onceq.InvalidError
+		if errors.As(err, &refused) {
+			return err
+		}
+		for _, n := range lines {
+			n.What = "failed"
+			l.note(n)
+		}
+		return nil
 	}
 	for i, r := range receipts {
 		lines[i].Job, lines[i].Outcome = r.Job.ID, r.Outcome
@@ -226,7 +268,7 @@ func produceInTx(ctx context.Context, client *onceq.Client, store onceq.Store, l
 	}
 	tx, err := s.Begin(ctx)
 	if err != nil {
-		return err
+		return nil // its disk may be full
 	}
 	defer tx.Rollback()
 	var items []onceq.Item
@@ -235,83 +277,93 @@ func produceInTx(ctx context.Context, client *onceq.Client, store onceq.Store, l
 		add(&items, &lines)
 	}
 	receipts, err := client.WithTx(s.Tx(tx)).EnqueueMany(ctx, items)
-	if err != nil {
-		return err
+	if err == nil && rand.IntN(3) == 0 {
+		err = errors.New("rolled back on purpose")
 	}
-	if rand.IntN(3) == 0 {
-		return tx.Rollback()
+	if err != nil {
+		tx.Rollback()
+		return acknowledge(l, lines, nil, err)
 	}
 	if err := tx.Commit(); err != nil {
-		return err
+		return nil // whether it happened is uncertain
 	}
 	return acknowledge(l, lines, receipts, nil)
 }
 
-// operate cancels or retries some job, as an operator would.
-func operate(ctx context.Context, client *onceq.Client) error {
-	filter := onceq.JobFilter{Kind: "job", Limit: 1 + rand.IntN(20)}
+// operate cancels or retries some job, as an operator would. It may have moved on, and the store may be down.
+func operate(ctx context.Context, client *onceq.Client) {
 	var last *onceq.JobRow
-	for j, err := range client.Jobs(ctx, filter) {
-		if err != nil {
-			return err
+	for j := range client.Jobs(ctx, onceq.JobFilter{Limit: 1 + rand.IntN(20)}) {
+		if j != nil {
+			last = j
 		}
-		last = j
 	}
 	if last == nil {
-		return nil
+		return
 	}
-	var err error
 	switch rand.IntN(3) {
 	case 0:
-		_, err = client.Cancel(ctx, last.ID)
+		client.Cancel(ctx, last.ID)
 	case 1:
-		_, err = client.Retry(ctx, last.ID)
+		client.Retry(ctx, last.ID)
 	case 2:
-		_, err = client.RunNow(ctx, last.ID)
+		client.RunNow(ctx, last.ID)
 	}
-	var inv *onceq.InvalidError
-	if errors.As(err, &inv) || errors.Is(err, onceq.ErrNotFound) || errors.Is(err, onceq.ErrDuplicate) || errors.Is(err, onceq.ErrUncertain) {
-		return nil // it had moved on
-	}
-	return err
 }
 
-// work runs jobs that succeed, fail, snooze, hang and panic.
+// work runs jobs of one kind that succeed, fail, snooze, hang and panic; jobs of the other kind wait for somebody else.
 func work(ctx context.Context, store onceq.Store, l *ledger) error {
-	worker, err := onceq.NewWorker(store, &onceq.WorkerConfig{
-		Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 8}}, Lease: 3 * time.Second, PollInterval: 200 * time.Millisecond,
-		Retry:  func(*onceq.JobRow, error) time.Duration { return rand.N(50 * time.Millisecond) },
-		Logger: slog.New(slog.DiscardHandler),
-	})
+	worker, err := newWorker(store)
 	if err != nil {
 		return err
 	}
-	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[job]) error {
-		l.note(line{What: "start", Key: j.Args.Key, Job: j.ID, Run: j.Run, Stamp: j.Args.Stamp})
-		defer l.note(line{What: "end", Key: j.Args.Key, Job: j.ID, Run: j.Run})
-		switch n := rand.IntN(100); {
-		case n < 10:
-			return errors.New("failed on purpose")
-		case n < 15:
-			return onceq.Snooze(rand.N(30 * time.Millisecond))
-		case n < 20:
-			<-ctx.Done() // until its timeout
-			return ctx.Err()
-		case n < 22:
-			panic("on purpose")
-		case n < 24:
-			return onceq.Discard(errors.New("on purpose"))
-		case n < 26:
-			return onceq.Cancel(errors.New("on purpose"))
-		}
-		select {
-		case <-time.After(rand.N(10 * time.Millisecond)):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		return nil
-	})
+	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[job]) error { return run(ctx, l, j.JobRow, j.Args) })
 	return worker.Run(ctx)
+}
+
+// workLate runs jobs of both kinds.
+func workLate(ctx context.Context, store onceq.Store, l *ledger) error {
+	worker, err := newWorker(store)
+	if err != nil {
+		return err
+	}
+	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[job]) error { return run(ctx, l, j.JobRow, j.Args) })
+	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[late]) error { return run(ctx, l, j.JobRow, job(j.Args)) })
+	return worker.Run(ctx)
+}
+
+func newWorker(store onceq.Store) (*onceq.Worker, error) {
+	return onceq.NewWorker(store, &onceq.WorkerConfig{
+		Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 8}, "late": {Concurrency: 4}}, Lease: 3 * time.Second, PollInterval: 200 * time.Millisecond,
+		Retry:  func(*onceq.JobRow, error) time.Duration { return rand.N(50 * time.Millisecond) },
+		Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+func run(ctx context.Context, l *ledger, j *onceq.JobRow, args job) error {
+	l.note(line{What: "start", Key: args.Key, Job: j.ID, Run: j.Run, Stamp: args.Stamp})
+	defer l.note(line{What: "end", Key: args.Key, Job: j.ID, Run: j.Run})
+	switch n := rand.IntN(100); {
+	case n < 10:
+		return errors.New("failed on purpose")
+	case n < 15:
+		return onceq.Snooze(rand.N(30 * time.Millisecond))
+	case n < 20:
+		<-ctx.Done() // until its timeout
+		return ctx.Err()
+	case n < 22:
+		panic("on purpose")
+	case n < 24:
+		return onceq.Discard(errors.New("on purpose"))
+	case n < 26:
+		return onceq.Cancel(errors.New("on purpose"))
+	}
+	select {
+	case <-time.After(rand.N(10 * time.Millisecond)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // produceBatches enqueues batches of unique jobs, each batch more than once.
