@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/rules"
 )
 
 var ops = map[onceq.Op]string{
@@ -14,7 +13,7 @@ var ops = map[onceq.Op]string{
 	onceq.OpPause: "pause", onceq.OpResume: "resume", onceq.OpRelease: "release",
 }
 
-// The codes of change.lua.
+// Codes of change.lua.
 const (
 	changed = iota
 	missing
@@ -23,9 +22,7 @@ const (
 	held
 )
 
-// Change is an operator's step. The change of each job is atomic. A pause
-// is in force on all partitions when Change returns without an error, and
-// may be repeated.
+// Change is an operator's step. Each job's is atomic; a pause is in force on all partitions when it returns without an error, and may be repeated.
 func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -74,7 +71,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			if err != nil {
 				return nil, err
 			}
-			return []onceq.ChangeResult{{Err: rules.RefusedRelease(j.ID, j.Behind)}}, nil
+			return []onceq.ChangeResult{{Err: refuse(j.ID, "holds the key and stands behind the run of "+j.Behind+": cancel or delete that waiting job instead")}}, nil
 		}
 		return make([]onceq.ChangeResult, 1), nil
 	}
@@ -105,9 +102,9 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		}
 		switch code {
 		case refused:
-			results[i].Err = rules.Refusal(j.State, rules.Why[c.Op])
+			results[i].Err = refuse(string(j.State), rules[c.Op])
 		case behind:
-			results[i].Err = rules.Refusal(j.State, rules.CannotRunBehind(j.Behind))
+			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+" and is due when that has ended")
 		case held:
 			id, _ := holds(text(v[2]))
 			holder, err := s.readTriple(ctx, sh.part, id, v[3], sh.now)
@@ -126,4 +123,16 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		return nil, err
 	}
 	return results, nil
+}
+
+var rules = map[onceq.Op]string{
+	onceq.OpCancel: "cannot be cancelled: the job has ended",
+	onceq.OpRetry:  "cannot be retried: only a finished or a retryable job can",
+	onceq.OpRunNow: "cannot be run now: only a waiting job can; a finished one can be retried",
+	onceq.OpDelete: "cannot be deleted: cancel the job first, and delete it when its run has ended",
+}
+
+// refuse is the answer to an operator's step that a job's state does not allow.
+func refuse(value, rule string) error {
+	return &onceq.InvalidError{Field: "state", Value: value, Rule: rule}
 }

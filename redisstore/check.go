@@ -5,8 +5,7 @@ import (
 	"fmt"
 )
 
-// Check checks that rows and indexes agree in every partition. It goes
-// through a stretch at a time, each in one step, while jobs come and go.
+// Check looks whether rows and indexes go together in every partition, a stretch at a time, each in one step; jobs come and go meanwhile.
 func (s *Store) Check(ctx context.Context) ([]string, error) {
 	var lines []string
 	for p := range s.parts {

@@ -7,8 +7,7 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Extend is a worker's heartbeat. It goes to every partition, because each
-// knows the workers by itself.
+// Extend is a worker's heartbeat, on every partition: each knows the workers by itself.
 func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {

@@ -11,22 +11,20 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// rounds bounds how often a fetch continues where a script stopped at its
-// limit.
+// rounds bounds how often a fetch goes on where a script stopped at its bound.
 const rounds = 200
 
 // lane is one queue of one partition, as a fetch goes through it.
 type lane struct {
-	queue  int // its index in the request
+	queue  int // its place in the request
 	slots  int // still wanted
 	cursor string
-	next   int64 // milliseconds until its next job is due; -1 = there is none
+	next   int64 // milliseconds until the next is due; -1 = none
 	done   bool
 }
 
-// Fetch starts due jobs. With several partitions it first looks which jobs
-// come first of all, and then starts those. If another worker takes some in
-// between, the next in that partition take their place.
+// Fetch starts due jobs. With several partitions it looks first which of them come first of all, and then starts those; what another
+// worker takes in between is replaced by the next in that partition.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -38,7 +36,7 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 		f.kinds = append(f.kinds, k)
 	}
 	if r.Kinds != nil && len(r.Kinds) == 0 {
-		f.kinds = append(f.kinds, "\x00") // no kind has this name, so none is fetched
+		f.kinds = append(f.kinds, "\x00") // none: no kind is called so
 	}
 	wanted := make([]int, len(r.Queues))
 	for i, q := range r.Queues {
@@ -102,14 +100,14 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	for _, p := range second {
 		for _, l := range p.lanes {
 			if l.slots > 0 && take[p.part][l.queue] > 0 {
-				got.NextDue = 0 // another worker was faster: look again
+				got.NextDue = 0 // another worker was faster
 			}
 		}
 	}
 	return got, nil
 }
 
-// fetch is one fetch that is under way.
+// fetch is one fetch under way.
 type fetch struct {
 	s     *Store
 	r     onceq.FetchRequest
@@ -117,18 +115,15 @@ type fetch struct {
 	jobs  []found
 	found []candidate
 
-	answered bool // some partition has answered
-	soon     bool // repeat it, because some partition has not
+	answered bool // by some partition
+	soon     bool // to be repeated, because some partition did not
 }
 
 // soon is when a fetch is repeated that some partition has not answered.
 const soon = 20 * time.Millisecond
 
-// overlooks reports whether a fetch may do without the partitions that
-// failed. They must fail in a way that passes by itself (a slot moves, a
-// node fails over), for no longer than Config.Patience, while other
-// partitions answer. Then there is work elsewhere, and no reason to alarm
-// anybody.
+// overlooks reports whether all that failed passes by itself (a slot moves, a node fails over) and has not lasted for longer than
+// Config.Patience, while other partitions have answered: there is something to do elsewhere meanwhile, and no reason to alarm anybody.
 func (f *fetch) overlooks(trips []*trip) bool {
 	overlooked, now := true, time.Now()
 	for _, t := range trips {
@@ -152,7 +147,7 @@ type found struct {
 	*onceq.JobRow
 }
 
-// candidate is a due job that was found but not started yet.
+// candidate is a due job that was only looked at.
 type candidate struct {
 	part, queue int
 	member      string // its order
@@ -171,8 +166,7 @@ func (f *fetch) part(p int, slots []int) *fetchPart {
 	return fp
 }
 
-// run goes through lanes until each is done. The scripts of all partitions
-// travel together.
+// run goes through lanes until each is done. The partitions' scripts travel together.
 func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	var first error
 	lost, asked := 0, len(parts)
@@ -191,7 +185,7 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 				}
 				n := min(l.slots, room)
 				if n == 0 && l.slots > 0 {
-					continue // it is sent in the next round
+					continue // in the next round
 				}
 				room -= n
 				lanes = append(lanes, l)
@@ -239,8 +233,7 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	return first
 }
 
-// again sends a fetch once more whose answer was lost. The script knows its
-// token and returns the same jobs.
+// again asks once more for what a fetch started whose answer was lost: the script knows its token.
 func (s *Store) again(ctx context.Context, trips []*trip) error {
 	var lost []*trip
 	for _, t := range trips {
@@ -289,7 +282,7 @@ func (f *fetch) read(ctx context.Context, t *trip, lanes []*lane, v []any, look 
 		var err error
 		if id, first := jobs[0].(string); first && len(jobs) > 1 {
 			if j, err = readJob(id, text(jobs[1]), "", "", t.now, profiles); err == nil {
-				j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, onceq.Instant(t.now)
+				j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, instant(t.now)
 			}
 			jobs = jobs[1:]
 		} else {
@@ -321,15 +314,14 @@ func (f *fetch) place(lanes []*lane, queue string) int {
 	return 0
 }
 
-// answer has the jobs that the fetch started, in order.
+// answer is what the fetch found, in order.
 func (f *fetch) answer(parts []*fetchPart) onceq.Fetched {
 	r := onceq.Fetched{NextDue: -1}
 	slices.SortStableFunc(f.jobs, func(a, b found) int {
 		if len(f.s.parts) == 1 {
 			return cmp.Compare(a.queue, b.queue)
 		}
-		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt),
-			strings.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt), strings.Compare(a.ID, b.ID))
 	})
 	for _, j := range f.jobs {
 		r.Jobs = append(r.Jobs, j.JobRow)

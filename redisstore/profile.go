@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// profiles caches the profiles that were read. The name of a profile is a
-// hash of its content, so it never means another one, even if the server
-// was flushed meanwhile.
+// profiles are those that were read. A profile's name is made of its content, so it never stands for another, even when a server was
+// flushed meanwhile.
 type profiles struct{ byRef sync.Map }
 
 type profileRef struct {
@@ -16,15 +15,14 @@ type profileRef struct {
 	ref  string
 }
 
-// refOf is the name of a profile.
+// refOf names a profile.
 func refOf(content []byte) uint32 {
 	h := fnv.New64a()
 	_, _ = h.Write(content)
 	return uint32(mix(h.Sum64()))
 }
 
-// profilesOf reads profiles of a partition. It asks the server once for
-// each profile.
+// profilesOf reads profiles of a partition. One that this process has not met is asked for once.
 func (s *Store) profilesOf(ctx context.Context, part int) func(ref string) (*profile, error) {
 	return func(ref string) (*profile, error) {
 		if len(ref) != 4 {
@@ -47,8 +45,7 @@ func (s *Store) profilesOf(ctx context.Context, part int) func(ref string) (*pro
 	}
 }
 
-// readTriple reads a job as scripts return it: {row, head, errors}, or {ID,
-// row, head, errors} if id is "". The result is nil if there is no job.
+// readTriple reads a job as scripts hand it out: {row, head, errors}, or {ID, row, head, errors} where id is "". nil where there is none.
 func (s *Store) readTriple(ctx context.Context, part int, id string, v any, now int64) (*job, error) {
 	l := list(v)
 	if len(l) == 4 {

@@ -22,17 +22,15 @@ import (
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-// script is one of the files in lua/, with lib.lua in front. The header of
-// each says what it takes and answers.
+// script is one of the files in lua/, behind lib.lua. Each says in its header what it takes and answers.
 type script struct {
 	name, source, sha string
 	writes            bool
 	bulk              bool // its answer may be large
 }
 
-// bookkeeping is the part of lib.lua that pages.lua needs.
-const bookkeeping = `local call, sub, byte = redis.call, string.sub, string.byte
-local floor, unpk, jobs, ix = math.floor, struct.unpack, KEYS[1], KEYS[3]
+// bookkeeping is what pages.lua needs of lib.lua.
+const bookkeeping = `local call, sub, byte, floor, unpk, jobs, ix = redis.call, string.sub, string.byte, math.floor, struct.unpack, KEYS[1], KEYS[3]
 `
 
 func load(name string, writes bool) *script {
@@ -45,10 +43,9 @@ func load(name string, writes bool) *script {
 	}
 	library := read("lib") + read("pages") + read("model")
 	source := library + read(name)
-	if name == "enqueue" { // the library is made only for rows that are not plain
+	if name == "enqueue" { // the library comes to be only for rows that are not plain
 		source = "local function judge(rows)\n" + library + read("judge") + "end\n" +
-			"local function book(comes, is, set, add)\n" + bookkeeping + read("pages") +
-			"open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + read(name)
+			"local function book(comes, is, set, add)\n" + bookkeeping + read("pages") + "open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + read(name)
 	}
 	sum := sha1.Sum([]byte(source))
 	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:]), writes: writes}
@@ -79,15 +76,13 @@ func init() {
 	}
 }
 
-// large is the size in bytes from which a call gets the time-outs of bulk.
+// large is how many bytes of a call take the time of bulk.
 const large = 64 << 10
 
-// perScript is how many jobs of a partition one script call takes. The
-// server does nothing else meanwhile.
+// perScript is how many jobs of a partition one script call takes: the server does nothing else meanwhile.
 const perScript = 200
 
-// call is a command that the client library never repeats by itself: the
-// store judges what may have happened.
+// call is a command that the client library never sends a second time by itself: what may have been done is for the store to judge.
 type call struct{ *redis.Cmd }
 
 // NoRetry is true.
@@ -97,18 +92,18 @@ func (call) NoRetry() bool { return true }
 type trip struct {
 	script *script
 	part   int
-	args   []any // without token, sender and channel
-	whole  []any // args with room for the head in front of them, if there is any
-	size   int   // bytes of the args, where they may be many
+	args   []any // behind token, sender and channel
+	whole  []any // args with room for the head in front of them, where there is
+	size   int   // of the args in bytes, where they may be large
 
 	wire  *wire
-	reply []any // without token, now and the queues that were woken
+	reply []any // behind token, now and the queues that were woken
 	now   int64
 	err   error
 }
 
-// wire is the token of a call. It knows whether it was ever written to a
-// connection: a call that was not has certainly not happened.
+// wire is the token of a call on its way. It knows whether it was ever written to a connection: a
+// call that was not has certainly not happened.
 type wire struct {
 	token string
 	sent  atomic.Bool
@@ -124,15 +119,12 @@ func newToken() string {
 	return string(binary.LittleEndian.AppendUint64(nil, rand.Uint64()))
 }
 
-// head is the number of arguments in front of those of a script: command,
-// script, keys, and what lib.lua lists.
+// head is how many arguments stand before those of a script: command, script, keys and what lib.lua lists.
 const head = 2 + 1 + 4 + 3
 
-// do makes script calls, in one network round trip if it can, and fills in
-// their replies. A call that has not happened, for a reason that passes by
-// itself (the server loads, is busy, fails over, moves the slot), is tried
-// again for as long as ctx and Config.Patience allow. It returns the first
-// error.
+// do makes script calls, in one trip of the network where it can, and fills in their replies. What is definite and passes by itself (a
+// server that loads, is busy, fails over, moves the slot) is tried again for as long as ctx and Config.Patience allow.
+// It returns the first error.
 func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	over := ctx.Err()
 	for _, t := range trips {
@@ -153,7 +145,7 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 		}
 		for _, t := range todo {
 			if t.script == luaFetch && answered && t.err != nil {
-				continue // other partitions have work meanwhile
+				continue // there is something to do elsewhere meanwhile
 			}
 			if t.transient() || t.err != nil && !t.script.writes && !t.definite() && ctx.Err() == nil {
 				again = append(again, t)
@@ -186,9 +178,7 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	return first
 }
 
-// look makes the client of a cluster ask again which node serves which
-// slot, when that seems to have changed. (The library does so by itself
-// every ten seconds.)
+// look makes the client of a cluster look anew who serves what, where it seems to have changed. (The library does so by itself every ten seconds.)
 func (s *Store) look(ctx context.Context, trips []*trip) {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
@@ -202,8 +192,8 @@ func (s *Store) look(ctx context.Context, trips []*trip) {
 	}
 }
 
-// pause waits before something is tried again. It returns false if ctx or
-// the store has ended.
+// pause waits before something is tried again. It is false where nothing should be: ctx or the store
+// has ended.
 func (s *Store) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -227,8 +217,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// send makes each call once, or twice where the script or the partition has
-// to be brought to the server first; such a call has not happened.
+// send makes each call once; twice where the script or the partition has to be brought there first, which is definite.
 func (s *Store) send(ctx context.Context, trips []*trip) {
 	s.exchange(ctx, trips, false)
 	var unset, unknown []*trip
@@ -268,8 +257,7 @@ func (s *Store) send(ctx context.Context, trips []*trip) {
 				return
 			}
 		}
-		s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server "+
-			"flushed, or did it start without its files?",
+		s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server flushed, or did it start without its files?",
 			"namespace", s.config.Namespace, "partitions", len(inits))
 		s.exchange(ctx, unset, true)
 	}
@@ -304,7 +292,7 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 	if s.acks() && trips[0].script.writes && trips[0].script != luaInit {
 		s.acked(ctx, trips, calls)
 	} else if len(calls) == 1 {
-		_ = client.Process(ctx, calls[0]) // the call keeps its error
+		_ = client.Process(ctx, calls[0]) // its error stands in the call
 	} else {
 		pipe := client.Pipeline()
 		for _, c := range calls {
@@ -324,8 +312,7 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 	}
 }
 
-// read takes a reply apart. A reply that does not begin with the token of
-// its request belongs to another request.
+// read takes a reply apart. One that does not begin with the token of its request is somebody else's.
 func (t *trip) read(c call) error {
 	reply, err := c.Slice()
 	if err != nil {
@@ -347,7 +334,7 @@ func (t *trip) read(c call) error {
 	return nil
 }
 
-// woke tells the listeners of this process which queues have a due job.
+// woke passes on which queues got something due, to those of this process who wait for it.
 func (s *Store) woke(t *trip) {
 	queues, _ := t.reply[0].([]any)
 	for _, q := range queues {

@@ -89,21 +89,21 @@ func fake(t *testing.T, info string) string {
 
 func TestAServerThatWouldBreakAPromiseIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ info, want string }{
-		{"redis_version:6.0.16\r\nmaxmemory_policy:noeviction\r\n", "Redis 6.2"},
-		{"redis_version:7.0.0\r\nmaxmemory_policy:allkeys-lru\r\n", "maxmemory-policy allkeys-lru"},
-		{"redis_version:7.0.0\r\nmaxmemory_policy:volatile-ttl\r\n", "maxmemory-policy noeviction"},
-		{"redis_version:7.0.0\r\nrole:slave\r\nmaster_host:elsewhere\r\nmaster_port:1\r\n", "replica"},
-		{"redis_version:7.0.0\r\ncluster_enabled:1\r\n", "redis+cluster://"},
-		{"redis_version:7.2.4\r\nvalkey_version:8.1.0\r\nmaxmemory_policy:allkeys-random\r\n", "maxmemory-policy"},
-		{"redis_version:5.0.14\r\nvalkey_version:\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n", "6.2"},
+	for info, want := range map[string]string{
+		"redis_version:6.0.16\r\nmaxmemory_policy:noeviction\r\n":                                   "Redis 6.2",
+		"redis_version:7.0.0\r\nmaxmemory_policy:allkeys-lru\r\n":                                   "maxmemory-policy allkeys-lru",
+		"redis_version:7.0.0\r\nmaxmemory_policy:volatile-ttl\r\n":                                  "maxmemory-policy noeviction",
+		"redis_version:7.0.0\r\nrole:slave\r\nmaster_host:elsewhere\r\nmaster_port:1\r\n":           "replica",
+		"redis_version:7.0.0\r\ncluster_enabled:1\r\n":                                              "redis+cluster://",
+		"redis_version:7.2.4\r\nvalkey_version:8.1.0\r\nmaxmemory_policy:allkeys-random\r\n":        "maxmemory-policy",
+		"redis_version:5.0.14\r\nvalkey_version:\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n": "6.2",
 	} {
-		s, err := Open(t.Context(), fake(t, c.info), &Config{Logger: quiet})
+		s, err := Open(t.Context(), fake(t, info), &Config{Logger: quiet})
 		if err == nil {
 			_ = s.Close()
 		}
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: %v, want it to say %q", c.info, err, c.want)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want it to say %q", info, err, want)
 		}
 	}
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
@@ -124,8 +124,7 @@ func TestAServerThatCannotBeReachedIsDefinite(t *testing.T) {
 	server.Kill()
 	var err error
 	for range 20 { // the connections that were open break first
-		_, err = s.Enqueue(t.Context(),
-			onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
+		_, err = s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
 	}
 	if err == nil || errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("%v, want a definite error", err)
@@ -183,13 +182,11 @@ func TestAStoreLivesThroughARestart(t *testing.T) {
 }
 
 func TestAURLThatIsWrongSaysWhatIsRight(t *testing.T) {
-	for _, url := range []string{"", "localhost:6379", "http://localhost", "redis+sentinel://h1,h2",
-		"redis+sentinel://h1/main/x", "redis+cluster://h1,,h2",
+	for _, url := range []string{"", "localhost:6379", "http://localhost", "redis+sentinel://h1,h2", "redis+sentinel://h1/main/x", "redis+cluster://h1,,h2",
 		"redis+cluster://h1/0", "unix+cluster://h", "redis+ring://h", "redis+sentinel://u%zz:secret@h1/main"} {
 		_, err := Open(t.Context(), url, nil)
 		var invalid *onceq.InvalidError
-		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "redis+cluster://") ||
-			strings.Contains(err.Error(), "secret") {
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "redis+cluster://") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
@@ -212,10 +209,8 @@ func TestAURLThatIsWrongSaysWhatIsRight(t *testing.T) {
 	}
 }
 
-// acl are the rights that a store needs, for docs: its keys, its channel,
-// and these commands.
-const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists " +
-	"+hscan +zadd +zrem +zscore " +
+// acl are the rights that a store needs, for docs: its keys, its channel, and these commands.
+const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists +hscan +zadd +zrem +zscore " +
 	"+zlexcount +zrangebylex +zrevrangebylex +time +publish +subscribe +unsubscribe +ping +info +wait"
 
 func TestTheRightsThatAreNeeded(t *testing.T) {
@@ -250,8 +245,7 @@ func TestTheRightsThatAreNeeded(t *testing.T) {
 	if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
-		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
 	if err != nil || len(f.Jobs) != 10 {
 		t.Fatal(len(f.Jobs), err)
 	}

@@ -11,10 +11,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Sweep tidies all partitions. Each partition knows the workers by itself.
-// The beat of a worker is shown as the largest of those on the partitions
-// where its lease is over; the beats of each partition are remembered until
-// that beat is named as lost.
+// Sweep tidies all partitions. Each of them knows the workers by itself; a worker's beat is shown as the largest of those on the partitions
+// where its lease is over, and which it was on each is remembered until the same beat is named as lost.
 func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -29,8 +27,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 	for p := range parts {
 		parts[p] = p
 	}
-	// First each partition gets an equal part of the limit, then those with
-	// more to do share the rest of it.
+	// First each partition gets an equal part of the limit, then those with more to do share what is left of it.
 	for round := 0; len(parts) > 0; round++ {
 		left := max(0, r.Limit-max(swept.Jobs, swept.Keys))
 		if round > 0 && left == 0 {
@@ -46,8 +43,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 		}
 		var trips []*trip
 		for _, p := range parts {
-			trips = append(trips, &trip{script: luaSweep, part: p,
-				args: []any{min(each, perScript), s.config.RetentionMax}})
+			trips = append(trips, &trip{script: luaSweep, part: p, args: []any{min(each, perScript), s.config.RetentionMax}})
 		}
 		if err := s.do(ctx, trips...); err != nil && failed == nil {
 			failed = err
@@ -81,8 +77,7 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 		}
 	}
 	if early > 0 {
-		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention passed: a partition "+
-			"keeps Config.RetentionMax of them",
+		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention passed: a partition keeps Config.RetentionMax of them",
 			"pruned", early, "retention_max", s.config.RetentionMax)
 	}
 	if err := s.lost(ctx, r, expired, &swept); err != nil && failed == nil {
@@ -93,17 +88,14 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 			swept.Expired = append(swept.Expired, onceq.Beat{Worker: b.Worker, No: at.max()})
 		}
 	}
-	slices.SortFunc(swept.Expired, func(a, b onceq.Beat) int {
-		return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No))
-	})
+	slices.SortFunc(swept.Expired, func(a, b onceq.Beat) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No)) })
 	if failed != nil && (swept.Jobs > 0 || swept.Keys > 0) {
 		failed = uncertain(failed)
 	}
 	return swept, failed
 }
 
-// beats has the beat of one worker on each partition where its lease is
-// over.
+// beats are those of one worker on the partitions where its lease is over.
 type beats map[int]int64
 
 func (at beats) max() int64 {
@@ -114,10 +106,8 @@ func (at beats) max() int64 {
 	return no
 }
 
-// lateness remembers since when this process has seen the beat of a worker
-// unchanged on a partition. Partitions may have heard different beats of a
-// worker, and the largest, which is shown, does not tell whether another
-// has moved.
+// lateness is since when this process has seen a worker's beat stand still on a partition. Where the partitions have heard different beats of
+// a worker, the largest of them, which is shown, does not tell that another has moved.
 type lateness struct {
 	mu   sync.Mutex
 	seen map[seat]stillness
@@ -135,7 +125,7 @@ type stillness struct {
 	last  time.Time
 }
 
-// note records what a sweep has seen.
+// note is called with what a sweep has seen.
 func (l *lateness) note(worker string, part int, beat int64, lease time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,10 +156,8 @@ func (l *lateness) stands(worker string, part int, beat int64) bool {
 	return ok && still.beat == beat && time.Since(still.since) >= still.lease/3
 }
 
-// lost lists the runs of workers that were seen twice with the same beat.
-// It forgets the workers that have no run left anywhere.
-func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]beats,
-	swept *onceq.Swept) error {
+// lost lists the runs of workers that were seen twice with the same beat, and forgets those that have none left anywhere.
+func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]beats, swept *onceq.Swept) error {
 	if len(r.Lost) == 0 {
 		return nil
 	}
@@ -179,7 +167,7 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 		if at.max() != lost.No {
 			continue
 		}
-		alike := lost.No == -1 || len(at) == len(s.parts) // then the caller has seen all of its beats
+		alike := lost.No == -1 || len(at) == len(s.parts) // then what the caller has seen is all there is to see
 		for _, beat := range at {
 			alike = alike && beat == lost.No
 		}
@@ -227,9 +215,7 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 	for i, lost := range r.Lost {
 		order[lost.Worker] = i
 	}
-	slices.SortFunc(swept.Runs, func(a, b *onceq.JobRow) int {
-		return cmp.Or(order[a.Worker]-order[b.Worker], cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(swept.Runs, func(a, b *onceq.JobRow) int { return cmp.Or(order[a.Worker]-order[b.Worker], cmp.Compare(a.ID, b.ID)) })
 	for worker, parts := range idle {
 		if busy[worker] {
 			continue

@@ -12,20 +12,19 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// A message on the store's channel is the sender, in eight bytes, and the
-// name of a queue that has a due job; or stopMark and the name of a worker
-// that has a run to stop. No name begins with that mark.
+// What is published on the store's channel is the sender, in eight bytes, and the name of a queue
+// that got something due, or stopMark and the name of a worker one of whose runs is to stop. No
+// name begins with that mark.
 const stopMark = "\x00"
 
-// wakes has the listeners of this process, and its one subscription to the
-// messages of others.
+// wakes is who waits in this process, and its one subscription to what others say.
 type wakes struct {
 	s *Store
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	stop      context.CancelFunc // ends the subscription; nil = there is none
-	ready     chan struct{}      // closed when the subscription is in force
+	stop      context.CancelFunc // of the subscription; nil = there is none
+	ready     chan struct{}      // closed when it is in force
 	done      chan struct{}      // closed when it has ended
 	closed    bool
 }
@@ -34,15 +33,14 @@ type listener struct {
 	queues []string
 	worker string // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
-	forget func() bool // stops waiting for the end of its context
+	forget func() bool // its context's end is no longer waited for
 }
 
 func (w *wakes) init(s *Store) { w.s, w.listeners = s, map[*listener]bool{} }
 
-// Wake sends which queue has a due job, and which worker has a run to stop:
-// at once for changes in this process, for others when a script publishes a
-// message, which it does when somebody waits. When the channel is closed
-// nothing of it runs any more.
+// Wake says what became due and whose run is to stop: in this process at once, from others by a
+// message that a script publishes when somebody waits. When the channel is closed nothing of it
+// runs any more.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -56,8 +54,8 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 	defer t.Stop()
 	select {
 	case <-ready:
-		_ = w.await(ctx, l.queues) // a fetch notes it too
-	case <-t.C: // try again
+		_ = w.await(ctx, l.queues) // who fetches says so too
+	case <-t.C: // it goes on trying
 	case <-ctx.Done():
 	case <-s.closing:
 	}
@@ -95,7 +93,7 @@ func (w *wakes) await(ctx context.Context, queues []string) error {
 	return w.s.do(ctx, trips...)
 }
 
-// queues are all queues for which this process waits.
+// queues are all that somebody here waits for.
 func (w *wakes) queues() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,7 +105,7 @@ func (w *wakes) queues() []string {
 	return slices.Compact(all)
 }
 
-// leave removes a listener, and ends the subscription with the last one.
+// leave takes a listener away, and ends the subscription with the last one.
 func (w *wakes) leave(l *listener) {
 	w.mu.Lock()
 	if !w.listeners[l] {
@@ -150,8 +148,7 @@ func (w *wakes) close() {
 	}
 }
 
-// notify passes a message on to the listeners that it concerns; "" =
-// something may be due in any queue.
+// notify passes a message on to those here whom it concerns; "" = something may be due anywhere.
 func (w *wakes) notify(message string) {
 	worker, stop := strings.CutPrefix(message, stopMark)
 	w.mu.Lock()
@@ -166,9 +163,8 @@ func (w *wakes) notify(message string) {
 	}
 }
 
-// sendLocked never waits. If the channel is full, it replaces the two
-// oldest messages by one that says as much as they and this one together.
-// Nobody else sends meanwhile.
+// sendLocked never waits. Where the channel is full, the two oldest make room for what they and this
+// one say together. Nobody else sends meanwhile.
 func (l *listener) sendLocked(wake onceq.Wake) {
 	select {
 	case l.wake <- wake:
@@ -189,9 +185,8 @@ func (l *listener) sendLocked(wake onceq.Wake) {
 	}
 }
 
-// subscribe passes on what others publish, until ctx ends. It connects
-// again by itself and then wakes all listeners, because a message may have
-// been missed.
+// subscribe passes on what others publish, until ctx ends. It connects again by itself, and wakes
+// everybody then: something may have been said meanwhile.
 func (w *wakes) subscribe(ctx context.Context, ready, before, done chan struct{}) {
 	defer close(done)
 	if before != nil {
@@ -211,7 +206,7 @@ func (w *wakes) receive(ctx context.Context, ready func()) {
 	closed := make(chan struct{})
 	go func() {
 		<-over.Done()
-		_ = sub.Close() // this ends a wait for a message
+		_ = sub.Close() // which ends a wait for a message
 		close(closed)
 	}()
 	defer func() {
@@ -222,9 +217,8 @@ func (w *wakes) receive(ctx context.Context, ready func()) {
 	for {
 		m, err := sub.ReceiveTimeout(ctx, 5*time.Second)
 		if err != nil {
-			if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() && !pinged &&
-				sub.Ping(ctx) == nil {
-				pinged = true // a missing answer shows that the connection is half-open
+			if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() && !pinged && sub.Ping(ctx) == nil {
+				pinged = true // half-open connections are found out by the missing answer
 				continue
 			}
 			return

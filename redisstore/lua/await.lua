@@ -1,7 +1,6 @@
--- await.lua notes that somebody waits for jobs of queues, so that a script
--- that makes a job due there publishes a message.
+-- await.lua notes that somebody waits for jobs of queues, so that who makes one due there says so.
 --
---   ARGV  4 queues: how many follow
+-- ARGV  4 queues: how many follow
 local fields = {}
 for i = 1, tonumber(ARGV[4]) do fields[i] = 'q' .. ARGV[4 + i] end
 local n = #fields

@@ -1,11 +1,8 @@
 -- extend.lua is a worker's heartbeat.
 --
---   ARGV  4 worker
---         5 lease in milliseconds; 0 = the worker leaves
---         6 fetches done
---         7 '1' = continue a heartbeat that had more to hand back
---         8 runs: how many follow; for each the run (5 bytes) and the ID
---   reply after the three: for each run '', 'l' (lost) or 's' (to stop); how many were handed back; 1 if there is more to do
+-- ARGV  4 worker, 5 lease in milliseconds (0 = it takes leave), 6 fetches done, 7 '1' = go on with a heartbeat that had more to hand back
+--       8 runs: how many follow: for each the run (5 bytes) and the ID
+-- reply after the three: for each run '' or 'l' (lost) or 's' (to stop); then how many were handed back; then 1 where there is more to do
 local worker, lease, done, again, n = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local got = start({'k' .. worker})
 if not got then return {ARGV[1], false} end
@@ -25,8 +22,7 @@ for i = 1, n do
   reply[3 + i] = answer
 end
 
--- Jobs that run for this worker, and that it does not have, are handed
--- back.
+-- What runs for this worker and is not in its hands goes back.
 local LIMIT = 200
 local range = 'r' .. pack('>Bc0', #worker, worker)
 local from, stop = '[' .. range, '(' .. range .. pack('>I6', done + 1)

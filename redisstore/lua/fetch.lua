@@ -1,16 +1,11 @@
 -- fetch.lua starts due jobs.
 --
---   ARGV  4 worker
---         5 number of the fetch
---         6 '1' = only look, start nothing
---         7 kinds, 8 queues: how many of each follow
---           the kinds; for each queue its name, slots, and cursor ('' or where to go on)
---   reply after the three: false if the worker is not known, else {jobs, for each
---   queue the milliseconds until the next job is due (-1 = none), cursors}
---         a job is {ID, row, head, errors}, or ID and row on the first run of a job
---         that was never changed; when only looking {number of the queue in the
---         request, its member of ix from the priority on}
---         a cursor is '' when the whole queue was looked at
+-- ARGV  4 worker, 5 number of the fetch, 6 '1' = only look: start nothing, 7 kinds, 8 queues: how many of each follow
+--       the kinds, and for each queue: name, slots, cursor ('' or where to go on)
+-- reply after the three: false where the worker is not known, else {jobs, for each queue milliseconds until the next is due (-1 = none), cursors}
+--       a job is {ID, row, head, errors}, or ID and row where it is the first run of one that nothing was changed of; only looked at,
+--       {the queue's number in the request, its member of ix from the priority on};
+--       a cursor is '' when the queue was looked through
 local worker, no, look, nk, nq = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
 local BUDGET, CHUNK = 1000, 200
 local fields = {'k' .. worker}
@@ -27,11 +22,10 @@ local m
 
 local reply, nextdue, cursors = {}, {}, {}
 local leaseends, beat, token, last, lease = unpk('>I6I6c8I6I6', got[1])
-if token == ARGV[1] then -- this fetch was done before, and its answer was lost
+if token == ARGV[1] then -- this very fetch was here before, and its answer was lost
   local ids = {}
   local range = 'r' .. pack('>Bc0I6', #worker, worker, no)
-  for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. range,
-    '(' .. 'r' .. pack('>Bc0I6', #worker, worker, no + 1))) do
+  for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. range, '(' .. 'r' .. pack('>Bc0I6', #worker, worker, no + 1))) do
     ids[i] = sub(member, #range + 1)
   end
   m = model()
@@ -93,7 +87,7 @@ for i = 1, nq do
       end
     end
   end
-  if wanting and slots > 0 and cursors[i] == '' then -- the worker will wait for more
+  if wanting and slots > 0 and cursors[i] == '' then -- it will wait for more
     qmade(name).sleepers = 1
   end
 end
@@ -101,10 +95,10 @@ end
 local fields = {}
 for i, id in ipairs(ids) do fields[2 * i - 1], fields[2 * i] = id, '\0' .. id end
 local read = hmget(jobs, fields)
-local slow, place, set, add, rem = {}, {}, {}, {}, {} -- place is the index in the reply
+local slow, place, set, add, rem = {}, {}, {}, {}, {} -- place is that in the reply
 local ns, na, nr, nj = 0, 0, 0, 0
 local running, zero6 = 'r' .. pack('>Bc0I6', #worker, worker, no), pack('>I6', 0)
-local tails = {} -- by REF: the parts of the head of a first run before and after the anchor
+local tails = {} -- by REF: what stands before and behind the anchor in the head of a first run
 for i, id in ipairs(ids) do
   local row = read[2 * i - 1]
   local a, b = byte(row, 1, 2)

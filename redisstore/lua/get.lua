@@ -1,7 +1,7 @@
 -- get.lua reads jobs.
 --
---   ARGV  4 IDs: how many follow
---   reply after the three: for each {row, head, errors}, or false
+-- ARGV  4 IDs: how many follow
+-- reply after the three: for each {row, head, errors}, or false
 local n = tonumber(ARGV[4])
 if not start({}) then return {ARGV[1], false} end
 local fields = {}

@@ -1,8 +1,7 @@
--- init.lua sets up a partition. None of its four keys is ever empty, so in
--- a slot that moves either all of them are there or none.
+-- init.lua sets up a partition: none of its keys is ever empty, so that all four are in a slot or none is.
 --
---   ARGV  4 partition: "3/8" is the third of eight
---   reply token, the partition that is there
+-- ARGV  4 partition  "3/8": this partition and how many there are
+-- reply token, the partition that stands there
 local at = call('HGET', meta, 'p')
 if not at then
   at = ARGV[4]

@@ -1,15 +1,12 @@
--- judge.lua, after lib.lua, pages.lua and model.lua, is the body of the
--- function judge(rows). enqueue.lua calls it for rows that are not plain;
--- rows has their numbers. It returns the answer for each row, and the
--- queues that were woken.
+-- judge.lua, behind lib.lua, pages.lua and model.lua, is the body of the function judge(rows) that enqueue.lua calls for what is not plain:
+-- rows are the numbers of those rows. It returns the answers by row, and the queues that were woken.
 local got = start({'PN'})
 local count = tonumber(got[1]) or 0
 local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local base, plans = 9 + nq + 2 * np, ARGV[9]
 
 local ref = {}
--- profileof is the name of a profile, which is added to meta if it is
--- missing; or the whole profile, if meta has too many.
+-- profileof is the name of a profile, which is put into meta where it is not there; or all of it, where meta has too many.
 local function profileof(i)
   if ref[i] then return ref[i] end
   local name, content = ARGV[9 + nq + i], ARGV[9 + nq + np + i]
@@ -22,11 +19,10 @@ local function profileof(i)
     local k = #metaset
     metaset[k + 1], metaset[k + 2], metaset[k + 3], metaset[k + 4] = name, content, 'PN', count
     local p = {}
-    p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl,
-      p.fromenq = unpk('>Bc0Bc0BI3I6I6BI6I6B', content)
+    p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq = unpk('>Bc0Bc0BI3I6I6BI6I6B', content)
     profof[ref[i]] = p -- it is not in meta yet
   else
-    ref[i] = content -- kept with each row
+    ref[i] = content -- told with each row
   end
   return ref[i]
 end
@@ -41,7 +37,7 @@ end
 m.load(ids)
 m.loadkeys(names)
 local more, morekeys = {}, {}
-for _, id in ipairs(ids) do -- for the answer to a call that was sent twice
+for _, id in ipairs(ids) do -- what an echo tells
   local j = m.job(id)
   if j then
     if j.displaced ~= '' then more[#more + 1] = j.displaced end
@@ -60,7 +56,7 @@ for _, i in ipairs(rows) do
     unpk('>BBBBI2BI6BBBBBBI6', plans, 41 * (i - 1) + 2)
   local j = m.job(id)
   if j then
-    -- The ID exists. A call that was sent twice has the same nonce.
+    -- The ID exists. Its own echo has the same nonce.
     if j.nonce == sub(rest, 5, 12) then
       local k = j.key and m.keyrow(j.key)
       local other = j.displaced ~= '' and m.job(j.displaced)
@@ -119,7 +115,7 @@ for _, i in ipairs(rows) do
           local w = m.job(k.next)
           m.renew(w, r)
           was[2], was[5] = 2, named(w)
-        elseif holder.behind ~= '' then -- a clock has passed the key to the waiter
+        elseif holder.behind ~= '' then -- the key has passed to the waiter already
           m.renew(holder, r)
           was[2], was[5] = 2, named(holder)
         elseif action == 5 then

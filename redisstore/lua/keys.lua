@@ -1,7 +1,7 @@
 -- keys.lua reads keys.
 --
---   ARGV  4 keys: how many follow
---   reply after the three: for each {1 = held or 0, row with the effective holder, holder}, or false
+-- ARGV  4 keys: how many follow
+-- reply after the three: for each {held (1, else 0), row as of its effective holder, holder}, or false
 local n = tonumber(ARGV[4])
 if not start({}) then return {ARGV[1], false} end
 local m = model()

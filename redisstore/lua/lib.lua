@@ -1,42 +1,32 @@
--- lib.lua comes first in every script. A partition is four keys. A script
--- declares all four and touches nothing else:
+-- lib.lua stands before every script. A partition is four keys, and a script declares all four and touches nothing else:
 --
---   KEYS  1 jobs  hash  ID        row: head and body
---                       "\0"ID    head of a job that was ever fetched
---                       "\0\0"ID  its errors
---                       "\0\0\0" and "\0\0\0"ID  pages of IDs, see pages.lua
---         2 keys  hash  key -> row
---         3 ix    zset  all scores 0, ordered as bytes; the members are those of
---                       members(), kmembers() and idpages()
---         4 meta  hash  "v" and "p" (format and partition), "clock" (tests only),
---                       "q"NAME, "P"REF, "k"WORKER
---   ARGV  1 token    repeated at the head of the reply, which proves that the
---                    reply belongs to the request
---         2 sender   who sends, for the message that wakes
---         3 channel  where that message goes
---   reply token, now, woken queues, then what the header of the script says
+--   KEYS  1 jobs   hash   ID -> row (head and body); "\0"ID -> head of a job that was ever fetched; "\0\0"ID -> its errors; "\0\0\0" and
+--                         "\0\0\0"ID -> pages of IDs
+--         2 keys   hash   key -> row
+--         3 ix     zset   all scores 0, ordered as bytes: the members that members(), kmembers() and idpages() tell of
+--         4 meta   hash   "v" and "p" (format and partition), "clock" (tests only), "q"NAME, "P"REF, "k"WORKER
+--   ARGV  1 token     said again at the head of the reply, which is tied to its request by it
+--         2 sender    who enqueues, for the message that wakes
+--         3 channel   where that message goes
+--   reply token, now, woken queues, then what the script's own header says
 --
--- codec.go, the other reader of rows, describes their layouts. Instants are
--- whole milliseconds in six bytes. Checks come first and writes last: after
--- the first write nothing can fail. A server whose memory is full refuses a
--- script at its first write, if that may need memory, and never later. So a
--- script that brings something new writes that first, and any other begins
--- with a write that is never refused: see begin. Strings are never compared
--- with <, which follows the locale of the server. The score 0 is passed as
--- '0', because a number would be printed for each call.
-local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
-local floor, max, min = math.floor, math.max, math.min
+-- The layouts of rows are described in codec.go, which is the other reader of them. Instants are whole milliseconds in six bytes.
+-- Checks come first and writes last: after the first write nothing can fail. A server whose memory
+-- is full refuses a script at its first write, if that may need memory, and never later. So a script
+-- that brings something new writes that first, and any other begins with a write that is never
+-- refused: see begin.
+-- Strings are never compared with <: that goes by the server's locale. The score 0 is told as '0': a number would be printed for each call.
+local call, sub, byte, char, floor, max, min = redis.call, string.sub, string.byte, string.char, math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NEVER = 281474976710655
-local PIECE = 1500 -- arguments of one call: unpack has a limit; divisible by two and three
+local PIECE = 1500 -- arguments of one call, divisible by two and three: unpack has a bound
 
 local now, now6
 local qrows, qnew, woken, wokenlist = {}, {}, {}, {}
-local metaset = {} -- fields and values that qsave writes to meta
+local metaset = {} -- fields and values of meta that qsave writes
 
--- pieces makes one call of many arguments, in as few calls as unpack
--- allows.
+-- pieces makes one call of many arguments, in as few calls as unpack allows.
 local function pieces(command, key, args)
   for i = 1, #args, PIECE do
     call(command, key, unpack(args, i, min(i + PIECE - 1, #args)))
@@ -54,10 +44,9 @@ local function hmget(key, fields)
   return all
 end
 
--- begin makes the first write of a script one that needs no memory, so that
--- a full server refuses none of those that follow. rem is what is to be
--- taken out of ix anyway. Scripts that bring something new set grows
--- instead.
+-- begin makes the first write of a script one that needs no memory, so that a full server refuses
+-- none of those that follow. rem is what is to be taken from ix anyway. Scripts that bring something
+-- new set grows instead.
 local begun, grows = false, false
 local function begin(rem)
   if rem and #rem > 0 then
@@ -68,8 +57,7 @@ local function begin(rem)
   begun = true
 end
 
--- start reads the clock and the named fields of meta. It returns their
--- values, or nil where the partition is not set up.
+-- start reads the clock and the named fields of meta. It returns their values, or nil where the partition is not set up.
 local function start(fields)
   fields[#fields + 1] = 'clock'
   fields[#fields + 1] = 'v'
@@ -85,10 +73,8 @@ local function start(fields)
   return got
 end
 
--- qread reads the row of a queue: its number in ix, paused, sleepers
--- (somebody waits for its jobs), and how many of its jobs (2) stand behind
--- another, (3) run, and are (4) completed, (5) discarded, (6) cancelled.
--- Waiting jobs are counted in ix.
+-- A queue's row: its number in ix, paused, sleepers (somebody waits for its jobs), and how many of its jobs (2) stand behind another, (3) run,
+-- and are (4) completed, (5) discarded, (6) cancelled. How many wait is counted in ix.
 local function qread(name, text)
   local q = {name = name}
   if text then
@@ -111,7 +97,7 @@ local function qmade(name)
     q.no, q.paused, q.sleepers = -1, 0, 0
     for i = 1, 6 do q[i] = 0 end
     qnew[#qnew + 1] = q
-    -- A number is never used again while the partition is kept.
+    -- a number is never used again while the partition is kept
     q.no = (tonumber(call('HGET', meta, 'Q')) or 0) + #qnew
   end
   return q
@@ -124,8 +110,7 @@ local function wake(name)
   end
 end
 
--- qsave writes the rows of queues that changed, and publishes for those who
--- wait. These are the last writes of a script.
+-- qsave writes the queues' rows that changed, and tells those who sleep. The last writes of a script.
 local function qsave()
   for _, name in ipairs(wokenlist) do
     local q = qrow(name)

@@ -1,10 +1,7 @@
--- lost.lua lists the runs of workers that are confirmed lost, and forgets
--- the workers that have none left.
+-- lost.lua lists the runs of workers that are confirmed lost, and forgets those that have none left.
 --
---   ARGV  4 how many runs at most
---         5 '1' = forget
---         6 workers: how many follow; for each its name and its beat (-1 = it is not known)
---   reply after the three: {{ID, row, head, errors} ...}, 1 = there are more, {the workers that have no run left}
+-- ARGV  4 how many runs at most, 5 '1' = forget, 6 workers: how many follow: for each its name and its beat (-1 = it is not known)
+-- reply after the three: {{ID, row, head, errors} ...}, 1 where there are more, {the workers that have no run left}
 local limit, forget, n = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 if not start({}) then return {ARGV[1], false} end
 local m = model()
@@ -16,8 +13,7 @@ for i = 1, n do
   if row then leaseends, is = unpk('>I6I6', row) end
   if is == beat and leaseends <= now then
     local range = 'r' .. pack('>Bc0', #worker, worker)
-    local some = call('ZRANGEBYLEX', ix, '[' .. range, '[' .. range .. string.rep('\255', 7), 'LIMIT', 0,
-      limit - #ids + 1)
+    local some = call('ZRANGEBYLEX', ix, '[' .. range, '[' .. range .. string.rep('\255', 7), 'LIMIT', 0, limit - #ids + 1)
     for _, member in ipairs(some) do
       if #ids == limit then
         more = 1

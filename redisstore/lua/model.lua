@@ -1,12 +1,11 @@
--- model.lua, after lib.lua and pages.lua, knows what jobs and keys are and
--- how they change.
-
+-- model.lua, behind lib.lua and pages.lua, knows what jobs and keys are and how they change.
+--
 -- The states as they are stored.
 local SCHEDULED, RETRYABLE, RUNNING, COMPLETED, DISCARDED, CANCELLED = 0, 1, 2, 3, 4, 5
 -- The events.
 local DUE, STARTED, FINISHED, SUCCEEDED, FAILED, DELETED, WINDOWENDS = 1, 2, 3, 4, 5, 6, 7
 
--- ends reports whether the event comes when a job finishes in this state.
+-- ends reports whether a job that finishes in this state brings the event.
 local function ends(till, state)
   if till <= FINISHED then return state >= COMPLETED end
   if till == SUCCEEDED then return state == COMPLETED end
@@ -16,27 +15,23 @@ end
 
 local profof = {}
 
--- profile has what many jobs have in common: a field of meta, or inline
--- where meta has too many.
+-- profile is what many jobs have in common: a row of meta, or inline where meta has too many of them.
 local function profile(ref)
   local p = profof[ref]
   if not p then
     local text = ref
     if #ref == 4 then text = call('HGET', meta, 'P' .. ref) end
     p = {}
-    p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl,
-      p.fromenq = unpk('>Bc0Bc0BI3I6I6BI6I6B', text)
+    p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq = unpk('>Bc0Bc0BI3I6I6BI6I6B', text)
     profof[ref] = p
   end
   return p
 end
 
--- readhead reads a head into a table. A head has only what differs from the
--- profile. It also returns where the body begins.
+-- readhead reads a head into a table. A head says only what differs from the profile. It also returns where the body begins.
 local function readhead(id, s)
   local a, b, enq = unpk('>BBI6', s)
-  local j = {id = id, state = band(a, 7), origin = floor(band(a, 24) / 8), keyless = band(a, 64) ~= 0,
-    cancel = a >= 128, prio = band(b, 15), enq = enq}
+  local j = {id = id, state = band(a, 7), origin = floor(band(a, 24) / 8), keyless = band(a, 64) ~= 0, cancel = a >= 128, prio = band(b, 15), enq = enq}
   local at = 9
   if band(b, 32) ~= 0 then
     j.runat = enq
@@ -53,8 +48,7 @@ local function readhead(id, s)
   j.nonce, at = sub(s, at, at + 7), at + 8
   if band(a, 32) ~= 0 then j.key, at = sub(s, at, at + 31), at + 32 end
   if band(b, 16) ~= 0 then
-    j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc, j.worker, j.behind, j.displaced,
-      j.superseded, at =
+    j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc, j.worker, j.behind, j.displaced, j.superseded, at =
       unpk('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', s, at)
   else
     j.attempt, j.max, j.run, j.started, j.finished, j.fetch, j.enc = 0, p.max, 0, 0, 0, 0, p.enc
@@ -65,13 +59,12 @@ local function readhead(id, s)
   return j, at
 end
 
--- writehead is the reverse of readhead.
+-- writehead is readhead undone.
 local function writehead(j)
   local p = j.prof
   local derived = 0
   if j.key then derived = p.fromenq == 1 and j.enq or max(j.enq, j.runat) end
-  local ext = j.run > 0 or j.attempt ~= 0 or j.max ~= p.max or j.enc ~= p.enc or j.anchor ~= derived or
-    j.finished ~= 0 or j.worker ~= '' or
+  local ext = j.run > 0 or j.attempt ~= 0 or j.max ~= p.max or j.enc ~= p.enc or j.anchor ~= derived or j.finished ~= 0 or j.worker ~= '' or
     j.behind ~= '' or j.displaced ~= '' or j.superseded ~= ''
   local same = not ext and j.runat == j.enq
   local inline = #j.ref ~= 4
@@ -82,8 +75,7 @@ local function writehead(j)
   s = s .. j.ref .. j.nonce
   if j.key then s = s .. j.key end
   if ext then
-    s = s .. pack('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch,
-      j.enc,
+    s = s .. pack('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc,
       #j.worker, j.worker, #j.behind, j.behind, #j.displaced, j.displaced, #j.superseded, j.superseded)
   end
   return s
@@ -92,8 +84,7 @@ end
 -- due reports whether a job is available.
 local function due(j) return j.state <= RETRYABLE and j.behind == '' and j.runat <= now end
 
--- members lists the members of ix that a job has, besides its place in the
--- list of IDs.
+-- members lists what stands in ix for a job, beside its place in the list of IDs.
 local function members(j)
   local state = j.state
   if state <= RETRYABLE then
@@ -110,29 +101,28 @@ local function members(j)
   return {f, 's' .. char(state) .. j.id}
 end
 
--- class is the number in the row of the queue that counts this job.
+-- class is where a job counts in its queue's row.
 local function class(j)
   if j.state <= RETRYABLE then return j.behind == '' and 1 or 2 end
   return j.state + 1
 end
 
--- model reads jobs and keys into tables, changes them by the rules of
--- internal/rules (the same names, the same order), and writes what changed.
--- It is made only by scripts that need it.
+-- model reads jobs and keys into tables, changes them as internal/memstore does (the same names, the same order), and writes what
+-- changed. It is made only by scripts that need it.
 local function model()
   local m = {}
   local jobof, keyof = {}, {}
   local dirtyjobs, dirtykeys = {}, {}
   m.keyof = keyof
 
-  -- job is a job that was read and exists.
+  -- job is a job that was read and is there.
   function m.job(id)
     local j = jobof[id]
     if j and not j.off then return j end
     return nil
   end
 
-  -- load reads the three fields of jobs that were not read yet.
+  -- load reads jobs that were not read yet: their three fields.
   function m.load(ids)
     local want, fields = {}, {}
     for _, id in ipairs(ids) do
@@ -150,7 +140,7 @@ local function model()
         local j, at = readhead(id, split or full)
         if split then
           j.split = split
-          at = nil -- where the body begins: see body
+          at = nil -- of the body: see body
         end
         j.full, j.at, j.errs = full, at, errs
         jobof[id] = j
@@ -175,8 +165,7 @@ local function model()
     return k
   end
 
-  -- loadkeys reads keys that were not read yet, and the jobs that hold them
-  -- or stand behind the holder.
+  -- loadkeys reads keys that were not read yet, and the jobs that hold them and stand behind them.
   function m.loadkeys(names)
     local want, ids = {}, {}
     for _, key in ipairs(names) do
@@ -197,14 +186,14 @@ local function model()
     m.load(ids)
     for _, key in ipairs(want) do
       local k = keyof[key]
-      if k and not k.pending then -- the short form: held on the terms of its holder, since its enqueue
+      if k and not k.pending then -- the short form: on the terms and since the enqueue of its holder
         local j = jobof[k.holder]
         k.pending, k.since = j.prof.till, j.enq
       end
     end
   end
 
-  -- loadwith reads jobs and all that their end may touch.
+  -- loadwith reads jobs and whatever their end may touch.
   function m.loadwith(ids)
     m.load(ids)
     local names = {}
@@ -232,7 +221,7 @@ local function model()
     if band(b.flags, 1) ~= 0 then b.meta, at = unpk('>I3c0', s, at) end
     if band(b.flags, 2) ~= 0 then b.tags, at = unpk('>I2c0', s, at) end
     b.args = sub(s, at)
-    if band(b.flags, 4) ~= 0 then -- the text is compressed, see compressText in codec.go
+    if band(b.flags, 4) ~= 0 then -- the text is told by what it has in common with the rest
       local all = 'kind=' .. j.prof.kind .. ' queue=' .. j.prof.queue .. ' args=' .. sub(b.args, 1, 2048)
       local text, i = {}, 1
       while i <= #told do
@@ -293,7 +282,7 @@ local function model()
     return j.prof.till
   end
 
-  -- anchorat, freesat and restat are those of onceq.Hold.
+  -- anchorat, freesat and restat are onceq.Hold's.
   local function anchorat(j, enq, runat)
     if j.prof.fromenq == 1 then return enq end
     return max(enq, runat)
@@ -317,9 +306,7 @@ local function model()
     return rest
   end
 
-  -- put keeps the row of a key that is held, and removes it otherwise.
-  -- keyof keeps the same table for the row, so that its old members are
-  -- removed.
+  -- put keeps a key row, unless it holds no longer. The row's place in keyof stays the same table, so that its old members go.
   local function put(k)
     kdirty(k)
     k.off = not held(k)
@@ -372,8 +359,7 @@ local function model()
     return nil
   end
 
-  -- ended does to the key what the end of a job does: it is finished (its
-  -- state says so) or deleted. It returns the queue in which a waiter
+  -- ended does for the key what the end of a job does: finished (its state says so) or deleted. It returns the queue in which a waiter
   -- became due.
   local function ended(j, deleted)
     if not j.key then return nil end
@@ -381,7 +367,7 @@ local function model()
     if k then settle(k) end
     local early = j.anchor > now
     if early then j.anchor = now end
-    if j.behind ~= '' then -- it was a waiter
+    if j.behind ~= '' then -- a waiter goes
       j.behind = ''
       if k and k.next == j.id then
         kdirty(k)
@@ -393,7 +379,7 @@ local function model()
     if not k then return nil end
     if k.holder ~= j.id or k.gone then
       local w = jobof[k.holder]
-      if w and w.behind == j.id then return letgo(k, w) end -- a clock had passed the key
+      if w and w.behind == j.id then return letgo(k, w) end -- the key had passed to the waiter before
       return nil
     end
     if k.next ~= '' then
@@ -415,8 +401,7 @@ local function model()
   end
   m.ended = ended
 
-  -- remove deletes a row. If the job still holds its key, the key keeps
-  -- what is known of its holder.
+  -- remove takes a row away. A key that it still holds describes its holder by itself from now on.
   local function remove(j, pruned)
     dirty(j)
     j.off = true
@@ -428,14 +413,12 @@ local function model()
     end
     kdirty(k)
     local b = body(j)
-    k.gone = {kind = j.prof.kind, queue = j.prof.queue, text = b.text, state = j.state, digest = b.digest,
-      flags = b.flags}
+    k.gone = {kind = j.prof.kind, queue = j.prof.queue, text = b.text, state = j.state, digest = b.digest, flags = b.flags}
     put(k)
   end
   m.remove = remove
 
-  -- moverun gives a waiting job another run time. Until the first fetch the
-  -- anchor moves with it.
+  -- moverun gives a waiting job another run time. Before the first fetch the anchor goes along.
   local function moverun(j, runat)
     dirty(j)
     local wasdue = j.runat <= now
@@ -462,8 +445,7 @@ local function model()
   end
   m.finish = finish
 
-  -- finishrun ends the current run of a job. err is the error of the run,
-  -- packed, or ''.
+  -- finishrun ends the current run of a job. errs is the error of the run, packed, or ''.
   function m.finishrun(j, worker, state, delay, giveback, err)
     dirty(j)
     if j.cancel and state ~= COMPLETED then state = CANCELLED end
@@ -493,8 +475,7 @@ local function model()
     return state, woke
   end
 
-  -- triple is a job as scripts return it: its three fields, which readJob
-  -- in codec.go reads.
+  -- triple is a job as it is handed out: its three fields. readjob in codec.go reads it.
   function m.triple(j)
     if not j.dirty then return j.full, j.split or false, j.errs or false end
     local head = writehead(j)
@@ -510,8 +491,7 @@ local function model()
   local function krow(k)
     if k.gone then
       local g = k.gone
-      return '\0' .. pack('>BBI6I6Bc0Bc0Bc0Bc0B', 2, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next,
-        #g.kind, g.kind,
+      return '\0' .. pack('>BBI6I6Bc0Bc0Bc0Bc0B', 2, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next, #g.kind, g.kind,
         #g.queue, g.queue, g.state) .. g.digest .. g.text
     end
     local j = jobof[k.holder]
@@ -520,20 +500,18 @@ local function model()
   end
   m.krow = krow
 
-  -- kview is a held key as it is shown, with its effective holder, and that
-  -- job; nil if its row is gone.
+  -- kview is a held key as it is shown: its effective holder; and that job, or nil when its row is gone.
   function m.kview(k)
     local shown = {}
     for name, v in pairs(k) do shown[name] = v end
     if k.next ~= '' and now >= k.frees then
       local w = jobof[k.next]
-      shown.holder, shown.next, shown.since, shown.gone, shown.pending, shown.frees = k.next, '', k.frees, nil,
-        pending(w), NEVER
+      shown.holder, shown.next, shown.since, shown.gone, shown.pending, shown.frees = k.next, '', k.frees, nil, pending(w), NEVER
     end
     return shown, not shown.gone and jobof[shown.holder] or nil
   end
 
-  -- write gives a waiting job new values of some fields of the enqueue r.
+  -- write gives a waiting job new values of some fields of an enqueue r.
   local ARGS, META, PRIORITY, MAX, TAGS = 1, 2, 4, 16, 32
   function m.write(j, r, fields)
     dirty(j)
@@ -560,8 +538,7 @@ local function model()
     if j.behind == '' and j.runat <= now then wake(j.prof.queue) end
   end
 
-  -- renew gives a waiter the args and options of the latest enqueue, and
-  -- the earlier of the two run times.
+  -- renew gives a waiter the args and options of the latest enqueue, and the earlier of the two run times.
   function m.renew(w, r)
     dirty(w)
     local k = keyrow(w.key)
@@ -572,7 +549,7 @@ local function model()
     w.anchor = anchorat(w, w.enq, w.runat)
   end
 
-  -- insert adds a job that newrow made. The caller sees to its key.
+  -- insert adds a job that newrow made. Its key is the caller's business.
   function m.insert(j, origin, behind, displaced)
     j.origin, j.behind, j.displaced, j.enq = origin, behind, displaced, now
     j.anchor = j.key and anchorat(j, now, j.runat) or 0
@@ -591,8 +568,7 @@ local function model()
     put(k)
   end
 
-  -- release frees a key that was settled, or passes it to the waiter behind
-  -- its holder.
+  -- release frees a key that was settled, or gives it to the one who stands behind its holder.
   function m.release(k)
     kdirty(k)
     if k.next == '' then
@@ -604,14 +580,14 @@ local function model()
     put(k)
   end
 
-  -- drop removes the row of a key that is free.
+  -- drop takes a key away that holds no longer.
   function m.drop(k)
     kdirty(k)
     k.off = true
   end
 
-  -- displace cancels a waiting job whose key another job takes.
-  local function displace(j, by)
+  -- stop cancels a waiting job whose key is another's from now on.
+  local function stop(j, by)
     dirty(j)
     j.behind, j.superseded, j.keyless = '', by, true
     finish(j, CANCELLED)
@@ -619,11 +595,11 @@ local function model()
     if j.prof.retention == 0 then j.off = true end
   end
 
-  -- supersede puts the new job in the place of the holder.
+  -- supersede puts the new job in the holder's place.
   function m.supersede(holder, k, r)
     if k.next ~= '' then
       kdirty(k)
-      displace(jobof[k.next], r.id)
+      stop(jobof[k.next], r.id)
       k.next = ''
     end
     if holder.state == RUNNING then
@@ -636,14 +612,13 @@ local function model()
       return r
     end
     local behind = holder.behind
-    displace(holder, r.id)
+    stop(holder, r.id)
     m.insert(r, 2, behind, holder.id)
     take(r)
     return r
   end
 
-  -- flush writes all that changed. less has IDs of jobs that the caller
-  -- deleted by itself: they are taken out of the pages with the others.
+  -- flush writes all that changed. IDs of jobs that the caller deleted by itself are listed no more, with the others.
   function m.flush(less)
     local set, del, add, rem, kset, kdel = {}, {}, {}, {}, {}, {}
     local comes, goes = {}, less or {} -- packed IDs
@@ -651,7 +626,7 @@ local function model()
       local is = {}
       if j.off then
         if not j.new then
-          if jobof[j.id] == j then del[#del + 1] = j.id end -- else the ID is in use again
+          if jobof[j.id] == j then del[#del + 1] = j.id end -- else the ID was taken again at once
           if packed(j.id) then goes[#goes + 1] = j.id else rem[#rem + 1] = 'j' .. j.id end
           if j.split then del[#del + 1] = '\0' .. j.id end
           if j.errs then del[#del + 1] = '\0\0' .. j.id end
@@ -724,7 +699,7 @@ local function model()
     end
     idpages(comes, goes, false, set, del, add, rem)
     if #set + #del + #add + #rem + #kset + #kdel == 0 then return end
-    if grows then pieces('HSET', jobs, set) end -- fails when memory is full
+    if grows then pieces('HSET', jobs, set) end -- refused when memory is full
     begin(rem)
     if not grows then pieces('HSET', jobs, set) end
     pieces('HDEL', jobs, del)

@@ -1,10 +1,8 @@
--- queues.lua counts the jobs of queues.
+-- queues.lua counts.
 --
---   ARGV  4 begin after this queue, or ''
---         5 how many at most
---   reply after the three: 1 = there are more; then for each queue
---         {name, paused, scheduled, available, running, retryable, completed,
---         discarded, cancelled, the earliest run time of a due job}
+-- ARGV  4 begin after this queue, or '', 5 how many at most
+-- reply after the three: 1 where there are more, then for each
+--       {name, paused, scheduled, available, running, retryable, completed, discarded, cancelled, the earliest run time of a due job}
 local limit = tonumber(ARGV[5])
 if not start({}) then return {ARGV[1], false} end
 local names = call('ZRANGEBYLEX', ix, ARGV[4] == '' and '[q' or '(q' .. ARGV[4], '(r', 'LIMIT', 0, limit + 1)
@@ -33,7 +31,6 @@ for _, member in ipairs(names) do
     from = '[w' .. no .. char(byte(prio) + 1)
   end
   local later = call('ZLEXCOUNT', ix, '[t' .. no .. past, '(t' .. pack('>I3', q.no + 1))
-  reply[#reply + 1] = {name, q.paused, waiting - available - later + q[2], available, q[3], later, q[4], q[5], q[6],
-    pack('>I6', oldest)}
+  reply[#reply + 1] = {name, q.paused, waiting - available - later + q[2], available, q[3], later, q[4], q[5], q[6], pack('>I6', oldest)}
 end
 return reply

@@ -1,8 +1,7 @@
 -- scan.lua reads the names of a stretch of all keys, in no order.
 --
---   ARGV  4 where to go on ('0' = begin)
---         5 how many at most, about
---   reply after the three: where to go on ('0' = it was the last), the names
+-- ARGV  4 where to go on ('0' = begin), 5 how many at most (about)
+-- reply after the three: where to go on ('0' = it was the last), the names
 if not start({}) then return {ARGV[1], false} end
 local got = call('HSCAN', keys, ARGV[4], 'COUNT', ARGV[5])
 local names = {}

@@ -1,10 +1,8 @@
--- sweep.lua tidies: it prunes finished jobs whose retention is over, drops
--- keys that are free, and reports workers whose lease is over.
+-- sweep.lua tidies: finished jobs whose retention has passed, keys that hold no longer, and which workers are late.
 --
---   ARGV  4 how many of each at most
---         5 how many finished jobs may be kept
---   reply after the three: jobs pruned, how many of them early, keys dropped, 1 = there is more,
---         {worker, beat, lease ...}; beat -1: the worker has runs and is not known
+-- ARGV  4 how many of each at most, 5 how many finished jobs may be kept
+-- reply after the three: jobs pruned, of them before their time, keys dropped, 1 where there is more, {worker, beat, lease ...} (beat -1: it
+-- runs jobs and is not known)
 local limit, cap = tonumber(ARGV[4]), tonumber(ARGV[5])
 if not start({}) then return {ARGV[1], false} end
 local m = model()
@@ -21,13 +19,11 @@ for i, member in ipairs(due) do
   end
 end
 local kept = call('ZLEXCOUNT', ix, '[f', '(g') - #due
-if kept > cap and #ids < limit then -- more than may be kept: the oldest that hold no key go first
+if kept > cap and #ids < limit then -- too many for the memory: the oldest that hold no key go first
   local want = min(limit - #ids, kept - cap)
   if want < kept - cap then more = 1 end
   local some, names = {}, {}
-  for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. sub(stop, 2), '(g', 'LIMIT', 0, 2 * limit)) do
-    some[i] = sub(member, 8)
-  end
+  for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. sub(stop, 2), '(g', 'LIMIT', 0, 2 * limit)) do some[i] = sub(member, 8) end
   m.loadwith(some)
   for _, id in ipairs(some) do
     if early == want then break end
@@ -38,7 +34,7 @@ if kept > cap and #ids < limit then -- more than may be kept: the oldest that ho
       ids[#ids + 1] = id
     end
   end
-  if early < want then more = 0 end -- the others hold keys
+  if early < want then more = 0 end -- the rest hold keys
 end
 m.loadwith(ids)
 for _, id in ipairs(ids) do m.remove(m.job(id), true) end
@@ -73,9 +69,7 @@ for _ = 1, WORKERS do
   local first = call('ZRANGEBYLEX', ix, from, '(s', 'LIMIT', 0, 1)[1]
   if not first then break end
   local worker = unpk('>Bc0', first, 2)
-  if call('HEXISTS', meta, 'k' .. worker) == 0 then
-    late[#late + 1], late[#late + 2], late[#late + 3] = worker, -1, 0
-  end
+  if call('HEXISTS', meta, 'k' .. worker) == 0 then late[#late + 1], late[#late + 2], late[#late + 3] = worker, -1, 0 end
   from = '[r' .. pack('>Bc0', #worker, worker) .. string.rep('\255', 7)
 end
 m.flush()
