@@ -14,8 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Redacted returns the URL without what may be a secret, for messages: the password, and parameters that are named after one. Of a URL
-// that does not parse nothing is repeated.
+// Redacted returns the URL without what may be a secret, for messages: the
+// password, and parameters with a name that suggests one. If the URL does
+// not parse, nothing of it is repeated.
 func Redacted(url string) string {
 	const unknown = "a URL that does not parse"
 	s, err := parse(url)
@@ -53,12 +54,13 @@ func secretParameter(pair string) bool {
 	return strings.Contains(strings.ToLower(name), "pass")
 }
 
-// parts are those of a server's URL, as they are written.
+// parts are the parts of a server's URL, as they are written.
 type parts struct {
 	scheme, user, password, host, path, query string
 }
 
-// split takes a server's URL apart. It refuses one whose secrets cannot be told from the rest: the error repeats nothing of it.
+// split takes the URL of a server apart. It refuses a URL whose secrets
+// cannot be told from the rest; the error repeats nothing of it.
 func split(url string) (u parts, err error) {
 	var rest string
 	var found bool
@@ -76,7 +78,7 @@ func split(url string) (u parts, err error) {
 		u.user, u.password, _ = strings.Cut(authority[:i], ":")
 		u.host = authority[i+1:]
 		if strings.HasPrefix(u.scheme, "redis") && u.password == "" {
-			u.user, u.password = "", u.user // redis://PASSWORD@host is a slip that is made
+			u.user, u.password = "", u.user // redis://PASSWORD@host is a common slip
 		}
 	}
 	if _, err := neturl.Parse("x://" + authority[:len(authority)-len(u.host)] + "h"); err != nil {
@@ -94,13 +96,15 @@ func split(url string) (u parts, err error) {
 	return u, nil
 }
 
-// malformed is a URL that does not parse, none of which is repeated.
+// malformed is the error about a URL that does not parse. It repeats
+// nothing of it.
 func malformed(scheme, why string) error {
 	form := "redis://USER:PASSWORD@HOST:PORT/0"
 	if strings.HasPrefix(scheme, "postgres") {
 		form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE"
 	}
-	return fmt.Errorf("the store URL does not parse: %s. Write %s, and in a password %%40 for @, %%3A for :, %%2F for /, %%3F for ?, %%23 for #, %%25 for %% "+
+	return fmt.Errorf("the store URL does not parse: %s. Write %s, and in a password %%40 for @, %%3A for :, %%2F "+
+		"for /, %%3F for ?, %%23 for #, %%25 for %% "+
 		"(the URL is not repeated here, since a password may be in it)", why, form)
 }
 
@@ -113,9 +117,11 @@ type openError struct {
 func (e *openError) Error() string        { return e.text }
 func (e *openError) Is(target error) bool { return errors.Is(e.cause, target) }
 
-// Failure makes an error from opening the store that url names one that has no secret of the URL. Where the server cannot be had it
-// names the store, says why, and what to do. errors.Is sees the cause; errors.As and Unwrap do not, since its text may have a secret.
-// Open's errors are such already. A nil error stays nil.
+// Failure makes an error from opening the store at url into one without the
+// secrets of the URL. If the server cannot be reached it names the store,
+// the reason, and what to do. errors.Is finds the cause; errors.As and
+// Unwrap do not, because the text of the cause may have a secret. Errors of
+// [Open] are like this already. nil stays nil.
 func Failure(url string, err error) error {
 	if s, known := parse(url); known != nil || s.file != nil || err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -132,7 +138,8 @@ func Failure(url string, err error) error {
 		text = strings.ReplaceAll(text, url, "the URL")
 	}
 	text = mask(text, secrets(u))
-	if why, advice := diagnose(err); why != "" && !strings.Contains(text, u.scheme+"://") { // else the store has said it
+	// else the store has said so
+	if why, advice := diagnose(err); why != "" && !strings.Contains(text, u.scheme+"://") {
 		text = fmt.Sprintf("store %s: %s: %s (%s)", Redacted(url), why, advice, text)
 	}
 	if text == err.Error() {
@@ -141,7 +148,8 @@ func Failure(url string, err error) error {
 	return &openError{text, err}
 }
 
-// secrets are the password and the parameters named after one, as they are written and decoded.
+// secrets are the password, and the parameters with a name that suggests
+// one, as written and decoded.
 func secrets(u parts) []string {
 	decoded, _ := neturl.PathUnescape(u.password)
 	all := []string{u.password, decoded}
@@ -154,7 +162,8 @@ func secrets(u parts) []string {
 	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
 }
 
-// mask blots the secrets out of a text, but not where one is a piece of a longer word.
+// mask removes the secrets from a text, except where one is part of a
+// longer word.
 func mask(text string, secrets []string) string {
 	letter := func(s string, i int) bool {
 		return i >= 0 && i < len(s) && (s[i] >= '0' && s[i] <= '9' || s[i]|0x20 >= 'a' && s[i]|0x20 <= 'z')
@@ -177,7 +186,8 @@ func mask(text string, secrets []string) string {
 	return text
 }
 
-// reason is the text of an error, said once: pgx repeats a URL that it cannot read, and has a cause for each of the ways that it tried.
+// reason is the text of an error without repetition: pgx repeats a URL that
+// it cannot read, and has a cause for each way that it tried.
 func reason(err error) string {
 	text := err.Error()
 	var parse *pgconn.ParseConfigError
@@ -198,7 +208,8 @@ func reason(err error) string {
 	return text
 }
 
-// diagnose says in words why a server cannot be had, and what to do; "" where nothing is known that its error does not say.
+// diagnose says in words why a server cannot be reached, and what to do; ""
+// if it knows no more than the error.
 func diagnose(err error) (why, advice string) {
 	const again = "start the server, or correct host and port"
 	var server *pgconn.PgError

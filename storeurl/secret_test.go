@@ -25,7 +25,8 @@ func closed(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// No error of Open repeats a secret, or a URL that does not parse: whatever is wrong with it, and with the server.
+// No error of Open repeats a secret, or a URL that does not parse: whatever
+// is wrong with it, and with the server.
 func TestNoErrorHasASecret(t *testing.T) {
 	at := closed(t)
 	for _, url := range []string{
@@ -145,7 +146,8 @@ func TestASecretIsMaskedWhereItIsAWord(t *testing.T) {
 	}
 }
 
-// Where the server cannot be had, the error names the store, says what is wrong in one sentence, and what to do.
+// Where the server cannot be had, the error names the store, says what is
+// wrong in one sentence, and what to do.
 func TestAnAbsentServerIsNamedAndTheWayOutIsSaid(t *testing.T) {
 	at := closed(t)
 	u, err := neturl.Parse(pgtest.URL(t))
@@ -183,7 +185,9 @@ func TestAnAbsentServerIsNamedAndTheWayOutIsSaid(t *testing.T) {
 				t.Fatal("it did not fail")
 			}
 			for _, part := range want {
-				if !slices.ContainsFunc(strings.Split(part, "|"), func(p string) bool { return strings.Contains(err.Error(), p) }) {
+				if !slices.ContainsFunc(strings.Split(part, "|"), func(p string) bool {
+					return strings.Contains(err.Error(), p)
+				}) {
 					t.Errorf("%v\ndoes not say %q", err, part)
 				}
 			}

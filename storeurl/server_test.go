@@ -22,13 +22,17 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m).Run()) }
 
-// Each kind of URL opens a store that works, and a namespace is a store of its own.
+// Each kind of URL opens a store that works, and a namespace is a store of
+// its own.
 func TestEveryURLOpensAStoreAndANamespaceIsAStoreOfItsOwn(t *testing.T) {
 	for name, url := range map[string]func(t *testing.T) string{
-		"postgres":   func(t *testing.T) string { return pgtest.URL(t) },
-		"postgresql": func(t *testing.T) string { return strings.Replace(pgtest.URL(t), "postgres:", "postgresql:", 1) },
-		"pgbouncer":  func(t *testing.T) string { return pgtest.URL(t) + "&default_query_exec_mode=exec" },
-		"redis":      func(t *testing.T) string { return redistest.URL(t) },
+		"postgres": func(t *testing.T) string { return pgtest.URL(t) },
+		"postgresql": func(t *testing.T) string {
+			return strings.Replace(pgtest.URL(t), "postgres:",
+				"postgresql:", 1)
+		},
+		"pgbouncer": func(t *testing.T) string { return pgtest.URL(t) + "&default_query_exec_mode=exec" },
+		"redis":     func(t *testing.T) string { return redistest.URL(t) },
 		"unix": func(t *testing.T) string {
 			path := filepath.Join(t.TempDir(), "s")
 			redistest.Start(t, "--unixsocket", path)
@@ -57,7 +61,8 @@ func TestEveryURLOpensAStoreAndANamespaceIsAStoreOfItsOwn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := client.Enqueue(t.Context(), onceq.JSON("mail", []byte(`{"to":"a"}`)), onceq.UniqueKey("welcome"))
+				r, err := client.Enqueue(t.Context(), onceq.JSON("mail", []byte(`{"to":"a"}`)),
+					onceq.UniqueKey("welcome"))
 				if err != nil || r.Outcome != want.outcome {
 					t.Errorf("in %s: %v, %v; want %v", want.namespace, r.Outcome, err, want.outcome)
 				}
@@ -80,8 +85,10 @@ func secureRedis(t *testing.T) string {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "onceq's test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "onceq's test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -91,15 +98,19 @@ func secureRedis(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: cert}, "key": {Type: "PRIVATE KEY", Bytes: private}} {
+	for name, block := range map[string]*pem.Block{"cert": {Type: "CERTIFICATE", Bytes: cert},
+		"key": {Type: "PRIVATE KEY", Bytes: private}} {
 		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert")) // read at the first connection with TLS: this is the only one of this binary
+	// read at the first connection with TLS: this is the only one of this
+	// binary
+	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert"))
 	addr := redistest.FreeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
-	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert"), "--tls-key-file", filepath.Join(dir, "key"), "--tls-auth-clients", "no")
+	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert"), "--tls-key-file",
+		filepath.Join(dir, "key"), "--tls-auth-clients", "no")
 	return "rediss://" + addr
 }
 

@@ -1,5 +1,6 @@
-// Package storeurl opens a store from a URL, for commands and configuration files. It links every store; a program that knows which
-// one it runs on is smaller when it imports that store's package alone.
+// Package storeurl opens a store from a URL, for commands and configuration
+// files. It links every store: a program that always uses the same store is
+// smaller if it imports only the package of that store.
 package storeurl
 
 import (
@@ -21,10 +22,10 @@ import (
 type scheme struct {
 	forms []string // how its URLs look, for messages
 	open  func(ctx context.Context, url string, existing bool) (onceq.Store, error)
-	file  func(url string) (path string, ok bool) // the file a URL stands for; nil = no store of this scheme is a file
+	file  func(url string) (path string, ok bool) // the file of a URL; nil = stores of this scheme are not files
 }
 
-// schemes is all that Open knows, by what stands before the colon.
+// schemes has all that Open knows, by the text before the colon.
 var schemes = map[string]scheme{
 	"sqlite": {
 		forms: []string{"sqlite:PATH", "sqlite::memory:"},
@@ -45,14 +46,18 @@ var schemes = map[string]scheme{
 // order is the order of schemes in messages.
 var order = []string{"sqlite", "postgres", "redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}
 
-// Open opens the store that url names, with the default configuration of its package. The caller closes it.
+// Open opens the store that url names, with the default configuration of
+// its package. The caller closes it.
 //
 //	sqlite:PATH   sqlite:///absolute/path   sqlite::memory:
 //	postgres://user@host/database   postgresql://…
-//	redis://host:6379/0   unix:///path/to/socket   redis+sentinel://h1,h2/master/db   redis+cluster://h1,h2   rediss… in place of redis… for TLS
+//	redis://host:6379/0   unix:///path/to/socket
+//	redis+sentinel://h1,h2/master/db   redis+cluster://h1,h2
+//	rediss… in place of redis… for TLS
 //
-// All but SQLite take ?namespace=NAME, which is the Namespace of the store's Config, and what else their drivers take as a query (of pgx
-// default_query_exec_mode=exec, for pgbouncer in transaction mode).
+// All but SQLite take ?namespace=NAME, which is the Namespace of the
+// store's Config, and the query parameters of their drivers (for pgx,
+// default_query_exec_mode=exec behind pgbouncer in transaction mode).
 func Open(ctx context.Context, url string) (onceq.Store, error) {
 	s, err := parse(url)
 	if err != nil {
@@ -61,7 +66,7 @@ func Open(ctx context.Context, url string) (onceq.Store, error) {
 	return s.connect(ctx, url, false)
 }
 
-// connect opens a store; its errors have no secret of the URL.
+// connect opens a store. Its errors have no secret of the URL.
 func (s scheme) connect(ctx context.Context, url string, existing bool) (onceq.Store, error) {
 	if s.file == nil {
 		if _, err := split(url); err != nil {
@@ -75,8 +80,9 @@ func (s scheme) connect(ctx context.Context, url string, existing bool) (onceq.S
 	return store, nil
 }
 
-// OpenExisting is Open for a command that only looks: where there is no such file, or no such schema, or an old one, it makes none and
-// fails. (Redis has nothing that could be missing.)
+// OpenExisting is [Open] for a command that only looks: if the file or the
+// schema does not exist, or is old, it makes none and fails. (Redis needs
+// nothing that could be missing.)
 func OpenExisting(ctx context.Context, url string) (onceq.Store, error) {
 	s, err := parse(url)
 	if err != nil {
@@ -92,8 +98,9 @@ func OpenExisting(ctx context.Context, url string) (onceq.Store, error) {
 	return s.connect(ctx, url, true)
 }
 
-// Creates returns the file that Open would make because there is none yet; "" when there is one, or the store is not a file. A command
-// that only reads asks first, so that a mistyped path is an error and not an empty store.
+// Creates returns the file that Open would make because it does not exist;
+// "" if it exists, or the store is not a file. A command that only reads
+// asks first, so that a mistyped path is an error and not an empty store.
 func Creates(url string) (path string, err error) {
 	s, err := parse(url)
 	if err != nil || s.file == nil {
@@ -106,10 +113,11 @@ func Creates(url string) (path string, err error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return path, nil
 	}
-	return "", nil // what else is wrong with it, Open says
+	return "", nil // Open reports other errors
 }
 
-// File returns the path of the file that holds the store; "" where the store is not a file.
+// File returns the path of the file that has the store; "" if the store is
+// not a file.
 func File(url string) string {
 	if s, err := parse(url); err == nil && s.file != nil {
 		if path, ok := s.file(url); ok {
@@ -127,12 +135,15 @@ func parse(url string) (scheme, error) {
 	switch {
 	case url == "":
 		return scheme{}, fmt.Errorf("the store URL is empty: say one of %s", accepted())
-	case strings.HasPrefix(rest, "//") && name != "" && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789+") == "":
+	case strings.HasPrefix(rest, "//") && name != "" && strings.Trim(name,
+		"abcdefghijklmnopqrstuvwxyz0123456789+") == "":
 		return scheme{}, fmt.Errorf("store scheme %q is not supported: say one of %s", name, accepted())
 	case strings.ContainsAny(url, "@=?") || strings.Contains(url, "//"): // there may be a password in it
-		return scheme{}, fmt.Errorf("the store URL has no scheme that is known: say one of %s (it is not repeated here, since a password may be in it)", accepted())
+		return scheme{}, fmt.Errorf("the store URL has no scheme that is known: say one of %s (it is not repeated "+
+			"here, since a password may be in it)", accepted())
 	case !found || strings.ContainsAny(name, `/\.`):
-		return scheme{}, fmt.Errorf("store %q has no scheme: for a SQLite file say sqlite:%s (accepted: %s)", url, url, accepted())
+		return scheme{}, fmt.Errorf("store %q has no scheme: for a SQLite file say sqlite:%s (accepted: %s)", url,
+			url, accepted())
 	}
 	return scheme{}, fmt.Errorf("store scheme %q is not supported: say one of %s", name, accepted())
 }
@@ -152,7 +163,7 @@ func openSQLite(_ context.Context, url string, _ bool) (onceq.Store, error) {
 	}
 	store, err := sqlitestore.Open(path, nil)
 	if err != nil {
-		return nil, err // not the typed nil inside
+		return nil, err // not a typed nil
 	}
 	return store, nil
 }
@@ -181,7 +192,8 @@ func openRedis(ctx context.Context, url string, _ bool) (onceq.Store, error) {
 	return store, nil
 }
 
-// CutNamespace takes namespace=NAME out of a URL's query; "" = it says none. The rest is as it was.
+// CutNamespace removes namespace=NAME from the query of a URL; "" = there
+// is none. The rest is as it was.
 func CutNamespace(url string) (rest, namespace string, err error) {
 	base, query, found := strings.Cut(url, "?")
 	if !found {
@@ -197,9 +209,11 @@ func CutNamespace(url string) (rest, namespace string, err error) {
 		}
 		switch namespace, err = neturl.QueryUnescape(value); {
 		case err != nil:
-			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Value: value, Rule: "must be URL-encoded"}
+			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Value: value,
+				Rule: "must be URL-encoded"}
 		case namespace == "":
-			return "", "", &onceq.InvalidError{Field: "namespace of the store URL", Rule: "is empty: say namespace=NAME, or leave it away"}
+			return "", "", &onceq.InvalidError{Field: "namespace of the store URL",
+				Rule: "is empty: say namespace=NAME, or leave it away"}
 		}
 	}
 	if len(kept) > 0 {
@@ -216,13 +230,15 @@ func sqliteFile(url string) (string, bool) {
 	return path, err == nil && path != ":memory:"
 }
 
-// sqlitePath reads sqlite:PATH, and sqlite:///abs/path as other tools write it. Nothing in the path is unescaped or split off, so any
-// file name can be said.
+// sqlitePath reads sqlite:PATH, and sqlite:///abs/path as other tools write
+// it. Nothing in the path is unescaped or split off, so it can be any file
+// name.
 func sqlitePath(url string) (string, error) {
 	path := strings.TrimPrefix(url, "sqlite:")
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(rest, "/") {
-			return "", fmt.Errorf("the store URL names a host, and a SQLite store is a file: say sqlite:PATH or sqlite:///absolute/path")
+			return "", fmt.Errorf("the store URL names a host, and a SQLite store is a file: say sqlite:PATH or " +
+				"sqlite:///absolute/path")
 		}
 		path = rest
 	}

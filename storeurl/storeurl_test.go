@@ -25,13 +25,17 @@ func TestASQLiteURLNamesAFile(t *testing.T) {
 }
 
 func TestARefusedURLSaysWhatIsAccepted(t *testing.T) {
+	const accepted = "sqlite:PATH, sqlite::memory:, postgres://…, redis://…, rediss://…, unix://…, " +
+		"redis+sentinel://h1,h2/master/db, redis+cluster://h1,h2"
 	for url, want := range map[string]string{
-		"":                   "the store URL is empty: say one of sqlite:PATH, sqlite::memory:, postgres://…, redis://…, rediss://…, unix://…, redis+sentinel://h1,h2/master/db, redis+cluster://h1,h2",
-		"jobs.db":            `store "jobs.db" has no scheme: for a SQLite file say sqlite:jobs.db (accepted: sqlite:PATH, sqlite::memory:, postgres://…, redis://…, rediss://…, unix://…, redis+sentinel://h1,h2/master/db, redis+cluster://h1,h2)`,
+		"": "the store URL is empty: say one of " + accepted,
+		"jobs.db": `store "jobs.db" has no scheme: for a SQLite file say sqlite:jobs.db ` +
+			"(accepted: " + accepted + ")",
 		"./a:b.db":           `store "./a:b.db" has no scheme: for a SQLite file say sqlite:./a:b.db`,
-		"mysql://localhost/": `store scheme "mysql" is not supported: say one of sqlite:PATH, sqlite::memory:, postgres://…, redis://…, rediss://…, unix://…, redis+sentinel://h1,h2/master/db, redis+cluster://h1,h2`,
+		"mysql://localhost/": `store scheme "mysql" is not supported: say one of ` + accepted,
 		"sqlite:":            `the store URL names no file: say sqlite:PATH, or sqlite::memory:`,
-		"sqlite://jobs.db":   `the store URL names a host, and a SQLite store is a file: say sqlite:PATH or sqlite:///absolute/path`,
+		"sqlite://jobs.db": "the store URL names a host, and a SQLite store is a file: " +
+			"say sqlite:PATH or sqlite:///absolute/path",
 	} {
 		store, err := Open(t.Context(), url)
 		if err == nil {

@@ -27,12 +27,16 @@ func newBench(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure this store's own rates",
-		Long: `Measure what this store does here: unique enqueues by one caller and by 64, duplicates, batches, jobs run, the time from enqueue to start,
-and several processes at once. Args are about 100 bytes of JSON; every acknowledged enqueue is on the disk. All measures take turns in each
-round, and the median of the rounds is shown with the lowest and the highest.
+		Long: `Measure what this store does here: unique enqueues by one caller and by 64,
+duplicates, batches, jobs run, the time from enqueue to start, and several
+processes at once. Args are about 100 bytes of JSON; every acknowledged
+enqueue is on the disk. All measures take turns in each round, and the median
+of the rounds is shown with the lowest and the highest.
 
-It runs in a fresh temporary SQLite file (in --dir), with a loop of single committed inserts behind a mutex on a file of its own beside
-it, for comparison. With --store it runs in that store, in queues named onceq-bench-…, and deletes their jobs in the end.`,
+It runs in a fresh temporary SQLite file (in --dir), with a loop of single
+committed inserts behind a mutex on a file of its own beside it, for
+comparison. With --store it runs in that store, in queues named onceq-bench-…,
+and deletes their jobs in the end.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if quick {
@@ -65,7 +69,7 @@ type bench struct {
 	seconds float64
 	rounds  int
 	dir     string
-	given   bool // the store was named: it is somebody's
+	given   bool // the store was named, so it belongs to the user
 
 	session *session
 	name    string // of the queues, before their number
@@ -90,7 +94,8 @@ const (
 func (b *bench) run(ctx context.Context) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
-	report := benchReport{Rounds: b.rounds, Seconds: b.seconds, CPUs: runtime.NumCPU(), Version: readVersion(), At: time.Now().UTC().Truncate(time.Second)}
+	report := benchReport{Rounds: b.rounds, Seconds: b.seconds, CPUs: runtime.NumCPU(), Version: readVersion(),
+		At: time.Now().UTC().Truncate(time.Second)}
 	if !b.given {
 		dir, err := os.MkdirTemp(b.dir, "onceq-bench-")
 		if err != nil {
@@ -125,7 +130,8 @@ func (b *bench) run(ctx context.Context) (err error) {
 	b.name = fmt.Sprintf("onceq-bench-%08x", rand.Uint32())
 	if b.given {
 		if !b.a.json {
-			b.a.printf("measuring in %s, in queues named %s-…; their jobs are deleted in the end\n", storeurl.Redacted(b.a.store), b.name)
+			b.a.printf("measuring in %s, in queues named %s-…; their jobs are deleted in the end\n",
+				storeurl.Redacted(b.a.store), b.name)
 		}
 		defer func() {
 			if cleaned := b.clean(context.WithoutCancel(ctx)); err == nil {
@@ -152,10 +158,11 @@ func (b *bench) queue() string {
 	return fmt.Sprintf("%s-%d", b.name, b.queues)
 }
 
-// clean deletes what was made in somebody's store.
+// clean deletes what was made in the store of the user.
 func (b *bench) clean(ctx context.Context) error {
 	for n := 1; n <= b.queues; n++ {
-		if _, err := b.session.client.DeleteAll(ctx, onceq.JobFilter{Queue: fmt.Sprintf("%s-%d", b.name, n)}); err != nil {
+		if _, err := b.session.client.DeleteAll(ctx,
+			onceq.JobFilter{Queue: fmt.Sprintf("%s-%d", b.name, n)}); err != nil {
 			return fmt.Errorf("delete the jobs of queue %s-%d: %w (onceq jobs delete --queue does it)", b.name, n, err)
 		}
 	}
@@ -164,14 +171,19 @@ func (b *bench) clean(ctx context.Context) error {
 
 func (b *bench) measures(ctx context.Context) ([]measured, error) {
 	all := []measure{
-		{"unique enqueue, 1 caller", func(ctx context.Context, d time.Duration) (sample, error) { return b.enqueue(ctx, d, 1, false) }},
+		{"unique enqueue, 1 caller", func(ctx context.Context, d time.Duration) (sample, error) {
+			return b.enqueue(ctx, d, 1, false)
+		}},
 		{"unique enqueue, 64 callers", func(ctx context.Context, d time.Duration) (sample, error) {
 			return b.enqueue(ctx, d, benchCallers, false)
 		}},
-		{"single committed inserts, 64 callers behind a mutex", func(ctx context.Context, d time.Duration) (sample, error) {
-			return callers(ctx, d, benchCallers, b.floor.insert)
+		{"single committed inserts, 64 callers behind a mutex",
+			func(ctx context.Context, d time.Duration) (sample, error) {
+				return callers(ctx, d, benchCallers, b.floor.insert)
+			}},
+		{"duplicates, 1 caller", func(ctx context.Context, d time.Duration) (sample, error) {
+			return b.enqueue(ctx, d, 1, true)
 		}},
-		{"duplicates, 1 caller", func(ctx context.Context, d time.Duration) (sample, error) { return b.enqueue(ctx, d, 1, true) }},
 		{"duplicates, 64 callers", func(ctx context.Context, d time.Duration) (sample, error) {
 			return b.enqueue(ctx, d, benchCallers, true)
 		}},
@@ -217,7 +229,8 @@ func (b *bench) measures(ctx context.Context) ([]measured, error) {
 				r.Values = map[string]float64{}
 			}
 			values := pick(samples[i], func(s sample) float64 { return s.more[name] })
-			r.Values[name], r.Values[name+"_low"], r.Values[name+"_high"] = median(values), slices.Min(values), slices.Max(values)
+			r.Values[name], r.Values[name+"_low"], r.Values[name+"_high"] = median(values), slices.Min(values),
+				slices.Max(values)
 		}
 		out = append(out, r)
 	}
@@ -226,7 +239,8 @@ func (b *bench) measures(ctx context.Context) ([]measured, error) {
 		for i := range ratios {
 			ratios[i] = samples[1][i].rate / samples[2][i].rate
 		}
-		out[1].Values = map[string]float64{"ratio": median(ratios), "ratio_low": slices.Min(ratios), "ratio_high": slices.Max(ratios)}
+		out[1].Values = map[string]float64{"ratio": median(ratios), "ratio_low": slices.Min(ratios),
+			"ratio_high": slices.Max(ratios)}
 	}
 	return out, nil
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// callers has n goroutines call do over and over for a while.
+// callers lets n goroutines call do again and again for a while.
 func callers(ctx context.Context, d time.Duration, n int, do func(ctx context.Context, i int64) error) (sample, error) {
 	var done, serial atomic.Int64
 	var failed atomic.Pointer[error]
@@ -46,9 +46,11 @@ func per(n int64, took, cpu time.Duration) sample {
 	return sample{rate: float64(n) / took.Seconds(), cpu: float64(cpu.Microseconds()) / float64(max(n, 1))}
 }
 
-// args are about 100 bytes of JSON, other for each serial number.
+// args are about 100 bytes of JSON, different for each serial number.
 func (b *bench) args(serial int64) onceq.Args {
-	return onceq.JSON("onceq-bench", fmt.Appendf(nil, `{"account":%d,"email":"somebody.%08d@example.com","reason":"benchmark","note":"%08d"}`, serial%977, serial, serial))
+	return onceq.JSON("onceq-bench",
+		fmt.Appendf(nil, `{"account":%d,"email":"somebody.%08d@example.com","reason":"benchmark","note":"%08d"}`,
+			serial%977, serial, serial))
 }
 
 func (b *bench) enqueue(ctx context.Context, d time.Duration, n int, duplicates bool) (sample, error) {
@@ -94,7 +96,8 @@ func (b *bench) batches(ctx context.Context, d time.Duration) (sample, error) {
 	return per(n, time.Since(began), cpuTime()-cpu), nil
 }
 
-// runs enqueues about as many jobs as can be run in d, and times how long it takes until the store has them all completed.
+// runs enqueues about as many jobs as can be run in d, and times how long
+// it takes until the store has completed them all.
 func (b *bench) runs(ctx context.Context, d time.Duration) (sample, error) {
 	queue := b.queue()
 	n := max(500, int(d.Seconds()*10_000))
@@ -127,11 +130,13 @@ func (b *bench) runs(ctx context.Context, d time.Duration) (sample, error) {
 
 func (b *bench) worker(queue string, atOnce int, drain bool) (*onceq.Worker, error) {
 	return onceq.NewWorker(b.session.store, &onceq.WorkerConfig{
-		Queues: map[string]onceq.QueueConfig{queue: {Concurrency: atOnce}}, Drain: drain, Client: b.session.client, Logger: slog.New(slog.DiscardHandler),
+		Queues: map[string]onceq.QueueConfig{queue: {Concurrency: atOnce}}, Drain: drain, Client: b.session.client,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 }
 
-// latency enqueues one job after the other to a worker that has nothing else to do, and times each from the call until its handler starts.
+// latency enqueues one job after another to an idle worker. It times each
+// from the call until its handler starts.
 func (b *bench) latency(ctx context.Context, d time.Duration) (sample, error) {
 	queue := b.queue()
 	worker, err := b.worker(queue, 10, false)
@@ -147,12 +152,14 @@ func (b *bench) latency(ctx context.Context, d time.Duration) (sample, error) {
 	err = func() error {
 		for began := time.Now(); time.Since(began) < d || len(took) < 10; {
 			at := time.Now()
-			if _, err := b.session.client.Enqueue(ctx, b.args(b.serial.Add(1)), onceq.Queue(queue), onceq.Unique{}); err != nil {
+			if _, err := b.session.client.Enqueue(ctx, b.args(b.serial.Add(1)), onceq.Queue(queue),
+				onceq.Unique{}); err != nil {
 				return err
 			}
 			select {
 			case start := <-started:
-				if len(took) > 0 || time.Since(began) > 50*time.Millisecond { // not the first, which waits for the worker to be up
+				// the first waits until the worker has started
+				if len(took) > 0 || time.Since(began) > 50*time.Millisecond {
 					took = append(took, float64(start.Sub(at).Microseconds())/1000)
 				}
 			case <-ctx.Done():
@@ -178,7 +185,7 @@ type wrote struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// processes has several processes write to the store at once.
+// processes lets several processes write to the store at once.
 func (b *bench) processes(ctx context.Context, d time.Duration) (sample, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -213,7 +220,7 @@ func (b *bench) processes(ctx context.Context, d time.Duration) (sample, error) 
 		}
 		all = append(all, process{cmd, in, json.NewDecoder(out)})
 	}
-	for _, p := range all { // each says when it is ready
+	for _, p := range all { // each writes a line when it is ready
 		var ready bool
 		if err := p.out.Decode(&ready); err != nil {
 			return sample{}, fmt.Errorf("a writing process did not start: %w", err)
@@ -232,10 +239,12 @@ func (b *bench) processes(ctx context.Context, d time.Duration) (sample, error) 
 		rate := float64(w.Jobs) / w.Seconds
 		jobs, sum, longest = append(jobs, rate), sum+rate, max(longest, w.Longest)
 	}
-	return sample{rate: sum, more: map[string]float64{"slowest_to_mean": slices.Min(jobs) / (sum / float64(len(jobs))), "longest_wait_ms": longest}}, nil
+	return sample{rate: sum, more: map[string]float64{"slowest_to_mean": slices.Min(jobs) / (sum / float64(len(jobs))),
+		"longest_wait_ms": longest}}, nil
 }
 
-// fsyncMicros is the median time that it takes to have 4 KiB on the disk of a directory.
+// fsyncMicros is the median time, in microseconds, of an fsync of 4 KiB in
+// a directory.
 func fsyncMicros(dir string) (float64, error) {
 	f, err := os.CreateTemp(dir, "onceq-fsync-")
 	if err != nil {

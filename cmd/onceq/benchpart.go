@@ -10,7 +10,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// newBenchPart is what the processes of a benchmark run: unique enqueues for a while, from the end of standard input on.
+// newBenchPart is what the processes of a benchmark run: unique enqueues
+// for a while, from the end of standard input on.
 func newBenchPart(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:    "bench-part QUEUE N DURATION",
@@ -36,8 +37,10 @@ func newBenchPart(a *app) *cobra.Command {
 			began := time.Now()
 			for ; time.Since(began) < d; w.Jobs++ {
 				at := time.Now()
-				raw := fmt.Appendf(nil, `{"account":%d,"email":"somebody.%s.%08d@example.com","reason":"benchmark"}`, w.Jobs%977, args[1], w.Jobs)
-				if _, err := s.client.Enqueue(c.Context(), onceq.JSON("onceq-bench", raw), onceq.Queue(args[0]), onceq.Unique{}); err != nil {
+				raw := fmt.Appendf(nil, `{"account":%d,"email":"somebody.%s.%08d@example.com","reason":"benchmark"}`,
+					w.Jobs%977, args[1], w.Jobs)
+				if _, err := s.client.Enqueue(c.Context(), onceq.JSON("onceq-bench", raw), onceq.Queue(args[0]),
+					onceq.Unique{}); err != nil {
 					return err
 				}
 				w.Longest = max(w.Longest, float64(time.Since(at).Microseconds())/1000)

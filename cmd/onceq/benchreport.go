@@ -14,7 +14,7 @@ type sample struct {
 	more map[string]float64
 }
 
-// measured is a measure of all rounds.
+// measured is one measure in all rounds.
 type measured struct {
 	Name   string             `json:"name"`
 	Rate   float64            `json:"per_second,omitempty"`
@@ -56,7 +56,8 @@ func median(values []float64) float64 {
 
 func (b *bench) print(r *benchReport) {
 	a := b.a
-	a.printf("%s; %s; onceq %s, SQLite %s, %s %s, %d CPUs\n", r.Store, r.Persistence, r.Version.Version, r.Version.SQLite, r.Version.Go, r.Version.Platform, r.CPUs)
+	a.printf("%s; %s; onceq %s, SQLite %s, %s %s, %d CPUs\n", r.Store, r.Persistence, r.Version.Version,
+		r.Version.SQLite, r.Version.Go, r.Version.Platform, r.CPUs)
 	if r.FsyncMicros > 0 {
 		a.printf("an fsync of 4 KiB takes %.0f µs there; ", r.FsyncMicros)
 	}
@@ -85,8 +86,10 @@ func (m *measured) words() string {
 	case cmp.Compare(v["ratio"], 0) > 0:
 		return fmt.Sprintf("%.1fx single inserts (%.1f–%.1f)", v["ratio"], v["ratio_low"], v["ratio_high"])
 	case v["p50_ms"] > 0:
-		return fmt.Sprintf("p50 %.2f ms (%.2f–%.2f), p99 %.2f ms (%.2f–%.2f)", v["p50_ms"], v["p50_ms_low"], v["p50_ms_high"], v["p99_ms"], v["p99_ms_low"], v["p99_ms_high"])
+		return fmt.Sprintf("p50 %.2f ms (%.2f–%.2f), p99 %.2f ms (%.2f–%.2f)", v["p50_ms"], v["p50_ms_low"],
+			v["p50_ms_high"], v["p99_ms"], v["p99_ms_low"], v["p99_ms_high"])
 	}
-	return fmt.Sprintf("slowest %.2fx the mean (%.2f–%.2f), longest wait %.0f ms (%.0f–%.0f)", v["slowest_to_mean"], v["slowest_to_mean_low"],
+	return fmt.Sprintf("slowest %.2fx the mean (%.2f–%.2f), longest wait %.0f ms (%.0f–%.0f)", v["slowest_to_mean"],
+		v["slowest_to_mean_low"],
 		v["slowest_to_mean_high"], v["longest_wait_ms"], v["longest_wait_ms_low"], v["longest_wait_ms_high"])
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/onceq/onceq/storeurl"
 )
 
-// bulkStep is a command that does the same to many jobs.
+// bulkStep is a command that takes the same step with many jobs.
 type bulkStep struct {
 	verb, done, short string
 	op                onceq.Op
@@ -29,7 +29,7 @@ var bulkSteps = []bulkStep{
 	{"delete", "deleted", "Delete all matching jobs but those that run", onceq.OpDelete},
 }
 
-// bulk is the flags of one.
+// bulk has the flags of such a command.
 type bulk struct {
 	bulkStep
 	jobFilter
@@ -71,7 +71,7 @@ one holds by now is named. With --all on a terminal it asks first.`,
 	return c
 }
 
-// shownConflicts is how many jobs are named whose key another one holds.
+// shownConflicts is how many jobs are named whose key another job holds.
 const shownConflicts = 10
 
 func (a *app) bulk(ctx context.Context, client *onceq.Client, b *bulk) error {
@@ -114,10 +114,11 @@ func (a *app) bulk(ctx context.Context, client *onceq.Client, b *bulk) error {
 	return nil
 }
 
-// keyHeld is why a job is not retried, as JSON has it.
+// keyHeld is why a job is not retried, in JSON.
 const keyHeld = "key held"
 
-// summary is "2 jobs retried; passed over: 1 whose key another job holds, 3 running".
+// summary is "2 jobs retried; passed over: 1 whose key another job holds, 3
+// running".
 func (b *bulk) summary(n int, why map[string]int) string {
 	text := count(n, "job") + " "
 	switch {
@@ -157,7 +158,8 @@ func (a *app) confirm(ctx context.Context, client *onceq.Client, verb string) er
 		}
 	}
 	screen := a.errOut
-	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil { // where the answer comes from, whatever the output goes to
+	// the answer comes from the terminal, wherever the output goes
+	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
 		defer tty.Close()
 		screen = tty
 	}

@@ -7,8 +7,9 @@ import (
 	"github.com/onceq/onceq/storeurl"
 )
 
-// completions teaches the shell what can stand where. The command that prints the scripts (onceq completion bash, zsh, fish, powershell)
-// is cobra's own.
+// completions tells the shell what can be where. The command that prints
+// the scripts (onceq completion bash, zsh, fish, powershell) is cobra's
+// own.
 func completions(root *cobra.Command, a *app) {
 	root.SetCompletionCommandGroupID("else")
 	root.InitDefaultCompletionCmd()
@@ -32,7 +33,8 @@ func completions(root *cobra.Command, a *app) {
 	for _, c := range everyCommand(root) {
 		for flag, list := range words {
 			if c.Flags().Lookup(flag) != nil {
-				_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+				_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(list,
+					cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 			}
 		}
 		if c.Flags().Lookup("queue") != nil {

@@ -35,9 +35,12 @@ func newDemo(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: processes, duplicates, a worker killed in the middle of a job",
-		Long: `On a fresh temporary SQLite file, producer processes deliver the same stream of events again and again, each in an order of its own;
-worker processes run them; one worker is killed with SIGKILL in the middle of a job. Then everything is counted and checked: each
-event is one job, each job is completed, and every invariant holds. Exit code 1 if not. The file is left for you to look at.`,
+		Long: `On a fresh temporary SQLite file, producer processes deliver the same stream
+of events again and again, each in an order of its own; worker processes run
+them; one worker is killed with SIGKILL in the middle of a job. Then
+everything is counted and checked: each event is one job, each job is
+completed, and every invariant holds. Exit code 1 if not. The file is left for
+you to look at.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("store") {
@@ -51,7 +54,7 @@ event is one job, each job is completed, and every invariant holds. Exit code 1 
 	return c
 }
 
-// demo is one performance.
+// demo is one run of the demo.
 type demo struct {
 	a       *app
 	events  int
@@ -64,8 +67,8 @@ type demo struct {
 	mu        sync.Mutex
 	producers [demoProducers]produced
 	workers   [demoWorkers]demoWorker
-	victim    string // the job in whose middle the worker was killed
-	caught    int    // jobs that worker had in hand
+	victim    string // the job during which the worker was killed
+	caught    int    // jobs that the killed worker had
 	err       error
 }
 
@@ -108,7 +111,8 @@ func (a *app) demo(ctx context.Context, events int) (err error) {
 		}
 	}()
 	if !a.json {
-		a.printf("%d producer processes deliver the same %d events %d times each, every time in another order;\n%d worker processes run them; one of these will be killed.\n\n",
+		a.printf("%d producer processes deliver the same %d events %d times each, every time in another order;\n%d "+
+			"worker processes run them; one of these will be killed.\n\n",
 			demoProducers, events, demoRounds, demoWorkers)
 	}
 	if err := d.perform(ctx); err != nil {
@@ -133,7 +137,8 @@ func (a *app) demo(ctx context.Context, events int) (err error) {
 	return err
 }
 
-// perform runs all processes until every event is a job and every job has ended.
+// perform runs all processes until every event is a job and every job has
+// ended.
 func (d *demo) perform(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -178,7 +183,7 @@ func (d *demo) perform(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	for i := range d.workers {
-		_ = d.workers[i].stop.Close() // which ends it gently
+		_ = d.workers[i].stop.Close() // ends it gently
 	}
 	d.mu.Unlock()
 	all.Wait()
@@ -210,11 +215,12 @@ func (d *demo) retrying(ctx context.Context) bool {
 func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, d.self, append([]string{"demo-part", "--store", d.a.store}, args...)...)
 	cmd.Stderr = d.a.errOut
-	ownGroup(cmd) // a Ctrl-C is for the demo to handle
+	ownGroup(cmd) // only the demo gets a Ctrl-C
 	return cmd
 }
 
-// follow calls do for each line that a process prints, and says how the process ended.
+// follow calls do for each line that a process prints. wait returns how the
+// process ended.
 func follow(cmd *exec.Cmd, do func(line string)) (wait func() error, err error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -258,7 +264,7 @@ func (d *demo) startWorker(ctx context.Context, i int, all *sync.WaitGroup) erro
 		return err
 	}
 	w := &d.workers[i]
-	d.mu.Lock() // workers that were started before look at all
+	d.mu.Lock() // workers that have started look at all
 	*w = demoWorker{cmd: cmd, stop: stop, inHand: map[string]bool{}}
 	d.mu.Unlock()
 	wait, err := follow(cmd, func(line string) {
@@ -269,7 +275,7 @@ func (d *demo) startWorker(ctx context.Context, i int, all *sync.WaitGroup) erro
 		case "start":
 			w.started++
 			w.inHand[id] = true
-			d.maybeKill(i)
+			d.maybeKillLocked(i)
 		case "end":
 			w.ended++
 			delete(w.inHand, id)
@@ -282,7 +288,7 @@ func (d *demo) startWorker(ctx context.Context, i int, all *sync.WaitGroup) erro
 		err := wait()
 		d.mu.Lock()
 		killed := w.killed
-		if killed { // what it had begun and not ended, it was in the middle of
+		if killed { // these jobs it had begun and not ended
 			d.caught, d.victim = len(w.inHand), first(slices.Sorted(maps.Keys(w.inHand)))
 		}
 		d.mu.Unlock()
@@ -293,8 +299,9 @@ func (d *demo) startWorker(ctx context.Context, i int, all *sync.WaitGroup) erro
 	return nil
 }
 
-// maybeKill kills the second worker at the start of a job, once a quarter of the events have run. The lock is held.
-func (d *demo) maybeKill(i int) {
+// maybeKillLocked kills the second worker at the start of a job, once a
+// quarter of the events have run.
+func (d *demo) maybeKillLocked(i int) {
 	ended := 0
 	for j := range d.workers {
 		ended += d.workers[j].ended
@@ -304,7 +311,8 @@ func (d *demo) maybeKill(i int) {
 	}
 }
 
-// page shows the numbers as they stand: over and over on a terminal, now and then elsewhere.
+// page shows the numbers: again and again on a terminal, now and then
+// elsewhere.
 func (d *demo) page() {
 	if d.a.json {
 		return
@@ -312,7 +320,8 @@ func (d *demo) page() {
 	d.mu.Lock()
 	var p produced
 	for _, one := range d.producers {
-		p.Offered, p.Inserted, p.Duplicates = p.Offered+one.Offered, p.Inserted+one.Inserted, p.Duplicates+one.Duplicates
+		p.Offered, p.Inserted, p.Duplicates = p.Offered+one.Offered, p.Inserted+one.Inserted,
+			p.Duplicates+one.Duplicates
 	}
 	started, ended := 0, 0
 	var workers []string
@@ -328,7 +337,8 @@ func (d *demo) page() {
 	if !isTerminal(d.a.out) || os.Getenv("TERM") == "dumb" {
 		if time.Since(d.said) >= time.Second {
 			d.said = time.Now()
-			d.a.printf("%4.1fs  %s offered, %s inserted, %s answered, %s started\n", time.Since(d.began).Seconds(), count(p.Offered, "event"),
+			d.a.printf("%4.1fs  %s offered, %s inserted, %s answered, %s started\n", time.Since(d.began).Seconds(),
+				count(p.Offered, "event"),
 				thousands(p.Inserted), count(p.Duplicates, "duplicate"), count(started, "run"))
 		}
 		return
@@ -336,7 +346,8 @@ func (d *demo) page() {
 	total := d.events * demoRounds * demoProducers
 	lines := []string{
 		fmt.Sprintf("  offered     %6s  %s of %s", thousands(p.Offered), d.bar(p.Offered, total), thousands(total)),
-		fmt.Sprintf("  inserted    %6s  %s of %s events", thousands(p.Inserted), d.bar(p.Inserted, d.events), thousands(d.events)),
+		fmt.Sprintf("  inserted    %6s  %s of %s events", thousands(p.Inserted), d.bar(p.Inserted, d.events),
+			thousands(d.events)),
 		fmt.Sprintf("  duplicates  %6s  answered with the job that was there", thousands(p.Duplicates)),
 		fmt.Sprintf("  runs        %6s  %s ended", thousands(started), thousands(ended)),
 		"  " + strings.Join(workers, " · "),

@@ -56,13 +56,16 @@ func (a *app) demoProduce(ctx context.Context, seed uint64, events int) (err err
 	var p produced
 	for range demoRounds {
 		for _, n := range rnd.Perm(events) {
-			// The same event, with its members in another order and other white space: JSON is compared by value.
+			// The same event, with its members in another order and other
+			// white space: JSON is compared by value.
 			raw := fmt.Sprintf(`{"delivery":"evt-%04d","n":%d}`, n+1, n+1)
 			if rnd.IntN(2) == 0 {
 				raw = fmt.Sprintf(`{ "n": %d.0, "delivery": "evt-%04d" }`, n+1, n+1)
 			}
-			// Until it is deleted: an event that is delivered again after its job has run is a duplicate too.
-			r, err := s.client.Enqueue(ctx, onceq.JSON("event", []byte(raw)), onceq.Unique{Fields: []string{"delivery"}, Until: onceq.UntilDeleted})
+			// Until it is deleted: an event that is delivered again after
+			// its job has run is a duplicate too.
+			r, err := s.client.Enqueue(ctx, onceq.JSON("event", []byte(raw)),
+				onceq.Unique{Fields: []string{"delivery"}, Until: onceq.UntilDeleted})
 			if err != nil {
 				return err
 			}
@@ -75,7 +78,7 @@ func (a *app) demoProduce(ctx context.Context, seed uint64, events int) (err err
 			if p.Offered%20 == 0 {
 				a.printf("%d %d %d\n", p.Offered, p.Inserted, p.Duplicates)
 			}
-			time.Sleep(2 * time.Millisecond) // slow enough to be watched
+			time.Sleep(2 * time.Millisecond) // slow enough to watch
 		}
 	}
 	a.printf("%d %d %d\n", p.Offered, p.Inserted, p.Duplicates)
@@ -104,7 +107,7 @@ func (a *app) demoWork(ctx context.Context) (err error) {
 		Lease:  demoLease,
 		Retry:  func(*onceq.JobRow, error) time.Duration { return 0 },
 		Client: s.client,
-		Logger: slog.New(slog.DiscardHandler), // the demo tells of the kill
+		Logger: slog.New(slog.DiscardHandler), // the demo reports the kill
 	})
 	if err != nil {
 		return err
@@ -119,7 +122,7 @@ func (a *app) demoWork(ctx context.Context) (err error) {
 	return worker.Run(ctx)
 }
 
-// lockedLines is printed to by several jobs at once.
+// lockedLines takes lines from several jobs at once.
 type lockedLines struct {
 	mu sync.Mutex
 	w  io.Writer

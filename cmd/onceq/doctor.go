@@ -12,12 +12,15 @@ func newDoctor(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the store and every invariant on live data",
-		Long: `Check the store, and of every job and every key that what is promised holds: one holder a key, and at most one waiter; a key is held
-if and only if its job's terms say so; nobody stands behind a run that has ended. It only reads, and may run while the store is in use.
-A line for each violation, and exit code 1, if there are any.
+		Long: `Check the store, and of every job and every key that what is promised holds:
+one holder a key, and at most one waiter; a key is held if and only if its
+job's terms say so; nobody stands behind a run that has ended. It only reads,
+and may run while the store is in use. A line for each violation, and exit
+code 1, if there are any.
 
-What only grows is named too: finished jobs that no worker prunes, free pages of a file, a write-ahead log, dead rows, a memory that is
-nearly full. That is no violation.`,
+What only grows is named too: finished jobs that no worker prunes, free pages
+of a file, a write-ahead log, dead rows, a memory that is nearly full. That is
+no violation.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error {
@@ -40,7 +43,8 @@ nearly full. That is no violation.`,
 					a.printReport(report)
 				}
 				if err == nil && len(report.Violations) > 0 {
-					err = fmt.Errorf("%s among %s and %s held", count(len(report.Violations), "violation"), count(report.Jobs, "job"), count(report.Keys, "key"))
+					err = fmt.Errorf("%s among %s and %s held", count(len(report.Violations), "violation"),
+						count(report.Jobs, "job"), count(report.Keys, "key"))
 				}
 				return err
 			})
@@ -53,7 +57,8 @@ func (a *app) printReport(r onceq.DoctorReport) {
 		a.printf("%s\n", clean(v))
 	}
 	if len(r.Violations) == 0 {
-		a.printf("%s: %s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"), count(r.Keys, "key"), count(r.Inert, "inert row"))
+		a.printf("%s: %s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"),
+			count(r.Keys, "key"), count(r.Inert, "inert row"))
 	}
 	for _, line := range r.Growth {
 		a.printf("%s: %s\n", a.paint(yellow, "it grows"), clean(line))

@@ -9,8 +9,10 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// drain runs jobs until none of the queues (and kinds) is due or running, here or on another worker, or until ctx ends. The worker's own
-// drain looks after what it runs itself, and prunes; a job that another worker runs may come back.
+// drain runs jobs until none of the queues (and kinds) has one that is due
+// or running, here or on another worker, or until ctx ends. The drain of
+// the worker itself waits for its own runs and prunes; a job that another
+// worker runs may come back.
 func drain(ctx context.Context, worker *onceq.Worker, client *onceq.Client, queues, kinds []string) error {
 	for {
 		if err := worker.Run(ctx); err != nil {
@@ -26,14 +28,15 @@ func drain(ctx context.Context, worker *onceq.Worker, client *onceq.Client, queu
 				return nil
 			case <-time.After(pause):
 			}
-			if due || err != nil { // a store that fails for a while is the worker's to wait for
+			if due || err != nil { // the worker waits for a store that fails for a while
 				break
 			}
 		}
 	}
 }
 
-// pending reports whether a job of the queues (and kinds) is due, and whether one runs.
+// pending reports whether a job of the queues (and kinds) is due, and
+// whether one runs.
 func pending(ctx context.Context, client *onceq.Client, queues, kinds []string) (due, running bool, err error) {
 	all, err := client.Queues(ctx)
 	if err != nil {
@@ -61,7 +64,8 @@ func pending(ctx context.Context, client *onceq.Client, queues, kinds []string) 
 	return due, running, nil
 }
 
-// left says what a drain did not wait for: of what it served, and what is due elsewhere.
+// left says what a drain did not wait for: later jobs of what it served,
+// and due jobs elsewhere.
 func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.QueueConfig, kinds []string) string {
 	all, err := client.Queues(ctx)
 	if err != nil {
@@ -89,7 +93,7 @@ func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.Que
 		if q.Paused {
 			paused += counts[onceq.Available]
 		} else {
-			due += counts[onceq.Available] // since the drain ended
+			due += counts[onceq.Available] // due since the drain ended
 		}
 	}
 	var parts []string
@@ -114,15 +118,18 @@ func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.Que
 	return text
 }
 
-// countKinds counts the waiting jobs of some kinds in a queue, as far as Queues counts.
-func countKinds(ctx context.Context, client *onceq.Client, q onceq.QueueInfo, kinds []string) (map[onceq.State]int, error) {
+// countKinds counts the waiting jobs of some kinds in a queue, up to the
+// limit of Queues.
+func countKinds(ctx context.Context, client *onceq.Client, q onceq.QueueInfo,
+	kinds []string) (map[onceq.State]int, error) {
 	counts := map[onceq.State]int{}
 	for _, st := range []onceq.State{onceq.Available, onceq.Retryable, onceq.Scheduled} {
 		for _, kind := range kinds {
 			if counts[st] >= q.Counts[st] {
 				break // there are no more
 			}
-			for _, err := range client.Jobs(ctx, onceq.JobFilter{State: st, Queue: q.Name, Kind: kind, Limit: q.Counts[st] - counts[st]}) {
+			for _, err := range client.Jobs(ctx, onceq.JobFilter{State: st, Queue: q.Name, Kind: kind,
+				Limit: q.Counts[st] - counts[st]}) {
 				if err != nil {
 					return nil, err
 				}

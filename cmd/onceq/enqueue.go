@@ -17,7 +17,7 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// enqueue is the flags of enqueue and explain.
+// enqueue has the flags of enqueue and explain.
 type enqueue struct {
 	terms
 	file    string
@@ -31,14 +31,20 @@ func newEnqueue(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "enqueue KIND [ARGS|-]",
 		Short: "Make a job, or a job for each line of a file",
-		Long: `Make a job of a kind, with ARGS (JSON; - reads them from standard input; {} when there are none).
+		Long: `Make a job of a kind, with ARGS (JSON; - reads them from standard input; {}
+when there are none).
 
-With --unique, or any flag that says how to be unique, the job holds a key until it is finished. Enqueued again meanwhile, it is a
-duplicate: the answer is the job that is there. That is not an error, except under --on-conflict reject (exit code 3).
+With --unique, or any flag that says how to be unique, the job holds a key
+until it is finished. Enqueued again meanwhile, it is a duplicate: the answer
+is the job that is there. That is not an error, except under --on-conflict
+reject (exit code 3).
 
-With --file each line is a job: bare args with --kind, or an object {"kind","args"} with any of these flags as members, named with
-_ for -, which override those of the command line: {"kind":"mail","args":{"to":1},"queue":"mail","id":"welcome:1","on_conflict":"skip"}.
-Refused lines are reported and left out (exit code 1); what is sent is sent in the order of the lines.`,
+With --file each line is a job: bare args with --kind, or an object
+{"kind","args"} with any of these flags as members, named with _ for -, which
+override those of the command line:
+{"kind":"mail","args":{"to":1},"queue":"mail","id":"welcome:1","on_conflict":"skip"}.
+Refused lines are reported and left out (exit code 1); what is sent is sent in
+the order of the lines.`,
 		Example: `  onceq enqueue mail '{"to":"ann@example.com"}'
   onceq enqueue reindex '{"repo":42,"reason":"push"}' --fields repo --on-conflict coalesce
   onceq enqueue report --key daily --window 24h --delay 10m
@@ -64,7 +70,8 @@ Refused lines are reported and left out (exit code 1); what is sent is sent in t
 	}
 	fs := c.Flags()
 	e.register(fs)
-	fs.StringVar(&e.file, "file", "", "make a job of each line of this `FILE`, which may be compressed with gzip; - is standard input")
+	fs.StringVar(&e.file, "file", "", "make a job of each line of this `FILE`, which may be compressed with gzip; - "+
+		"is standard input")
 	fs.StringVar(&e.kind, "kind", "", "with --file: the lines are bare args, of jobs of this `KIND`")
 	return c
 }
@@ -76,7 +83,7 @@ func (e *enqueue) register(fs *pflag.FlagSet) {
 	fs.IntVar(&e.maxArgs, "max-args", onceq.DefaultMaxArgs, "refuse args of more than `N` bytes")
 }
 
-// args are those of one job, from its arguments.
+// args returns the args of one job, from the arguments of the command.
 func (e *enqueue) args(a *app, args []string) (onceq.Args, error) {
 	raw := []byte("{}")
 	switch {
@@ -93,7 +100,8 @@ func (e *enqueue) args(a *app, args []string) (onceq.Args, error) {
 	}
 	raw = bytes.TrimPrefix(raw, []byte(bom))
 	if err := json.Unmarshal(raw, new(json.RawMessage)); err != nil && len(raw) <= e.maxArgs {
-		return nil, usagef("args %s are not JSON (%v): quote them for the shell, as in '{\"to\":\"ann\"}', or say --bytes", cut(strconv.Quote(string(raw)), 60), err)
+		return nil, usagef("args %s are not JSON (%v): quote them for the shell, as in '{\"to\":\"ann\"}', or say "+
+			"--bytes", cut(strconv.Quote(string(raw)), 60), err)
 	}
 	return onceq.JSON(args[0], raw), nil
 }
@@ -109,7 +117,7 @@ func (a *app) enqueueOne(c *cobra.Command, e *enqueue, args []string) (err error
 	}
 	config := &onceq.Config{MaxArgs: e.maxArgs}
 	if err := judge(c.Context(), config, job, opts); err != nil {
-		return usage(err) // before a file is made for it
+		return usage(err) // before a file is made
 	}
 	s, err := a.open(c.Context(), config)
 	if err != nil {
@@ -146,7 +154,8 @@ func judge(ctx context.Context, config *onceq.Config, job onceq.Args, opts []onc
 
 func (a *app) printReceipt(r onceq.Receipt) {
 	j := r.Job
-	a.printf("%s %s  %s in queue %s", a.paint(outcomeStyle(r.Outcome), string(r.Outcome)), clean(j.ID), clean(j.Kind), clean(j.Queue))
+	a.printf("%s %s  %s in queue %s", a.paint(outcomeStyle(r.Outcome), string(r.Outcome)), clean(j.ID), clean(j.Kind),
+		clean(j.Queue))
 	switch {
 	case r.Conflict == nil && j.State == onceq.Scheduled:
 		a.printf(", due %s\n", moment(j.RunAt, time.Now()))
@@ -174,7 +183,7 @@ func outcomeStyle(o onceq.Outcome) style {
 	return yellow
 }
 
-// tally counts what became of many enqueues.
+// tally counts the outcomes of many enqueues.
 type tally struct {
 	outcomes map[onceq.Outcome]int
 	refused  int
@@ -183,7 +192,8 @@ type tally struct {
 
 func newTally() *tally { return &tally{outcomes: map[onceq.Outcome]int{}} }
 
-// String is "273 inserted, 546 duplicates (500 skipped, 46 replaced), 1 refused".
+// String is "273 inserted, 546 duplicates (500 skipped, 46 replaced), 1
+// refused".
 func (t *tally) String() string {
 	parts := []string{thousands(t.outcomes[onceq.Inserted]) + " inserted"}
 	for _, o := range []onceq.Outcome{onceq.Coalesced, onceq.Superseded} {

@@ -18,13 +18,13 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// What exit codes of a job's process mean, besides 0.
+// The meaning of the exit codes of a job's process, besides 0.
 const (
 	codeDiscard = 100
 	codeSnooze  = 75
 )
 
-// grace is how long a process that is told to stop may go on.
+// grace is how long a process may go on after it was asked to stop.
 const grace = 5 * time.Second
 
 // runner runs jobs as processes.
@@ -48,7 +48,7 @@ func newRunner(a *app, w *work, prefix bool) *runner {
 	return r
 }
 
-// The ways in which a run ends, as the summary says them.
+// The ways in which a run ends, in the words of the summary.
 var endings = []string{"completed", "failed", "discarded", "snoozed", "stopped"}
 
 func (r *runner) handle(ctx context.Context, job *onceq.JobRow) error {
@@ -101,16 +101,18 @@ func (r *runner) summary() string {
 	return count(r.runs, "run") + ": " + strings.Join(parts, ", ")
 }
 
-// run runs the process of one job, and says how that ended.
+// run runs the process of one job, and returns how it ended.
 func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err error) {
 	if r.work.timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.work.timeout, fmt.Errorf("timed out: the run took longer than --timeout %s", short(r.work.timeout)))
+		ctx, cancel = context.WithTimeoutCause(ctx, r.work.timeout,
+			fmt.Errorf("timed out: the run took longer than --timeout %s", short(r.work.timeout)))
 		defer cancel()
 	}
 	cmd := exec.Command("sh", "-c", r.work.exec)
 	cmd.Stdin = bytes.NewReader(job.Args)
-	cmd.Env = append(os.Environ(), "ONCEQ_STORE="+r.a.store, "ONCEQ_ID="+job.ID, "ONCEQ_KIND="+job.Kind, "ONCEQ_QUEUE="+job.Queue,
+	cmd.Env = append(os.Environ(), "ONCEQ_STORE="+r.a.store, "ONCEQ_ID="+job.ID, "ONCEQ_KIND="+job.Kind,
+		"ONCEQ_QUEUE="+job.Queue,
 		"ONCEQ_ATTEMPT="+strconv.Itoa(job.Attempt), "ONCEQ_RUN="+strconv.FormatInt(job.Run, 10))
 	last := &tail{most: 2 << 10}
 	out, errOut := r.channel(r.out, job), r.channel(r.errOut, job)
@@ -118,7 +120,7 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 		out = errOut
 	}
 	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(errOut, last)
-	cmd.WaitDelay = time.Second // for a process that it left behind, and that holds its output open
+	cmd.WaitDelay = time.Second // for a process that it left behind with its output open
 	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return "failed", fmt.Errorf("start %q: %w", r.work.exec, err)
@@ -147,16 +149,16 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 	case code == codeSnooze:
 		return "snoozed", onceq.Snooze(r.work.snooze)
 	case errors.Is(ctx.Err(), context.Canceled):
-		return "stopped", err // the worker knows why
+		return "stopped", err // the worker knows the reason
 	case ctx.Err() != nil:
 		return "failed", fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case handBack || r.stoppedToo(cmd.ProcessState):
-		return "stopped", onceq.Snooze(0) // which spends no attempt
+		return "stopped", onceq.Snooze(0) // spends no attempt
 	}
 	return "failed", err
 }
 
-// end stops a process and all that it started, gently and then not.
+// end stops a process and all that it started: gently, then by force.
 func (r *runner) end(cmd *exec.Cmd, ended <-chan error) error {
 	signalGroup(cmd, false)
 	select {
@@ -177,11 +179,12 @@ func (r *runner) channel(o *output, job *onceq.JobRow) *channel {
 	return c
 }
 
-// output is where the lines of many jobs meet. What cannot be written is dropped: a job does not fail for it.
+// output takes the lines of many jobs. What cannot be written is dropped: a
+// job does not fail for it.
 type output struct {
 	mu     sync.Mutex
 	w      io.Writer
-	broken func() // is called when nobody reads any more
+	broken func() // called when nobody reads the output any more
 }
 
 func (o *output) Write(b []byte) (int, error) {
@@ -193,15 +196,16 @@ func (o *output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// channel is the output of one job: whole lines, with a prefix if it has one, so that those of several jobs stay apart.
+// channel is the output of one job: whole lines, with a prefix if it has
+// one, so that those of several jobs stay apart.
 type channel struct {
 	to     *output
 	prefix string
 	mu     sync.Mutex
-	rest   []byte // the line that has not ended
+	rest   []byte // a line that has not ended yet
 }
 
-// longLine is how much of a line is kept back for its end.
+// longLine is how many bytes of a line are kept until it ends.
 const longLine = 64 << 10
 
 func (c *channel) Write(b []byte) (int, error) {

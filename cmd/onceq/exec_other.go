@@ -9,7 +9,8 @@ import (
 
 func ownGroup(*exec.Cmd) {}
 
-// signalGroup ends the process: there are no groups here, and no gentler way.
+// signalGroup kills the process: this system has no process groups and no
+// gentler way.
 func signalGroup(cmd *exec.Cmd, _ bool) { _ = cmd.Process.Kill() }
 
 func byStopSignal(*os.ProcessState) bool { return false }

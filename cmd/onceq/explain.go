@@ -13,8 +13,9 @@ func newExplain(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain KIND [ARGS|-]",
 		Short: "Say what enqueue would do, and why, without doing it",
-		Long: `Say what onceq enqueue with the same arguments and flags would do now: the key and its readable parts, who holds it, since when,
-and when or on what it frees. Nothing is written.`,
+		Long: `Say what onceq enqueue with the same arguments and flags would do now: the key
+and its readable parts, who holds it, since when, and when or on what it
+frees. Nothing is written.`,
 		Example: `  onceq explain reindex '{"repo":42}' --fields repo`,
 		Args:    nArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -18,8 +18,8 @@ import (
 const (
 	batchLines  = 500
 	batchBytes  = 4 << 20
-	lineMargin  = 128 << 10 // of a line, beside its args
-	shownRefuse = 10        // refused lines that are told one by one
+	lineMargin  = 128 << 10 // bytes of a line besides its args
+	shownRefuse = 10        // refused lines that are shown one by one
 )
 
 // feed enqueues the lines of a file.
@@ -27,13 +27,13 @@ type feed struct {
 	a        *app
 	e        *enqueue
 	client   *onceq.Client
-	judge    *onceq.Client // tells what is wrong with one line, without sending it
+	judge    *onceq.Client // finds what is wrong with a line, without sending it
 	tally    *tally
 	progress *progress
-	last     int // line
+	last     int // number of the last line
 }
 
-// entry is a line on its way.
+// entry is a line that is being enqueued.
 type entry struct {
 	no      int
 	item    onceq.Item
@@ -64,10 +64,10 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 			size = info.Size()
 		}
 	}
-	// What the command line says stands below what a line says.
+	// The flags are defaults: what a line says overrides them.
 	config := &onceq.Config{Defaults: opts, MaxArgs: e.maxArgs}
 	judge, err := onceq.NewClient(nowhere{}, config)
-	if err == nil { // what is wrong for every line is wrong use
+	if err == nil { // what is wrong for every line is a usage error
 		_, err = judge.Enqueue(ctx, onceq.JSON("any", []byte("{}")), onceq.NotUnique)
 	}
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 	}()
 	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the command at once
 	f := &feed{a: a, e: e, client: s.client, judge: judge, tally: newTally()}
 	f.progress = newProgress(a, func() string {
 		text := fmt.Sprintf("%s lines: %s", thousands(f.tally.lines), f.tally)
@@ -115,7 +115,8 @@ func (f *feed) run(ctx context.Context, in *lines) error {
 			entries[i].no = l.no
 			entries[i].item, entries[i].refused = f.e.item(l)
 		}
-		// A batch that is under way is brought to its end, so that the summary tells the truth.
+		// A batch that is under way is brought to its end, so that the
+		// summary is true.
 		err = f.send(context.WithoutCancel(ctx), entries)
 		for i := range entries {
 			if said := f.account(&entries[i]); said != nil {
@@ -129,8 +130,9 @@ func (f *feed) run(ctx context.Context, in *lines) error {
 	}
 }
 
-// send enqueues those that are not refused yet, in order: together when all are in order, and one by one where the store will not
-// have them together. Its error ends the feed; entries it did not come to have neither a receipt nor a refusal.
+// send enqueues the entries that are not refused yet, in order: together if
+// the store accepts that, else one by one. Its error ends the feed; entries
+// that it did not reach have neither a receipt nor a refusal.
 func (f *feed) send(ctx context.Context, entries []entry) error {
 	var going []*entry
 	for i := range entries {
@@ -163,8 +165,9 @@ func (f *feed) send(ctx context.Context, entries []entry) error {
 		default:
 			en.refused = oneErr
 		}
-		if all := going[:i+1]; (i == len(going)-1 || i == 2) && !slices.ContainsFunc(all, func(en *entry) bool { return en.refused == nil }) {
-			for _, en := range all { // the store's fault, not theirs
+		if all := going[:i+1]; (i == len(going)-1 || i == 2) &&
+			!slices.ContainsFunc(all, func(en *entry) bool { return en.refused == nil }) {
+			for _, en := range all { // the store failed, not the lines
 				en.refused = nil
 			}
 			return oneErr
@@ -181,7 +184,8 @@ func (f *feed) many(ctx context.Context, c *onceq.Client, entries []*entry) ([]o
 	return c.EnqueueMany(ctx, items)
 }
 
-// account counts what became of a line, and prints it where that was asked for.
+// account counts the outcome of a line, and prints it if that was asked
+// for.
 func (f *feed) account(en *entry) error {
 	switch {
 	case en.refused != nil:
@@ -207,7 +211,7 @@ func (f *feed) account(en *entry) error {
 	return nil
 }
 
-// summary says what became of all lines, and gives the exit code.
+// summary says what became of all lines, and sets the exit code.
 func (f *feed) summary(broken error) error {
 	out := f.a.out
 	if f.a.json {
@@ -220,7 +224,8 @@ func (f *feed) summary(broken error) error {
 	case errors.Is(broken, context.Canceled):
 		return fmt.Errorf("interrupted after line %d: feed the rest, or all of it again if the jobs are unique", f.last)
 	case errors.Is(broken, onceq.ErrUncertain):
-		return fmt.Errorf("stopped after line %d: %w (feed it again from there; unique jobs and those with an id are not doubled)", f.last, broken)
+		return fmt.Errorf("stopped after line %d: %w (feed it again from there; unique jobs and those with an id are "+
+			"not doubled)", f.last, broken)
 	case broken != nil:
 		return fmt.Errorf("stopped after line %d: %w", f.last, broken)
 	case f.tally.refused > 0:
@@ -231,10 +236,12 @@ func (f *feed) summary(broken error) error {
 	return nil
 }
 
-// item is the job that a line stands for.
+// item is the job of a line.
 func (e *enqueue) item(l line) (onceq.Item, error) {
 	if l.long {
-		return onceq.Item{}, &onceq.InvalidError{Field: "the line", Rule: fmt.Sprintf("is longer than %d bytes: keep large data elsewhere and pass a reference, or raise --max-args", len(l.text))}
+		return onceq.Item{}, &onceq.InvalidError{Field: "the line",
+			Rule: fmt.Sprintf("is longer than %d bytes: keep large data elsewhere and pass a reference, or raise "+
+				"--max-args", len(l.text))}
 	}
 	switch {
 	case e.bytes:
@@ -271,7 +278,8 @@ func parseEnvelope(text []byte) (onceq.Item, error) {
 		return onceq.Item{}, err
 	}
 	if kind == "" {
-		return onceq.Item{}, &onceq.InvalidError{Field: "kind", Rule: `is missing: a line is {"kind":…,"args":…}, or say --kind when lines are bare args`}
+		return onceq.Item{}, &onceq.InvalidError{Field: "kind",
+			Rule: `is missing: a line is {"kind":…,"args":…}, or say --kind when lines are bare args`}
 	}
 	opts, err := t.options()
 	return onceq.NewItem(onceq.JSON(kind, args), opts...), err
@@ -288,11 +296,13 @@ func meant(name string, t *terms) string {
 	return "say --kind when lines are bare args"
 }
 
-// members calls do for each member of a JSON object, its value byte for byte. A name that comes twice is an error.
+// members calls do for each member of a JSON object, with its value byte
+// for byte. A name that occurs twice is an error.
 func members(text []byte, do func(name string, raw json.RawMessage) error) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return errors.New(`the line is not a JSON object: it must be {"kind":…,"args":…}, or say --kind when lines are bare args`)
+		return errors.New(
+			`the line is not a JSON object: it must be {"kind":…,"args":…}, or say --kind when lines are bare args`)
 	}
 	var seen []string
 	for dec.More() {
@@ -329,7 +339,8 @@ func notJSON(err error) error {
 	return fmt.Errorf("the line is not valid JSON: %w", err)
 }
 
-// nowhere is a store that takes everything and keeps nothing: a client of it tells whether a job could be sent.
+// nowhere is a store that accepts everything and keeps nothing: a client of
+// it finds out whether a job could be sent.
 type nowhere struct{ onceq.Store }
 
 func (nowhere) Traits() onceq.Traits { return onceq.Traits{} }

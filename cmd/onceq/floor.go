@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// floor is what a program does without a library: a table, and one committed insert at a time behind a mutex. Its driver is the one that
+// floor is what a program does without a library: a table, and one
+// committed insert at a time behind a mutex. It uses the driver that
 // sqlitestore links.
 type floor struct {
 	db      *sql.DB
@@ -17,15 +18,19 @@ type floor struct {
 }
 
 func openFloor(ctx context.Context, path string) (*floor, error) {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)")
+	db, err := sql.Open("sqlite",
+		"file:"+path+"?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
 	f := &floor{db: db}
-	if _, err = db.ExecContext(ctx, `create table jobs (id integer primary key, kind text not null, queue text not null, args blob not null,
+	if _, err = db.ExecContext(ctx,
+		`create table jobs (id integer primary key, kind text not null, queue text not null, args blob not null,
 		state text not null, run_at integer not null, unique_key text not null unique)`); err == nil {
-		f.insert1, err = db.PrepareContext(ctx, `insert into jobs (kind, queue, args, state, run_at, unique_key) values (?, ?, ?, 'available', ?, ?) on conflict do nothing`)
+		f.insert1, err = db.PrepareContext(ctx,
+			`insert into jobs (kind, queue, args, state, run_at, unique_key)
+				values (?, ?, ?, 'available', ?, ?) on conflict do nothing`)
 	}
 	if err != nil {
 		f.close()
@@ -42,11 +47,12 @@ func (f *floor) insert(ctx context.Context, _ int64) error {
 	now := time.Now()
 	key := fmt.Sprintf("%032x%032x", now.UnixNano(), now.UnixNano()*7919)
 	_, err := f.insert1.ExecContext(ctx, "onceq-bench", "default",
-		fmt.Appendf(nil, `{"account":%d,"email":"somebody.%08d@example.com","reason":"benchmark","note":"%08d"}`, now.UnixNano()%977, now.UnixNano(), 0), now.UnixMilli(), key)
+		fmt.Appendf(nil, `{"account":%d,"email":"somebody.%08d@example.com","reason":"benchmark","note":"%08d"}`,
+			now.UnixNano()%977, now.UnixNano(), 0), now.UnixMilli(), key)
 	return err
 }
 
-// sqliteVersion is that of the engine that is linked.
+// sqliteVersion is the version of the SQLite that is linked.
 func sqliteVersion() string {
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {

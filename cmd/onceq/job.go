@@ -23,7 +23,9 @@ func newJob(a *app) *cobra.Command {
 		Short: "Show everything about a job, and the story of its key",
 		Args:  oneID,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c.Context(), func(client *onceq.Client) error { return a.showJob(c.Context(), client, args[0]) })
+			return a.with(c.Context(), func(client *onceq.Client) error {
+				return a.showJob(c.Context(), client, args[0])
+			})
 		},
 	})
 	var withoutKey bool
@@ -65,7 +67,8 @@ func newJob(a *app) *cobra.Command {
 					j, err := s.change(c.Context(), client, args[0])
 					switch {
 					case errors.Is(err, onceq.ErrDuplicate):
-						return fmt.Errorf("%w (onceq job retry --without-key runs it all the same, without the key)", err)
+						return fmt.Errorf("%w (onceq job retry --without-key runs it all the same, without the "+
+							"key)", err)
 					case err != nil:
 						return err
 					case a.json && j == nil:
@@ -82,14 +85,15 @@ func newJob(a *app) *cobra.Command {
 			},
 		}
 		if s.verb == "retry" {
-			sub.Flags().BoolVar(&withoutKey, "without-key", false, "where another job holds the key by now, run without it")
+			sub.Flags().BoolVar(&withoutKey, "without-key", false,
+				"where another job holds the key by now, run without it")
 		}
 		c.AddCommand(sub)
 	}
 	return c
 }
 
-// oneID wants one argument that may be a job's ID.
+// oneID wants one argument that may be the ID of a job.
 func oneID(c *cobra.Command, args []string) error {
 	if err := nArgs(1, 1)(c, args); err != nil {
 		return err
@@ -118,7 +122,8 @@ func (a *app) showJob(ctx context.Context, client *onceq.Client, id string) erro
 	return nil
 }
 
-// jobFacts is a job in words. held is who holds its key; nil when it is free.
+// jobFacts describes a job in words. held is who holds its key; nil when it
+// is free.
 func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2]string {
 	var facts [][2]string
 	fact := func(name, format string, args ...any) {
@@ -162,7 +167,7 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2
 	if j.Key == nil {
 		fact("key", "none: it is not unique")
 	} else {
-		fact("key", "%s\n%s\n%s", j.Key, clean(j.KeyText), terms1(j.Hold))
+		fact("key", "%s\n%s\n%s", j.Key, clean(j.KeyText), holdText(j.Hold))
 		fact("", "%s", clean(keyStory(j, held, now)))
 	}
 	for _, e := range j.Errors {
@@ -178,7 +183,7 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2
 	return facts
 }
 
-// circumstances is what the state alone does not say.
+// circumstances says what the state alone does not.
 func circumstances(j *onceq.JobRow) string {
 	switch {
 	case j.State == onceq.Running && j.CancelRequested && j.SupersededBy != "":
@@ -221,8 +226,8 @@ func origin(j *onceq.JobRow) string {
 	return "coalesced: accepted behind job " + j.Displaced
 }
 
-// terms1 says how long a job holds its key.
-func terms1(h onceq.Hold) string {
+// holdText says how long a job holds its key.
+func holdText(h onceq.Hold) string {
 	text := "held until " + h.Until.String()
 	if h.Until == onceq.UntilWindowEnds {
 		text = "held for a window of " + short(h.Window)
@@ -238,7 +243,8 @@ func terms1(h onceq.Hold) string {
 	return text
 }
 
-// keyStory says who holds a job's key, who waits behind, and when it frees.
+// keyStory says who holds the key of a job, who waits behind, and when it
+// becomes free.
 func keyStory(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) string {
 	switch {
 	case held == nil && j.Keyless:
@@ -246,9 +252,11 @@ func keyStory(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) string {
 	case held == nil:
 		return "it is free"
 	case held.Waiter == j.ID:
-		return "it is held by job " + held.Holder + " (" + holderState(held).text + "), and this job is the waiter: the key passes to it"
+		return "it is held by job " + held.Holder + " (" + holderState(held).text +
+			"), and this job is the waiter: the key passes to it"
 	case held.Holder != j.ID:
-		return "it is held by job " + held.Holder + " (" + holderState(held).text + ") since " + moment(held.Since, now) + "; " + held.FreesText()
+		return "it is held by job " + held.Holder + " (" + holderState(held).text + ") since " +
+			moment(held.Since, now) + "; " + held.FreesText()
 	}
 	story := "this job holds it since " + moment(held.Since, now) + "; "
 	if held.Waiter != "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// jobFilter is the flags that choose jobs.
+// jobFilter has the flags that choose jobs.
 type jobFilter struct {
 	state, queue, kind, key string
 	all                     bool
@@ -22,7 +22,8 @@ type jobFilter struct {
 func (f *jobFilter) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&f.state, "state", "", "only jobs in this `STATE`: scheduled, available, running, retryable, completed, discarded or cancelled")
+	fs.StringVar(&f.state, "state", "", "only jobs in this `STATE`: scheduled, available, running, retryable, "+
+		"completed, discarded or cancelled")
 	fs.StringVar(&f.queue, "queue", "", "only of this queue `NAME`")
 	fs.StringVar(&f.kind, "kind", "", "only of this `KIND`")
 	fs.StringVar(&f.key, "key", "", "only with this `KEY`: 64 hexadecimal digits, or the first 8 or more of a held one")
@@ -54,7 +55,7 @@ func joined(states []onceq.State) string {
 	return strings.Join(names, ", ")
 }
 
-// pageSize is how many rows a list shows to a person who has not said.
+// pageSize is how many rows a list shows on a terminal by default.
 const pageSize = 50
 
 func newJobs(a *app) *cobra.Command {
@@ -62,8 +63,8 @@ func newJobs(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jobs",
 		Short: "List jobs, the newest first; cancel, retry, run or delete many",
-		Long: `List jobs, the newest first (by ID: IDs that were generated grow with time). A list for people shows 50 unless --limit says
-otherwise; --json lists all.`,
+		Long: `List jobs, the newest first (by ID: IDs that were generated grow with time). A
+list for people shows 50 unless --limit says otherwise; --json lists all.`,
 		Example: `  onceq jobs --state discarded
   onceq jobs retry --state discarded --kind mail
   onceq jobs delete --all`,
@@ -110,7 +111,8 @@ func (a *app) listJobs(c *cobra.Command, client *onceq.Client, f jobFilter) erro
 			defer fmt.Fprintf(a.errOut, "the first %d; --limit 0 lists all\n", pageSize)
 			break
 		}
-		rows = append(rows, []cell{text(j.ID), text(j.Kind), text(j.Queue), state(j.State), {text: attempts(j)}, text(lately(j, now))})
+		rows = append(rows, []cell{text(j.ID), text(j.Kind), text(j.Queue), state(j.State), {text: attempts(j)},
+			text(lately(j, now))})
 		if len(rows) == 1000 { // a long list comes in pieces, so that memory stays small
 			a.table(jobColumns, rows)
 			rows, some = rows[:0], true
@@ -137,7 +139,7 @@ func matching(filtered bool) string {
 
 func attempts(j *onceq.JobRow) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }
 
-// lately is what happened to a job last, or will next.
+// lately is what happened to a job last, or will happen next.
 func lately(j *onceq.JobRow, now time.Time) string {
 	switch {
 	case j.Behind != "":

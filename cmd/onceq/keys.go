@@ -18,8 +18,10 @@ func newKeys(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
 		Short: "List the keys that are held, by whom, and when they free",
-		Long: `List the keys that are held: the first digits of each (onceq key takes them), the job that holds it, since when, on what or when it
-frees, who stands behind the holder, and what the key is made of. A list for people shows 50 unless --limit says otherwise; --json lists all.`,
+		Long: `List the keys that are held: the first digits of each (onceq key takes them),
+the job that holds it, since when, on what or when it frees, who stands behind
+the holder, and what the key is made of. A list for people shows 50 unless
+--limit says otherwise; --json lists all.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error { return a.listKeys(c, client, f) })
@@ -33,7 +35,7 @@ frees, who stands behind the holder, and what the key is made of. A list for peo
 	return c
 }
 
-// keyDigits is how much of a key a list shows.
+// keyDigits is how many digits of a key a list shows.
 const keyDigits = 12
 
 func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter) error {
@@ -61,7 +63,8 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 			defer fmt.Fprintf(a.errOut, "the first %d; --limit 0 lists all\n", pageSize)
 			break
 		}
-		rows = append(rows, []cell{{text: k.Key.String()[:keyDigits]}, text(k.Holder), holderState(k), text(away(k.Since, now)), text(frees(k, now)),
+		rows = append(rows, []cell{{text: k.Key.String()[:keyDigits]}, text(k.Holder), holderState(k),
+			text(away(k.Since, now)), text(frees(k, now)),
 			text(k.Waiter), text(k.Text)})
 		if len(rows) == 1000 {
 			a.table(keyColumns, rows)
@@ -80,7 +83,8 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 
 var keyColumns = []string{"KEY", "HOLDER", "STATE", "SINCE", "FREES", "WAITER", "MADE OF"}
 
-// holderState is the state of a key's holder. Of one that is gone there is none.
+// holderState is the state of the holder of a key; a holder that is gone
+// has none.
 func holderState(k *onceq.HeldKey) cell {
 	if k.Gone {
 		return cell{text: "gone", style: dim}
@@ -88,7 +92,7 @@ func holderState(k *onceq.HeldKey) cell {
 	return state(k.State)
 }
 
-// frees says briefly when, or on what, a key frees.
+// frees says briefly when, or on what event, a key becomes free.
 func frees(k *onceq.HeldKey, now time.Time) string {
 	var parts []string
 	if k.FreesWhen != "" {
@@ -103,11 +107,14 @@ func frees(k *onceq.HeldKey, now time.Time) string {
 	return strings.Join(parts, " or ")
 }
 
-// findKey is the key that 64 hexadecimal digits spell, or the one held key that 8 or more begin.
+// findKey finds the key with these 64 hexadecimal digits, or the one held
+// key that begins with these 8 or more.
 func findKey(ctx context.Context, client *onceq.Client, digits string) (onceq.Key, error) {
 	digits = strings.ToLower(digits)
-	if _, err := hex.DecodeString(digits + strings.Repeat("0", len(digits)%2)); err != nil || len(digits) < 8 || len(digits) > 64 {
-		return onceq.Key{}, usagef("key %q must be 64 hexadecimal digits, or at least the first 8 that onceq keys shows", cut(digits, 70))
+	if _, err := hex.DecodeString(digits + strings.Repeat("0", len(digits)%2)); err != nil || len(digits) < 8 ||
+		len(digits) > 64 {
+		return onceq.Key{}, usagef("key %q must be 64 hexadecimal digits, or at least the first 8 that onceq keys "+
+			"shows", cut(digits, 70))
 	}
 	if len(digits) == 64 {
 		return onceq.ParseKey(digits)
@@ -165,8 +172,9 @@ func newKey(a *app) *cobra.Command {
 	}, &cobra.Command{
 		Use:   "release KEY",
 		Short: "Release a key by hand: its holder goes on without it",
-		Long: `Release a key by hand, so that the next enqueue of it makes a job. The job that holds it goes on, without the key. Where a waiter
-stands behind that job, the key is the waiter's then.`,
+		Long: `Release a key by hand, so that the next enqueue of it makes a job. The job
+that holds it goes on, without the key. Where a waiter stands behind that job,
+the key is the waiter's then.`,
 		Args: nArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error {
@@ -186,7 +194,8 @@ stands behind that job, the key is the waiter's then.`,
 				case a.json:
 					return a.printJSON(map[string]any{"released": key, "holder": k.Holder, "waiter": k.Waiter})
 				case k.Waiter != "":
-					a.printf("key %s was job %s's and is job %s's now, which stood behind it\n", key, clean(k.Holder), clean(k.Waiter))
+					a.printf("key %s was job %s's and is job %s's now, which stood behind it\n", key, clean(k.Holder),
+						clean(k.Waiter))
 				default:
 					a.printf("key %s is free: job %s (%s) held it\n", key, clean(k.Holder), holderState(k).text)
 				}
@@ -215,7 +224,8 @@ func (a *app) keyFacts(k *onceq.HeldKey, now time.Time) [][2]string {
 		facts[len(facts)-1][1] += " (" + away(k.FreesAt, now) + ")"
 	}
 	if k.Waiter != "" {
-		facts = append(facts, [2]string{"waiter", clean("job " + k.Waiter + " stands behind the holder: the key passes to it, and is never free in between")})
+		facts = append(facts, [2]string{"waiter",
+			clean("job " + k.Waiter + " stands behind the holder: the key passes to it, and is never free in between")})
 	}
 	return facts
 }

@@ -15,14 +15,15 @@ import (
 type line struct {
 	no   int // from 1
 	text []byte
-	long bool // longer than allowed: text is cut
+	long bool // it was longer than allowed, and text is cut
 }
 
-// lines reads ahead of who takes them, as far as one batch: a take gets all that is there, so that a slow pipe is not kept waiting for
-// a batch to fill, and memory does not depend on the length of the input.
+// lines reads ahead, up to one batch. A take gets all lines that are there,
+// so a slow pipe does not wait for a batch to fill, and memory does not
+// depend on the length of the input.
 type lines struct {
 	most  int // lines of a batch
-	bytes int // bytes of a batch, but for its last line
+	bytes int // bytes of a batch without its last line
 
 	mu    sync.Mutex
 	moved sync.Cond
@@ -32,14 +33,18 @@ type lines struct {
 	err   error
 }
 
-// bom stands at the beginning of texts that some editors and shells write. It is no part of them.
+// bom is at the beginning of texts that some editors and shells write. It
+// does not belong to the text.
 const bom = "\ufeff"
 
-// compressions are the first bytes of compressed files, and what unpacks them.
-var compressions = []struct{ magic, program string }{{"\x28\xb5\x2f\xfd", "zstdcat"}, {"BZh", "bzcat"}, {"\xfd7zXZ", "xzcat"}, {"PK\x03\x04", "unzip -p"}}
+// compressions are the first bytes of compressed files, and the programs
+// that unpack them.
+var compressions = []struct{ magic, program string }{{"\x28\xb5\x2f\xfd", "zstdcat"}, {"BZh", "bzcat"},
+	{"\xfd7zXZ", "xzcat"}, {"PK\x03\x04", "unzip -p"}}
 
-// unpacked reads through gzip where its input is compressed with it, and refuses other compressed input, whose lines would all be refused.
-// It looks when it is first read, since a pipe may have nothing yet.
+// unpacked unpacks input that is compressed with gzip, and refuses other
+// compressed input, because every line would be refused. It looks at the
+// first read, because a pipe may have nothing yet.
 type unpacked struct {
 	from io.Reader
 	once sync.Once
@@ -57,7 +62,7 @@ func (u *unpacked) Read(b []byte) (n int, err error) {
 
 func unpack(in *bufio.Reader) (io.Reader, error) {
 	starts := func(magic string) bool {
-		for n := range len(magic) { // byte by byte, so that a short first line is not waited behind
+		for n := range len(magic) { // byte by byte, so that a short first line is not delayed
 			if first, _ := in.Peek(n + 1); string(first) != magic[:n+1] {
 				return false
 			}
@@ -69,7 +74,8 @@ func unpack(in *bufio.Reader) (io.Reader, error) {
 	}
 	for _, c := range compressions {
 		if starts(c.magic) {
-			return nil, fmt.Errorf("the input is compressed: %s FILE | onceq enqueue --file - reads it (gzip is read as it is)", c.program)
+			return nil, fmt.Errorf("the input is compressed: %s FILE | onceq enqueue --file - reads it (gzip is read "+
+				"as it is)", c.program)
 		}
 	}
 	return in, nil
@@ -92,7 +98,7 @@ func (l *lines) read(r io.Reader, longest int) error {
 	for no := 1; ; no++ {
 		text, long, err := readLine(in, longest)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read line %d: %w", no, err) // what is there of it is a piece of a line
+			return fmt.Errorf("read line %d: %w", no, err) // only a piece of the line was read
 		}
 		if len(bytes.TrimSpace(text)) > 0 && !l.put(line{no, text, long}) || err != nil {
 			return nil
@@ -100,7 +106,7 @@ func (l *lines) read(r io.Reader, longest int) error {
 	}
 }
 
-// readLine reads up to the end of a line, and keeps at most longest bytes of it.
+// readLine reads a line to its end, and keeps at most longest bytes of it.
 func readLine(in *bufio.Reader, longest int) (text []byte, long bool, err error) {
 	for {
 		var part []byte
@@ -142,7 +148,8 @@ func (l *lines) end(err error) {
 	l.moved.Broadcast()
 }
 
-// take waits for lines and returns those that are there; none when the input is over, with the error that ended it.
+// take waits for lines and returns those that are there. At the end of the
+// input it returns none, and the error that ended it.
 func (l *lines) take() ([]line, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,7 +157,7 @@ func (l *lines) take() ([]line, error) {
 		l.moved.Wait()
 	}
 	if errors.Is(l.err, context.Canceled) {
-		return nil, l.err // what was read ahead was not asked for
+		return nil, l.err // what was read ahead is dropped
 	}
 	ready := l.ready
 	l.ready, l.size = nil, 0

@@ -1,4 +1,5 @@
-// Command onceq enqueues, runs and looks after unique jobs: see onceq --help, and onceq demo for the whole of it in ten seconds.
+// Command onceq enqueues, runs and looks after unique jobs. See onceq
+// --help; onceq demo shows all of it in ten seconds.
 package main
 
 import (
@@ -25,12 +26,13 @@ const (
 )
 
 func main() {
-	logging.Disable() // go-redis's own lines: what they tell comes as an error too, and is said once
+	logging.Disable() // lines of go-redis: the error says the same
 	slog.SetDefault(slog.New(&logLines{out: os.Stderr}))
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the command as a function: it prints its error and returns the exit code.
+// run is the command as a function: it prints its error and returns the
+// exit code.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	a := newApp(in, out, errOut)
 	root := newRoot(a)
@@ -46,14 +48,15 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return code
 }
 
-// usageError is a command line that cannot be meant: exit code 2.
+// usageError is the error of a command line that has no meaning: exit code
+// 2.
 type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// exit ends the command with a code after all has been said.
+// exit ends the command with a code after everything was said.
 type exit struct{ code int }
 
 func (e exit) Error() string { return fmt.Sprintf("exit %d", e.code) }
@@ -74,7 +77,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// errorLine is the error in one line, as the command's user knows its words; "" when there is nothing to say.
+// errorLine is the error in one line, in the words of the command; "" when
+// there is nothing to say.
 func errorLine(err error) string {
 	var done exit
 	if err == nil || errors.As(err, &done) {
@@ -83,14 +87,16 @@ func errorLine(err error) string {
 	text := err.Error()
 	var inv *onceq.InvalidError
 	if errors.As(err, &inv) {
-		inCommandWords := &onceq.InvalidError{Field: flagWords.Replace(inv.Field), Value: inv.Value, Rule: flagWords.Replace(inv.Rule)}
+		inCommandWords := &onceq.InvalidError{Field: flagWords.Replace(inv.Field), Value: inv.Value,
+			Rule: flagWords.Replace(inv.Rule)}
 		text = strings.Replace(text, inv.Error(), inCommandWords.Error(), 1)
 	}
 	text = strings.TrimPrefix(text, "onceq: ")
 	return bounded(clean(strings.Join(strings.Fields(text), " ")))
 }
 
-// bounded cuts a long text in its middle: what repeats a long argument still says at its end what is wrong.
+// bounded cuts a long text in its middle: a message that repeats a long
+// argument still says at its end what is wrong.
 func bounded(text string) string {
 	const most = 1000
 	r := []rune(text)
@@ -102,21 +108,29 @@ func bounded(text string) string {
 
 // flagWords turns the names of the library's options into those of the flags.
 var flagWords = strings.NewReplacer(
-	"(said at the call) ", "", "(said in Config.Defaults) ", "", " (said at the call)", "", " (said in Config.Defaults)", "", " said in Config.Defaults", " given", " said at the call", " given", " (said by default)", "",
-	"WorkerConfig.Queues", "--queues", "WorkerConfig.Kinds", "--kinds", "WorkerConfig.Lease", "--lease", "WorkerConfig.ShutdownTimeout", "--shutdown-timeout",
-	"(Config.MaxArgs)", "(--max-args)", "Debounce.MaxWait", "--on-conflict debounce:", "Replace.Only", "--on-conflict replace:",
-	"Unique.By", "--by", "Unique.Fields", "--fields", "Unique.MetaFields", "--meta-fields", "Unique.AllowBlank", "--allow-blank",
+	"(said at the call) ", "", "(said in Config.Defaults) ", "", " (said at the call)", "",
+	" (said in Config.Defaults)", "", " said in Config.Defaults", " given", " said at the call", " given",
+	" (said by default)", "",
+	"WorkerConfig.Queues", "--queues", "WorkerConfig.Kinds", "--kinds", "WorkerConfig.Lease", "--lease",
+	"WorkerConfig.ShutdownTimeout", "--shutdown-timeout",
+	"(Config.MaxArgs)", "(--max-args)", "Debounce.MaxWait", "--on-conflict debounce:", "Replace.Only",
+	"--on-conflict replace:",
+	"Unique.By", "--by", "Unique.Fields", "--fields", "Unique.MetaFields", "--meta-fields", "Unique.AllowBlank",
+	"--allow-blank",
 	"Unique.Until", "--until", "Unique.Window", "--window", "Unique.TTL", "--ttl",
-	"Unique.FromEnqueue", "--from-enqueue", "UniqueKey's scope", "--key-scope", "UniqueKey", "--key", "OnConflict", "--on-conflict",
-	"Until: UntilWindowEnds", "--until window-ends", "UntilWindowEnds", "window-ends", "UntilDue", "due", "UntilStarted", "started",
+	"Unique.FromEnqueue", "--from-enqueue", "UniqueKey's scope", "--key-scope", "UniqueKey", "--key", "OnConflict",
+	"--on-conflict",
+	"Until: UntilWindowEnds", "--until window-ends", "UntilWindowEnds", "window-ends", "UntilDue", "due",
+	"UntilStarted", "started",
 	"UntilFinished", "finished", "UntilSucceeded", "succeeded", "UntilFailed", "failed", "UntilDeleted", "deleted",
-	"FromEnqueue", "--from-enqueue", "Until", "--until", "Window", "--window", "TTL", "--ttl", "MetaFields", "--meta-fields", "AllowBlank", "--allow-blank",
+	"FromEnqueue", "--from-enqueue", "Until", "--until", "Window", "--window", "TTL", "--ttl", "MetaFields",
+	"--meta-fields", "AllowBlank", "--allow-blank",
 	"Fields", "--fields", "RunAt", "--at", "Delay", "--delay",
 	"ByKind", "kind", "ByQueue", "queue", "ByArgs", "args", "ByMeta", "meta", "ByKey", "key",
 	"Skip", "skip", "Reject", "reject", "Replace", "replace", "Coalesce", "coalesce",
 )
 
-// usage makes an input that was refused a wrong use of the command line.
+// usage turns refused input into a usage error.
 func usage(err error) error {
 	var inv *onceq.InvalidError
 	if errors.As(err, &inv) {
@@ -140,7 +154,8 @@ func nArgs(least, most int) cobra.PositionalArgs {
 		case len(args) < least:
 			return usagef("%s is missing: %s", missing(c, len(args)), c.UseLine())
 		case most >= 0 && len(args) > most:
-			return usagef("%q is one argument too many: %s (quote an argument that has spaces)", args[most], c.UseLine())
+			return usagef("%q is one argument too many: %s (quote an argument that has spaces)",
+				args[most], c.UseLine())
 		}
 		return nil
 	}

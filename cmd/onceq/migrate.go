@@ -17,11 +17,13 @@ func newMigrate(a *app) *cobra.Command {
 	var config pgstore.Config
 	var print bool
 	var after int
-	long := `Bring the schema of a PostgreSQL store up to date: each migration that is missing, all in one transaction, while others wait. Opening a
-store does it too, unless the program says NoMigrate; this is for roles that may not change a schema. A SQLite file is brought up to date when it
-is opened, and Redis has no schema.`
+	long := `Bring the schema of a PostgreSQL store up to date: each migration that is
+missing, all in one transaction, while others wait. Opening a store does it
+too, unless the program says NoMigrate; this is for roles that may not change
+a schema. A SQLite file is brought up to date when it is opened, and Redis has
+no schema.`
 	run := func(c *cobra.Command, what string) (err error) {
-		defer func() { err = storeurl.Failure(a.store, err) }() // a driver's may have the password
+		defer func() { err = storeurl.Failure(a.store, err) }() // an error of the driver may have the password
 		postgres := strings.HasPrefix(a.store, "postgres://") || strings.HasPrefix(a.store, "postgresql://")
 		url, namespace, err := storeurl.CutNamespace(a.store)
 		if err != nil && postgres {
@@ -38,7 +40,8 @@ is opened, and Redis has no schema.`
 			if _, err := storeurl.Creates(a.store); err != nil {
 				return usagef("%v", err)
 			}
-			a.printf("nothing to migrate: a SQLite file is brought up to date when it is opened, and Redis has no schema\n")
+			a.printf("nothing to migrate: a SQLite file is brought up to date when it is opened, and Redis has no " +
+				"schema\n")
 			return nil
 		}
 		pool, err := pgxpool.New(c.Context(), url)
@@ -81,12 +84,16 @@ is opened, and Redis has no schema.`
 		RunE: func(c *cobra.Command, _ []string) error { return run(c, "up") },
 	}
 	c.AddCommand(
-		&cobra.Command{Use: "up", Short: "The same", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return run(c, "up") }},
-		&cobra.Command{Use: "status", Short: "Which migrations are applied; exit code 1 if one is missing", Args: noArgs,
+		&cobra.Command{Use: "up", Short: "The same", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
+			return run(c, "up")
+		}},
+		&cobra.Command{Use: "status", Short: "Which migrations are applied; exit code 1 if one is " +
+			"missing", Args: noArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return run(c, "status") }},
 	)
 	flags := c.PersistentFlags()
-	flags.StringVar(&config.Namespace, "namespace", "", "the schema that holds the tables (default: ?namespace=… of the store, or onceq)")
+	flags.StringVar(&config.Namespace, "namespace", "", "the schema that holds the tables (default: ?namespace=… of "+
+		"the store, or onceq)")
 	flags.BoolVar(&print, "print", false, "print the SQL instead, for people who run it by hand; connects to nothing")
 	flags.IntVar(&after, "after", 0, "with --print: only the migrations after this version")
 	return c

@@ -10,8 +10,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// greet looks at the queues that a worker was told to serve. One that has no job may well be new, so it is served; but if others have jobs
-// a slip is likely, and is told. A pattern is refused.
+// greet checks the queues that a worker was told to serve. A queue without
+// a job may be new, so it is served; but if other queues have jobs, a slip
+// is likely, and it warns. A pattern is refused.
 func (r *runner) greet(ctx context.Context, client *onceq.Client, queues map[string]onceq.QueueConfig) error {
 	all, err := client.Queues(ctx)
 	if err != nil {
@@ -22,7 +23,8 @@ func (r *runner) greet(ctx context.Context, client *onceq.Client, queues map[str
 		switch {
 		case slices.Contains(known, name):
 		case isPattern(name):
-			return usagef("--queues %q: names are taken literally, and no queue has this one: name those to serve (onceq queues lists them)", name)
+			return usagef("--queues %q: names are taken literally, and no queue has this one: name those to serve "+
+				"(onceq queues lists them)", name)
 		case len(known) > 0:
 			fmt.Fprintf(r.errOut, "onceq: queue %s has no jobs%s\n", clean(name), perhaps(name, known))
 		}
@@ -30,7 +32,7 @@ func (r *runner) greet(ctx context.Context, client *onceq.Client, queues map[str
 	return nil
 }
 
-// perhaps asks whether another name was meant; "" when none is near.
+// perhaps asks whether another name was meant; "" if none is similar.
 func perhaps(name string, known []string) string {
 	if near := nearest(name, known); near != "" {
 		return ": did you mean " + clean(near) + "?"
@@ -40,7 +42,7 @@ func perhaps(name string, known []string) string {
 
 func isPattern(name string) bool { return strings.ContainsAny(name, "*?") }
 
-// namesOf are the names of queues, in their order.
+// namesOf returns the names of queues, in their order.
 func namesOf(all []onceq.QueueInfo) []string {
 	names := make([]string, len(all))
 	for i, q := range all {
@@ -49,7 +51,7 @@ func namesOf(all []onceq.QueueInfo) []string {
 	return names
 }
 
-// unknownQueue is the error of a queue that nobody has used.
+// unknownQueue is the error about a queue that nobody has used.
 func unknownQueue(name string, known []string, wayOut string) error {
 	near := perhaps(name, known)
 	switch {

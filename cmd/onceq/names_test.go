@@ -8,16 +8,20 @@ import (
 	"testing"
 )
 
-// odd are names that can be said at an enqueue, and that a shell, a flag or a list might take for something else.
+// odd are names that can be said at an enqueue, and that a shell, a flag or
+// a list might take for something else.
 var odd = []string{
-	"-x", "-", "--", "--json", "-h", "--help", "a b", "a=b", "a=5", "a=5=b", "=", "=x", "x=", "a,b", ",", `a\`, `a\b`, `a\,b`, `\,`, `"`, `"q"`, `a"b`, "'", "*", "?", "[x]", "a/b", "/", "%", "%2F", "#",
-	"a:b", "a|b", "a;b", "$HOME", "`x`", "~", "!", "0", "5", "true", "null", "{}", "ünï", "Ω", "日本", "a.b", "@", "+", "help", "default=10",
+	"-x", "-", "--", "--json", "-h", "--help", "a b", "a=b", "a=5", "a=5=b", "=", "=x", "x=", "a,b", ",", `a\`, `a\b`,
+	`a\,b`, `\,`, `"`, `"q"`, `a"b`, "'", "*", "?", "[x]", "a/b", "/", "%", "%2F", "#",
+	"a:b", "a|b", "a;b", "$HOME", "`x`", "~", "!", "0", "5", "true", "null", "{}", "ünï", "Ω", "日本", "a.b", "@", "+",
+	"help", "default=10",
 }
 
 // listed is a name as an item of a list that commas part.
 func listed(name string) string { return strings.ReplaceAll(name, ",", `\,`) }
 
-// A name that can be enqueued can be said to every command that takes such a name.
+// A name that can be enqueued can be said to every command that takes such
+// a name.
 func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 	for _, name := range odd {
 		t.Run(name, func(t *testing.T) {
@@ -26,7 +30,8 @@ func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 			onceqs := func(want int, args ...string) string {
 				t.Helper()
 				var out, errOut bytes.Buffer
-				if code := run(append([]string{"--store", store}, args...), strings.NewReader(""), &out, &errOut); code != want {
+				if code := run(append([]string{"--store", store}, args...), strings.NewReader(""), &out,
+					&errOut); code != want {
 					t.Fatalf("onceq %q: exit code %d, not %d\n%s%s", args, code, want, &out, &errOut)
 				}
 				return out.String()
@@ -42,7 +47,8 @@ func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 				}
 			}
 			onceqs(0, "enqueue", "plain", "--queue", "default", "--id", "plain", "--key", "plain")
-			onceqs(0, "enqueue", "--queue", name, "--id", name, "--tags", listed(name), "--key", "k"+name, "--", name, `{"n":1}`)
+			onceqs(0, "enqueue", "--queue", name, "--id", name, "--tags", listed(name), "--key", "k"+name, "--",
+				name, `{"n":1}`)
 			has("jobs of the queue", lines("jobs", "--queue", name), 1)
 			has("jobs of the kind", lines("jobs", "--kind", name), 1)
 			has("keys of the queue", lines("keys", "--queue", name), 1)
@@ -51,7 +57,8 @@ func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 				ID, Kind, Queue string
 				Tags            []string
 			}
-			if err := json.Unmarshal([]byte(onceqs(0, "job", "show", "--json", "--", name)), &job); err != nil || job.Queue != name || job.Kind != name || job.ID != name || len(job.Tags) != 1 || job.Tags[0] != name {
+			if err := json.Unmarshal([]byte(onceqs(0, "job", "show", "--json", "--", name)), &job); err != nil ||
+				job.Queue != name || job.Kind != name || job.ID != name || len(job.Tags) != 1 || job.Tags[0] != name {
 				t.Errorf("%v: %+v", err, job)
 			}
 			onceqs(0, "explain", "--queue", name, "--id", name, "--", name, `{"n":1}`)
@@ -65,7 +72,8 @@ func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 				kinds = append(kinds, listed(name)+",no-such")
 			}
 			for i, queues := range []string{listed(name) + "=1,default=1", "default=1," + listed(name) + "=1"} {
-				onceqs(0, "work", "--exec", `test "$ONCEQ_KIND" != plain && test "$ONCEQ_QUEUE" != default`, "--drain", "--queues", queues, "--kinds", kinds[i%len(kinds)])
+				onceqs(0, "work", "--exec", `test "$ONCEQ_KIND" != plain && test "$ONCEQ_QUEUE" != default`, "--drain",
+					"--queues", queues, "--kinds", kinds[i%len(kinds)])
 				has("completed jobs", lines("jobs", "--state", "completed"), 1)
 				has("due jobs", lines("jobs", "--state", "available"), 1)
 				onceqs(0, "jobs", "retry", "--queue", name, "--kind", name)
@@ -89,7 +97,8 @@ func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 // lineOf is a file with a job whose every name is this.
 func lineOf(t *testing.T, name string) string {
 	t.Helper()
-	line, err := json.Marshal(map[string]any{"kind": name, "queue": name, "id": name, "key": "k" + name, "tags": []string{name}})
+	line, err := json.Marshal(map[string]any{"kind": name, "queue": name, "id": name, "key": "k" + name,
+		"tags": []string{name}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,10 +109,12 @@ func lineOf(t *testing.T, name string) string {
 func TestANameThatLooksLikeAFlagIsExplained(t *testing.T) {
 	store := "sqlite:" + filepath.Join(t.TempDir(), "jobs.db")
 	for _, id := range []string{"-x", "--frob", "-xyz=1"} {
-		for _, words := range [][]string{{"job", "show"}, {"job", "cancel"}, {"job", "retry"}, {"job", "run"}, {"job", "delete"}, {"queue", "pause"}, {"queue", "resume"}, {"enqueue"}, {"explain"}} {
+		for _, words := range [][]string{{"job", "show"}, {"job", "cancel"}, {"job", "retry"}, {"job", "run"},
+			{"job", "delete"}, {"queue", "pause"}, {"queue", "resume"}, {"enqueue"}, {"explain"}} {
 			var out bytes.Buffer
 			code := run(append(append(words, id), "--store", store), strings.NewReader(""), &out, &out)
-			if want := "onceq " + strings.Join(words, " ") + " -- " + id; code != exitUsage || !strings.Contains(out.String(), want) {
+			if want := "onceq " + strings.Join(words, " ") + " -- " + id; code != exitUsage ||
+				!strings.Contains(out.String(), want) {
 				t.Errorf("onceq %q %s: exit code %d: %s\nwhich does not say %s", words, id, code, &out, want)
 			}
 		}
@@ -112,7 +123,8 @@ func TestANameThatLooksLikeAFlagIsExplained(t *testing.T) {
 
 func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 	for text, want := range map[string]map[string]int{
-		"default=10,mail=2": {"default": 10, "mail": 2}, "mail": {"mail": 10}, "a=b=3": {"a=b": 3}, "a=5=3": {"a=5": 3}, `a\,b=2,c`: {"a,b": 2, "c": 10}, `"a"`: {`"a"`: 10}, "==1": {"=": 1}, " mail=2, x ": {"mail": 2, "x": 10},
+		"default=10,mail=2": {"default": 10, "mail": 2}, "mail": {"mail": 10}, "a=b=3": {"a=b": 3}, "a=5=3": {"a=5": 3},
+		`a\,b=2,c`: {"a,b": 2, "c": 10}, `"a"`: {`"a"`: 10}, "==1": {"=": 1}, " mail=2, x ": {"mail": 2, "x": 10},
 	} {
 		got, err := parseQueues(split(text))
 		if err != nil || len(got) != len(want) {
@@ -140,8 +152,10 @@ func TestNoErrorRepeatsALongArgument(t *testing.T) {
 		t.Fatal(made.String())
 	}
 	for _, args := range [][]string{
-		{"job", "show", long}, {"job", "delete", long}, {"job", "show", "a", long}, {long}, {"jobs", "--state", long}, {"jobs", "--key", long}, {"key", "show", long}, {"queue", "pause", long},
-		{"enqueue", long}, {"enqueue", "a", "--at", long}, {"enqueue", "a", "--id", long}, {"enqueue", "a", long, "x"}, {"work", "--exec", "true", "--drain", "--queues", long}, {"jobs", "--f" + long},
+		{"job", "show", long}, {"job", "delete", long}, {"job", "show", "a", long}, {long}, {"jobs", "--state", long},
+		{"jobs", "--key", long}, {"key", "show", long}, {"queue", "pause", long},
+		{"enqueue", long}, {"enqueue", "a", "--at", long}, {"enqueue", "a", "--id", long}, {"enqueue", "a", long, "x"},
+		{"work", "--exec", "true", "--drain", "--queues", long}, {"jobs", "--f" + long},
 		{"help", long}, {"job", long}, {"jobs", "--store", long}, {"enqueue", "--file", long},
 	} {
 		var out bytes.Buffer

@@ -33,7 +33,8 @@ func printJSON(to io.Writer, v any) error {
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 
-// clean makes a text of somebody else's safe for a terminal: what is not printable is shown escaped.
+// clean makes a text that came from elsewhere safe for a terminal: what is
+// not printable is escaped.
 func clean(s string) string {
 	if !strings.ContainsFunc(s, unprintable) && utf8.ValidString(s) {
 		return s
@@ -91,14 +92,15 @@ func stateStyle(s onceq.State) style {
 type cell struct {
 	text  string
 	style style
-	right bool // aligned
+	right bool // aligned to the right
 }
 
 func text(s string) cell       { return cell{text: clean(s)} }
 func number(n int64) cell      { return cell{text: thousands(n), right: true} }
 func state(s onceq.State) cell { return cell{text: string(s), style: stateStyle(s)} }
 
-// table prints rows under a header, in columns. On a terminal the last column is cut to fit.
+// table prints rows under a header, in columns. On a terminal the last
+// column is cut to fit.
 func (a *app) table(header []string, rows [][]cell) {
 	width := make([]int, len(header))
 	for i, h := range header {
@@ -146,7 +148,7 @@ func (a *app) table(header []string, rows [][]cell) {
 	_, _ = io.WriteString(a.out, b.String())
 }
 
-// width is that of the terminal; 0 when there is none.
+// width is the width of the terminal; 0 when there is none.
 func (a *app) width() int {
 	if f, ok := a.out.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
@@ -163,7 +165,8 @@ func cut(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-// facts prints names and values, one a line; a value of several lines is indented.
+// facts prints names and values, one in each line. A value with several
+// lines is indented.
 func (a *app) facts(facts [][2]string) {
 	width := 0
 	for _, f := range facts {
@@ -178,7 +181,7 @@ func (a *app) facts(facts [][2]string) {
 	}
 }
 
-// moment is an instant as local time and how far away it is.
+// moment writes an instant as local time, and how far away it is.
 func moment(t, now time.Time) string {
 	if t.IsZero() {
 		return "never"
@@ -186,7 +189,7 @@ func moment(t, now time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05") + " (" + away(t, now) + ")"
 }
 
-// away is how far an instant is from now: "3s ago", "in 2h".
+// away writes how far an instant is from now: "3s ago", "in 2h".
 func away(t, now time.Time) string {
 	d := t.Sub(now)
 	switch {
@@ -198,7 +201,7 @@ func away(t, now time.Time) string {
 	return "now"
 }
 
-// short is a length of time in one or two units.
+// short writes a length of time in one or two units.
 func short(d time.Duration) string {
 	const day = 24 * time.Hour
 	if d >= time.Second {

@@ -9,8 +9,10 @@ import (
 
 func TestLengthsOfTimeAreShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0s", 250 * time.Millisecond: "250ms", 3900 * time.Millisecond: "4s", 90 * time.Second: "1m30s", 20*time.Minute + 5*time.Second: "20m",
-		time.Hour: "1h", time.Hour - time.Millisecond: "1h", 90 * time.Minute: "1h30m", 24 * time.Hour: "1d", 36 * time.Hour: "1d12h", 400 * 24 * time.Hour: "400d",
+		0: "0s", 250 * time.Millisecond: "250ms", 3900 * time.Millisecond: "4s", 90 * time.Second: "1m30s",
+		20*time.Minute + 5*time.Second: "20m",
+		time.Hour:                      "1h", time.Hour - time.Millisecond: "1h", 90 * time.Minute: "1h30m",
+		24 * time.Hour: "1d", 36 * time.Hour: "1d12h", 400 * 24 * time.Hour: "400d",
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
@@ -25,7 +27,8 @@ func TestLengthsOfTimeAreShort(t *testing.T) {
 }
 
 func TestNumbersHaveThousands(t *testing.T) {
-	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", -1234: "-1,234", 123456789: "123,456,789", -123: "-123"} {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", -1234: "-1,234", 123456789: "123,456,789",
+		-123: "-123"} {
 		if got := thousands(n); got != want {
 			t.Errorf("%d: %q", n, got)
 		}
@@ -33,7 +36,8 @@ func TestNumbersHaveThousands(t *testing.T) {
 }
 
 func TestWhatSomebodyElseWroteCannotSteerATerminal(t *testing.T) {
-	for in, want := range map[string]string{"plain é 漢": "plain é 漢", "a\x1b[31mb": `a\x1b[31mb`, "a\nb\tc": `a\nb\tc`, "\u202eevil": `\u202eevil`, "\x9b31m": `�31m`} {
+	for in, want := range map[string]string{"plain é 漢": "plain é 漢", "a\x1b[31mb": `a\x1b[31mb`, "a\nb\tc": `a\nb\tc`,
+		"\u202eevil": `\u202eevil`, "\x9b31m": `�31m`} {
 		if got := clean(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
@@ -43,7 +47,8 @@ func TestWhatSomebodyElseWroteCannotSteerATerminal(t *testing.T) {
 func TestColumnsAlign(t *testing.T) {
 	var out bytes.Buffer
 	a := &app{out: &out}
-	a.table([]string{"NAME", "N", "WHAT"}, [][]cell{{text("ä"), number(5), text("one")}, {text("longer"), number(12345), text("two")}})
+	a.table([]string{"NAME", "N", "WHAT"}, [][]cell{{text("ä"), number(5), text("one")},
+		{text("longer"), number(12345), text("two")}})
 	want := "NAME         N  WHAT\nä            5  one\nlonger  12,345  two\n"
 	if out.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", out.String(), want)

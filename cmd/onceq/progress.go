@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// progress is a line on a terminal that is written over and over; it is nothing when standard error is no terminal.
+// progress is a line on a terminal that is written again and again. It does
+// nothing when standard error is not a terminal.
 type progress struct {
 	out   io.Writer // nil = off
 	text  func() string
@@ -23,7 +24,7 @@ func newProgress(a *app, text func() string) *progress {
 	return p
 }
 
-// show writes the line anew, ten times a second at most.
+// show writes the line again, ten times a second at most.
 func (p *progress) show() {
 	if p.out == nil || time.Since(p.shown) < 100*time.Millisecond {
 		return

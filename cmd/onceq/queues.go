@@ -105,14 +105,16 @@ func newQueue(a *app) *cobra.Command {
 			},
 		}
 		if s.verb == "pause" {
-			sub.Flags().BoolVar(&create, "create", false, "pause it although it has no jobs: those that come are not started")
+			sub.Flags().BoolVar(&create, "create", false, "pause it although it has no jobs: those that come are not "+
+				"started")
 		}
 		c.AddCommand(sub)
 	}
 	return c
 }
 
-// pauseQueue refuses a name that nobody has used, which is probably mistyped, unless create says that it is meant.
+// pauseQueue refuses a name that nobody has used, which is probably
+// mistyped, unless create says that it is meant.
 func pauseQueue(ctx context.Context, client *onceq.Client, name string, create bool) (done string, err error) {
 	if !create && name != "" { // the client refuses that
 		all, err := client.Queues(ctx)

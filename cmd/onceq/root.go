@@ -18,18 +18,19 @@ import (
 	"github.com/onceq/onceq/storeurl"
 )
 
-// app is what every subcommand shares.
+// app is what all subcommands share.
 type app struct {
 	in      io.Reader
 	out     io.Writer
 	errOut  io.Writer
 	store   string
 	json    bool
-	colours bool // of standard output
+	colours bool // standard output shows colours
 }
 
 func newApp(in io.Reader, out, errOut io.Writer) *app {
-	return &app{in: in, out: out, errOut: errOut, colours: isTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	return &app{in: in, out: out, errOut: errOut, colours: isTerminal(out) && os.Getenv("NO_COLOR") == "" &&
+		os.Getenv("TERM") != "dumb"}
 }
 
 func isTerminal(w any) bool {
@@ -53,9 +54,10 @@ All commands: onceq --help. One command: onceq enqueue --help.
 func newRoot(a *app) *cobra.Command {
 	showVersion := false
 	root := &cobra.Command{
-		Use:           "onceq",
-		Short:         "Background jobs that are there once",
-		Long:          "onceq keeps background jobs in a store (a SQLite file, PostgreSQL or Redis) and makes sure that a job which is enqueued twice is there once.",
+		Use:   "onceq",
+		Short: "Background jobs that are there once",
+		Long: "onceq keeps background jobs in a store (a SQLite file, PostgreSQL or Redis) and makes sure " +
+			"that a job which is enqueued twice is there once.",
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -78,7 +80,7 @@ func newRoot(a *app) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.store, "store", store, "the store: sqlite:PATH, postgres://… or redis://… (or set ONCEQ_STORE)")
 	if flag := flags.Lookup("store"); store != defaultStore {
-		flag.DefValue = "$ONCEQ_STORE" // not its value: a password may be in it
+		flag.DefValue = "$ONCEQ_STORE" // not its value, which may have a password
 	}
 	flags.BoolVar(&a.json, "json", false, "print JSON; one object a line for lists")
 	flags.SortFlags = false
@@ -123,7 +125,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// group makes a command that only has subcommands say so.
+// group makes a command that has only subcommands say so.
 func group(c *cobra.Command, what, arg string) *cobra.Command {
 	c.Args = cobra.ArbitraryArgs
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -147,7 +149,8 @@ func unknownCommand(c *cobra.Command, name string) error {
 		}
 	}
 	if near := nearest(name, names); near != "" {
-		return usagef("unknown command %q: did you mean %s %s? (%s --help lists all)", name, c.CommandPath(), near, c.CommandPath())
+		return usagef("unknown command %q: did you mean %s %s? (%s --help lists all)", name, c.CommandPath(), near,
+			c.CommandPath())
 	}
 	return usagef("unknown command %q: %s --help lists all", name, c.CommandPath())
 }
@@ -168,7 +171,8 @@ func flagError(c *cobra.Command, err error) error {
 			if shorts := unknown.GetSpecifiedShortnames(); shorts != "" {
 				said = "-" + shorts
 			}
-			hint = fmt.Sprintf("; what begins with - and is no flag stands behind --: %s -- %s", c.CommandPath(), clean(said))
+			hint = fmt.Sprintf("; what begins with - and is no flag stands behind --: %s -- %s",
+				c.CommandPath(), clean(said))
 		}
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -192,7 +196,7 @@ func flagError(c *cobra.Command, err error) error {
 	return usagef("%v (%s --help)", err, c.CommandPath())
 }
 
-// nearest is the name that was probably meant; "" when none is near.
+// nearest is the name that was probably meant; "" if none is similar.
 func nearest(word string, names []string) string {
 	type near struct {
 		name string
@@ -214,7 +218,8 @@ func nearest(word string, names []string) string {
 	return slices.MinFunc(all, func(x, y near) int { return cmp.Compare(x.far, y.far) }).name
 }
 
-// distance counts the letters to put in, take out, change or swap to get from a to b.
+// distance is how many letters to insert, delete, change or swap to get
+// from a to b.
 func distance(a, b string) int {
 	row := make([][]int, len(a)+1)
 	for i := range row {
@@ -247,7 +252,7 @@ type session struct {
 
 func (s *session) close() error { return errors.Join(s.client.Close(), s.store.Close()) }
 
-// open opens the store, making it if need be.
+// open opens the store, and makes it if it does not exist.
 func (a *app) open(ctx context.Context, config *onceq.Config) (*session, error) {
 	store, err := storeurl.Open(ctx, a.store)
 	return openSession(store, err, config)
@@ -264,14 +269,15 @@ func openSession(store onceq.Store, err error, config *onceq.Config) (*session, 
 	return &session{store, client}, nil
 }
 
-// with opens a store that is there already, and closes it after do.
+// with opens a store that exists, and closes it after do.
 func (a *app) with(ctx context.Context, do func(*onceq.Client) error) (err error) {
 	path, err := storeurl.Creates(a.store)
 	if err != nil {
 		return err
 	}
 	if path != "" {
-		return fmt.Errorf("there is no store at %s yet: onceq enqueue makes it, or name another with --store or ONCEQ_STORE", path)
+		return fmt.Errorf("there is no store at %s yet: onceq enqueue makes it, or name another with --store or "+
+			"ONCEQ_STORE", path)
 	}
 	store, err := storeurl.OpenExisting(ctx, a.store)
 	s, err := openSession(store, err, nil)

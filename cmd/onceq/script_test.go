@@ -16,7 +16,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"onceq": main})
 }
 
-// webhooks is where the deliveries of shared/data are on a machine that has them.
+// webhooks is where the deliveries of shared/data are on a machine that has
+// them.
 const webhooks = "../../../shared/data/github-webhooks.jsonl.gz"
 
 func TestScripts(t *testing.T) {
@@ -45,7 +46,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// grab NAME REGEXP keeps what the expression finds (its first group, if it has one) in the output of the last command.
+// grab NAME REGEXP keeps what the expression finds (its first group, if it
+// has one) in the output of the last command.
 func grab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: grab NAME REGEXP")
@@ -84,7 +86,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s never matched %s:\n%s", args[0], args[1], text)
 }
 
-// usage LINE ARGS... runs onceq, which is to end with exit code 2, nothing on standard output and one line on standard error.
+// usage LINE ARGS... runs onceq, which is to end with exit code 2, nothing
+// on standard output and one line on standard error.
 func usageOf(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: usage LINE ARGS...")

@@ -29,7 +29,8 @@ func TestNoHelpHasThePasswordOfTheStore(t *testing.T) {
 	t.Setenv("ONCEQ_STORE", "postgres://app:S3CRET@127.0.0.1:1/x")
 	n := 0
 	every(t, func(words []string) {
-		for _, args := range [][]string{append(words, "--help"), append([]string{"help"}, words...), append(words, "--no-such-flag"), append(words, "a", "b", "c", "d")} {
+		for _, args := range [][]string{append(words, "--help"), append([]string{"help"}, words...),
+			append(words, "--no-such-flag"), append(words, "a", "b", "c", "d")} {
 			var out bytes.Buffer
 			_ = run(args, strings.NewReader(""), &out, &out)
 			if strings.Contains(out.String(), "S3CRET") {
@@ -43,7 +44,8 @@ func TestNoHelpHasThePasswordOfTheStore(t *testing.T) {
 	}
 }
 
-// Whatever a command says of a store that cannot be reached, it has no password; and it says what to do.
+// Whatever a command says of a store that cannot be reached, it has no
+// password; and it says what to do.
 func TestNoErrorOfACommandHasThePasswordOfTheStore(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +55,8 @@ func TestNoErrorOfACommandHasThePasswordOfTheStore(t *testing.T) {
 	l.Close()
 	for _, store := range []string{"postgres://app:S3CRET@" + at + "/x", "redis://:S3CRET@" + at + "/0"} {
 		for _, args := range [][]string{
-			{"enqueue", "k"}, {"explain", "k"}, {"work", "--exec", "true", "--drain"}, {"jobs"}, {"jobs", "delete", "--all"}, {"job", "show", "x"}, {"keys"}, {"key", "show", strings.Repeat("0", 64)},
+			{"enqueue", "k"}, {"explain", "k"}, {"work", "--exec", "true", "--drain"}, {"jobs"},
+			{"jobs", "delete", "--all"}, {"job", "show", "x"}, {"keys"}, {"key", "show", strings.Repeat("0", 64)},
 			{"queues"}, {"queue", "pause", "x"}, {"doctor"}, {"migrate"}, {"migrate", "status"}, {"compact"},
 		} {
 			if strings.HasPrefix(store, "redis") && args[0] != "enqueue" && args[0] != "queues" {
@@ -78,7 +81,8 @@ func TestNoErrorOfACommandHasThePasswordOfTheStore(t *testing.T) {
 func TestBenchNamesTheStoreWithoutItsPassword(t *testing.T) {
 	url := strings.Replace(redistest.URL(t), "redis://", "redis://:S3CRET@", 1) // a server without a password takes any
 	for _, json := range []string{"--json=false", "--json"} {
-		out, err := exec.Command("onceq", "bench", "--seconds", "0.05", "--rounds", "1", "--store", url, json).CombinedOutput()
+		out, err := exec.Command("onceq", "bench", "--seconds", "0.05", "--rounds", "1", "--store", url,
+			json).CombinedOutput()
 		if err != nil || bytes.Contains(out, []byte("S3CRET")) {
 			t.Errorf("%v\n%s", err, out)
 		}

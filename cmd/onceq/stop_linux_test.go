@@ -15,7 +15,8 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// terminal is a new terminal: what is at its keyboard and screen, and what a process is given.
+// terminal is a new terminal: what is at its keyboard and screen, and what
+// a process is given.
 func terminal(t *testing.T) (outer, inner *os.File) {
 	t.Helper()
 	outer, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -78,7 +79,8 @@ func TestTheBannerHasNoPassword(t *testing.T) {
 	}
 }
 
-// Ctrl-C reaches the worker through the terminal; the jobs, which are in groups of their own, go on to their end.
+// Ctrl-C reaches the worker through the terminal; the jobs, which are in
+// groups of their own, go on to their end.
 func TestCtrlCOnATerminalLetsJobsEnd(t *testing.T) {
 	outer, inner := terminal(t)
 	s := serve(t, "until test -e go; do sleep 0.01; done", func(cmd *exec.Cmd) {

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// service is an onceq work that runs one job, of one attempt, whose process has written its number.
+// service is an onceq work that runs one job, of one attempt, whose process
+// has written its number.
 type service struct {
 	t     *testing.T
 	dir   string
@@ -24,8 +25,9 @@ type service struct {
 	child int // the job's process
 }
 
-// serve starts a worker whose job is the shell script, and waits until that says ready (which it does at once unless it says so itself).
-// begin, which may be nil, may change how the worker starts.
+// serve starts a worker whose job is the shell script, and waits until that
+// says ready (which it does at once unless it says so itself). begin, which
+// may be nil, may change how the worker starts.
 func serve(t *testing.T, script string, begin func(*exec.Cmd), flags ...string) *service {
 	t.Helper()
 	s := &service{t: t, dir: t.TempDir()}
@@ -108,7 +110,8 @@ func (s *service) job() string {
 
 const handedBack = "available, 0 attempts"
 
-// A service manager signals the worker and the processes of its jobs, in either order, whatever these do about it.
+// A service manager signals the worker and the processes of its jobs, in
+// either order, whatever these do about it.
 func TestAStopThatReachesTheJobsTooHandsThemBack(t *testing.T) {
 	for name, script := range map[string]string{
 		"a process":                       "exec sleep 30",
@@ -147,7 +150,8 @@ func TestAStopThatReachesTheJobsTooHandsThemBack(t *testing.T) {
 
 // What a process says by itself counts, also while the worker ends.
 func TestAProcessThatIsAskedToStopMayStillSayHowItEnded(t *testing.T) {
-	for code, want := range map[int]string{0: "completed, 1 attempts", 100: "discarded, 1 attempts", 75: "scheduled, 0 attempts"} {
+	for code, want := range map[int]string{0: "completed, 1 attempts", 100: "discarded, 1 attempts",
+		75: "scheduled, 0 attempts"} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, fmt.Sprintf("trap 'exit %d' TERM; ready; sleep 30 & wait", code), nil)
@@ -161,7 +165,8 @@ func TestAProcessThatIsAskedToStopMayStillSayHowItEnded(t *testing.T) {
 	}
 }
 
-// A process that somebody ends alone has failed: nobody asked the worker to stop.
+// A process that somebody ends alone has failed: nobody asked the worker to
+// stop.
 func TestAProcessThatIsKilledAloneHasFailed(t *testing.T) {
 	s := serve(t, "exec sleep 30", nil)
 	_ = syscall.Kill(-s.child, syscall.SIGKILL)
@@ -170,7 +175,8 @@ func TestAProcessThatIsKilledAloneHasFailed(t *testing.T) {
 	s.ends()
 }
 
-// The reader of the worker's output ends: nothing more can be shown, so the worker ends as on a signal, and a job that writes is not hurt.
+// The reader of the worker's output ends: nothing more can be shown, so the
+// worker ends as on a signal, and a job that writes is not hurt.
 func TestAPipeThatEndsStopsTheWorkerGently(t *testing.T) {
 	for _, flag := range []string{"", "--json"} {
 		t.Run(flag, func(t *testing.T) {
@@ -203,7 +209,8 @@ func TestAPipeThatEndsStopsTheWorkerGently(t *testing.T) {
 	}
 }
 
-// A job that ends well while its worker ends for a broken pipe is completed, although what it wrote could not be shown.
+// A job that ends well while its worker ends for a broken pipe is
+// completed, although what it wrote could not be shown.
 func TestAJobIsNotFailedForOutputThatNobodyReads(t *testing.T) {
 	var reader *os.File
 	s := serve(t, "until test -e go; do sleep 0.01; done; echo one && echo two && echo three", func(cmd *exec.Cmd) {
@@ -225,7 +232,8 @@ func TestAJobIsNotFailedForOutputThatNobodyReads(t *testing.T) {
 	}
 }
 
-// The reader is there and does not read: the worker ends all the same, and its jobs are handed back.
+// The reader is there and does not read: the worker ends all the same, and
+// its jobs are handed back.
 func TestAReaderThatReadsNothingDoesNotKeepTheWorker(t *testing.T) {
 	var reader *os.File
 	s := serve(t, "touch full; yes", func(cmd *exec.Cmd) {
@@ -261,7 +269,8 @@ func TestAHangupThatIsIgnoredStaysIgnored(t *testing.T) {
 	s.ends()
 }
 
-// timeout(1) sends its signal to the worker and to the group that the worker is in: twice is once.
+// timeout(1) sends its signal to the worker and to the group that the
+// worker is in: twice is once.
 func TestASignalThatComesTwiceAtOnceIsOne(t *testing.T) {
 	s := serve(t, "trap 'exit 1' TERM; ready; sleep 0.5 & wait", nil)
 	for range 2 {

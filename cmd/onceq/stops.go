@@ -10,15 +10,19 @@ import (
 )
 
 const (
-	// oneStop is how close together signals of one stop may come: timeout(1) sends its own twice.
+	// oneStop is how close together the signals of one stop may come:
+	// timeout(1) sends its signal twice.
 	oneStop = 20 * time.Millisecond
-	// A service manager signals the worker and the processes of its jobs at once, and a process may have ended before the worker has
-	// seen its own signal. So long a failed run waits for that, where a signal ended the process, and where it did not.
+	// A service manager signals the worker and the processes of its jobs at
+	// the same time, and a process may end before the worker has seen its
+	// own signal. So a failed run waits this long for that signal, after a
+	// process that a signal ended and after any other.
 	stopAfterSignal = time.Second
 	stopAfterExit   = 20 * time.Millisecond
 )
 
-// stopSignals are the signals that ask a command to end. A hang-up that was ignored when the command began (nohup) stays ignored.
+// stopSignals are the signals that ask a command to end. If hang-ups were
+// ignored when the command began (nohup), they stay ignored.
 func stopSignals() []os.Signal {
 	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -27,22 +31,25 @@ func stopSignals() []os.Signal {
 	return all
 }
 
-// stops is how far a worker was asked to end, each step after the one before.
+// stops is how far a worker was asked to end. Each step follows the one
+// before.
 type stops struct {
 	signals chan os.Signal
-	ending  chan struct{} // closed: no more jobs, those that run may go on
-	stopped chan struct{} // closed: stop what runs, and hand it back
-	killed  chan struct{} // closed: without grace
+	ending  chan struct{} // closed: start no more jobs; running ones may go on
+	stopped chan struct{} // closed: stop running jobs, and hand them back
+	killed  chan struct{} // closed: kill them at once
 	kill    func()        // closes killed, once
 }
 
 func newStops() stops {
-	s := stops{signals: make(chan os.Signal, 3), ending: make(chan struct{}), stopped: make(chan struct{}), killed: make(chan struct{})}
+	s := stops{signals: make(chan os.Signal, 3), ending: make(chan struct{}), stopped: make(chan struct{}),
+		killed: make(chan struct{})}
 	s.kill = sync.OnceFunc(func() { close(s.killed) })
 	return s
 }
 
-// hangUp is as a closed terminal: there is nobody any more who could see what the jobs write.
+// hangUp is called when the terminal was closed: nobody can see any more
+// what the jobs write.
 func (s *stops) hangUp() {
 	select {
 	case s.signals <- syscall.SIGHUP:
@@ -50,7 +57,8 @@ func (s *stops) hangUp() {
 	}
 }
 
-// stoppedToo reports whether a process that failed may have been stopped together with this worker, from outside.
+// stoppedToo reports whether a process that failed may have been stopped
+// from outside, together with this worker.
 func (s *stops) stoppedToo(p *os.ProcessState) bool {
 	wait := stopAfterExit
 	if byStopSignal(p) {
@@ -66,11 +74,13 @@ func (s *stops) stoppedToo(p *os.ProcessState) bool {
 	}
 }
 
-// heedStops lets the first signal end the worker gently, the second stop its jobs, the third kill them. A hang-up is only ever a first
-// one. The function it returns ends that.
+// heedStops lets the first signal end the worker gently, the second stop
+// its jobs, and the third kill them. A hang-up only counts as the first.
+// The function that it returns ends that.
 func (r *runner) heedStops(stop func()) (done func()) {
 	signal.Notify(r.signals, stopSignals()...)
-	// A write to a broken pipe is an error then, and not the end of the process: see output.
+	// A write to a broken pipe is then an error, and does not end the
+	// process: see output.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ended := make(chan struct{})
 	go func() {
@@ -90,7 +100,7 @@ func (r *runner) heedStops(stop func()) (done func()) {
 	return func() { signal.Stop(r.signals); close(ended) }
 }
 
-// heed does the n-th step.
+// heed does step n.
 func (r *runner) heed(n int, stop func()) {
 	switch n {
 	case 1:
@@ -105,7 +115,8 @@ func (r *runner) heed(n int, stop func()) {
 			break
 		}
 		if k := r.running.Load(); k > 0 {
-			fmt.Fprintf(r.errOut, "onceq: ending; waiting for %s (Ctrl-C again stops and hands back)\n", count(k, "job"))
+			fmt.Fprintf(r.errOut, "onceq: ending; waiting for %s (Ctrl-C again stops and hands back)\n",
+				count(k, "job"))
 		}
 	case 2:
 		close(r.stopped)
@@ -115,7 +126,8 @@ func (r *runner) heed(n int, stop func()) {
 	}
 }
 
-// killAll ends the processes that are left when the worker has ended: their jobs were handed back, and run elsewhere by now.
+// killAll kills the processes that are left when the worker has ended:
+// their jobs were handed back, and may run elsewhere by now.
 func (r *runner) killAll() {
 	r.kill()
 	for deadline := time.Now().Add(time.Second); r.running.Load() > 0 && time.Now().Before(deadline); {

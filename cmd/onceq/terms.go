@@ -16,7 +16,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// terms is all that can be said about an enqueue besides its kind and args: as flags, or as members of a line of a file. nil is unsaid.
+// terms is all that can be said about an enqueue besides its kind and args:
+// as flags, or as members of a line of a file. nil = not said.
 type terms struct {
 	queue       *string
 	id          *string
@@ -43,7 +44,8 @@ type terms struct {
 	onConflict  *onceq.ConflictPolicy
 }
 
-// A setting is one of them: a flag, and a member of a line whose name has _ in place of -.
+// A setting is one of them: a flag, and the member of a line with the same
+// name but _ in place of -.
 type setting struct {
 	name, help string
 	value      settingValue
@@ -58,30 +60,38 @@ func (t *terms) all() []setting {
 	return []setting{
 		{"queue", `the queue (default "default")`, optional("NAME", &t.queue, parseString)},
 		{"id", "the job's ID in place of a generated one; an ID is there once", optional("ID", &t.id, parseString)},
-		{"unique", "one at a time: by kind, queue and args, until it is finished, unless the flags below say otherwise", optional("bool", &t.unique, strconv.ParseBool)},
+		{"unique", "one at a time: by kind, queue and args, until it is finished, unless the flags below say otherwise",
+			optional("bool", &t.unique, strconv.ParseBool)},
 		{"by", "what makes two jobs the same: some of kind,queue,args,meta", optional("PARTS", &t.by, parseBy)},
 		{"fields", "only these members of args count: names, or JSON Pointers (/repo/id)", list("NAMES", &t.fields)},
 		{"meta-fields", "only these members of meta count; needs meta in --by", list("NAMES", &t.metaFields)},
-		{"allow-blank", "take --fields that are all null or blank text", optional("bool", &t.allowBlank, strconv.ParseBool)},
+		{"allow-blank", "take --fields that are all null or blank text",
+			optional("bool", &t.allowBlank, strconv.ParseBool)},
 		{"key", "a key of your own in place of the args", optional("KEY", &t.key, parseString)},
-		{"key-scope", "with --key: kind, queue, kind,queue or key (the literal alone) (default kind)", optional("PARTS", &t.keyScope, parseScope)},
-		{"until", "hold the key until the job is due, started, finished, succeeded, failed, deleted or window-ends (default finished)", optional("EVENT", &t.until, onceq.ParseUntil)},
+		{"key-scope", "with --key: kind, queue, kind,queue or key (the literal alone) (default kind)",
+			optional("PARTS", &t.keyScope, parseScope)},
+		{"until", "hold the key until the job is due, started, finished, succeeded, failed, deleted or window-ends " +
+			"(default finished)", optional("EVENT", &t.until, onceq.ParseUntil)},
 		{"window", "hold the key at least this long", optional("DURATION", &t.window, parseDuration)},
 		{"ttl", "hold the key at most this long", optional("DURATION", &t.ttl, parseTTL)},
-		{"from-enqueue", "count --window and --ttl from the enqueue, not from the run time", optional("bool", &t.fromEnqueue, strconv.ParseBool)},
-		{"on-conflict", "when the key is held: skip, reject, coalesce, supersede, replace:args,run_at or debounce:10s (default skip)", optional("POLICY", &t.onConflict, parsePolicy)},
+		{"from-enqueue", "count --window and --ttl from the enqueue, not from the run time",
+			optional("bool", &t.fromEnqueue, strconv.ParseBool)},
+		{"on-conflict", "when the key is held: skip, reject, coalesce, supersede, replace:args,run_at or " +
+			"debounce:10s (default skip)", optional("POLICY", &t.onConflict, parsePolicy)},
 		{"delay", "due this much later: 30s, 2h, 7d", optional("DURATION", &t.delay, parseDuration)},
-		{"at", `due at this time: 2026-12-24T18:00:00+01:00, or "2026-12-24 18:00" here`, optional("TIME", &t.at, parseTime)},
+		{"at", `due at this time: 2026-12-24T18:00:00+01:00, or "2026-12-24 18:00" here`,
+			optional("TIME", &t.at, parseTime)},
 		{"priority", "0 is first, 9 last (default 5)", optional("0-9", &t.priority, parseInt)},
 		{"max-attempts", "attempts before it is discarded (default 25)", optional("N", &t.maxAttempts, parseInt)},
 		{"timeout", "stop a run that takes longer (default none)", optional("DURATION", &t.timeout, parseDuration)},
 		{"meta", "an object that travels with the job", optional("JSON", &t.meta, parseMeta)},
 		{"tags", "labels for people", list("TAGS", &t.tags)},
-		{"retention", "how long the finished job is kept; 0 deletes it at once (default 24h)", optional("DURATION", &t.retention, parseDuration)},
+		{"retention", "how long the finished job is kept; 0 deletes it at once (default 24h)",
+			optional("DURATION", &t.retention, parseDuration)},
 	}
 }
 
-// flags adds them all to a command.
+// flags adds all of them to a command.
 func (t *terms) flags(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	for _, f := range t.all() {
@@ -92,7 +102,7 @@ func (t *terms) flags(fs *pflag.FlagSet) {
 	}
 }
 
-// options turns what was said into options of an enqueue.
+// options makes options of an enqueue from what was said.
 func (t *terms) options() ([]onceq.Option, error) {
 	var opts []onceq.Option
 	add := func(o onceq.Option) { opts = append(opts, o) }
@@ -132,7 +142,8 @@ func (t *terms) options() ([]onceq.Option, error) {
 	return append(opts, t.uniqueness()...), t.sense()
 }
 
-// uniqueness is the options that say whether, and how, the job holds a key: each of the flags switches it on.
+// uniqueness returns the options that say whether, and how, the job holds a
+// key. Each of the flags switches it on.
 func (t *terms) uniqueness() []onceq.Option {
 	var opts []onceq.Option
 	if t.unique != nil && !*t.unique {
@@ -160,7 +171,8 @@ func (t *terms) uniqueness() []onceq.Option {
 	return opts
 }
 
-// saysUnique reports whether a flag says how the job is unique, a key of its own apart.
+// saysUnique reports whether a flag says how the job is unique, apart from
+// a key of its own.
 func (t *terms) saysUnique() bool {
 	return t.by != nil || t.fields != nil || t.metaFields != nil || t.allowBlank != nil || t.until != nil ||
 		t.window != nil || t.ttl != nil || t.fromEnqueue != nil
@@ -172,20 +184,24 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// sense refuses what the library cannot see, since a flag left it out.
+// sense refuses combinations that the library does not see, because a flag
+// left something out.
 func (t *terms) sense() error {
 	switch {
 	case t.keyScope != nil && t.key == nil:
-		return &onceq.InvalidError{Field: "--key-scope", Rule: "is of a --key, and there is none: say --by to choose what makes two jobs the same"}
+		return &onceq.InvalidError{Field: "--key-scope", Rule: "is of a --key, and there is none: say --by to choose " +
+			"what makes two jobs the same"}
 	case t.unique != nil && !*t.unique && (t.key != nil || t.saysUnique()):
-		return &onceq.InvalidError{Field: "--unique=false", Rule: "switches uniqueness off, and other flags say how to be unique: keep one"}
+		return &onceq.InvalidError{Field: "--unique=false",
+			Rule: "switches uniqueness off, and other flags say how to be unique: keep one"}
 	case t.ttl != nil && *t.ttl == 0, t.window != nil && *t.window == 0:
-		return &onceq.InvalidError{Field: "--window and --ttl", Rule: "must be at least 1ms: leave them away to have none"}
+		return &onceq.InvalidError{Field: "--window and --ttl",
+			Rule: "must be at least 1ms: leave them away to have none"}
 	}
 	return nil
 }
 
-// setMember is a member of a line.
+// setMember sets a member of a line.
 func (t *terms) setMember(name string, raw json.RawMessage) (known bool, err error) {
 	name = strings.ReplaceAll(name, "_", "-")
 	for _, f := range t.all() {
@@ -219,7 +235,8 @@ func (o *opt[T]) Set(s string) error {
 	return nil
 }
 
-// fromJSON takes a string for what a flag says in words, and numbers, true, false and objects as they are.
+// fromJSON reads a string where a flag takes words, and numbers, true,
+// false and objects as they are.
 func (o *opt[T]) fromJSON(raw json.RawMessage) error {
 	var zero T
 	var text bool
@@ -243,7 +260,7 @@ func (o *opt[T]) fromJSON(raw json.RawMessage) error {
 		return o.Set(strings.Join(words, ","))
 	case text:
 		return errors.New("must be a string")
-	case raw[0] == '"' || string(raw) == "null": // what a flag says in words is not meant here
+	case raw[0] == '"' || string(raw) == "null": // no words are expected here
 		switch any(zero).(type) {
 		case int:
 			return errors.New("must be a number")
@@ -298,7 +315,7 @@ func stringList(raw json.RawMessage) ([]string, error) {
 	return all, nil
 }
 
-// split parts a list at its commas; a comma that belongs to a name is written \, there.
+// split splits a list at its commas. A comma in a name is written as \,.
 func split(s string) []string {
 	all := []string{""}
 	for i := 0; i < len(s); i++ {
@@ -329,7 +346,8 @@ func parseInt(s string) (int, error) {
 	return n, nil
 }
 
-// parseDuration reads Go's durations, and days (d) and weeks (w) in front: 90s, 1h30m, 7d, 1w2d12h.
+// parseDuration reads durations as Go writes them, with days (d) and weeks
+// (w) in front: 90s, 1h30m, 7d, 1w2d12h.
 func parseDuration(s string) (time.Duration, error) {
 	bad := errors.New("must be a length of time such as 90s, 10m, 1h30m or 7d")
 	rest, sum := s, time.Duration(0)
@@ -371,17 +389,20 @@ func parseTimeIn(s string, zone *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
-	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02T15:04", "2006-01-02"} {
+	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04",
+		"2006-01-02T15:04", "2006-01-02"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			return onTheClock(t, zone)
 		}
 	}
-	return time.Time{}, errors.New(`must be a time such as 2026-12-24T18:00:00+01:00, or "2026-12-24 18:00" in the local zone`)
+	return time.Time{}, errors.New(
+		`must be a time such as 2026-12-24T18:00:00+01:00, or "2026-12-24 18:00" in the local zone`)
 }
 
-// onTheClock is the first instant at which the clocks of a zone show the date and time of wall.
+// onTheClock is the first instant at which the clocks of a zone show this
+// date and time.
 func onTheClock(wall time.Time, zone *time.Location) (first time.Time, err error) {
-	for _, near := range []time.Duration{-24 * time.Hour, 24 * time.Hour} { // before and after a change of the clocks
+	for _, near := range []time.Duration{-24 * time.Hour, 24 * time.Hour} { // before and after the clocks change
 		_, offset := wall.Add(near).In(zone).Zone()
 		t := wall.Add(-time.Duration(offset) * time.Second).In(zone)
 		if t.Format(time.DateTime) == wall.Format(time.DateTime) && (first.IsZero() || t.Before(first)) {
@@ -393,7 +414,8 @@ func onTheClock(wall time.Time, zone *time.Location) (first time.Time, err error
 		if zone == time.Local {
 			where = "the local zone"
 		}
-		err = fmt.Errorf("does not exist in %v: the clocks are put forward then; say it with its offset, as in 2026-12-24T18:00:00+01:00", where)
+		err = fmt.Errorf("does not exist in %v: the clocks are put forward then; say it with its offset, as in "+
+			"2026-12-24T18:00:00+01:00", where)
 	}
 	return first, err
 }
@@ -432,10 +454,12 @@ func parseParts(s, which string, known map[string]onceq.Part) (parts onceq.Part,
 	return parts, nil
 }
 
-// parsePolicy reads skip, reject, coalesce, supersede, replace:FIELDS[:STATES] and debounce:MAXWAIT.
+// parsePolicy reads skip, reject, coalesce, supersede,
+// replace:FIELDS[:STATES] and debounce:MAXWAIT.
 func parsePolicy(s string) (onceq.ConflictPolicy, error) {
 	name, rest, more := strings.Cut(s, ":")
-	plain := map[string]onceq.ConflictPolicy{"skip": onceq.Skip, "reject": onceq.Reject, "coalesce": onceq.Coalesce, "supersede": onceq.Supersede}
+	plain := map[string]onceq.ConflictPolicy{"skip": onceq.Skip, "reject": onceq.Reject, "coalesce": onceq.Coalesce,
+		"supersede": onceq.Supersede}
 	if p, ok := plain[name]; ok && !more {
 		return p, nil
 	}
@@ -455,12 +479,14 @@ func parsePolicy(s string) (onceq.ConflictPolicy, error) {
 func parseReplace(s string) (onceq.ConflictPolicy, error) {
 	var r onceq.Replace
 	fields, states, _ := strings.Cut(s, ":")
-	known := map[string]*bool{"args": &r.Args, "meta": &r.Meta, "priority": &r.Priority, "run_at": &r.RunAt, "at": &r.RunAt,
+	known := map[string]*bool{"args": &r.Args, "meta": &r.Meta, "priority": &r.Priority, "run_at": &r.RunAt,
+		"at":    &r.RunAt,
 		"delay": &r.RunAt, "max_attempts": &r.MaxAttempts, "tags": &r.Tags}
 	for _, name := range split(fields) {
 		to, ok := known[strings.ReplaceAll(strings.TrimSpace(name), "-", "_")]
 		if !ok {
-			return nil, errors.New("must name what to replace: replace: and some of args, meta, priority, run_at, max_attempts, tags")
+			return nil, errors.New("must name what to replace: replace: and some of args, meta, priority, run_at, " +
+				"max_attempts, tags")
 		}
 		*to = true
 	}

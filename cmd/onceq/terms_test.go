@@ -16,13 +16,15 @@ import (
 func TestADurationMayHaveDaysAndWeeks(t *testing.T) {
 	const day = 24 * time.Hour
 	for text, want := range map[string]time.Duration{
-		"0": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour, "2w": 14 * day, "1w2d3ms": 9*day + 3*time.Millisecond, "1.5h": 90 * time.Minute,
+		"0": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour,
+		"2w": 14 * day, "1w2d3ms": 9*day + 3*time.Millisecond, "1.5h": 90 * time.Minute,
 	} {
 		if got, err := parseDuration(text); got != want || err != nil {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "5", "5x", "-5s", "d", "1.5d", "-1d", "1d-2h", "99999999999d", "1d1w", "106751d23h59m", "999999w", "5 s"} {
+	for _, text := range []string{"", "5", "5x", "-5s", "d", "1.5d", "-1d", "1d-2h", "99999999999d", "1d1w",
+		"106751d23h59m", "999999w", "5 s"} {
 		if got, err := parseDuration(text); err == nil {
 			t.Errorf("%q: %v", text, got)
 		}
@@ -86,22 +88,25 @@ func TestALocalTimeThatDoesNotExistIsRefused(t *testing.T) {
 func TestAPolicyIsReadAsItIsWritten(t *testing.T) {
 	for text, want := range map[string]onceq.ConflictPolicy{
 		"skip": onceq.Skip, "reject": onceq.Reject, "coalesce": onceq.Coalesce, "supersede": onceq.Supersede,
-		"replace:args,run_at":              onceq.Replace{Args: true, RunAt: true},
-		"replace:max-attempts, tags":       onceq.Replace{MaxAttempts: true, Tags: true},
-		"replace:args:scheduled,retryable": onceq.Replace{Args: true, Only: []onceq.State{onceq.Scheduled, onceq.Retryable}},
-		"debounce:10s":                     onceq.Debounce{MaxWait: 10 * time.Second},
+		"replace:args,run_at":        onceq.Replace{Args: true, RunAt: true},
+		"replace:max-attempts, tags": onceq.Replace{MaxAttempts: true, Tags: true},
+		"replace:args:scheduled,retryable": onceq.Replace{Args: true,
+			Only: []onceq.State{onceq.Scheduled, onceq.Retryable}},
+		"debounce:10s": onceq.Debounce{MaxWait: 10 * time.Second},
 	} {
 		if got, err := parsePolicy(text); !reflect.DeepEqual(got, want) || err != nil {
 			t.Errorf("%q: %#v, %v; want %#v", text, got, err, want)
 		}
 	}
-	for _, p := range []onceq.ConflictPolicy{onceq.Skip, onceq.Supersede, onceq.Replace{Args: true, Meta: true, Priority: true, RunAt: true, MaxAttempts: true, Tags: true},
+	for _, p := range []onceq.ConflictPolicy{onceq.Skip, onceq.Supersede,
+		onceq.Replace{Args: true, Meta: true, Priority: true, RunAt: true, MaxAttempts: true, Tags: true},
 		onceq.Debounce{MaxWait: 90 * time.Second}} {
 		if got, err := parsePolicy(p.String()); !reflect.DeepEqual(got, p) || err != nil {
 			t.Errorf("%s: %#v, %v", p, got, err)
 		}
 	}
-	for _, text := range []string{"", "Skip", "skip:1", "replace", "replace:", "replace:kind", "replace:args,", "debounce", "debounce:x", "debounce:-1s"} {
+	for _, text := range []string{"", "Skip", "skip:1", "replace", "replace:", "replace:kind", "replace:args,",
+		"debounce", "debounce:x", "debounce:-1s"} {
 		if got, err := parsePolicy(text); err == nil {
 			t.Errorf("%q: %#v", text, got)
 		}
@@ -111,11 +116,15 @@ func TestAPolicyIsReadAsItIsWritten(t *testing.T) {
 // Whatever a flag says, a member of a line says too, with the same effect.
 func TestEachFlagIsAMemberOfALine(t *testing.T) {
 	for _, c := range []struct{ flag, value, json string }{
-		{"queue", "mail", `"mail"`}, {"id", "a,b", `"a,b"`}, {"unique", "true", `true`}, {"by", "kind,args", `["kind","args"]`}, {"fields", `a,b\,c`, `["a","b,c"]`},
+		{"queue", "mail", `"mail"`}, {"id", "a,b", `"a,b"`}, {"unique", "true", `true`},
+		{"by", "kind,args", `["kind","args"]`}, {"fields", `a,b\,c`, `["a","b,c"]`},
 		{"meta-fields", "tenant", `["tenant"]`}, {"allow-blank", "true", `true`},
-		{"key", "k", `"k"`}, {"key-scope", "kind,queue", `"kind,queue"`}, {"until", "deleted", `"deleted"`}, {"window", "1d", `"1d"`}, {"ttl", "forever", `"forever"`},
-		{"from-enqueue", "true", `true`}, {"on-conflict", "replace:args,run_at", `"replace:args,run_at"`}, {"delay", "5s", `"5s"`},
-		{"at", "2026-12-24T18:00:00Z", `"2026-12-24T18:00:00Z"`}, {"priority", "3", `3`}, {"max-attempts", "7", `7`}, {"timeout", "1m", `"1m"`},
+		{"key", "k", `"k"`}, {"key-scope", "kind,queue", `"kind,queue"`}, {"until", "deleted", `"deleted"`},
+		{"window", "1d", `"1d"`}, {"ttl", "forever", `"forever"`},
+		{"from-enqueue", "true", `true`}, {"on-conflict", "replace:args,run_at", `"replace:args,run_at"`},
+		{"delay", "5s", `"5s"`},
+		{"at", "2026-12-24T18:00:00Z", `"2026-12-24T18:00:00Z"`}, {"priority", "3", `3`}, {"max-attempts", "7", `7`},
+		{"timeout", "1m", `"1m"`},
 		{"meta", `{"a":{"b":[1]}}`, `{"a":{"b":[1]}}`}, {"tags", "x,y", `["x","y"]`}, {"retention", "0", `"0"`},
 	} {
 		var flags, line terms
@@ -139,7 +148,8 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 
 func TestWhatIsSaidWronglyInALineIsRefused(t *testing.T) {
 	for name, raw := range map[string]string{
-		"queue": `5`, "unique": `"true"`, "priority": `"3"`, "meta": `[]`, "tags": `[1]`, "fields": `{}`, "delay": `5`, "until": `"done"`, "by": `[]`, "at": `null`, "max_attempts": `1.5`, "from_enqueue": `null`,
+		"queue": `5`, "unique": `"true"`, "priority": `"3"`, "meta": `[]`, "tags": `[1]`, "fields": `{}`, "delay": `5`,
+		"until": `"done"`, "by": `[]`, "at": `null`, "max_attempts": `1.5`, "from_enqueue": `null`,
 	} {
 		var line terms
 		if known, err := line.setMember(name, []byte(raw)); !known || err == nil {
@@ -153,7 +163,8 @@ func TestWhatIsSaidWronglyInALineIsRefused(t *testing.T) {
 }
 
 func TestListsAreSplitAtCommas(t *testing.T) {
-	for text, want := range map[string][]string{"": {}, "a": {"a"}, "a,b": {"a", "b"}, `a\,b,c`: {"a,b", "c"}, ",": {"", ""}, `a\b`: {`a\b`}} {
+	for text, want := range map[string][]string{"": {}, "a": {"a"}, "a,b": {"a", "b"}, `a\,b,c`: {"a,b", "c"},
+		",": {"", ""}, `a\b`: {`a\b`}} {
 		if got := split(text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
@@ -162,7 +173,8 @@ func TestListsAreSplitAtCommas(t *testing.T) {
 
 func TestTheNearestNameIsWhatWasMeant(t *testing.T) {
 	names := []string{"enqueue", "explain", "work", "jobs", "job", "keys", "key", "queues", "queue", "doctor"}
-	for word, want := range map[string]string{"enque": "enqueue", "enqeue": "enqueue", "dcotor": "doctor", "wrok": "work", "jbos": "jobs", "frobnicate": "", "docter": "doctor"} {
+	for word, want := range map[string]string{"enque": "enqueue", "enqeue": "enqueue", "dcotor": "doctor",
+		"wrok": "work", "jbos": "jobs", "frobnicate": "", "docter": "doctor"} {
 		if got := nearest(word, names); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}

@@ -18,9 +18,9 @@ type verdict struct {
 	Duplicates int      `json:"duplicates"`
 	Runs       int      `json:"runs"`      // started
 	Completed  int      `json:"completed"` // jobs
-	Caught     int      `json:"caught"`    // jobs that the killed worker had in hand
+	Caught     int      `json:"caught"`    // jobs that the killed worker had
 	Rescued    int      `json:"rescued"`   // jobs that ran again after the kill
-	Victim     string   `json:"victim"`    // the job in whose middle the worker was killed
+	Victim     string   `json:"victim"`    // the job during which the worker was killed
 	KeysHeld   int      `json:"keys_held"`
 	KeysStray  int      `json:"keys_stray"` // held by a job that is gone or has not ended
 	Checked    int      `json:"checked"`    // jobs and keys that doctor looked at
@@ -30,10 +30,11 @@ type verdict struct {
 	Store      string   `json:"store"`
 }
 
-// judge counts in the store what the processes reported.
+// judge compares the store with what the processes reported.
 func (d *demo) judge(ctx context.Context) (*verdict, error) {
 	total := d.events * demoRounds * demoProducers
-	v := &verdict{Events: d.events, Store: d.a.store, Caught: d.caught, Victim: d.victim, Violations: []string{}, Wrong: []string{}}
+	v := &verdict{Events: d.events, Store: d.a.store, Caught: d.caught, Victim: d.victim, Violations: []string{},
+		Wrong: []string{}}
 	for _, p := range d.producers {
 		v.Offered, v.Inserted, v.Duplicates = v.Offered+p.Offered, v.Inserted+p.Inserted, v.Duplicates+p.Duplicates
 	}
@@ -76,12 +77,15 @@ func (d *demo) judge(ctx context.Context) (*verdict, error) {
 	must(v.Offered == total, "%d events were offered, not %d", v.Offered, total)
 	must(v.Inserted == d.events, "%d jobs were inserted for %d events", v.Inserted, d.events)
 	must(jobs == d.events, "the store has %d jobs for %d events", jobs, d.events)
-	must(v.Duplicates == v.Offered-v.Inserted, "%d of %d repetitions were answered as duplicates", v.Duplicates, v.Offered-v.Inserted)
+	must(v.Duplicates == v.Offered-v.Inserted, "%d of %d repetitions were answered as duplicates", v.Duplicates,
+		v.Offered-v.Inserted)
 	must(v.Completed == jobs, "%d of %d jobs are completed", v.Completed, jobs)
 	must(d.victim != "", "no worker was killed")
 	must(d.victim == "" || victimRan, "job %s, in whose middle the worker was killed, was not run again", d.victim)
-	must(v.KeysHeld == d.events && v.KeysStray == 0, "%d keys are held, %d of them by a job that is gone or has not ended", v.KeysHeld, v.KeysStray)
-	must(len(v.Violations) == 0, "doctor found %s, the first: %s", count(len(v.Violations), "violation"), first(v.Violations))
+	must(v.KeysHeld == d.events && v.KeysStray == 0, "%d keys are held, %d of them by a job that is gone or has not "+
+		"ended", v.KeysHeld, v.KeysStray)
+	must(len(v.Violations) == 0, "doctor found %s, the first: %s", count(len(v.Violations), "violation"),
+		first(v.Violations))
 	v.OK, v.Seconds = len(v.Wrong) == 0, time.Since(d.began).Round(time.Millisecond).Seconds()
 	return v, nil
 }
@@ -104,14 +108,17 @@ func (v *verdict) print(a *app) {
 	row("runs", v.Runs, "%s jobs completed", thousands(v.Completed))
 	caught := fmt.Sprintf("run again elsewhere: kill -9 hit a worker in the middle of %s", count(v.Caught, "job"))
 	if more := v.Rescued - v.Caught; more > 0 {
-		caught = fmt.Sprintf("run again elsewhere after kill -9: %d in the middle, %d done but not yet on record", v.Caught, more)
+		caught = fmt.Sprintf("run again elsewhere after kill -9: %d in the middle, %d done but not yet on record",
+			v.Caught, more)
 	}
 	row("rescued", v.Rescued, "%s", caught)
-	row("keys left held", v.KeysHeld, "each by its finished job, for as long as that is kept (24h): %d by anybody else", v.KeysStray)
+	row("keys left held", v.KeysHeld, "each by its finished job, for as long as that is kept (24h): %d by anybody "+
+		"else", v.KeysStray)
 	row("checked by doctor", v.Checked, "jobs and keys: %s", count(len(v.Violations), "violation"))
 	a.printf("\n")
 	if v.OK {
-		a.printf("%s in %.1fs: every event is one job, every job was run to its end, nothing is held that should be free.\n", a.paint(green, "OK"), v.Seconds)
+		a.printf("%s in %.1fs: every event is one job, every job was run to its end, nothing is held that should be "+
+			"free.\n", a.paint(green, "OK"), v.Seconds)
 	} else {
 		a.printf("%s in %.1fs:\n", a.paint(red, "NOT OK"), v.Seconds)
 		for _, w := range v.Wrong {

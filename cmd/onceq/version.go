@@ -18,7 +18,8 @@ type version struct {
 }
 
 func readVersion() version {
-	v := version{Version: "(devel)", Go: runtime.Version(), SQLite: sqliteVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := version{Version: "(devel)", Go: runtime.Version(), SQLite: sqliteVersion(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v

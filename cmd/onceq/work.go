@@ -34,26 +34,34 @@ func newWork(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "work --exec 'COMMAND'",
 		Short: "Run jobs, one process each",
-		Long: `Run jobs: for each one, sh -c 'COMMAND' with the job's args on standard input, and ONCEQ_ID, ONCEQ_KIND, ONCEQ_QUEUE, ONCEQ_ATTEMPT
-(from 1) and ONCEQ_RUN in its environment (and ONCEQ_STORE, so that it can enqueue).
+		Long: `Run jobs: for each one, sh -c 'COMMAND' with the job's args on standard input,
+and ONCEQ_ID, ONCEQ_KIND, ONCEQ_QUEUE, ONCEQ_ATTEMPT (from 1) and ONCEQ_RUN in
+its environment (and ONCEQ_STORE, so that it can enqueue).
 
   exit code 0     the job is completed
   exit code 100   it is discarded: not worth another attempt
   exit code 75    it is snoozed: run again after --snooze, without spending an attempt
-  any other       the attempt failed: it is retried with backoff, until --max-attempts of its enqueue; the end of standard
-                  error is kept with the job (onceq job show)
+  any other       the attempt failed: it is retried with backoff, until --max-attempts of its
+                  enqueue; the end of standard error is kept with the job
+                  (onceq job show)
 
-A run whose job is cancelled, whose --timeout is over or whose lease is lost is stopped: SIGTERM to its process group, SIGKILL 5s later.
+A run whose job is cancelled, whose --timeout is over or whose lease is lost
+is stopped: SIGTERM to its process group, SIGKILL 5s later.
 
-The first Ctrl-C (or SIGTERM, a closed terminal, an output that nobody reads any more) starts no more jobs and waits for those that run, up
-to --shutdown-timeout; the second stops them and hands them back, to run again without having spent an attempt; the third does so with
-SIGKILL. A run that fails after the first is handed back too: a service manager may have signalled its process together with the worker.
+The first Ctrl-C (or SIGTERM, a closed terminal, an output that nobody reads
+any more) starts no more jobs and waits for those that run, up to
+--shutdown-timeout; the second stops them and hands them back, to run again
+without having spent an attempt; the third does so with SIGKILL. A run that
+fails after the first is handed back too: a service manager may have signalled
+its process together with the worker.
 
-With --drain it ends by itself once no job of its queues (and --kinds) is due or running, here or on another worker. Jobs that are due
-later, retries among them, are not waited for; nor is what is due in a paused queue.
+With --drain it ends by itself once no job of its queues (and --kinds) is due
+or running, here or on another worker. Jobs that are due later, retries among
+them, are not waited for; nor is what is due in a paused queue.
 
-Names are taken literally: * is no pattern. In --queues and --kinds a comma that belongs to a name is written \\, and a queue whose name
-has a = is named with its number: --queues 'a=b=10'.`,
+Names are taken literally: * is no pattern. In --queues and --kinds a comma
+that belongs to a name is written \, and a queue whose name has a = is named
+with its number: --queues 'a=b=10'.`,
 		Example: `  onceq work --exec 'jq -r .to | xargs send-mail'
   onceq work --exec ./run.sh --queues default=10,mail=2 --drain`,
 		Args: noArgs,
@@ -67,7 +75,8 @@ has a = is named with its number: --queues 'a=b=10'.`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&w.exec, "exec", "", "the `COMMAND`, for sh -c")
-	fs.Var(list("NAME=N,...", &w.queues), "queues", `the queues to serve, and how many jobs of each run at once (default default=10)`)
+	fs.Var(list("NAME=N,...", &w.queues), "queues",
+		`the queues to serve, and how many jobs of each run at once (default default=10)`)
 	fs.Var(list("KINDS", &w.kinds), "kinds", "run only jobs of these kinds")
 	fs.BoolVar(&w.drain, "drain", false, "end when nothing is due or running")
 	fs.Var(&span{&w.timeout}, "timeout", "stop a run that takes longer, and count it as failed (default none)")
@@ -92,7 +101,8 @@ func (s *span) Set(text string) (err error) {
 	return err
 }
 
-// parseQueues reads NAME=N and NAME. The number stands behind the last =, so that a name may have one.
+// parseQueues reads NAME=N and NAME. The number follows the last =, so a
+// name may contain one.
 func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
 	queues := map[string]onceq.QueueConfig{}
 	for _, q := range list {
@@ -102,7 +112,8 @@ func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
 			var err error
 			name = q[:i]
 			if n, err = strconv.Atoi(q[i+1:]); err != nil || n < 1 {
-				return nil, usagef("--queues %q: must be NAME=N, with N jobs at once, 1 or more; for a queue of the name %s say %s=10", q, q, q)
+				return nil, usagef("--queues %q: must be NAME=N, with N jobs at once, 1 or more; for a queue of the "+
+					"name %s say %s=10", q, q, q)
 			}
 		}
 		if _, twice := queues[name]; twice || name == "" {
@@ -134,10 +145,11 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 		atOnce += q.Concurrency
 	}
 	r := newRunner(a, w, atOnce > 1)
-	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown, Drain: w.drain,
+	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown,
+		Drain:  w.drain,
 		Logger: slog.New(&logLines{out: r.errOut})}
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
-		return usage(err) // before a file is made for it
+		return usage(err) // before a file is made
 	}
 	s, err := a.open(ctx, nil)
 	if err != nil {
@@ -163,7 +175,8 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	defer stop()
 	defer r.heedStops(stop)()
 	if !w.drain && isTerminal(a.errOut) {
-		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(named, ", "), storeurl.Redacted(a.store))
+		fmt.Fprintf(r.errOut, "onceq: running jobs of %s from %s; Ctrl-C ends it\n", strings.Join(named, ", "),
+			storeurl.Redacted(a.store))
 	}
 	began := time.Now()
 	if w.drain {
@@ -180,7 +193,8 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	return errors.Join(err, worker.Close())
 }
 
-// logLines is a slog.Handler for people: a line for each record from warnings up.
+// logLines is a slog.Handler for people: a line for each record from
+// warnings up.
 type logLines struct {
 	out   interface{ Write([]byte) (int, error) }
 	mu    sync.Mutex
@@ -210,7 +224,7 @@ func attr(at slog.Attr) string {
 func (l *logLines) WithAttrs(attrs []slog.Attr) slog.Handler {
 	more := l.attrs
 	for _, at := range attrs {
-		if at.Key != "worker" { // there is one
+		if at.Key != "worker" { // there is only one worker
 			more += attr(at)
 		}
 	}
