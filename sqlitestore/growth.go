@@ -13,27 +13,47 @@ func (s *Store) growth(ctx context.Context) (lines []string, err error) {
 	if s.file == nil {
 		return nil, nil // in memory
 	}
-	var pages, free, size int64
-	err = s.readAll(ctx, "size", func(st *step) error {
-		return st.each(sqlSize, 3, func(v []any) error {
-			pages, free, size = integer(v[0]), integer(v[1]), integer(v[2])
-			return nil
-		})
+	var size fileSize
+	err = s.readAll(ctx, "size", func(st *step) (err error) {
+		size, err = st.fileSize()
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	wal := int64(0)
-	if info, err := os.Stat(s.file.path + "-wal"); err == nil {
-		wal = info.Size()
+	return grown(size.all, size.free, s.logSize()), nil
+}
+
+// fileSize is what the database has, in bytes.
+type fileSize struct{ all, free int64 }
+
+func (f fileSize) live() int64 { return f.all - f.free }
+
+func (s *session) fileSize() (f fileSize, err error) {
+	err = s.each(sqlSize, 3, func(v []any) error {
+		page := integer(v[2])
+		f = fileSize{integer(v[0]) * page, integer(v[1]) * page}
+		return nil
+	})
+	return f, err
+}
+
+// logSize is the size of the log; 0 where there is none, or where it cannot be told.
+func (s *Store) logSize() int64 {
+	if s.file == nil {
+		return 0
 	}
-	return grown(pages*size, free*size, wal), nil
+	info, err := os.Stat(s.file.path + "-wal")
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // From these sizes on it is worth a line.
 const (
-	muchFree = 16 << 20 // and at least a quarter of the file
-	muchLog  = 64 << 20 // and at least as much as the file
+	muchFree = 16 << 20    // and at least a quarter of the file
+	muchLog  = 2 * longLog // and at least as much as the file
 )
 
 // grown reports what is larger than it need be. All sizes are bytes. It is

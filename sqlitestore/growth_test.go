@@ -56,7 +56,7 @@ func TestWhatOfAFileIsWorthAWord(t *testing.T) {
 		{100 * mib, 25 * mib, 0, "25 MiB of the 100 MiB"},
 		{20 * mib, 15 * mib, 0, ""},
 		{100 * mib, 0, 99 * mib, ""},
-		{100 * mib, 0, 100 * mib, "the write-ahead log (-wal) has 100 MiB"},
+		{200 * mib, 0, 200 * mib, "the write-ahead log (-wal) has 200 MiB"},
 		{1 * mib, 0, 63 * mib, ""},
 		{111 * mib, 100 * mib, 1150 * mib, "100 MiB of the 111 MiB the write-ahead log (-wal) has 1150 MiB"},
 	} {

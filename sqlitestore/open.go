@@ -73,7 +73,7 @@ func fileURL(path string, parameters url.Values) string {
 func ownDSN(path string, config Config) string {
 	return fileURL(path, url.Values{"_pragma": {"busy_timeout(5000)",
 		"synchronous(" + config.Synchronous.String() + ")", "cache_size(-32000)",
-		"wal_autocheckpoint(4000)"}})
+		"wal_autocheckpoint(4000)", fmt.Sprintf("journal_size_limit(%d)", keptLog)}})
 }
 
 // keepLocks makes SQLite take locks that survive when other code of this
@@ -135,7 +135,7 @@ func (s *Store) sharesFile(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.lock = newLock(files)
+	s.lock, s.shared = newLock(files), share(path)
 	return nil
 }
 
@@ -162,7 +162,7 @@ func openPrivate(ctx context.Context, config Config) (*Store, error) {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	s := newStore(db, config)
-	s.owned, s.keeps, s.private, s.held, s.lock = true, true, folder, files, newLock(nil)
+	s.owned, s.keeps, s.private, s.held, s.lock, s.shared = true, true, folder, files, newLock(nil), share(path)
 	return s.ready(ctx, path)
 }
 

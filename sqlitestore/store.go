@@ -83,6 +83,7 @@ type Store struct {
 	db      *sql.DB
 	owned   bool       // Open opened db
 	file    *database  // nil in memory
+	shared  *shared    // with the other stores here that have the file open; nil in memory
 	private string     // of a store in memory: the folder of its files
 	held    *lockFiles // of a store in memory: locked while it is open
 	syncs   bool       // a step is on the disk before it is acknowledged
@@ -90,7 +91,10 @@ type Store struct {
 	clock   *clock
 	lock    *lock
 
-	writer  *session      // for the goroutine that has the turn; nil before use and after a failure
+	// For the goroutine that has the turn.
+	writer     *session // nil before use and after a failure
+	shortening shortening
+
 	readers chan *session // open and not in use
 	mayRead chan struct{} // has a token for each call that may read at once
 
@@ -117,7 +121,7 @@ func newStore(db *sql.DB, config Config) *Store {
 	for range maxReaders {
 		s.mayRead <- struct{}{}
 	}
-	s.waker.store = s
+	s.waker.store, s.shortening = s, shortening{long: longLog, often: lookAtLog, wait: logWait}
 	return s
 }
 
@@ -169,6 +173,9 @@ func (s *Store) giveUpFiles() (err error) {
 }
 
 func (s *Store) closeFiles() error {
+	if s.shared != nil {
+		s.shared.leave()
+	}
 	if s.lock != nil {
 		s.lock.close()
 	}
@@ -250,7 +257,9 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 	defer leave()
 	var news news
 	err = s.inTurn(ctx, func(w *session) (err error) {
-		news, err = s.writeOnce(w, sync, fn)
+		if news, err = s.writeOnce(w, sync, fn); err == nil {
+			s.shortenLog(w)
+		}
 		return err
 	})
 	s.waker.tell(news) // after the lock was released
@@ -436,6 +445,14 @@ func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err erro
 			r.close()
 		}
 	}()
+	if s.shared != nil { // at last, so that nobody waits for something else with it in hand
+		select {
+		case <-s.shared.reading:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { s.shared.reading <- struct{}{} }()
+	}
 	return fn(s.snapshot(r))
 }
 

@@ -46,8 +46,9 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 		if err := st.flush(); err != nil { // writes the counts
 			return swept, err
 		}
-		err = st.exec(sqlDropQueues)
 	}
+	n, err := st.affect(sqlDropQueues, int64(r.Limit))
+	swept.More = swept.More || n == int64(r.Limit)
 	return swept, err
 }
 

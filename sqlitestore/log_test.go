@@ -1,0 +1,142 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+// logSize is the size of a store's write-ahead log.
+func logSize(t *testing.T, s *Store) int64 {
+	t.Helper()
+	info, err := os.Stat(s.file.path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// Readers that overlap all the time, here and as another process would read, keep SQLite from beginning
+// its log anew.
+func TestTheLogBeginsAnewUnderSteadyReaders(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	s, other := opened(t, path), opened(t, path)
+	other.shared = share(path + " of another process")
+	s.shortening = shortening{long: 1 << 20, wait: logWait}
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel()
+	for i := range 5 {
+		on := s
+		if i >= 3 {
+			on = other
+		}
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := on.List(ctx, onceq.ListRequest{Limit: 200, Filter: onceq.JobFilter{Args: true}}); err != nil &&
+					ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	shorter, last := 0, int64(0)
+	for end, i := time.Now().Add(2*time.Minute), 0; shorter < 3; i++ {
+		if time.Now().After(end) {
+			t.Fatalf("the log has %d bytes, and began anew %d times", last, shorter)
+		}
+		if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: longRows(fmt.Sprint(i), 50, 2000)}); err != nil {
+			t.Fatal(err)
+		}
+		size := logSize(t, s)
+		if size < last {
+			shorter++
+		}
+		last = size
+	}
+}
+
+// A reader that stays keeps the log long, and nobody else from writing.
+func TestAReaderThatStaysKeepsNobodyFromWriting(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
+	enqueue(t, s, rowsOf("first", 1))
+	s.shortening = shortening{long: 1, wait: 50 * time.Millisecond}
+	tx, err := s.DB().BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM onceq_jobs").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		enqueue(t, s, rowsOf(fmt.Sprint("more", i), 10))
+	}
+	if s.shortening.rest == 0 {
+		t.Error("nothing has been in the way")
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	s.shortening.next = time.Time{}
+	enqueue(t, s, rowsOf("last", 1))
+	if size := logSize(t, s); size != 0 || s.shortening.rest != 0 {
+		t.Errorf("the log has %d bytes; the next look is in %v", size, s.shortening.rest)
+	}
+	if findings, err := s.Check(ctx); err != nil || len(findings) > 0 {
+		t.Fatal(findings, err)
+	}
+}
+
+// What a queue has left behind goes with its last job, whatever has removed that.
+func TestNothingStaysOfAQueueWithoutJobs(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
+	rows := rowsOf("a", 40)
+	for i := range rows {
+		rows[i].Queue, rows[i].Retention = fmt.Sprint("tenant-", i), 0
+	}
+	enqueue(t, s, rows)
+	if _, err := s.Change(ctx, onceq.Change{Op: onceq.OpPause, Queue: "paused"}); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for i := range rows {
+		ids = append(ids, rows[i].ID)
+	}
+	if _, err := s.Change(ctx, onceq.Change{Op: onceq.OpCancel, IDs: ids[:39]}); err != nil {
+		t.Fatal(err)
+	}
+	left := func() (names string) {
+		t.Helper()
+		if err := s.db.QueryRow("SELECT group_concat(queue) FROM (SELECT queue FROM onceq_queues ORDER BY 1)").Scan(&names); err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	rounds := 0
+	for more := true; more; rounds++ {
+		swept, err := s.Sweep(ctx, onceq.SweepRequest{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		more = swept.More
+	}
+	if got := left(); got != "paused,tenant-39" || rounds != 4 {
+		t.Errorf("after %d sweeps there are rows of the queues %s", rounds, got)
+	}
+	if q, err := s.Queues(ctx); err != nil || len(q) != 2 {
+		t.Error(q, err)
+	}
+}
