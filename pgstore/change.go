@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/onceq/onceq"
 )
@@ -28,10 +29,10 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	switch c.Op {
 	case onceq.OpPause:
 		results = make([]onceq.ChangeResult, 1)
-		err = s.retry(ctx, true, func() error { return s.query(ctx, s.sql.pause, nil, c.Queue) })
+		err = s.retry(ctx, idempotent, func() error { return s.query(ctx, s.sql.pause, nil, c.Queue) })
 	case onceq.OpResume:
 		results = make([]onceq.ChangeResult, 1)
-		err = s.retry(ctx, true, func() error { return s.query(ctx, s.sql.resume, nil, c.Queue) })
+		err = s.retry(ctx, idempotent, func() error { return s.query(ctx, s.sql.resume, nil, c.Queue) })
 		if err == nil {
 			s.waker.tell(map[string]bool{c.Queue: true})
 		}
@@ -49,7 +50,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 }
 
 func (s *Store) release(ctx context.Context, key onceq.Key) (results []onceq.ChangeResult, err error) {
-	err = s.retry(ctx, false, func() error {
+	err = s.retry(ctx, atMostOnce, func() error {
 		results = make([]onceq.ChangeResult, 1)
 		return s.query(ctx, s.sql.release, func(r *record) {
 			outcome, holder, behind := r.int(), r.string(), r.string()
@@ -78,7 +79,7 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 	}
 	op := map[onceq.Op]int{onceq.OpCancel: 1, onceq.OpRetry: 2, onceq.OpRunNow: 3, onceq.OpDelete: 4}[c.Op]
 	var wake map[string]bool
-	err = s.retry(ctx, false, func() error {
+	err = s.retry(ctx, atMostOnce, func() error {
 		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[string]bool{}
 		return s.query(ctx, s.sql.change, func(r *record) {
 			r.int() // try
@@ -126,6 +127,12 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 	if err != nil {
 		return nil, err
 	}
-	s.waker.tell(wake)
+	var halted []string
+	for _, r := range results {
+		if c.Op == onceq.OpCancel && r.Job != nil && r.Job.State == onceq.Running && !slices.Contains(halted, r.Job.Worker) {
+			halted = append(halted, r.Job.Worker)
+		}
+	}
+	s.waker.tell(wake, halted...)
 	return results, nil
 }

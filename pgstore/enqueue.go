@@ -30,6 +30,9 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	if len(rows) == 0 {
 		return nil, nil
 	}
+	if r.NoWait {
+		ctx = hurried{ctx}
+	}
 	b := newBatch(rows)
 	if b.plain {
 		err = s.insert(ctx, b)
@@ -41,7 +44,7 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 		return nil, s.wrap(fmt.Sprintf("enqueue %d", len(rows)), err)
 	}
 	s.recent.note(b)
-	s.waker.tell(b.filled)
+	s.waker.tell(b.filled, b.halted...)
 	return b.results, nil
 }
 
@@ -76,7 +79,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 		sql, args = s.sql.insertOne, a.first()
 	}
 	args = append([]any{strconv.Itoa(patience)}, args...)
-	err := s.retry(ctx, false, func() error {
+	err := s.retry(ctx, atMostOnce, func() error {
 		answered = answered[:0]
 		err := s.query(ctx, sql, func(r *record) {
 			var i int
@@ -120,7 +123,7 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 		sql, answer = s.sql.lookup, b.answer
 		args = []any{which, a.ids, a.nonces, a.kinds, a.keys, a.nums}
 	}
-	err := s.retry(ctx, true, func() error {
+	err := s.retry(ctx, reading, func() error {
 		for _, i := range b.open {
 			b.done[i] = false
 		}
@@ -163,7 +166,7 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 			wait = max(1, min(wait, int(left.Milliseconds()/2)))
 		}
 		blocked := false
-		err := s.retry(ctx, false, func() error {
+		err := s.retry(ctx, atMostOnce, func() error {
 			err := s.query(ctx, s.sql.act, func(r *record) { b.note(r) }, append(append([]any{wait}, a.all()...), nil, "")...)
 			if err != nil && fateOf(err) == clash {
 				blocked = true
@@ -201,6 +204,7 @@ type batch struct {
 	asGiven bool  // some row writes to the holder of its key, and some row may meet that holder by its ID: what they see depends on their order
 	claims  int
 	filled  map[string]bool
+	halted  []string // workers of whose runs one is to stop
 
 	sent  []int // open, at the last call of arrays
 	last  int   // the try whose answers are in noted
@@ -331,15 +335,16 @@ func fleeting(c *onceq.Claim, r *onceq.NewRow) bool {
 	return c != nil && c.Hold.Until == onceq.UntilDue && (r.Delay < time.Millisecond || !r.RunAt.IsZero())
 }
 
-// arrays are rows as parallel arrays: see schema/003_enqueue.sql.
+// arrays are rows as parallel arrays: see schema/functions/enqueue.sql. What a row has not is empty there, and never NULL: with array_nulls =
+// off a server reads that as four letters.
 type arrays struct {
 	ids     []string
 	nonces  [][]byte
 	kinds   []string
 	queues  []string
 	args    [][]byte
-	metas   []*string
-	tags    []*string
+	metas   []string
+	tags    []string
 	keys    [][]byte
 	texts   []string
 	digests [][]byte
@@ -383,22 +388,20 @@ func (b *batch) arrays(which []int) *arrays {
 		}
 		if r.Meta != nil {
 			if a.metas == nil {
-				a.metas = make([]*string, n)
+				a.metas = make([]string, n)
 			}
-			text := string(r.Meta)
-			a.metas[at] = &text
+			a.metas[at] = string(r.Meta)
 		}
 		if len(r.Tags) > 0 {
 			if a.tags == nil {
-				a.tags = make([]*string, n)
+				a.tags = make([]string, n)
 			}
-			text := encodeTags(r.Tags)
-			a.tags[at] = &text
+			a.tags[at] = encodeTags(r.Tags)
 		}
 		var hold onceq.Hold
 		if r.Claim != nil {
 			if a.keys == nil {
-				a.keys, a.texts, a.digests = make([][]byte, n), make([]string, n), make([][]byte, n)
+				a.keys, a.texts, a.digests = empties(n), make([]string, n), empties(n)
 			}
 			a.keys[at], a.texts[at], a.digests[at] = r.Claim.Key[:], shortText(r), r.Claim.Digest[:]
 			hold = r.Claim.Hold
@@ -414,6 +417,14 @@ func (b *batch) arrays(which []int) *arrays {
 			int64(r.Write), r.MaxWait.Milliseconds())
 	}
 	return a
+}
+
+func empties(n int) [][]byte {
+	all := make([][]byte, n)
+	for i := range all {
+		all[i] = []byte{}
+	}
+	return all
 }
 
 func flag(on bool) int64 {
@@ -432,6 +443,9 @@ func (b *batch) answer(r *record) (row int, now int64) {
 	return row, now
 }
 
+// haltedRow is the number of an answer that names a worker in place of a holder.
+const haltedRow = -2
+
 func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueResult) {
 	try, row = r.int(), r.int()-1
 	outcome := r.int()
@@ -443,7 +457,10 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	c.Since, c.FreesAt, c.FreesWhen, c.Text = r.instant(), r.instant(), onceq.Until(r.int()).String(), looseText(r.string())
 	differ, left := r.int(), r.json()
 	job := r.job(now)
-	if row < 0 || r.err != nil {
+	switch {
+	case r.err == nil && row == haltedRow:
+		return try, row, now, onceq.EnqueueResult{Conflict: &c}
+	case r.err != nil, row < 0:
 		return try, -1, now, result
 	}
 	row = b.sent[row]
@@ -542,7 +559,10 @@ type gone struct {
 func (b *batch) note(r *record) {
 	try, row, _, result := b.read(r)
 	if try != b.last {
-		b.last, b.noted = try, b.noted[:0]
+		b.last, b.noted, b.halted = try, b.noted[:0], b.halted[:0]
+	}
+	if row == haltedRow {
+		b.halted = append(b.halted, result.Conflict.Holder)
 	}
 	if row >= 0 {
 		b.noted = append(b.noted, noted{try, row, result})

@@ -25,9 +25,13 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 		order[q.Queue] = i
 	}
 	floors := s.floors.of(f)
+	var bytes *int
+	if f.MaxBytes > 0 {
+		bytes = &f.MaxBytes
+	}
 	var got onceq.Fetched
 	unknown := false
-	err = s.retry(ctx, false, func() error {
+	err = s.retry(ctx, atMostOnce, func() error {
 		got = onceq.Fetched{} // where all that was asked for has started, nobody has looked for more
 		return s.query(ctx, s.sql.fetch, func(r *record) {
 			now, next := r.int64(), r.int64()
@@ -43,13 +47,13 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 			default:
 				got.NextDue = max(0, time.Duration(next-now)*time.Millisecond)
 			}
-		}, f.Worker, f.No, queues, slots, f.Kinds, floors)
+		}, f.Worker, f.No, queues, slots, f.Kinds, floors, bytes)
 	})
 	switch {
+	case unknown, hasCode(err, "OQ003"):
+		return onceq.Fetched{}, onceq.ErrLeaseLost
 	case err != nil:
 		return onceq.Fetched{}, s.wrap("fetch", err)
-	case unknown:
-		return onceq.Fetched{}, onceq.ErrLeaseLost
 	}
 	s.floors.note(f, got.Jobs)
 	slices.SortFunc(got.Jobs, func(a, b *onceq.JobRow) int {

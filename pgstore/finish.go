@@ -23,7 +23,7 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 	}
 	var got onceq.Extended
 	var wake map[string]bool
-	err = s.retry(ctx, true, func() error {
+	err = s.retry(ctx, idempotent, func() error {
 		got, wake = onceq.Extended{}, map[string]bool{}
 		return s.query(ctx, s.sql.extend, func(r *record) {
 			what, i, queue := r.int(), r.int()-1, r.string()
@@ -131,7 +131,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 	which = slices.Clone(which)
 	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
 	ids, runs := make([]string, 0, len(which)), make([]int64, 0, len(which))
-	oddIDs, oddRuns, states, delays, back, failures := []string{}, []int64{}, []int16{}, []int64{}, []bool{}, []*string{}
+	oddIDs, oddRuns, states, delays, back, failures := []string{}, []int64{}, []int16{}, []int64{}, []bool{}, []string{}
 	for _, i := range which {
 		f := &fs[i]
 		if f.State == onceq.Completed && !f.GiveBack && f.Error == "" {
@@ -140,14 +140,14 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 		}
 		oddIDs, oddRuns = append(oddIDs, f.ID), append(oddRuns, f.Run)
 		states, delays, back = append(states, codeOf[f.State]), append(delays, f.Delay.Milliseconds()), append(back, f.GiveBack)
-		var failure *string
+		failure := ""
 		if f.Error != "" {
 			failure = encodeFailure(f.Error, f.Stack)
 		}
 		failures = append(failures, failure)
 	}
 	worker, rescue := fs[which[0]].Worker, fs[which[0]].Rescue
-	err = s.retry(ctx, true, func() error {
+	err = s.retry(ctx, idempotent, func() error {
 		busy = busy[:0]
 		for _, i := range which { // unless it says otherwise
 			results[i] = onceq.FinishResult{State: onceq.Completed}
@@ -180,7 +180,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 }
 
 // encodeFailure writes an error as the inside of a JSON object.
-func encodeFailure(text, stack string) *string {
+func encodeFailure(text, stack string) string {
 	object, err := json.Marshal(struct {
 		Error string `json:"error"`
 		Stack string `json:"stack,omitempty"`
@@ -188,8 +188,7 @@ func encodeFailure(text, stack string) *string {
 	if err != nil {
 		panic(err) // strings can be encoded
 	}
-	inside := string(object[1 : len(object)-1])
-	return &inside
+	return string(object[1 : len(object)-1])
 }
 
 func encodeTags(tags []string) string {

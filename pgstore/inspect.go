@@ -13,7 +13,7 @@ func (s *Store) read(ctx context.Context, what string, step func() error) error 
 		return s.wrap(what, err)
 	}
 	defer leave()
-	return s.wrap(what, s.retry(ctx, true, step))
+	return s.wrap(what, s.retry(ctx, reading, step))
 }
 
 // Get returns jobs by ID.
@@ -59,6 +59,11 @@ func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, e
 	if l.Filter.Key != nil {
 		key = l.Filter.Key[:]
 	}
+	var bytes *int
+	if l.Filter.Args {
+		most := onceq.MaxPageBytes
+		bytes = &most
+	}
 	var page onceq.JobPage
 	err := s.read(ctx, "list", func() error {
 		page = onceq.JobPage{}
@@ -73,7 +78,7 @@ func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, e
 			} else {
 				looked, last = n, id
 			}
-		}, l.After, look, few, state, l.Filter.Queue, l.Filter.Kind, key, l.Limit+1)
+		}, l.After, look, few, state, l.Filter.Queue, l.Filter.Kind, key, l.Limit+1, bytes)
 		switch {
 		case len(page.Jobs) > l.Limit:
 			page.Jobs = page.Jobs[:l.Limit]

@@ -135,15 +135,42 @@ func (r *record) bytes() []byte {
 	if raw == nil || isBinary {
 		return bytes.Clone(raw)
 	}
-	if len(raw) < 2 || raw[0] != '\\' || raw[1] != 'x' {
-		r.fail("bytea in hexadecimal was expected", raw)
-		return nil
-	}
-	b := make([]byte, hex.DecodedLen(len(raw)-2))
-	if _, err := hex.Decode(b, raw[2:]); err != nil {
-		r.fail("bytea in hexadecimal was expected", err)
+	b, ok := decodeBytea(raw)
+	if !ok {
+		r.fail("bytea was expected", raw)
 	}
 	return b
+}
+
+// decodeBytea reads a bytea as text, under either value of bytea_output: hex is \x and two digits a byte, escape has \\ for a backslash and
+// \ and three octal digits for what is not printed. The one never begins as the other does.
+func decodeBytea(text []byte) (b []byte, ok bool) {
+	if digits, found := bytes.CutPrefix(text, []byte(`\x`)); found {
+		b = make([]byte, hex.DecodedLen(len(digits)))
+		_, err := hex.Decode(b, digits)
+		return b, err == nil
+	}
+	b = make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] != '\\':
+			b = append(b, text[i])
+		case i+1 < len(text) && text[i+1] == '\\':
+			b = append(b, '\\')
+			i++
+		default:
+			if i+3 >= len(text) {
+				return nil, false
+			}
+			n, err := strconv.ParseUint(string(text[i+1:i+4]), 8, 8)
+			if err != nil {
+				return nil, false
+			}
+			b = append(b, byte(n))
+			i += 3
+		}
+	}
+	return b, true
 }
 
 // The states as they are stored; 6 is shown only.
@@ -265,7 +292,7 @@ func (r *record) splitText(row []byte) {
 // jobFields is how many columns the table of jobs has. Later versions may add some at its end.
 const jobFields = 36
 
-// job reads a row of the table of jobs; nil for NULL. Its columns are in the order of schema/001_tables.sql.
+// job reads a row of the table of jobs; nil for NULL. Its columns are in the order of schema/007_tables.sql.
 func (r *record) job(now int64) *onceq.JobRow {
 	row := r.within()
 	if row == nil {

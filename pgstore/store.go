@@ -11,17 +11,14 @@ package pgstore
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceq/onceq"
@@ -73,6 +70,8 @@ type Store struct {
 	// waiting is room for calls that wait for somebody's transaction: the rest of the pool is for everybody else.
 	waiting chan struct{}
 
+	explicit atomic.Bool // each statement states its isolation: see settings.go
+
 	mu     sync.Mutex
 	closed bool
 	calls  sync.WaitGroup // under way
@@ -86,16 +85,23 @@ func Open(ctx context.Context, url string, config *Config) (*Store, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	pc, err := pgxpool.ParseConfig(url)
+	pc, err := parseURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: open: %w", err) // pgx leaves the password out
+		return nil, fmt.Errorf("pgstore: open: %w", err)
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		pc.MaxConns = max(pc.MaxConns, 10)
 	}
-	if pc.ConnConfig.RuntimeParams["application_name"] == "" {
-		pc.ConnConfig.RuntimeParams["application_name"] = "onceq"
+	if pc.ConnConfig.ConnectTimeout == 0 {
+		pc.ConnConfig.ConnectTimeout = reconnect
 	}
+	// Poolers take these two parameters. See settings.go for the others.
+	parameters := pc.ConnConfig.RuntimeParams
+	parameters["standard_conforming_strings"] = "on"
+	if parameters["application_name"] == "" {
+		parameters["application_name"] = "onceq"
+	}
+	pc.AfterConnect = speakUTF8
 	pool, err := pgxpool.NewWithConfig(ctx, pc)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: open: %w", err)
@@ -195,7 +201,7 @@ func (s *Store) wrap(what string, err error) error {
 	if err == nil || err == onceq.ErrClosed || err == onceq.ErrLeaseLost {
 		return err
 	}
-	return fmt.Errorf("pgstore: %s: %w", what, explainMissing(err, s.config.Namespace))
+	return fmt.Errorf("pgstore: %s: %w", what, err)
 }
 
 //go:embed sql/*.sql
@@ -221,211 +227,6 @@ func loadStatements(namespace string) (s statements) {
 		*to = expand(string(text), namespace)
 	}
 	return s
-}
-
-// query runs a statement on a connection of the pool and hands each row to each (nil = they say nothing).
-func (s *Store) query(ctx context.Context, sql string, each func(*record), args ...any) error {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return &unsent{err}
-	}
-	defer conn.Release()
-	if err := ctx.Err(); err != nil {
-		return &unsent{err}
-	}
-	ctx, cancel := linger(ctx)
-	defer cancel()
-	return query(ctx, conn, s.config.ExecMode, sql, each, args)
-}
-
-// grace is how much longer than its caller a statement waits for its answer. It waits for no lock that long, and so the answer is mostly
-// on its way: to cut the connection would make what is certain uncertain.
-const grace = 250 * time.Millisecond
-
-// linger returns a context that ends a while after ctx.
-func linger(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Done() == nil {
-		return ctx, func() {}
-	}
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var mu sync.Mutex
-	var timer *time.Timer
-	stop := context.AfterFunc(ctx, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if longer.Err() == nil {
-			timer = time.AfterFunc(grace, cancel)
-		}
-	})
-	return longer, func() {
-		stop()
-		cancel()
-		mu.Lock()
-		defer mu.Unlock()
-		if timer != nil {
-			timer.Stop()
-		}
-	}
-}
-
-// rowsQuerier is a connection or a transaction.
-type rowsQuerier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
-// inBinary asks for all columns in binary, rows too, which pgx would take as text. Where text is all there is, record reads that.
-var inBinary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
-
-func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql string, each func(*record), args []any) error {
-	rows, err := q.Query(ctx, sql, append([]any{mode, inBinary}, args...)...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	r := record{fields: rows.FieldDescriptions()}
-	for rows.Next() {
-		if each != nil {
-			r.raw, r.at = rows.RawValues(), 0
-			each(&r)
-		}
-	}
-	rows.Close()
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if r.err != nil {
-		return &garbled{r.err}
-	}
-	return nil
-}
-
-// garbled is an answer that could not be read: what was asked for has happened.
-type garbled struct{ error }
-
-// unsent is a failure before anything was sent.
-type unsent struct{ error }
-
-func (e *unsent) Unwrap() error { return e.error }
-
-// fate says what an error means for the statement that met it.
-type fate uint8
-
-const (
-	final   fate = iota // nothing happened, and it would happen again
-	clash               // nothing happened: others were in the way
-	stopped             // nothing happened: the server was told to stop the statement, or takes a lock timeout for that
-	away                // nothing happened: the server cannot be reached, or is not ready
-	lost                // the answer was lost: it may have happened
-)
-
-func fateOf(err error) fate {
-	var pg *pgconn.PgError
-	var before *unsent
-	switch {
-	case errors.As(err, &before):
-		if errors.As(err, &pg) {
-			switch pg.Code {
-			case "57P03", "57P01", "57P02", "53300": // starting up, shutting down, too many connections
-				return away
-			}
-			return final // no such database, a wrong password
-		}
-		return away
-	case errors.As(err, &pg):
-		switch pg.Code {
-		case "55P03", "40P01", "40001", "OQ001", "23505":
-			return clash
-		case "57014": // a lock that is granted as its timeout strikes, before the next wait: the server forgets why it was to stop
-			return stopped
-		case "25006": // a standby: a failover is under way
-			return away
-		}
-		if pg.Severity == "FATAL" || pg.Severity == "PANIC" || strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08") {
-			return lost // it may come after the commit
-		}
-		return final
-	case pgconn.SafeToRetry(err):
-		return away
-	}
-	return lost
-}
-
-const (
-	// patience is how long a statement waits for a lock that somebody else has, in milliseconds; then it lets go of everything.
-	patience = 20
-	// waitingPatience is that of a call that is known to wait, and holds nothing else.
-	waitingPatience = 100
-	// reconnect is how long a call goes on when the server is not there: a restart, a failover. The call's context may be shorter.
-	reconnect = 15 * time.Second
-	// maxStops is how often in a row a step may be stopped: more often it is no mistake, but a statement_timeout of the role, say.
-	maxStops = 3
-)
-
-// retry repeats a step that did not happen because others were in the way or the server was, and, where it is repeatable, one whose answer
-// was lost. A lost answer that is not found again is onceq.ErrUncertain.
-func (s *Store) retry(ctx context.Context, repeatable bool, step func() error) error {
-	var since time.Time
-	unsure := false
-	stops := 0
-	for n := 0; ; n++ {
-		err := step()
-		if err == nil {
-			return nil
-		}
-		f := fateOf(err)
-		switch f {
-		case lost:
-			unsure = true
-		case stopped:
-			if stops++; stops == maxStops {
-				f = final
-			}
-		}
-		_, senseless := err.(*garbled)
-		fail := func(err error) error {
-			if unsure {
-				return fmt.Errorf("%w: %w", onceq.ErrUncertain, err)
-			}
-			return err
-		}
-		switch {
-		case f == final, f == lost && !repeatable, senseless:
-			return fail(err)
-		case f == away || f == lost:
-			if since.IsZero() {
-				since = time.Now()
-			}
-			if time.Since(since) > reconnect {
-				return fail(err)
-			}
-		}
-		if s.pause(ctx, backoff(n)) != nil {
-			if ctx.Err() != nil {
-				return fail(fmt.Errorf("%w: %w", ctx.Err(), err))
-			}
-			return fail(onceq.ErrClosed)
-		}
-	}
-}
-
-// backoff is how long to wait before try n + 1: 1 to 50 ms and more, spread.
-func backoff(n int) time.Duration {
-	top := time.Millisecond << min(n, 6)
-	return top/2 + rand.N(top)
-}
-
-// pause waits, unless ctx or the store ends.
-func (s *Store) pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.open.Done():
-		return onceq.ErrClosed
-	}
 }
 
 var _ onceq.Store = (*Store)(nil)

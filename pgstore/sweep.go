@@ -20,7 +20,7 @@ func (s *Store) Sweep(ctx context.Context, w onceq.SweepRequest) (onceq.Swept, e
 		lost[i], beats[i] = b.Worker, b.No
 	}
 	var swept onceq.Swept
-	err = s.retry(ctx, true, func() error {
+	err = s.retry(ctx, idempotent, func() error {
 		swept = onceq.Swept{}
 		return s.query(ctx, s.sql.sweep, func(r *record) {
 			what, worker, now, n := r.int(), r.string(), r.int64(), r.int64()
@@ -28,7 +28,11 @@ func (s *Store) Sweep(ctx context.Context, w onceq.SweepRequest) (onceq.Swept, e
 			case 1:
 				swept.Expired = append(swept.Expired, onceq.Beat{Worker: worker, No: n})
 			case 2:
-				swept.Runs = append(swept.Runs, r.job(now))
+				j := r.job(now)
+				if j != nil {
+					j.Args = nil
+				}
+				swept.Runs = append(swept.Runs, j)
 			case 3:
 				swept.Jobs = int(n)
 			case 4:

@@ -10,7 +10,7 @@ import (
 
 // A readable key mostly repeats what stands in its job's row: one character stands for that. Where a text leaves its row, or the args
 // change, the server writes out what the characters stand for; but it cannot put the members of args in order, and so leaves that to who
-// reads it. See text_v1 in schema/002_keys.sql.
+// reads it. See text_v1 in schema/functions/keys.sql.
 const (
 	markKind  = "\x01" // kind=…
 	markQueue = "\x03" // queue=…

@@ -494,3 +494,79 @@ func duration(d time.Duration) time.Duration {
 	}
 	return d
 }
+
+// A holder that is met and not locked may be deleted before the answer is given. The answer is what was read when it was met.
+func TestAnAnswerComesFromTheLookThatMetTheHolder(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	// Each reaction is looked up between the two looks: there it waits for the test.
+	h.exec(t, fmt.Sprintf(`create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language plpgsql as $$ begin
+		perform pg_advisory_xact_lock_shared(hashtext('%s')); return 0; end $$`, h.schema))
+	for name, gone := range map[string]func(id string){
+		"deleted": func(id string) { h.must(h.client.Delete(h.ctx, id)) },
+		"finished and not kept": func(id string) {
+			h.must(h.finish(h.ctx, h.start()))
+		},
+	} {
+		holder := h.enqueue(onceq.Inserted, task(1), aKey, onceq.Retention(0))
+		gate, _ := h.begin(pgx.TxOptions{})
+		_, err := gate.Exec(h.ctx, "select pg_advisory_xact_lock(hashtext($1))", h.schema)
+		h.must(err)
+		tx, inTx := h.begin(pgx.TxOptions{})
+		var r onceq.Receipt
+		done := make(chan error, 1)
+		go func() {
+			var err error
+			r, err = inTx.Enqueue(h.ctx, task(2), aKey)
+			done <- err
+		}()
+		h.soon("the enqueue has met the holder", h.blocked)
+		gone(holder.ID)
+		h.must(gate.Rollback(h.ctx))
+		h.must(<-done)
+		if r.Outcome != onceq.Skipped || r.Job.ID != holder.ID || r.Job.Kind != "task" || string(r.Job.Args) != "1" || r.Conflict.State != onceq.Available || r.Conflict.ArgsDiffer != true {
+			t.Errorf("%s: %s %+v %+v", name, r.Outcome, r.Job, r.Conflict)
+		}
+		h.must(tx.Commit(h.ctx))
+		h.sound()
+	}
+}
+
+// Batches that take the careful path, without a policy that writes, while what they meet ends and is not kept.
+func TestABatchThatCommittedIsNeverCalledUncertain(t *testing.T) {
+	h := borrowHand(t)
+	ctx, cancel := context.WithTimeout(h.ctx, duration(2*time.Second))
+	defer cancel()
+	var all sync.WaitGroup
+	var calls, met, ended atomic.Int64
+	for g := range 8 {
+		client := h.clientOf(h.store)
+		all.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				id := fmt.Sprint("id ", g, " ", n%3) // it may be there
+				var items []onceq.Item
+				for slot := range 5 { // an ID and a key more than once: the first free slot is taken
+					items = append(items, onceq.NewItem(task(g), onceq.ID(id), onceq.UniqueKey(fmt.Sprint("slot ", slot)), onceq.OnConflict(onceq.Reject), onceq.Retention(0)))
+				}
+				receipts, err := client.EnqueueMany(h.ctx, items)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, r := range receipts {
+					if r.Job == nil || r.Job.ID == "" || r.Conflict != nil && r.Conflict.Holder == "" {
+						t.Errorf("neither: %+v", r)
+					}
+					if r.Duplicate() {
+						met.Add(1)
+					}
+				}
+				calls.Add(1)
+			}
+		})
+	}
+	for g := range 2 {
+		all.Go(func() { complete(h, ctx, fmt.Sprint("completer ", g), &ended) })
+	}
+	all.Wait()
+	t.Logf("%d batches met %d jobs, %d ended", calls.Load(), met.Load(), ended.Load())
+	h.sound()
+}

@@ -83,8 +83,8 @@ func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	b := newBatch(rows)
 	b.together()
 	a := b.arrays(b.open)
-	args := append([]any{textArray(a.ids), byteaArray(a.nonces), textArray(a.kinds), textArray(a.queues), byteaArray(a.args), nullableArray(a.metas),
-		nullableArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)}, s.waker.channelInTx()...)
+	args := append([]any{textArray(a.ids), byteaArray(a.nonces), textArray(a.kinds), textArray(a.queues), byteaArray(a.args), textArray(a.metas),
+		textArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)}, s.waker.channelInTx()...)
 	if err := b.runSQL(ctx, t.tx, s.sql.actText, args); err != nil {
 		return nil, s.wrap("enqueue in a transaction", err)
 	}
@@ -152,26 +152,6 @@ func quoteElement(b *strings.Builder, s string) {
 	b.WriteByte('"')
 }
 
-func nullableArray(all []*string) any {
-	if all == nil {
-		return nil
-	}
-	var b strings.Builder
-	b.WriteByte('{')
-	for i, s := range all {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if s == nil {
-			b.WriteString("NULL")
-		} else {
-			quoteElement(&b, *s)
-		}
-	}
-	b.WriteByte('}')
-	return b.String()
-}
-
 func byteaArray(all [][]byte) any {
 	if all == nil {
 		return nil
@@ -182,13 +162,9 @@ func byteaArray(all [][]byte) any {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if v == nil {
-			b.WriteString("NULL")
-		} else {
-			b.WriteString(`"\\x`)
-			b.WriteString(hex.EncodeToString(v))
-			b.WriteByte('"')
-		}
+		b.WriteString(`"\\x`)
+		b.WriteString(hex.EncodeToString(v))
+		b.WriteByte('"')
 	}
 	b.WriteByte('}')
 	return b.String()

@@ -18,8 +18,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// waker tells listeners what became due: those of this process at once, those of others by NOTIFY. NOTIFY takes a lock of the whole
-// server when it commits, so it goes after the commit, in a statement of its own, and for each queue at most once in notifyEvery.
+// waker tells listeners what became due, and workers that a run is to stop: those of this process at once, those of others by NOTIFY.
+// NOTIFY takes a lock of the whole server when it commits, so it goes after the commit, in a statement of its own, and for each queue and
+// worker at most once in notifyEvery.
 type waker struct {
 	store   *Store
 	channel string
@@ -27,12 +28,33 @@ type waker struct {
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	stop      context.CancelFunc   // of the hearing; nil while nobody listens
-	pending   map[string]bool      // queues to notify of
-	sending   bool                 // somebody sends what is pending
-	notBefore map[string]time.Time // when to notify of a queue
+	stop      context.CancelFunc // of the hearing; nil while nobody listens
+	pending   map[news]bool      // to notify of
+	sending   bool               // somebody sends what is pending
+	notBefore map[news]time.Time // when to notify of it
 	closed    bool
 	running   sync.WaitGroup
+}
+
+// news is something to wake up for: a queue in which something may be due, or a worker of whose runs one is to stop.
+type news struct {
+	name string
+	stop bool // it is a worker's name
+}
+
+// payload is what is sent of it.
+func (n news) payload(from string) string {
+	if n.stop {
+		from += "!"
+	}
+	return from + " " + n.name
+}
+
+// readPayload is the other way round.
+func readPayload(text string) (from string, n news) {
+	from, name, _ := strings.Cut(text, " ")
+	from, stop := strings.CutSuffix(from, "!")
+	return from, news{name, stop}
 }
 
 const notifyEvery = 5 * time.Millisecond
@@ -46,6 +68,29 @@ type listener struct {
 	queues []string
 	worker string // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
+	detach func() bool // ends the watch of its context
+}
+
+// send adds a wake-up. Where there are too many already, one that says "in any queue" takes their place, so that none is lost. The waker's lock
+// is held: nobody else sends.
+func (l *listener) send(wake onceq.Wake) {
+	select {
+	case l.wake <- wake:
+		return
+	default:
+	}
+	stop := wake.Stop
+	for range cap(l.wake) {
+		select {
+		case old := <-l.wake:
+			stop = stop || old.Stop
+		default:
+		}
+	}
+	l.wake <- onceq.Wake{}
+	if stop {
+		l.wake <- onceq.Wake{Stop: true}
+	}
 }
 
 func (w *waker) init(s *Store) {
@@ -53,7 +98,7 @@ func (w *waker) init(s *Store) {
 	sum := sha256.Sum256([]byte(s.config.Namespace))
 	w.channel = "onceq_" + hex.EncodeToString(sum[:8])
 	w.self = strconv.FormatUint(rand.Uint64(), 36)
-	w.listeners, w.pending, w.notBefore = map[*listener]bool{}, map[string]bool{}, map[string]time.Time{}
+	w.listeners, w.pending, w.notBefore = map[*listener]bool{}, map[news]bool{}, map[news]time.Time{}
 }
 
 // channelInTx is the channel that an enqueue inside a caller's transaction notifies, and what comes before the queue.
@@ -72,15 +117,15 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 	}
 	defer leave()
 	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
-	s.waker.add(l)
-	context.AfterFunc(ctx, func() { s.waker.remove(l) })
+	s.waker.add(ctx, l)
 	return l.wake, nil
 }
 
-func (w *waker) add(l *listener) {
+func (w *waker) add(ctx context.Context, l *listener) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.listeners[l] = true
+	l.detach = context.AfterFunc(ctx, func() { w.remove(l) })
 	if w.stop == nil && !w.store.config.NoListen {
 		var ctx context.Context
 		ctx, w.stop = context.WithCancel(context.Background())
@@ -95,6 +140,7 @@ func (w *waker) remove(l *listener) {
 		return
 	}
 	delete(w.listeners, l)
+	l.detach()
 	close(l.wake)
 	if len(w.listeners) == 0 && w.stop != nil {
 		w.stop()
@@ -113,39 +159,60 @@ func (w *waker) close() {
 	w.running.Wait()
 }
 
-// tell wakes whoever listens to one of these queues, here and elsewhere.
-func (w *waker) tell(queues map[string]bool) {
-	if len(queues) == 0 {
+// tell wakes whoever listens to one of these queues, and these workers, here and elsewhere.
+func (w *waker) tell(queues map[string]bool, workers ...string) {
+	if len(queues) == 0 && len(workers) == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for queue := range queues {
-		first := time.Now().Add(ourselvesFirst)
-		if w.wakeUp(queue) && !w.pending[queue] && w.notBefore[queue].Before(first) {
-			w.notBefore[queue] = first
+	for _, worker := range workers {
+		if n := (news{worker, true}); !w.wakeUpLocked(n) { // it is nowhere else
+			w.pending[n] = true
 		}
-		w.pending[queue] = true
 	}
-	if !w.sending && !w.closed && !w.store.config.NoListen {
+	for queue := range queues {
+		n := news{name: queue}
+		first := time.Now().Add(ourselvesFirst)
+		if w.wakeUpLocked(n) && !w.pending[n] && w.notBefore[n].Before(first) {
+			w.notBefore[n] = first
+		}
+		w.pending[n] = true
+	}
+	switch {
+	case w.store.config.NoListen:
+		clear(w.pending)
+	case len(w.pending) > 0 && !w.sending && !w.closed:
 		w.sending = true
 		w.running.Go(w.send)
 	}
 }
 
-// wakeUp wakes the listeners of this process and says whether there are any; "" is any queue. w.mu is held.
-func (w *waker) wakeUp(queue string) (woken bool) {
+// wakeUpLocked wakes the listeners of this process and says whether there are any.
+func (w *waker) wakeUpLocked(n news) (woken bool) {
 	for l := range w.listeners {
-		if queue != "" && !slices.Contains(l.queues, queue) {
-			continue
-		}
-		select {
-		case l.wake <- onceq.Wake{Queue: queue}:
+		switch {
+		case n.stop && l.worker == n.name:
+			l.send(onceq.Wake{Stop: true})
 			woken = true
-		default: // it has enough to wake up for
+		case !n.stop && slices.Contains(l.queues, n.name):
+			l.send(onceq.Wake{Queue: n.name})
+			woken = true
 		}
 	}
 	return woken
+}
+
+// anything wakes all listeners, for whatever they missed.
+func (w *waker) anything() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for l := range w.listeners {
+		l.send(onceq.Wake{})
+		if l.worker != "" {
+			l.send(onceq.Wake{Stop: true})
+		}
+	}
 }
 
 // send notifies other processes until nothing is pending. What cannot be sent is left to their polling.
@@ -155,11 +222,11 @@ func (w *waker) send() {
 		now := time.Now()
 		var ready []string
 		wait := notifyEvery
-		for queue := range w.pending {
-			if left := w.notBefore[queue].Sub(now); left <= 0 {
-				ready = append(ready, w.self+" "+queue)
-				w.notBefore[queue] = now.Add(notifyEvery)
-				delete(w.pending, queue)
+		for n := range w.pending {
+			if left := w.notBefore[n].Sub(now); left <= 0 {
+				ready = append(ready, n.payload(w.self))
+				w.notBefore[n] = now.Add(notifyEvery)
+				delete(w.pending, n)
 			} else {
 				wait = min(wait, left)
 			}
@@ -212,12 +279,32 @@ func (w *waker) hear(ctx context.Context) {
 	}
 }
 
+// connect makes a connection besides those of the pool, in the way in which the pool makes its own: its credentials may be new each time.
+func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
+	pool := s.pool.Config()
+	if pool.BeforeConnect != nil {
+		if err := pool.BeforeConnect(ctx, pool.ConnConfig); err != nil { // of a copy
+			return nil, err
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, pool.ConnConfig)
+	if err != nil || pool.AfterConnect == nil {
+		return conn, err
+	}
+	if err := pool.AfterConnect(ctx, conn); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return conn, nil
+}
+
+// neverIdle ends the time-out of a connection that has nothing to say, where the server has one (PostgreSQL 14 and later).
+const neverIdle = `select pg_catalog.set_config('idle_session_timeout', '0', false) where pg_catalog.current_setting('idle_session_timeout', true) is not null`
+
 // errDeaf: a notification that was sent did not come back.
 var errDeaf = errors.New("a notification was sent and not heard")
 
 func (w *waker) hearOnce(ctx context.Context) error {
-	config := w.store.pool.Config().ConnConfig
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := w.store.connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -226,6 +313,9 @@ func (w *waker) hearOnce(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
+	if _, err := conn.Exec(ctx, neverIdle, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
+	}
 	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{w.channel}.Sanitize(), pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
@@ -249,17 +339,15 @@ func (w *waker) hearOnce(ctx context.Context) error {
 			return err
 		case n.Payload == test:
 			heard = true
-			w.mu.Lock()
-			w.wakeUp("") // whatever was missed meanwhile
-			w.mu.Unlock()
+			w.anything()
 			continue
 		}
-		from, queue, _ := strings.Cut(n.Payload, " ")
+		from, said := readPayload(n.Payload)
 		if from == w.self || strings.HasSuffix(from, "?") {
 			continue
 		}
 		w.mu.Lock()
-		w.wakeUp(queue)
+		w.wakeUpLocked(said)
 		w.mu.Unlock()
 	}
 }

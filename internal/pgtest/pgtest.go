@@ -369,3 +369,16 @@ func (s *Server) CPU() (total time.Duration) {
 	}
 	return total
 }
+
+// Standby makes it a standby that follows nobody, until it is promoted.
+func (s *Server) Standby() error {
+	s.Signal(syscall.SIGINT)
+	mark := filepath.Join(s.data(), "standby.signal")
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return err
+	}
+	if err := s.as.Own(mark); err != nil {
+		return err
+	}
+	return s.Start()
+}

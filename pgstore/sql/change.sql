@@ -1,1 +1,1 @@
-select * from {ns}.change_v1($1::integer, $2::integer, $3::text[], $4::smallint[], $5::boolean)
+select * from {ns}.change_v1($1::integer, $2::integer, $3, $4::smallint[], $5::boolean)

@@ -1,2 +1,2 @@
-select * from {ns}.insert_v1($1::text, $2::text[], $3::bytea[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[], $9::bytea[],
-  $10::text[], $11::bytea[], $12::bigint[], $13::integer[], $14::boolean)
+select * from {ns}.insert_v1($1, $2, $3, $4, $5, $6, $7, $8, $9,
+  $10, $11, $12::bigint[], $13::integer[], $14::boolean)

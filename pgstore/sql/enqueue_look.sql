@@ -1,1 +1,1 @@
-select * from {ns}.look_v1($1::text[], $2::bytea[])
+select * from {ns}.look_v1($1, $2)

@@ -1,1 +1,1 @@
-insert into {ns}.paused (queue) values ($1::text) on conflict (queue) do nothing
+insert into {ns}.paused (queue) values ($1) on conflict (queue) do nothing

@@ -1,1 +1,1 @@
-select outcome, holder, behind from {ns}.release_v1($1::integer, $2::bytea)
+select outcome, holder, behind from {ns}.release_v1($1::integer, $2)

@@ -1,1 +1,1 @@
-delete from {ns}.paused where queue = $1::text
+delete from {ns}.paused where queue operator(pg_catalog.=) $1

@@ -1,6 +1,6 @@
 -- An operator's step on jobs, in the order of their IDs: op 1 cancel, 2 retry, 3 run now, 4 delete. shown limits it to jobs in one of these
--- states. outcome is 0 done, 1 not found, 2 to 7 refused (see change.go), 8 the key is held by another (the c_ columns).
-create function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[], without_key boolean)
+-- states. Where more than one is named no args are answered. outcome is 0 done, 1 not found, 2 to 7 refused (see change.go), 8 the key is held by another (the c_ columns).
+create or replace function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[], without_key boolean)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint;
@@ -18,6 +18,7 @@ declare
   wake text;
   state smallint;
 begin
+  {guard}
   perform set_config('lock_timeout', patience::text, true);
   -- Jobs that stand behind nobody, then those that stand behind.
   select array_agg(distinct coalesce(y.behind, y.id)) into wanted from unnest(ids) as q(id)
@@ -26,7 +27,7 @@ begin
   perform from {ns}.jobs y where y.id = any(ids) and y.behind is not null order by y.id for update;
   now := {ns}.clock_v1();
   for i in 1..cardinality(ids) loop
-    select * into j from {ns}.jobs y where y.id = ids[i];
+    select {slim y} into j from {ns}.jobs y where y.id = ids[i];
     if not found then
       return query select 0, i, 1, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
@@ -36,7 +37,7 @@ begin
     if not found then
       raise exception 'onceq: again' using errcode = 'OQ001';
     end if;
-    select * into j from {ns}.jobs y where y.id = ids[i] for update skip locked;
+    select {slim y} into j from {ns}.jobs y where y.id = ids[i] for update skip locked;
     if not found then
       raise exception 'onceq: again' using errcode = 'OQ001';
     end if;
@@ -52,7 +53,7 @@ begin
       if j.state = 2 then
         refused := 7;
       else
-        return query select 0, i, 0, now, null::bigint, {conflict_nulls}, y from {ns}.jobs y where y.id = j.id;
+        return query select 0, i, 0, now, null::bigint, {conflict_nulls}, {one y} from {ns}.jobs y where y.id = j.id;
         select * into e from {ns}.ended_v1(j, true, now);
         perform {ns}.remove_v1(e.j, false, now);
         if e.wake is not null then
@@ -75,10 +76,11 @@ begin
         j := e.j;
         wake := e.wake;
         perform {ns}.save_v1(j);
+        return query select 0, i, 0, now, null::bigint, null::integer, wake, {conflict_nulls_from_state},
+          {one y} from {ns}.jobs y where y.id = j.id;
         if j.retention = 0 then
           perform {ns}.remove_v1(j, true, now);
         end if;
-        return query select 0, i, 0, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, j;
         continue;
       end if;
     elsif op = 3 or j.state = 1 then -- run now
@@ -118,7 +120,7 @@ begin
             k.gone := null;
           end if;
           if k.gone is null then
-            select y.* into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
+            select {slim y} into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
               and exists (select from {ns}.keys x where (x.key, x.holder, x.pending) = (j.key, held_by, k.pending)); -- at one instant
             if not found then
               raise exception 'onceq: again' using errcode = 'OQ001';
@@ -136,7 +138,7 @@ begin
             c.c_gone := k.gone;
           end if;
           return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone,
-            y from {ns}.jobs y where y.id = j.id;
+            {one y} from {ns}.jobs y where y.id = j.id;
           continue;
         elsif k.key is not null and not own then
           j.keyless := true;
@@ -166,18 +168,19 @@ begin
       perform {ns}.save_v1(j);
       wake := j.queue;
     end if;
-    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, y from {ns}.jobs y where y.id = j.id;
+    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {one y} from {ns}.jobs y where y.id = j.id;
   end loop;
 end $$;
 
 -- Frees a key by hand: 0 done, 1 it is free, 2 refused, because its holder stands behind a run.
-create function {ns}.release_v1(patience integer, name bytea) returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
+create or replace function {ns}.release_v1(patience integer, name bytea) returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   now bigint;
   k {ns}.keys;
   h {ns}.jobs;
 begin
+  {guard}
   perform set_config('lock_timeout', patience::text, true);
   perform from {ns}.jobs y where y.id in (
     select coalesce(z.behind, z.id) from {ns}.keys k
@@ -191,7 +194,7 @@ begin
     return;
   end if;
   if k.gone is null then
-    select * into h from {ns}.jobs y where y.id = k.holder for update skip locked;
+    select {slim y} into h from {ns}.jobs y where y.id = k.holder for update skip locked;
     if not found then
       raise exception 'onceq: again' using errcode = 'OQ001';
     end if;
@@ -202,7 +205,7 @@ begin
   end if;
   k := {ns}.settle_v1(k, now);
   if k.gone is null then
-    select * into h from {ns}.jobs y where y.id = k.holder;
+    select {slim y} into h from {ns}.jobs y where y.id = k.holder;
     if h.behind is not null then
       return query select 2, h.id, h.behind;
       return;

@@ -1,8 +1,6 @@
 -- Tidies. what is 1 for a worker whose lease is over (n is its beat; -1: there are runs of it, and nobody knows it), 2 for a run of a worker
 -- that is confirmed lost, 3 for jobs pruned (n), 4 for keys dropped (n), 5 where there was more. What others have locked is passed over.
-create type {ns}.swept_v1 as (what integer, name text, now bigint, n bigint, job {ns}.jobs);
-
-create function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1 language plpgsql {hot} as $$
+create or replace function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
   x integer;
@@ -10,12 +8,13 @@ declare
   got integer;
   more boolean := false;
 begin
+  {guard}
   for x in 1..coalesce(cardinality(lost), 0) loop
     if exists (select from {ns}.workers w where w.name = lost[x] and (w.beat <> beats[x] or w.lease_ends > now))
       or beats[x] <> -1 and not exists (select from {ns}.workers w where w.name = lost[x]) then
       continue;
     end if;
-    return query select 2, lost[x], now, 0::bigint, j from {ns}.jobs j where j.state = 2 and j.worker = lost[x]
+    return query select 2, lost[x], now, 0::bigint, {bare j} from {ns}.jobs j where j.state = 2 and j.worker = lost[x]
       order by j.id limit most - taken;
     get diagnostics got = row_count;
     taken := taken + got;
@@ -32,7 +31,7 @@ begin
 
   -- Finished jobs whose retention has passed. Where there is a TTL the key stays, and describes its holder by itself; else this is the event.
   with l as materialized (
-    select j.ctid as tid, j as job, j.* from {ns}.jobs j where j.state >= 3 and j.finished_at + coalesce(j.retention, 86400000) <= now
+    select j.ctid as tid, {bare j} as job, j.id, j.key, j.enqueued_at, j.hold_window, j.hold_ttl, j.anchor, j.finished_at, j.retention from {ns}.jobs j where j.state >= 3 and j.finished_at + coalesce(j.retention, 86400000) <= now
     order by j.finished_at + coalesce(j.retention, 86400000) limit most + 1 for update skip locked
   ), p as materialized (
     select * from l limit most

@@ -3,27 +3,18 @@
 -- A row is spread over parallel arrays; nums has 14 numbers of each, of which {n x} is x of row i: named is a run time that was named (0 =
 -- none), reactions has three bits for each of scheduled, available, retryable, running and ended, write says which fields to write.
 
--- An answer to row i, of outcome 0 inserted, 1 skipped, 2 rejected, 3 replaced, 4 coalesced, 5 superseded. Where no job stands for it the
--- holder is gone. c_differ is 1 where the args are the same, 2 where they differ; where it is null that, and c_text, can be told from the job.
--- Only the answers of the last try count.
-create type {ns}.answer_v1 as (
-  try integer, i integer, outcome integer, now bigint, frees_at bigint,
-  c_by integer, c_holder text, c_state smallint, c_since bigint, c_frees_at bigint, c_pending smallint, c_text text, c_differ integer, c_gone json,
-  job {ns}.jobs
-);
-
 -- The state that is shown: 6 is available.
-create function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
+create or replace function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
   select case when state <= 1 and behind is null and run_at <= now then 6::smallint else state end
 $$;
 
 -- Reactions.On: what a newcomer does to a holder in the state that is shown.
-create function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language sql immutable parallel safe as $$
+create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language sql immutable parallel safe as $$
   select ((reactions >> case shown when 0 then 0 when 6 then 3 when 1 then 6 when 2 then 9 else 12 end) & 7)::integer
 $$;
 
 -- Answers those of the rows that meet a job and write nothing to it. It reads one snapshot and takes no lock.
-create function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[], nums bigint[])
+create or replace function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[], nums bigint[])
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
@@ -49,15 +40,9 @@ begin
     or m.id is null and (c.shown is not null or k.gone is not null) and {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) <= 1;
 end $$;
 
--- A key that is held, and its holder: no row of a job where that is gone.
-create type {ns}.found_v1 as (
-  i integer, now bigint, since bigint, frees_at bigint, pending smallint, holder text, gone json,
-  job {ns}.jobs
-);
-
 -- Looks for the holders of keys for rows whose IDs are new, with less ado than lookup_v1. What only that can answer is left out: a row that was
 -- sent before and whose job is there, and a key that has passed to a waiter.
-create function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1 language plpgsql {hot} as $$
+create or replace function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
 begin
@@ -70,14 +55,14 @@ begin
 end $$;
 
 -- The rows as new jobs, but for those that have met another. The planner puts it where it is called from.
-create function {ns}.rows_v1(now bigint, n integer, met integer[], ids text[], nonces bytea[], kinds text[], queues text[], args bytea[],
+create or replace function {ns}.rows_v1(now bigint, n integer, met integer[], ids text[], nonces bytea[], kinds text[], queues text[], args bytea[],
   metas text[], tags text[], keys bytea[], texts text[], digests bytea[], nums bigint[])
 returns setof {ns}.jobs language sql stable as $$
   select now, r.run_at, nullif({n retention}, 86400000), null::bigint, null::bigint, null::bigint, null::bigint, null::bigint,
     nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), null::integer, {n max_attempts}::integer, 0::smallint, {n priority}::smallint,
     nullif({n hold_until}, 0)::smallint, null::smallint, {n raw} <> 0, false, false, nullif({n from_enqueue} <> 0, false),
-    ids[i], kinds[i], queues[i], keys[i], nonces[i], digests[i], args[i], nullif(texts[i], ''), null::text, null::text, null::text, null::text,
-    metas[i]::json, tags[i]::json, null::json
+    ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''), null::text, null::text, null::text, null::text,
+    nullif(metas[i], '')::json, nullif(tags[i], '')::json, null::json
   from (
     select i, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
     from generate_series(1, n) i
@@ -89,7 +74,7 @@ $$;
 -- that leaves nothing behind; act_v1 can. The rows come in the order of their IDs, and by_key has those with a key in the order of that, no
 -- key and no ID twice: so two calls never wait for each other, and indexes grow at their end. made says that no ID can be somebody else's:
 -- one that is there after all is an error (23505). An answer with i = 0 tells the time; the rows that have no answer are inserted.
-create function {ns}.insert_v1(patience text, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+create or replace function {ns}.insert_v1(patience text, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[], by_key integer[], made boolean)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
@@ -103,6 +88,7 @@ declare
   answered integer;
   a {ns}.answer_v1 := row(0, 0, 0, now, {answer_nulls});
 begin
+  {guard}
   if claims > 0 then
     insert into {ns}.keys (frees_at, pending, key, holder)
     select {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end, r.run_at),
@@ -151,9 +137,9 @@ begin
 end $$;
 
 -- insert_v1 for one row, with less ado: it scans nothing, and so needs no say in how plans are made.
-create function {ns}.insert_one_v1(patience text, id text, nonce bytea, kind text, queue text, args bytea, meta text, tags text,
+create or replace function {ns}.insert_one_v1(patience text, id text, nonce bytea, kind text, queue text, args bytea, meta text, tags text,
   key bytea, text text, digest bytea, nums bigint[])
-returns setof {ns}.answer_v1 language plpgsql as $$
+returns setof {ns}.answer_v1 language plpgsql {safe} as $$
 #variable_conflict use_variable
 declare
   ignored text := set_config('lock_timeout', patience, true);
@@ -161,6 +147,7 @@ declare
   run_at bigint := greatest(now, case when nums[6] <> 0 then nums[6] else now + nums[5] end);
   a {ns}.answer_v1 := row(0, 0, 0, now, {answer_nulls});
 begin
+  {guard}
   if key is not null then
     insert into {ns}.keys (frees_at, pending, key, holder)
     values ({ns}.frees_v1(nums[8]::smallint, nullif(nums[9], 0), nullif(nums[10], 0), case when nums[11] <> 0 then now else run_at end, run_at),
@@ -189,8 +176,9 @@ end $$;
 
 -- Enqueues the rows one after another, as the readable model does. It locks the jobs that stand behind nobody, then those that stand
 -- behind, then keys, each in order; what has changed meanwhile makes it let go of everything and begin again. Without patience (a
--- caller's transaction) it waits as long as the caller does. It notifies the channel, if one is named, of the queues it has filled.
-create function {ns}.act_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+-- caller's transaction) it waits as long as the caller does. It notifies the channel, if one is named, of the queues it has filled and of the
+-- workers of whose runs one is to stop: "payload queue" and "payload! worker". A row with i = -1 names such a worker as c_holder.
+create or replace function {ns}.act_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[], channel text, payload text)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
@@ -199,6 +187,7 @@ declare
   writing bytea[];       -- the keys whose holder may be written to
   wanted text[];         -- jobs to lock
   filled text[];         -- queues
+  halted text[];         -- workers of whose runs one is to stop
   i integer;
   due bigint;
   frees bigint;
@@ -216,10 +205,11 @@ declare
   snapshot boolean := current_setting('transaction_isolation') not in ('read committed', 'read uncommitted');
 begin
   if patience is not null then
+    {guard}
     perform set_config('lock_timeout', patience::text, true);
   end if;
   select array_agg(distinct keys[q]) into writing from generate_series(1, n) q cross join lateral (select nums[q * 14 - 2] as reactions) y
-    where keys[q] is not null and y.reactions & 28086 <> 0; -- some reaction is more than 1
+    where keys[q] <> '' and y.reactions & 28086 <> 0; -- some reaction is more than 1
   for try in 1..100 loop
     begin
       if writing is not null then
@@ -238,6 +228,7 @@ begin
       end if;
       now := {ns}.clock_v1();
       filled := '{}';
+      halted := '{}';
       for i in 1..n loop
         due := greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end);
 
@@ -250,12 +241,11 @@ begin
             return query select try, i, coalesce(h.origin, 0::smallint)::integer, now, frees,
               case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
               coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, {ns}.text_v1(h),
-              case when o.id is not null and o.digest is distinct from h.digest then 2 else 1 end, null::json, x
-              from {ns}.jobs x left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0 where x.id = h.id;
+              case when o.id is not null and o.digest is distinct from h.digest then 2 else 1 end, null::json, h
+              from (select) as one left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0;
           else
             return query select try, i, case when h.kind <> kinds[i] or {n reactions} & 7 = 1 then 2 else 1 end, now, null::bigint,
-              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint, null::text, null::integer, null::json,
-              x from {ns}.jobs x where x.id = h.id;
+              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint, null::text, null::integer, null::json, h;
           end if;
           continue;
         end if;
@@ -389,11 +379,11 @@ begin
           if {n write} & 8 <> 0 then
             h := {ns}.move_run_v1(h, due, now);
           end if;
-          perform {ns}.save_v1(h);
+          perform {ns}.save_all_v1(h);
         elsif action = 3 then -- push back
           h := {ns}.write_v1(h, 1, j);
           h := {ns}.move_run_v1(h, greatest(now, least(due, h.enqueued_at + {n max_wait})), now);
-          perform {ns}.save_v1(h);
+          perform {ns}.save_all_v1(h);
         elsif action in (4, 5) and (w.id is not null or h.behind is not null) then -- to the waiter
           if w.id is null then
             w := h;
@@ -402,13 +392,13 @@ begin
           w := {ns}.options_v1(w, i, kinds, queues, args, metas, tags, keys, texts, digests, nums);
           w.run_at := least(w.run_at, due);
           w.anchor := {ns}.anchor_v1(w.from_enqueue, w.enqueued_at, w.run_at);
-          perform {ns}.save_v1(w);
+          perform {ns}.save_all_v1(w);
         elsif action = 4 then -- merge
           h := {ns}.write_v1(h, 1, j);
           if due < h.run_at and h.state <> 1 then
             h := {ns}.move_run_v1(h, due, now);
           end if;
-          perform {ns}.save_v1(h);
+          perform {ns}.save_all_v1(h);
         elsif action = 5 then -- stand behind
           outcome := 4;
           stands := j.id;
@@ -428,6 +418,7 @@ begin
           end if;
           if h.state = 2 then
             update {ns}.jobs set cancel_requested = true, superseded_by = j.id where id = h.id;
+            halted := halted || h.worker;
             j.behind := h.id;
             k.next := j.id;
             perform {ns}.put_v1(k, now);
@@ -455,12 +446,18 @@ begin
         elsif action in (2, 3, 4) and h.behind is null and h.run_at <= now then
           filled := filled || h.queue;
         end if;
-        return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ,
-          c.c_gone, x from (select 1) one left join {ns}.jobs x on x.id = stands;
+        if action <= 1 then -- the holder is not locked and may be gone by now: the answer is what was read above
+          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, h;
+        else
+          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, x
+            from {ns}.jobs x where x.id = stands;
+        end if;
       end loop;
       if channel is not null then
-        perform pg_notify(channel, payload || q) from (select distinct unnest(filled) as q) x;
+        perform pg_notify(channel, rtrim(payload) || ' ' || q) from (select distinct unnest(filled) as q) x;
+        perform pg_notify(channel, rtrim(payload) || '! ' || q) from (select distinct unnest(halted) as q) x;
       end if;
+      return query select try, -1, 0, now, null::bigint, null::integer, q, {conflict_nulls_from_state}, null::{ns}.jobs from (select distinct unnest(halted) as q) x;
       return query select try, 0, 0, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       return;
     exception when sqlstate 'OQ001' then
@@ -471,7 +468,7 @@ begin
 end $$;
 
 -- options: gives a job everything the caller of an enqueue chose, but for ID and run time.
-create function {ns}.options_v1(inout j {ns}.jobs, i integer, kinds text[], queues text[], args bytea[], metas text[], tags text[],
+create or replace function {ns}.options_v1(inout j {ns}.jobs, i integer, kinds text[], queues text[], args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[]) language plpgsql as $$
 declare
 begin
@@ -479,13 +476,13 @@ begin
   j.queue := queues[i];
   j.args := args[i];
   j.raw := {n raw} <> 0;
-  j.meta := metas[i];
-  j.tags := tags[i];
+  j.meta := nullif(metas[i], '');
+  j.tags := nullif(tags[i], '');
   j.priority := {n priority};
   j.max_attempts := {n max_attempts};
   j.timeout := nullif({n timeout}, 0);
   j.retention := nullif({n retention}, 86400000);
-  if keys[i] is not null then
+  if keys[i] <> '' then
     j.key := keys[i];
     j.key_text := texts[i];
     j.digest := digests[i];
@@ -497,7 +494,7 @@ begin
 end $$;
 
 -- write: gives a waiting job new values of some fields: 1 args, 2 meta, 4 priority, 16 max_attempts, 32 tags.
-create function {ns}.write_v1(inout h {ns}.jobs, fields bigint, j {ns}.jobs) language plpgsql as $$
+create or replace function {ns}.write_v1(inout h {ns}.jobs, fields bigint, j {ns}.jobs) language plpgsql as $$
 begin
   if fields & 1 <> 0 then
     h.key_text := {ns}.text_v1(h); -- it is that of the args which took the key
@@ -520,7 +517,7 @@ begin
 end $$;
 
 -- stop: cancels a waiting job whose key is another's from now on.
-create function {ns}.stop_v1(j {ns}.jobs, stopped_by text, now bigint) returns void language plpgsql as $$
+create or replace function {ns}.stop_v1(j {ns}.jobs, stopped_by text, now bigint) returns void language plpgsql as $$
 begin
   if j.retention = 0 then
     delete from {ns}.jobs where id = j.id;

@@ -1,54 +1,90 @@
 -- Fetch, Extend and Finish. Where a job is looked up by its ID, its state is "between 2 and 2": with "= 2" the index of what runs would do
 -- too, and it looks small to the planner.
 
--- A job that is handed out, or without one a message: n says what it counts.
-create type {ns}.job_v1 as (
-  now bigint, n bigint, job {ns}.jobs
-);
-
 -- Starts due jobs of the queues for a worker. Each priority is probed by itself, so that what is scheduled for later is never looked at,
 -- and what another has locked is passed over. A row without a job is a message: n is the run time of the next waiting job, null where there
 -- is none, and -1 where the worker is not known. Where all that was asked for has started there is none: who wants to know asks again.
+--
 -- floors has ten run times for each queue: of each priority it begins there, and not at what has been fetched long ago, whose index entries an
 -- old snapshot somewhere may keep from being forgotten.
-create function {ns}.fetch_v1(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[], floors bigint[])
+--
+-- Where only some kinds are asked for, it looks at so many jobs of a priority (near), whatever their kinds. Where more wait behind these, it
+-- goes on in the index that has the kinds apart: so jobs of other kinds cost next to nothing, however many wait.
+--
+-- It stops before the args and metas would be more than max_bytes together, but starts one job at least.
+create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[], floors bigint[], max_bytes bigint)
 returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
+  near constant integer := 64;
   started integer;
 begin
+  {guard}
   if not exists (select from {ns}.workers w where w.name = worker) then
     return query select now, -1::bigint, null::{ns}.jobs;
     return;
   end if;
   return query
   update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
-    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v1.worker, fetch_no = fetch_v1.fetch_no
+    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v2.worker, fetch_no = fetch_v2.fetch_no
   where j.ctid = any(array(
-    select x.tid
-    from unnest(queues, slots) with ordinality as q(queue, slots, place)
-    cross join lateral (
-      select y.tid
-      from generate_series(0::bigint, 9::bigint) as p
+    select c.tid
+    from (
+      select x.tid, sum(x.bytes) over w as bytes, count(*) over w as n
+      from unnest(queues, slots) with ordinality as q(queue, slots, place)
       cross join lateral (
-        select j.ctid as tid from {ns}.jobs j
-        where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
-          and (j.priority::bigint << 48) + j.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
-          and (j.priority::bigint << 48) + j.run_at <= (p << 48) + now
-        order by (j.priority::bigint << 48) + j.run_at, j.id limit q.slots
-        for update skip locked) y
-      limit q.slots) x
-    where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)))
+        select y.tid, y.bytes
+        from generate_series(0::bigint, 9::bigint) as p
+        cross join lateral (
+          select a.tid, a.bytes from (
+            select j.ctid as tid, octet_length(j.args) + coalesce(octet_length(j.meta::text), 0) as bytes
+            from (
+              select i.ctid as tid, i.kind from {ns}.jobs i
+              where i.queue = q.queue and i.state <= 1 and i.behind is null
+                and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
+                and (i.priority::bigint << 48) + i.run_at <= (p << 48) + now
+              order by (i.priority::bigint << 48) + i.run_at, i.id limit case when kinds is not null then q.slots + near end) i
+            join {ns}.jobs j on j.ctid = i.tid and j.state <= 1 and j.behind is null
+            where kinds is null or i.kind = any(kinds)
+            limit q.slots for update of j skip locked) a
+          union all
+          select b.tid, b.bytes
+          from (
+            select (i.priority::bigint << 48) + i.run_at as at, i.id from {ns}.jobs i
+            where i.queue = q.queue and i.state <= 1 and i.behind is null
+              and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
+              and (i.priority::bigint << 48) + i.run_at <= (p << 48) + now
+            order by (i.priority::bigint << 48) + i.run_at, i.id offset q.slots + near - 1 limit 1) last
+          cross join lateral (
+            select k.tid, k.bytes
+            from unnest(kinds) as asked(kind)
+            cross join lateral (
+              select j.ctid as tid, j.run_at, j.id, octet_length(j.args) + coalesce(octet_length(j.meta::text), 0) as bytes from {ns}.jobs j
+              where hashtextextended(j.kind, hashtextextended(j.queue, 0)) = hashtextextended(asked.kind, hashtextextended(q.queue, 0))
+                and j.kind = asked.kind and j.queue || '' = q.queue and j.state <= 1 and j.behind is null
+                and j.run_at + (j.priority::bigint << 48) >= last.at and j.run_at + (j.priority::bigint << 48) <= (p << 48) + now
+                and (j.run_at + (j.priority::bigint << 48) > last.at or j.id > last.id)
+              order by j.run_at + (j.priority::bigint << 48), j.id limit q.slots for update skip locked) k
+            order by k.run_at, k.id limit q.slots) b
+          limit q.slots) y
+        limit q.slots) x
+      where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue)
+      window w as (rows unbounded preceding)) c
+    where max_bytes is null or c.bytes <= max_bytes or c.n = 1))
   returning now, null::bigint, j;
   get diagnostics started = row_count;
 
-  if started > 0 then -- the first fetch is the event of some
-    with free as (
+  if started > 0 then
+    perform from {ns}.workers w where w.name = worker for key share;
+    if not found then -- it took leave meanwhile: what is started now nobody would hand back
+      raise exception 'onceq: the worker left' using errcode = 'OQ003';
+    end if;
+    with free as ( -- the first fetch is the event of some
       select k.ctid as tid, {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor) as rest
       from {ns}.jobs j
       cross join lateral (select k.ctid from {ns}.keys k
         where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null and (k.frees_at is null or k.frees_at > now) limit 1) k
-      where j.state = 2 and j.worker = fetch_v1.worker and j.fetch_no = fetch_v1.fetch_no and j.hold_until = 2
+      where j.state = 2 and j.worker = fetch_v2.worker and j.fetch_no = fetch_v2.fetch_no and j.hold_until = 2
     ), kept as (
       update {ns}.keys k set pending = 0, frees_at = free.rest from free where k.ctid = free.tid and free.rest > now and k.pending = 2
     )
@@ -57,19 +93,36 @@ begin
 
   if started < (select sum(q.slots) from unnest(slots) as q(slots) where q.slots > 0) or started = 0 then
     return query
-    select now, min(j.run_at), null::{ns}.jobs
+    select now, min(coalesce(a.run_at, b.run_at)), null::{ns}.jobs
     from unnest(queues) with ordinality as q(queue, place) cross join generate_series(0::bigint, 9::bigint) as p
-    cross join lateral (
-      select j.run_at from {ns}.jobs j
-      where j.queue = q.queue and j.state <= 1 and j.behind is null and (kinds is null or j.kind = any(kinds))
-        and (j.priority::bigint << 48) + j.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (j.priority::bigint << 48) + j.run_at < (p + 1) << 48
-      order by (j.priority::bigint << 48) + j.run_at, j.id limit 1) j
+    left join lateral (
+      select i.run_at from (
+        select i.run_at, i.kind from {ns}.jobs i
+        where i.queue = q.queue and i.state <= 1 and i.behind is null
+          and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (i.priority::bigint << 48) + i.run_at < (p + 1) << 48
+        order by (i.priority::bigint << 48) + i.run_at, i.id limit near) i
+      where kinds is null or i.kind = any(kinds) limit 1) a on true
+    left join lateral (
+      select min(k.run_at) as run_at
+      from (
+        select from {ns}.jobs i
+        where i.queue = q.queue and i.state <= 1 and i.behind is null
+          and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (i.priority::bigint << 48) + i.run_at < (p + 1) << 48
+        order by (i.priority::bigint << 48) + i.run_at, i.id offset near limit 1) more
+      cross join unnest(kinds) as asked(kind)
+      cross join lateral (
+        select j.run_at from {ns}.jobs j
+        where hashtextextended(j.kind, hashtextextended(j.queue, 0)) = hashtextextended(asked.kind, hashtextextended(q.queue, 0))
+          and j.kind = asked.kind and j.queue || '' = q.queue and j.state <= 1 and j.behind is null
+          and j.run_at + (j.priority::bigint << 48) >= (p << 48) + floors[q.place * 10 + p - 9] and j.run_at + (j.priority::bigint << 48) < (p + 1) << 48
+        order by j.run_at + (j.priority::bigint << 48) limit 1) k
+      where a.run_at is null) b on true
     where not exists (select from {ns}.paused z where z.queue = q.queue);
   end if;
 end $$;
 
 -- Adds an error to the last five. It is spelled as the inside of a JSON object and never decoded, so that it may hold any character.
-create function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint, failure text) returns json language sql immutable as $$
+create or replace function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint, failure text) returns json language sql immutable as $$
   select ('[' || coalesce((
       select string_agg(x.value::text, ',' order by x.n) || ','
       from (select value, n from json_array_elements(old) with ordinality as y(value, n) order by n desc limit 4) x), '')
@@ -79,7 +132,7 @@ $$;
 -- Ends runs for a worker: those of ids are completed, and of the odd ones states and the like say what becomes of them. It answers (id, status,
 -- state, wake) for each that was not simply completed: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try again),
 -- 4 a queue to wake besides. No job twice in one call. With patience it waits that long for locked jobs, without it passes them over.
-create function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
+create or replace function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
   odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[])
 returns table (id text, status integer, state smallint, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
@@ -94,6 +147,7 @@ declare
   j {ns}.jobs;
   e record;
 begin
+  {guard}
   if patience is not null then -- one job at a time: it holds nothing while it waits
     perform set_config('lock_timeout', patience::text, true);
     perform from {ns}.jobs y where y.id = any(ids || odd_ids) and y.state between 2 and 2 order by y.id for update;
@@ -129,7 +183,7 @@ begin
       update {ns}.jobs y set
         state = l.final, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
         attempt = y.attempt - gives_back[l.i]::integer,
-        errors = case when failures[l.i] is null then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
+        errors = case when coalesce(failures[l.i], '') = '' then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
         run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
         finished_at = case when l.final < 3 then y.finished_at else now end,
         anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
@@ -166,7 +220,7 @@ begin
       where k.holder = q.id and k.gone is null and (k.next is not null or k.frees_at <= now)
         or k.holder <> q.id and exists (select from {ns}.jobs w where w.id = k.holder and w.behind = q.id)
     loop
-      select * into j from {ns}.jobs y where y.id = x;
+      select {slim y} into j from {ns}.jobs y where y.id = x;
       select * into e from {ns}.ended_v1(j, false, now);
       if (e.j).keyless then
         update {ns}.jobs y set keyless = true where y.id = x and not y.keyless;
@@ -183,7 +237,7 @@ begin
       cross join lateral (select y.key from {ns}.jobs y where y.id = q.id limit 1) y
       cross join lateral (select from {ns}.keys k where k.key = y.key and k.holder = q.id and k.gone is null limit 1) k
     loop
-      select * into j from {ns}.jobs y where y.id = x;
+      select {slim y} into j from {ns}.jobs y where y.id = x;
       perform {ns}.remove_v1(j, true, now);
     end loop;
     delete from {ns}.jobs y where y.id = any(fleeting) and y.state >= 3;
@@ -204,7 +258,7 @@ end $$;
 
 -- A worker's heartbeat: it answers (what, i, wake) with what 1 for a run that is lost, 2 for one that is to stop, 3 for a job that was handed
 -- back, 4 for a queue to wake. A lease of 0 takes leave.
-create function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
+create or replace function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
 returns table (what integer, i integer, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
@@ -212,6 +266,10 @@ declare
   back text[];
   back_runs bigint[];
 begin
+  {guard}
+  if lease = 0 then
+    perform from {ns}.workers w where w.name = worker for update; -- a fetch that has started jobs has told what they are, when this goes on
+  end if;
   return query
   select case when y.id is null then 1 else 2 end, x.i, null::text
   from generate_series(1, cardinality(ids)) as x(i)

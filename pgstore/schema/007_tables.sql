@@ -1,5 +1,5 @@
 -- The tables. Instants are whole milliseconds of the server's clock, lengths are milliseconds. Columns are ordered by width, and what is
--- rarely set, or follows from the rest, is null: a waiting unique job with its key takes about 600 bytes, indexes included.
+-- rarely set, or follows from the rest, is null: a waiting unique job with its key takes about 610 bytes, indexes included.
 create table {ns}.jobs (
   enqueued_at      bigint not null,
   run_at           bigint not null,
@@ -76,3 +76,28 @@ create table {ns}.workers (
 create table {ns}.paused (
   queue text collate "C" primary key
 );
+
+-- What functions answer.
+
+-- An answer to row i, of outcome 0 inserted, 1 skipped, 2 rejected, 3 replaced, 4 coalesced, 5 superseded. Where no job stands for it the
+-- holder is gone. c_differ is 1 where the args are the same, 2 where they differ; where it is null that, and c_text, can be told from the job.
+-- Only the answers of the last try count.
+create type {ns}.answer_v1 as (
+  try integer, i integer, outcome integer, now bigint, frees_at bigint,
+  c_by integer, c_holder text, c_state smallint, c_since bigint, c_frees_at bigint, c_pending smallint, c_text text, c_differ integer, c_gone json,
+  job {ns}.jobs
+);
+
+-- A key that is held, and its holder: no row of a job where that is gone.
+create type {ns}.found_v1 as (
+  i integer, now bigint, since bigint, frees_at bigint, pending smallint, holder text, gone json,
+  job {ns}.jobs
+);
+
+-- A job that is handed out, or without one a message: n says what it counts.
+create type {ns}.job_v1 as (
+  now bigint, n bigint, job {ns}.jobs
+);
+
+-- See sweep_v1.
+create type {ns}.swept_v1 as (what integer, name text, now bigint, n bigint, job {ns}.jobs);

@@ -1,12 +1,12 @@
 -- The clock, the arithmetic of holding a key, and what happens to a key when its holder changes. The names are those of the readable
 -- model, internal/memstore; each function there has its twin here.
 
-create function {ns}.clock_v1() returns bigint language sql volatile as $$
+create or replace function {ns}.clock_v1() returns bigint language sql volatile as $$
   select floor(date_part('epoch', clock_timestamp()) * 1000)::bigint
 $$;
 
 -- Hold.FreesAt: when a clock frees the key while the event has not come; null = never.
-create function {ns}.frees_v1(hold_until smallint, hold_window bigint, hold_ttl bigint, anchor bigint, run_at bigint)
+create or replace function {ns}.frees_v1(hold_until smallint, hold_window bigint, hold_ttl bigint, anchor bigint, run_at bigint)
 returns bigint language sql immutable parallel safe as $$
   select least(
     case hold_until
@@ -17,52 +17,62 @@ returns bigint language sql immutable parallel safe as $$
 $$;
 
 -- Hold.RestAt: when a clock frees the key once the event has come.
-create function {ns}.rest_v1(hold_window bigint, hold_ttl bigint, anchor bigint)
+create or replace function {ns}.rest_v1(hold_window bigint, hold_ttl bigint, anchor bigint)
 returns bigint language sql immutable parallel safe as $$
   select least(anchor + coalesce(hold_window, 0), anchor + hold_ttl)
 $$;
 
 -- Hold.AnchorAt.
-create function {ns}.anchor_v1(from_enqueue boolean, enqueued_at bigint, run_at bigint)
+create or replace function {ns}.anchor_v1(from_enqueue boolean, enqueued_at bigint, run_at bigint)
 returns bigint language sql immutable parallel safe as $$
   select case when from_enqueue then enqueued_at else greatest(enqueued_at, run_at) end
 $$;
 
 -- Until.EndsOn.
-create function {ns}.ends_on_v1(hold_until smallint, state smallint)
+create or replace function {ns}.ends_on_v1(hold_until smallint, state smallint)
 returns boolean language sql immutable parallel safe as $$
   select case when hold_until in (1, 2, 3) then state >= 3 when hold_until = 4 then state = 3 when hold_until = 5 then state in (4, 5) else false end
 $$;
 
 -- The anchor of a job. While it follows from the rest it is not kept.
-create function {ns}.anchor_of_v1(anchor bigint, key bytea, from_enqueue boolean, enqueued_at bigint, run_at bigint)
+create or replace function {ns}.anchor_of_v1(anchor bigint, key bytea, from_enqueue boolean, enqueued_at bigint, run_at bigint)
 returns bigint language sql immutable parallel safe as $$
   select case when anchor is not null or key is null then anchor when from_enqueue then enqueued_at else greatest(enqueued_at, run_at) end
 $$;
 
-create function {ns}.pending_v1(hold_until smallint) returns smallint language sql immutable parallel safe as $$
+create or replace function {ns}.pending_v1(hold_until smallint) returns smallint language sql immutable parallel safe as $$
   select case when hold_until = 7 then 0 else hold_until end::smallint
 $$;
 
 -- The event that is named: UntilDue has come once the holder was due or fetched.
-create function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
+create or replace function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
   select case when pending = 1 and behind is null and (run > 0 or run_at <= now) then 0 else pending end::smallint
 $$;
 
--- Writes a job back. What never changes is left out.
-create function {ns}.save_v1(j {ns}.jobs) returns void language plpgsql as $$
+-- Writes a job back. What never changes is left out, and so are the args: a job that was read without them can be written.
+create or replace function {ns}.save_v1(j {ns}.jobs) returns void language plpgsql as $$
 begin
   update {ns}.jobs set (run_at, retention, anchor, finished_at, timeout, hold_window, hold_ttl, attempt, max_attempts, state, priority,
-      hold_until, raw, cancel_requested, keyless, from_enqueue, kind, queue, key, digest, args, key_text, worker, behind, superseded_by,
+      hold_until, raw, cancel_requested, keyless, from_enqueue, kind, queue, key, digest, key_text, worker, behind, superseded_by,
       meta, tags, errors)
     = (j.run_at, j.retention, j.anchor, j.finished_at, j.timeout, j.hold_window, j.hold_ttl, j.attempt, j.max_attempts, j.state, j.priority,
-      j.hold_until, j.raw, j.cancel_requested, j.keyless, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.args, j.key_text, j.worker,
+      j.hold_until, j.raw, j.cancel_requested, j.keyless, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.key_text, j.worker,
       j.behind, j.superseded_by, j.meta, j.tags, j.errors)
     where id = j.id;
 end $$;
 
+-- Writes a job back with other args.
+create or replace function {ns}.save_all_v1(j {ns}.jobs) returns void language plpgsql as $$
+begin
+  update {ns}.jobs set (run_at, retention, anchor, timeout, hold_window, hold_ttl, max_attempts, priority,
+      hold_until, raw, from_enqueue, kind, queue, key, digest, args, key_text, meta, tags)
+    = (j.run_at, j.retention, j.anchor, j.timeout, j.hold_window, j.hold_ttl, j.max_attempts, j.priority,
+      j.hold_until, j.raw, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.args, j.key_text, j.meta, j.tags)
+    where id = j.id;
+end $$;
+
 -- put: keeps a key row that is there, unless it holds no longer.
-create function {ns}.put_v1(k {ns}.keys, now bigint) returns void language plpgsql as $$
+create or replace function {ns}.put_v1(k {ns}.keys, now bigint) returns void language plpgsql as $$
 begin
   if k.frees_at is null or now < k.frees_at or k.next is not null then
     update {ns}.keys set (since, frees_at, pending, holder, next, gone) = (k.since, k.frees_at, k.pending, k.holder, k.next, k.gone)
@@ -73,7 +83,7 @@ begin
 end $$;
 
 -- settle: sets down that a key has passed to the waiter because a clock freed it from the holder.
-create function {ns}.settle_v1(inout k {ns}.keys, now bigint) language plpgsql as $$
+create or replace function {ns}.settle_v1(inout k {ns}.keys, now bigint) language plpgsql as $$
 begin
   if k.next is null or k.frees_at is null or now < k.frees_at then
     return;
@@ -87,11 +97,11 @@ begin
 end $$;
 
 -- letGo: starts the clocks of a holder that stood behind a run that has ended. It returns the queue in which it is due now, or null.
-create function {ns}.let_go_v1(k {ns}.keys, waiter text, now bigint) returns text language plpgsql as $$
+create or replace function {ns}.let_go_v1(k {ns}.keys, waiter text, now bigint) returns text language plpgsql as $$
 declare
   w {ns}.jobs;
 begin
-  select * into w from {ns}.jobs where id = waiter for update; -- guarded by the lock of the job it stands behind: nobody else has it
+  select {slim y} into w from {ns}.jobs y where y.id = waiter for update; -- guarded by the lock of the job it stands behind: nobody else has it
   w.behind := null;
   w.run_at := greatest(w.run_at, now);
   w.anchor := {ns}.anchor_v1(w.from_enqueue, w.enqueued_at, w.run_at);
@@ -107,7 +117,7 @@ end $$;
 
 -- ended: does for the key what the end of a job does: finished (its state says so) or deleted. The caller has the job locked and saves
 -- it. wake is the queue in which a waiter became due, or null.
-create function {ns}.ended_v1(inout j {ns}.jobs, deleted boolean, now bigint, out wake text) language plpgsql as $$
+create or replace function {ns}.ended_v1(inout j {ns}.jobs, deleted boolean, now bigint, out wake text) language plpgsql as $$
 declare
   k {ns}.keys;
   early boolean;
@@ -170,7 +180,7 @@ begin
 end $$;
 
 -- remove: takes a row away. A key that it still holds describes its holder by itself from now on. pruned says that retention did it.
-create function {ns}.remove_v1(j {ns}.jobs, pruned boolean, now bigint) returns void language plpgsql as $$
+create or replace function {ns}.remove_v1(j {ns}.jobs, pruned boolean, now bigint) returns void language plpgsql as $$
 declare
   k {ns}.keys;
 begin
@@ -196,7 +206,7 @@ begin
 end $$;
 
 -- The readable key as it is where it does not stand with its job: see text.go.
-create function {ns}.text_v1(j {ns}.jobs) returns text language plpgsql stable as $$
+create or replace function {ns}.text_v1(j {ns}.jobs) returns text language plpgsql stable as $$
 declare
   text text := replace(replace(j.key_text, E'\x01', 'kind=' || j.kind), E'\x03', 'queue=' || j.queue);
 begin
@@ -206,12 +216,12 @@ begin
   return text;
 end $$;
 
-create function {ns}.gone_v1(j {ns}.jobs) returns json language sql stable as $$
+create or replace function {ns}.gone_v1(j {ns}.jobs) returns json language sql stable as $$
   select json_build_object('kind', j.kind, 'queue', j.queue, 'text', {ns}.text_v1(j), 'state', j.state, 'digest', encode(j.digest, 'hex'))
 $$;
 
 -- moveRun: gives a waiting job another run time. Before the first fetch the anchor goes along. The caller saves the job.
-create function {ns}.move_run_v1(inout j {ns}.jobs, new_run_at bigint, now bigint) language plpgsql as $$
+create or replace function {ns}.move_run_v1(inout j {ns}.jobs, new_run_at bigint, now bigint) language plpgsql as $$
 declare
   k {ns}.keys;
   was_due boolean := j.run_at <= now;

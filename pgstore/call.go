@@ -1,0 +1,246 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/onceq/onceq"
+)
+
+const (
+	// reconnect is how long a call goes on while the server is not there: a restart, a failover.
+	// The call's context may end it sooner.
+	reconnect = 15 * time.Second
+	// glance is how long a hurried call waits for a connection.
+	glance = time.Second
+	// patience is how long a statement waits for a lock that somebody else has, in milliseconds;
+	// then it lets go of everything.
+	patience = 20
+	// waitingPatience is that of a call that is known to wait, and holds nothing else.
+	waitingPatience = 100
+	// maxStops is how often in a row a step may be stopped: more often it is no accident, but a
+	// statement_timeout of the role, say.
+	maxStops = 3
+)
+
+// hurried is the context of a call whose rows are sent again one by one where it fails: an absent
+// server is waited for then, and not now too.
+type hurried struct{ context.Context }
+
+// acquire takes a connection of the pool. Where there is none, and none can be made within the time
+// that an absent server is waited for, that is an error; a pool whose connections are all in use is
+// waited for as long as ctx allows.
+func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	wait := reconnect
+	if _, ok := ctx.(hurried); ok {
+		wait = glance
+	}
+	for {
+		bounded, cancel := context.WithTimeout(ctx, wait)
+		stop := context.AfterFunc(s.open, cancel)
+		conn, err := s.pool.Acquire(bounded)
+		expired := bounded.Err() != nil
+		stop()
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil || s.open.Err() != nil || !expired {
+			return nil, &unsent{err}
+		}
+		if used := s.pool.Stat(); used.AcquiredConns() < used.MaxConns() {
+			return nil, &unsent{silence(wait)}
+		}
+	}
+}
+
+// silence is a server that has said nothing for so long. It is a net.Error.
+type silence time.Duration
+
+func (s silence) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(s)) }
+func (silence) Timeout() bool   { return true }
+func (silence) Temporary() bool { return true }
+
+// query runs a statement on a connection of the pool and hands each row to each (nil = they say
+// nothing).
+func (s *Store) query(ctx context.Context, sql string, each func(*record), args ...any) error {
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if err := ctx.Err(); err != nil {
+		return &unsent{err}
+	}
+	if err := s.fits(conn.Conn()); err != nil {
+		return &unsent{err}
+	}
+	ctx, cancel := linger(ctx)
+	defer cancel()
+	if !s.explicit.Load() {
+		return query(ctx, conn, s.config.ExecMode, sql, each, args)
+	}
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		return query(ctx, tx, s.config.ExecMode, sql, each, args)
+	})
+}
+
+// grace is how much longer than its caller a statement waits for its answer. It waits for no lock
+// that long, and so the answer is mostly on its way: to cut the connection would make what is
+// certain uncertain.
+const grace = 250 * time.Millisecond
+
+// linger returns a context that ends a while after ctx.
+func linger(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Done() == nil {
+		return ctx, func() {}
+	}
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var mu sync.Mutex
+	var timer *time.Timer
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if longer.Err() == nil {
+			timer = time.AfterFunc(grace, cancel)
+		}
+	})
+	return longer, func() {
+		stop()
+		cancel()
+		mu.Lock()
+		defer mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// rowsQuerier is a connection or a transaction.
+type rowsQuerier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// inBinary asks for all columns in binary, rows too, which pgx would take as text. Where text is all
+// there is, record reads that.
+var inBinary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
+
+func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql string, each func(*record), args []any) error {
+	rows, err := q.Query(ctx, sql, append([]any{mode, inBinary}, args...)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	r := record{fields: rows.FieldDescriptions()}
+	for rows.Next() {
+		if each != nil {
+			r.raw, r.at = rows.RawValues(), 0
+			each(&r)
+		}
+	}
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if r.err != nil {
+		return &garbled{r.err}
+	}
+	return nil
+}
+
+// repeat says what may be done after an answer was lost.
+type repeat uint8
+
+const (
+	atMostOnce repeat = iota // nothing: the step may have happened
+	idempotent               // it may be sent again: a second time changes nothing
+	reading                  // it may be sent again, and has changed nothing
+)
+
+// retry repeats a step that did not happen because others were in the way or the server was, and,
+// where it is repeatable, one whose answer was lost. Once an answer was lost only an answer makes it
+// certain what happened: every other end is onceq.ErrUncertain.
+func (s *Store) retry(ctx context.Context, r repeat, step func() error) error {
+	var since time.Time // of the first try in a row that did not reach the server
+	unsure, stops := false, 0
+	fail := func(err error) error {
+		if unsure {
+			return fmt.Errorf("%w: %w", onceq.ErrUncertain, err)
+		}
+		return err
+	}
+	for n := 0; ; n++ {
+		began := time.Now()
+		err := step()
+		if err == nil {
+			return nil
+		}
+		f := fateOf(err)
+		if f == readOnly {
+			f, err = s.whyReadOnly(ctx, err)
+		}
+		_, senseless := err.(*garbled)
+		switch f {
+		case final:
+			return fail(s.explain(err))
+		case snapshot:
+			s.goExplicit()
+			continue
+		case clash:
+			since = time.Time{}
+		case stopped:
+			since = time.Time{}
+			if stops++; stops == maxStops {
+				return fail(s.explain(err))
+			}
+		case lost, away:
+			if f == lost && r != reading {
+				unsure = true
+			}
+			if since.IsZero() {
+				since = began
+			}
+			_, hurry := ctx.(hurried)
+			if senseless || f == lost && r == atMostOnce || hurry || time.Since(since) > reconnect {
+				return fail(s.explain(err))
+			}
+		}
+		if s.pause(ctx, backoff(n)) == nil {
+			continue
+		}
+		switch {
+		case ctx.Err() == nil:
+			return fail(onceq.ErrClosed)
+		case errors.Is(err, ctx.Err()):
+			return fail(s.explain(err))
+		}
+		return fail(fmt.Errorf("%w: %w", ctx.Err(), s.explain(err)))
+	}
+}
+
+// backoff is how long to wait before try n + 1: 1 to 50 ms and more, spread.
+func backoff(n int) time.Duration {
+	top := time.Millisecond << min(n, 6)
+	return top/2 + rand.N(top)
+}
+
+// pause waits, unless ctx or the store ends.
+func (s *Store) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.open.Done():
+		return onceq.ErrClosed
+	}
+}

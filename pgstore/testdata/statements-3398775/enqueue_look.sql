@@ -1,0 +1,1 @@
+select * from {ns}.look_v1($1::text[], $2::bytea[])

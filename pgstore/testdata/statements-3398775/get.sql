@@ -1,0 +1,1 @@
+select * from {ns}.get_v1($1::text[])

@@ -1,0 +1,1 @@
+insert into {ns}.paused (queue) values ($1::text) on conflict (queue) do nothing

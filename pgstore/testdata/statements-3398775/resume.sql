@@ -1,0 +1,1 @@
+delete from {ns}.paused where queue = $1::text
