@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +17,9 @@ import (
 // occupied is a store in which somebody's open transaction holds the key of one job: who enqueues it waits.
 type occupied struct {
 	*memstore.Store
-	id   string
-	over chan struct{} // closed when the transaction ends
+	id    string
+	over  chan struct{} // closed when the transaction ends
+	trips atomic.Int64  // that met the job and did not wait
 }
 
 func (s *occupied) Traits() onceq.Traits { return onceq.Traits{Blocks: true} }
@@ -25,6 +27,7 @@ func (s *occupied) Traits() onceq.Traits { return onceq.Traits{Blocks: true} }
 func (s *occupied) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	if slices.ContainsFunc(r.Rows, func(r onceq.NewRow) bool { return r.ID == s.id }) {
 		if r.NoWait {
+			s.trips.Add(1)
 			time.Sleep(20 * time.Millisecond)
 			return nil, errors.New("occupied")
 		}
@@ -108,6 +111,54 @@ func TestACallerThatHasToWaitKeepsNobodyElseWaiting(t *testing.T) {
 		time.Sleep(time.Until(began.Add(11 * time.Second)))
 		close(store.over)
 		late.Wait()
+	})
+}
+
+func TestAKeyThatATransactionHasCostsTheOthersOneTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &occupied{Store: memstore.New(nil), id: "late", over: make(chan struct{})}
+		client := clientOf(t, store, nil)
+		var all sync.WaitGroup
+		ask := func(patience time.Duration) {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				_, err := client.Enqueue(ctx, job{}, onceq.ID("late"), onceq.Unique{})
+				if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
+					t.Errorf("%v: want its own deadline, and nothing uncertain", err)
+				}
+			})
+		}
+		for range 100 {
+			ask(time.Second)
+			for range 10 {
+				all.Go(func() {
+					began := time.Now()
+					if _, err := client.Enqueue(t.Context(), job{}); err != nil {
+						t.Error(err)
+					}
+					if took := time.Since(began); took > 50*time.Millisecond {
+						t.Errorf("a bystander waited %v", took)
+					}
+				})
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		all.Wait()
+		if n := store.trips.Load(); n != 1 {
+			t.Errorf("%d trips failed because of the key, want 1", n)
+		}
+		time.Sleep(time.Second) // the key may be free again by now
+		ask(time.Second)
+		all.Wait()
+		if n := store.trips.Load(); n != 2 {
+			t.Errorf("%d trips failed because of the key, want 2: it is not contested for ever", n)
+		}
+		close(store.over)
+		r, err := client.Enqueue(t.Context(), job{}, onceq.ID("late"), onceq.Unique{})
+		if err != nil || r.Outcome != onceq.Inserted {
+			t.Errorf("%s, %v", r.Outcome, err)
+		}
 	})
 }
 

@@ -43,8 +43,10 @@ type Client struct {
 	blocks bool // Traits.Blocks of the store
 	place  func(id string, key *Key) string
 	data   string // Traits.Data
-	closed atomic.Bool
-	watch  duplicates
+
+	contested contested
+	closed    atomic.Bool
+	watch     duplicates
 }
 
 // NewClient makes a client of a store, which the caller opens and closes.
@@ -160,11 +162,12 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) (results []EnqueueRes
 // one row may be at fault, or would have to wait: then each is sent alone,
 // by its own caller and under its own context.
 func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
-	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: rows, NoWait: c.blocks})
+	noWait := c.blocks || len(rows) > 1
+	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: rows, NoWait: noWait})
 	if err == nil {
 		return results, nil
 	}
-	if (len(rows) > 1 || c.blocks) && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+	if noWait && !errors.Is(err, ErrUncertain) && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
 		results, err = nil, errAlone
 	}
 	errs := make([]error, len(rows))
@@ -179,7 +182,17 @@ var errAlone = errors.New("onceq: to be sent alone")
 
 // enqueue sends a row with the group commit, or alone if that fails.
 func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error) {
-	result, err := c.batch.Do(ctx, row)
+	key := uint64(0)
+	if c.blocks {
+		key = row.rival()
+	}
+	result, err := EnqueueResult{}, errAlone
+	switch {
+	case !c.contested.has(key):
+		result, err = c.batch.Do(ctx, row)
+	case c.closed.Load():
+		err = batch.ErrClosed
+	}
 	switch {
 	case errors.Is(err, errAlone):
 	case errors.Is(err, batch.ErrClosed):
@@ -189,7 +202,10 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	default:
 		return result, err
 	}
-	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
+	var results []EnqueueResult
+	c.contested.watch(key, func() {
+		results, err = c.store.Enqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
+	})
 	if err != nil {
 		return EnqueueResult{}, err
 	}

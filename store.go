@@ -55,7 +55,8 @@ type Store interface {
 	// leaves no key when it is inserted.
 	//
 	// With NoWait, a row that would have to wait for somebody's open
-	// transaction makes the whole call fail soon, and nothing has happened.
+	// transaction makes the whole call fail soon, and nothing has happened; so
+	// does a server that is not there.
 	Enqueue(ctx context.Context, r EnqueueRequest) ([]EnqueueResult, error)
 
 	// Fetch starts due jobs of the queues and gives them to the worker:
@@ -207,8 +208,9 @@ type Tx interface {
 type EnqueueRequest struct {
 	Rows []NewRow // in the order in which they count
 	// NoWait asks for an error soon, with nothing done, in place of a wait for
-	// somebody's open transaction. The client sets it where callers who do not
-	// know each other share the call.
+	// somebody's open transaction or for a server that is not there. The client
+	// sets it where callers who do not know each other share the call: if it
+	// fails, each of them sends its row alone, and waits as long as it may.
 	NoWait bool
 }
 
