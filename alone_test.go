@@ -14,7 +14,8 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-// occupied is a store in which somebody's open transaction holds the key of one job: who enqueues it waits.
+// occupied is a store in which somebody's open transaction holds the key of
+// one job: who enqueues it waits.
 type occupied struct {
 	*memstore.Store
 	id    string
@@ -81,7 +82,8 @@ func TestACallerThatHasToWaitKeepsNobodyElseWaiting(t *testing.T) {
 
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := client.Enqueue(short, job{}, onceq.ID("late")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
+		if _, err := client.Enqueue(short, job{}, onceq.ID("late")); !errors.Is(err, context.DeadlineExceeded) ||
+			errors.Is(err, onceq.ErrUncertain) {
 			t.Errorf("after a second of waiting: %v, want its own deadline, and nothing uncertain about it", err)
 		}
 		if took := time.Since(began); took != time.Second {
@@ -170,7 +172,8 @@ func TestAResultThatHasToWaitKeepsNoOtherWaiting(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		worker, err := onceq.NewWorker(store, &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 2}}})
+		worker, err := onceq.NewWorker(store,
+			&onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 2}}})
 		if err != nil {
 			t.Fatal(err)
 		}

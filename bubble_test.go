@@ -25,8 +25,8 @@ type report struct {
 
 func (*report) Kind() string { return "report" }
 
-// bubble is a store, a client and what a test does with them, inside a synctest bubble: time passes
-// only when all are idle.
+// bubble is a store, a client and what a test does with them, inside a
+// synctest bubble: time passes only when all are idle.
 type bubble struct {
 	t      *testing.T
 	store  onceq.Store
@@ -34,7 +34,8 @@ type bubble struct {
 	logs   map[*onceq.Worker]*endLog
 }
 
-// endLog is the log of a worker. It fails the test when something is logged after Run has returned.
+// endLog is the log of a worker. It fails the test when something is logged
+// after Run has returned.
 type endLog struct {
 	slog.Handler
 	t     *testing.T
@@ -187,7 +188,8 @@ func (b *bubble) start(w *onceq.Worker) (stop func() error) {
 }
 
 // serve makes a worker that handles mail, and starts it.
-func (b *bubble) serve(config onceq.WorkerConfig, h func(ctx context.Context, job *onceq.Job[mail]) error) (stop func() error) {
+func (b *bubble) serve(config onceq.WorkerConfig, h func(ctx context.Context, job *onceq.Job[mail]) error) (
+	stop func() error) {
 	w := b.worker(config)
 	onceq.Handle(w, h)
 	return b.start(w)

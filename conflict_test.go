@@ -17,16 +17,23 @@ import (
 
 var golden = time.Date(2026, 11, 22, 9, 30, 0, 5e6, time.UTC)
 
-// The words of a conflict: the log, the errors, explain and the pages all use these.
+// The words of a conflict: the log, the errors, explain and the pages all
+// use these.
 func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
-	base := onceq.Conflict{By: "key", Text: `kind=reindex queue=default args={"repo":42}`, Holder: "01J", State: onceq.Running, Since: golden, FreesWhen: "finished"}
+	base := onceq.Conflict{By: "key", Text: `kind=reindex queue=default args={"repo":42}`, Holder: "01J",
+		State: onceq.Running, Since: golden, FreesWhen: "finished"}
 	with := func(change func(*onceq.Conflict)) onceq.Conflict { c := base; change(&c); return c }
 	for want, c := range map[string]onceq.Conflict{
-		`kind=reindex queue=default args={"repo":42} is held by job 01J (running) since 2026-11-22T09:30:00.005Z; frees when it is finished; the args are the same`: base,
-		`kind=reindex queue=default args={"repo":42} is held by job 01J (running) since 2026-11-22T09:30:00.005Z; frees when it is finished, at the latest at 2026-11-22T09:31:00.005Z; the args differ from that job's`: with(func(c *onceq.Conflict) {
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (running) since ` +
+			`2026-11-22T09:30:00.005Z; frees when it is finished; the args are the same`: base,
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (running) since ` +
+			`2026-11-22T09:30:00.005Z; frees when it is finished, at the latest at ` +
+			`2026-11-22T09:31:00.005Z; the args differ from that job's`: with(func(c *onceq.Conflict) {
 			c.FreesAt, c.ArgsDiffer = golden.Add(time.Minute), true
 		}),
-		`kind=reindex queue=default args={"repo":42} is held by job 01J (completed) since 2026-11-22T09:30:00.005Z; frees at 2026-11-22T09:31:00.005Z; the args are the same`: with(func(c *onceq.Conflict) {
+		`kind=reindex queue=default args={"repo":42} is held by job 01J (completed) since ` +
+			`2026-11-22T09:30:00.005Z; frees at 2026-11-22T09:31:00.005Z; the args are the ` +
+			`same`: with(func(c *onceq.Conflict) {
 			c.State, c.FreesAt, c.FreesWhen = onceq.Completed, golden.Add(time.Minute), ""
 		}),
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (running) since 2026-11-22T09:30:00.005Z; ` +
@@ -34,7 +41,8 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 			c.FreesWhen = "succeeded"
 		}),
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (completed) since 2026-11-22T09:30:00.005Z; ` +
-			`frees when it is deleted or no longer kept (it is kept until 2026-11-23T09:30:00.005Z); the args are the same`: with(func(c *onceq.Conflict) {
+			`frees when it is deleted or no longer kept (it is kept until 2026-11-23T09:30:00.005Z); the ` +
+			`args are the same`: with(func(c *onceq.Conflict) {
 			c.State, c.FreesWhen, c.KeptUntil = onceq.Completed, "deleted", golden.Add(24*time.Hour)
 		}),
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (available) since 2026-11-22T09:30:00.005Z; ` +
@@ -42,18 +50,23 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 			c.State, c.FreesWhen = onceq.Available, "deleted"
 		}),
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (available) since 2026-11-22T09:30:00.005Z; ` +
-			`frees when it is deleted, at the latest at 2026-11-22T09:31:00.005Z; the args are the same`: with(func(c *onceq.Conflict) {
-			c.State, c.FreesWhen, c.FreesAt = onceq.Available, "deleted", golden.Add(time.Minute)
-		}),
+			`frees when it is deleted, at the latest at 2026-11-22T09:31:00.005Z; the args are the same`: with(
+			func(c *onceq.Conflict) {
+				c.State, c.FreesWhen, c.FreesAt = onceq.Available, "deleted", golden.Add(time.Minute)
+			}),
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (gone) since 2026-11-22T09:30:00.005Z; ` +
 			`frees at 2026-11-22T09:31:00.005Z; the args are the same`: with(func(c *onceq.Conflict) {
 			c.State, c.Gone, c.FreesWhen, c.FreesAt = "", true, "", golden.Add(time.Minute)
 		}),
-		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z; it is free again when that job is deleted or no longer kept; the args are the same`: {
+		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z; it is free again when ` +
+			`that job is deleted or no longer kept; the args are the same`: {
 			By: "id", Text: "01J", Holder: "01J", State: onceq.Completed, Since: golden},
-		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z, of kind "mail"; it is free again when that job ` +
-			`is deleted or no longer kept (it is kept until 2026-11-22T09:31:00.005Z); the args are the same`: {By: "id", Text: "01J",
-			Holder: "01J", HolderKind: "mail", State: onceq.Completed, Since: golden, KeptUntil: golden.Add(time.Minute)},
+		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z, of kind "mail"; it is ` +
+			`free again when that job ` +
+			`is deleted or no longer kept (it is kept until 2026-11-22T09:31:00.005Z); the args are the same`: {
+			By: "id", Text: "01J",
+			Holder: "01J", HolderKind: "mail", State: onceq.Completed, Since: golden,
+			KeptUntil: golden.Add(time.Minute)},
 	} {
 		if got := c.String(); got != want {
 			t.Errorf("\n got %s\nwant %s", got, want)

@@ -14,11 +14,13 @@ import (
 	"testing"
 )
 
-// goFiles calls visit for every Go file of the module that is no test, parsed with its comments.
+// goFiles calls visit for every Go file of the module that is no test,
+// parsed with its comments.
 func goFiles(t *testing.T, visit func(folder string, fset *token.FileSet, file *ast.File)) {
 	t.Helper()
 	for _, path := range filesOf(t, ".go") {
-		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "bench/") || strings.HasPrefix(path, "test/") {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "bench/") ||
+			strings.HasPrefix(path, "test/") {
 			continue
 		}
 		fset := token.NewFileSet()
@@ -30,14 +32,16 @@ func goFiles(t *testing.T, visit func(folder string, fset *token.FileSet, file *
 	}
 }
 
-// filesOf lists the files below this folder whose names end in one of these, sorted.
+// filesOf lists the files below this folder whose names end in one of
+// these, sorted.
 func filesOf(t *testing.T, ends ...string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && path != "." && (d.Name() == "testdata" || d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".")):
+		case d.IsDir() && path != "." && (d.Name() == "testdata" || d.Name() == "node_modules" ||
+			strings.HasPrefix(d.Name(), ".")):
 			return fs.SkipDir
 		case !d.IsDir() && slices.Contains(ends, filepath.Ext(path)):
 			paths = append(paths, filepath.ToSlash(path))
@@ -50,8 +54,10 @@ func filesOf(t *testing.T, ends ...string) (paths []string) {
 	return paths
 }
 
-// Methods of the standard library's interfaces need no comment: their names say what they do.
-var standardMethods = []string{"Error", "String", "Is", "As", "Unwrap", "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText"}
+// Methods of the standard library's interfaces need no comment: their names
+// say what they do.
+var standardMethods = []string{"Error", "String", "Is", "As", "Unwrap", "MarshalJSON", "UnmarshalJSON", "MarshalText",
+	"UnmarshalText"}
 
 func TestEverythingExportedIsDocumented(t *testing.T) {
 	packages := map[string]bool{}
@@ -67,7 +73,8 @@ func TestEverythingExportedIsDocumented(t *testing.T) {
 			switch d := decl.(type) {
 			case *ast.FuncDecl:
 				on := receiver(d)
-				if d.Name.IsExported() && (on == "" || ast.IsExported(on)) && d.Doc.Text() == "" && (on == "" || !slices.Contains(standardMethods, d.Name.Name)) {
+				if d.Name.IsExported() && (on == "" || ast.IsExported(on)) && d.Doc.Text() == "" &&
+					(on == "" || !slices.Contains(standardMethods, d.Name.Name)) {
 					missing(d.Pos(), strings.TrimPrefix(on+"."+d.Name.Name, "."))
 				}
 			case *ast.GenDecl:
@@ -84,12 +91,14 @@ func TestEverythingExportedIsDocumented(t *testing.T) {
 	}
 }
 
-// undocumented reports the exported names of a declaration that have no comment of their own.
+// undocumented reports the exported names of a declaration that have no
+// comment of their own.
 func undocumented(d *ast.GenDecl, spec ast.Spec, missing func(token.Pos, string)) {
 	switch s := spec.(type) {
 	case *ast.ValueSpec:
 		for _, name := range s.Names {
-			if name.IsExported() && s.Doc.Text() == "" && s.Comment.Text() == "" && (d.Lparen.IsValid() || d.Doc.Text() == "") {
+			if name.IsExported() && s.Doc.Text() == "" && s.Comment.Text() == "" &&
+				(d.Lparen.IsValid() || d.Doc.Text() == "") {
 				missing(name.Pos(), name.Name)
 			}
 		}
@@ -157,7 +166,8 @@ func TestLinksInCommentsLeadSomewhere(t *testing.T) {
 				links++
 				name := strings.TrimSuffix(m[2]+"."+m[3], ".")
 				if !names[folder][name] {
-					t.Errorf("%s: the comment links to [%s], which package %s does not have", fset.Position(group.Pos()), name, folder)
+					t.Errorf("%s: the comment links to [%s], which package %s does not have",
+						fset.Position(group.Pos()), name, folder)
 				}
 			}
 		}
@@ -167,7 +177,8 @@ func TestLinksInCommentsLeadSomewhere(t *testing.T) {
 	}
 }
 
-// declared adds the names that a file declares at its top level, with the members of its types.
+// declared adds the names that a file declares at its top level, with the
+// members of its types.
 func declared(file *ast.File, names map[string]bool) {
 	for _, decl := range file.Decls {
 		switch d := decl.(type) {

@@ -49,7 +49,8 @@ func (s ill) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, erro
 	return p, err
 }
 
-// patient is a store with a holder that runs, a waiter behind it, a finished job that holds on, and a key whose holder is gone.
+// patient is a store with a holder that runs, a waiter behind it, a
+// finished job that holds on, and a key whose holder is gone.
 func patient(t *testing.T) onceq.Store {
 	t.Helper()
 	store := memstore.New(func() time.Time { return golden })
@@ -71,12 +72,15 @@ func patient(t *testing.T) onceq.Store {
 	if _, err := store.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	f, err := store.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 3}}})
+	f, err := store.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 3}}})
 	if err != nil || len(f.Jobs) != 3 {
 		t.Fatal(f, err)
 	}
 	for _, j := range f.Jobs[1:] {
-		if _, err := store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}}}); err != nil {
+		if _, err := store.Finish(t.Context(),
+			onceq.FinishRequest{Runs: []onceq.Finish{
+				{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Completed}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,15 +94,21 @@ func TestDoctorNamesDamageAndFindsNoneInAHealthyStore(t *testing.T) {
 		ill  ill
 		says string // "" = healthy
 	}{
-		"healthy":                       {},
-		"a key without its job":         {ill{key: func(k *onceq.HeldKey) bool { k.Holder += "?"; return true }}, "does not exist"},
-		"a job without its key":         {ill{key: func(k *onceq.HeldKey) bool { return k.Waiter == "" }}, "and the key is free"},
-		"a holder of another key":       {ill{job: func(j *onceq.JobRow) { j.Key = &onceq.Key{} }}, "is not a job of this key"},
-		"a holder that has ended":       {ill{job: func(j *onceq.JobRow) { j.State = onceq.Completed }}, "and its holder is completed"},
+		"healthy": {},
+		"a key without its job": {ill{key: func(k *onceq.HeldKey) bool { k.Holder += "?"; return true }},
+			"does not exist"},
+		"a job without its key": {ill{key: func(k *onceq.HeldKey) bool { return k.Waiter == "" }},
+			"and the key is free"},
+		"a holder of another key": {ill{job: func(j *onceq.JobRow) { j.Key = &onceq.Key{} }},
+			"is not a job of this key"},
+		"a holder that has ended": {ill{job: func(j *onceq.JobRow) { j.State = onceq.Completed }},
+			"and its holder is completed"},
 		"a holder that gave it up":      {ill{job: func(j *onceq.JobRow) { j.Keyless = true }}, "had given it up"},
 		"a waiter behind somebody else": {ill{job: func(j *onceq.JobRow) { j.Behind = "" }}, "stands behind"},
-		"a waiter its key forgot":       {ill{key: func(k *onceq.HeldKey) bool { k.Waiter = ""; return true }}, "its key does not know it"},
-		"a gone holder for ever":        {ill{key: func(k *onceq.HeldKey) bool { k.FreesAt = time.Time{}; return true }}, "is gone and no clock frees it"},
+		"a waiter its key forgot": {ill{key: func(k *onceq.HeldKey) bool { k.Waiter = ""; return true }},
+			"its key does not know it"},
+		"a gone holder for ever": {ill{key: func(k *onceq.HeldKey) bool { k.FreesAt = time.Time{}; return true }},
+			"is gone and no clock frees it"},
 		"a clock that was forgotten": {ill{job: func(j *onceq.JobRow) {
 			if running(j) {
 				j.Hold.TTL = time.Hour * 1000
@@ -128,7 +138,8 @@ func TestDoctorNamesDamageAndFindsNoneInAHealthyStore(t *testing.T) {
 	}
 }
 
-// What nobody tidies, and what the store knows of, is no violation; but it is told.
+// What nobody tidies, and what the store knows of, is no violation; but it
+// is told.
 func TestTheDoctorNamesWhatOnlyGrows(t *testing.T) {
 	clock := time.Now().Add(-3 * time.Hour)
 	store := memstore.New(func() time.Time { return clock })
@@ -152,7 +163,8 @@ func TestTheDoctorNamesWhatOnlyGrows(t *testing.T) {
 	if err != nil || len(report.Violations) > 0 || len(report.Growth) != 2 {
 		t.Fatalf("%+v, %v", report, err)
 	}
-	for i, want := range []string{"1 finished jobs are kept more than 1h0m0s beyond their retention", "the store says so"} {
+	for i, want := range []string{"1 finished jobs are kept more than 1h0m0s beyond their retention",
+		"the store says so"} {
 		if !strings.HasPrefix(report.Growth[i], want) {
 			t.Errorf("%q does not begin with %q", report.Growth[i], want)
 		}

@@ -32,7 +32,8 @@ func openExample() (*onceq.Client, func()) {
 	return client, func() { client.Close(); store.Close() }
 }
 
-// A unique job holds its key until it is finished. A duplicate is an answer, not an error.
+// A unique job holds its key until it is finished. A duplicate is an
+// answer, not an error.
 func ExampleUnique() {
 	client, close := openExample()
 	defer close()
@@ -47,7 +48,8 @@ func ExampleUnique() {
 		log.Fatal(err)
 	}
 	fmt.Println(first.Outcome, second.Outcome, second.Duplicate())
-	fmt.Println(second.Job.ID == first.Job.ID, second.Conflict.State, second.Conflict.FreesText(), second.Conflict.ArgsDiffer)
+	fmt.Println(second.Job.ID == first.Job.ID, second.Conflict.State, second.Conflict.FreesText(),
+		second.Conflict.ArgsDiffer)
 	// Output:
 	// inserted skipped true
 	// true available frees when it is finished true
@@ -105,14 +107,16 @@ func ExampleOnConflict_reject() {
 	// Output: true true
 }
 
-// Coalesce makes sure that a run starts after each enqueue, with the latest args, and that there is no more than one too many.
+// Coalesce makes sure that a run starts after each enqueue, with the latest
+// args, and that there is no more than one too many.
 func ExampleOnConflict_coalesce() {
 	client, close := openExample()
 	defer close()
 	ctx := context.Background()
 
 	for _, reason := range []string{"first", "second", "third"} {
-		receipt, err := client.Enqueue(ctx, Reindex{Repo: 42, Reason: reason}, onceq.Unique{Fields: []string{"repo"}}, onceq.OnConflict(onceq.Coalesce))
+		receipt, err := client.Enqueue(ctx, Reindex{Repo: 42, Reason: reason}, onceq.Unique{Fields: []string{"repo"}},
+			onceq.OnConflict(onceq.Coalesce))
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -153,7 +157,8 @@ func ExampleClient_Explain() {
 	if _, err := client.Enqueue(ctx, Reindex{Repo: 42}, onceq.Unique{Fields: []string{"repo"}}); err != nil {
 		log.Fatal(err)
 	}
-	e, err := client.Explain(ctx, Reindex{Repo: 42}, onceq.Unique{Fields: []string{"repo"}}, onceq.OnConflict(onceq.Supersede))
+	e, err := client.Explain(ctx, Reindex{Repo: 42}, onceq.Unique{Fields: []string{"repo"}},
+		onceq.OnConflict(onceq.Supersede))
 	if err != nil {
 		log.Fatal(err)
 	}

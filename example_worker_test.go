@@ -11,7 +11,8 @@ import (
 	"github.com/onceq/onceq/sqlitestore"
 )
 
-// A worker runs jobs until its context ends. Here it is told to stop when nothing is due.
+// A worker runs jobs until its context ends. Here it is told to stop when
+// nothing is due.
 func ExampleWorker() {
 	store, err := sqlitestore.Open(":memory:", nil)
 	if err != nil {
@@ -59,7 +60,8 @@ func ExampleSnooze() {
 	// Output: snoozed for 1m0s
 }
 
-// Enqueue inside your own transaction: the job exists, and holds its key, if and only if you commit.
+// Enqueue inside your own transaction: the job exists, and holds its key,
+// if and only if you commit.
 func ExampleClient_WithTx() {
 	store, err := sqlitestore.Open(":memory:", nil)
 	if err != nil {

@@ -45,7 +45,8 @@ func TestExplainHintsAtIdentifiersThatAreMadeAnewEachTime(t *testing.T) {
 		"da39a3ee5e6b4b0d3255bfef95601890afd80709": "", // SHA-1
 	} {
 		for what, hint := range map[string]string{"key": hints(onceq.UniqueKey(id)), "ID": hints(onceq.ID(id))} {
-			if want == "" && hint != "" || want != "" && (!strings.Contains(hint, want) || !strings.Contains(hint, what)) {
+			if want == "" && hint != "" || want != "" && (!strings.Contains(hint, want) ||
+				!strings.Contains(hint, what)) {
 				t.Errorf("%s %s: %q, want it to name %q", what, id, hint, want)
 			}
 		}

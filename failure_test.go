@@ -20,7 +20,9 @@ func TestAFailingJobIsRetriedWithBackoffUntilItsAttemptsAreSpent(t *testing.T) {
 		began := time.Now()
 		b.serve(onceq.WorkerConfig{
 			PollInterval: time.Hour,
-			Retry:        func(job *onceq.JobRow, err error) time.Duration { return time.Duration(job.Attempt) * time.Minute },
+			Retry: func(job *onceq.JobRow, err error) time.Duration {
+				return time.Duration(job.Attempt) * time.Minute
+			},
 		}, func(ctx context.Context, job *onceq.Job[mail]) error {
 			at = append(at, time.Since(began).Round(time.Millisecond))
 			return fmt.Errorf("no. %d", job.Attempt)
@@ -51,7 +53,8 @@ func TestVerdictsOfAHandlerDecideWrappedOrNot(t *testing.T) {
 		{"cancel", onceq.Cancel(cause), onceq.Cancelled, 1, "no such user"},
 		{"cancel without an error", onceq.Cancel(nil), onceq.Cancelled, 1, ""},
 		{"discard", onceq.Discard(cause), onceq.Discarded, 1, "no such user"},
-		{"wrapped discard", fmt.Errorf("sync: %w", onceq.Discard(cause)), onceq.Discarded, 1, "sync: discarded: no such user"},
+		{"wrapped discard", fmt.Errorf("sync: %w", onceq.Discard(cause)), onceq.Discarded, 1,
+			"sync: discarded: no such user"},
 		{"snooze", onceq.Snooze(time.Hour), onceq.Scheduled, 0, ""},
 		{"wrapped snooze", fmt.Errorf("later: %w", onceq.Snooze(time.Hour)), onceq.Scheduled, 0, ""},
 		{"ordinary", cause, onceq.Retryable, 1, "no such user"},
@@ -110,18 +113,20 @@ func TestAHandlerThatPanicsOrExitsFailsItsRunAndGivesItsSlotBack(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, b *bubble) {
-				stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
-					if job.Args.To == "boom" {
-						c.do()
-					}
-					return nil
-				})
+				stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}},
+					func(ctx context.Context, job *onceq.Job[mail]) error {
+						if job.Args.To == "boom" {
+							c.do()
+						}
+						return nil
+					})
 				bad := b.enqueue(mail{To: "boom"}, onceq.MaxAttempts(1))
 				good := b.enqueue(mail{To: "ada"})
 				synctest.Wait()
 				job := b.wants(bad, onceq.Discarded)
 				b.wants(good, onceq.Completed)
-				if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, c.error) || !strings.Contains(job.Errors[0].Stack, c.stack) || (c.stack == "") != (job.Errors[0].Stack == "") {
+				if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, c.error) ||
+					!strings.Contains(job.Errors[0].Stack, c.stack) || (c.stack == "") != (job.Errors[0].Stack == "") {
 					t.Errorf("errors %+v", job.Errors)
 				}
 				clean(t, stop)
@@ -136,7 +141,9 @@ func (*badError) Error() string { panic("an error that panics") }
 
 func TestAnErrorOrARetryPolicyThatPanicsIsAnOrdinaryFailure(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
-		stop := b.serve(onceq.WorkerConfig{Retry: func(job *onceq.JobRow, err error) time.Duration { panic("no policy") }},
+		stop := b.serve(onceq.WorkerConfig{Retry: func(job *onceq.JobRow, err error) time.Duration {
+			panic("no policy")
+		}},
 			func(ctx context.Context, job *onceq.Job[mail]) error {
 				if job.Args.To == "error" {
 					return &badError{}
@@ -160,13 +167,16 @@ func TestWhatCannotBeHandledIsAnOrdinaryFailureThatNamesTheReason(t *testing.T) 
 		args onceq.Args
 		want []string
 	}{
-		{"a kind that Kinds names and no handler takes", onceq.JSON("fax", []byte("{}")), []string{`no handler of kind "fax"`, "mail"}},
-		{"args that do not decode", onceq.JSON("mail", []byte(`{"to":7}`)), []string{`args of kind "mail" do not decode as onceq_test.mail`, "number"}},
+		{"a kind that Kinds names and no handler takes", onceq.JSON("fax", []byte("{}")),
+			[]string{`no handler of kind "fax"`, "mail"}},
+		{"args that do not decode", onceq.JSON("mail", []byte(`{"to":7}`)),
+			[]string{`args of kind "mail" do not decode as onceq_test.mail`, "number"}},
 		{"bytes for a typed handler", onceq.Bytes("mail", []byte{1}), []string{"opaque bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, b *bubble) {
-				b.serve(onceq.WorkerConfig{Kinds: []string{"mail", "fax"}, Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
+				b.serve(onceq.WorkerConfig{Kinds: []string{"mail", "fax"},
+					Retry: func(*onceq.JobRow, error) time.Duration { return time.Hour }}, fine)
 				id := b.enqueue(c.args, onceq.Unique{})
 				synctest.Wait()
 				job := b.wants(id, onceq.Retryable)

@@ -53,7 +53,8 @@ func (s *hooked) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, 
 	return s.Store.Sweep(ctx, r)
 }
 
-// inHookedBubble is inBubble on a store of which the test replaces calls before it starts a worker.
+// inHookedBubble is inBubble on a store of which the test replaces calls
+// before it starts a worker.
 func inHookedBubble(t *testing.T, test func(t *testing.T, b *bubble, store *hooked)) {
 	t.Helper()
 	var store *hooked
@@ -98,7 +99,8 @@ func TestAWorkerGetsOnWithALinkThatIsTooSlowForAllItsSlots(t *testing.T) {
 				}
 				var first, all atomic.Int64
 				began := time.Now()
-				stop := b.serve(onceq.WorkerConfig{Lease: 6 * time.Second, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1000}}},
+				stop := b.serve(onceq.WorkerConfig{Lease: 6 * time.Second,
+					Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1000}}},
 					func(ctx context.Context, job *onceq.Job[mail]) error {
 						first.CompareAndSwap(0, int64(time.Since(began)))
 						all.Add(1)
@@ -220,11 +222,16 @@ func TestAWorkerFetchesTheKindsItHasHandlersFor(t *testing.T) {
 		runs     []string // of fax, mail, report
 	}{
 		{"one handler", nil, func(w *onceq.Worker) { onceq.Handle(w, fine) }, []string{"mail"}},
-		{"two handlers", nil, func(w *onceq.Worker) { onceq.Handle(w, fine); w.HandleKind("fax", raw) }, []string{"fax", "mail"}},
+		{"two handlers", nil, func(w *onceq.Worker) { onceq.Handle(w, fine); w.HandleKind("fax", raw) },
+			[]string{"fax", "mail"}},
 		{"a handler of any kind", nil, func(w *onceq.Worker) { w.HandleAny(raw) }, []string{"fax", "mail", "report"}},
-		{"any kind and one", nil, func(w *onceq.Worker) { w.HandleAny(raw); onceq.Handle(w, fine) }, []string{"fax", "mail", "report"}},
+		{"any kind and one", nil, func(w *onceq.Worker) { w.HandleAny(raw); onceq.Handle(w, fine) },
+			[]string{"fax", "mail", "report"}},
 		{"Kinds narrows any kind", []string{"fax"}, func(w *onceq.Worker) { w.HandleAny(raw) }, []string{"fax"}},
-		{"Kinds narrows the handlers", []string{"fax"}, func(w *onceq.Worker) { onceq.Handle(w, fine); w.HandleKind("fax", raw) }, []string{"fax"}},
+		{"Kinds narrows the handlers", []string{"fax"}, func(w *onceq.Worker) {
+			onceq.Handle(w, fine)
+			w.HandleKind("fax", raw)
+		}, []string{"fax"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, b *bubble) {
@@ -238,7 +245,8 @@ func TestAWorkerFetchesTheKindsItHasHandlersFor(t *testing.T) {
 				pass(time.Minute)
 				for kind, id := range ids {
 					job := b.job(id)
-					if runs := slices.Contains(c.runs, kind); runs != (job.State == onceq.Completed) || !runs && (job.State != onceq.Available || job.Attempt != 0) {
+					if runs := slices.Contains(c.runs, kind); runs != (job.State == onceq.Completed) || !runs &&
+						(job.State != onceq.Available || job.Attempt != 0) {
 						t.Errorf("%s is %s, attempt %d", kind, job.State, job.Attempt)
 					}
 				}

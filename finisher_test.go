@@ -16,7 +16,8 @@ import (
 
 var errRefused = errors.New("value too large for column “errors”")
 
-// refuseResults makes Finish fail for every call that has a result which refuses says yes to.
+// refuseResults makes Finish fail for every call that has a result which
+// refuses says yes to.
 func (s *hooked) refuseResults(refuses func(f onceq.Finish) bool) (tries *atomic.Int64) {
 	tries = &atomic.Int64{}
 	s.finish = func(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
@@ -39,8 +40,12 @@ func TestAResultThatTheStoreRefusesForGoodDoesNotHoldItsKeyForEver(t *testing.T)
 		state   onceq.State // in the end, of a job with two attempts
 		runs    int64
 	}{
-		{"a text of the handler's", errors.New("bad"), func(f onceq.Finish) bool { return f.Error == "bad" }, onceq.Discarded, 2},
-		{"a text that goes with a verdict", onceq.Cancel(errors.New("bad")), func(f onceq.Finish) bool { return f.Error == "bad" }, onceq.Cancelled, 1},
+		{"a text of the handler's", errors.New("bad"), func(f onceq.Finish) bool {
+			return f.Error == "bad"
+		}, onceq.Discarded, 2},
+		{"a text that goes with a verdict", onceq.Cancel(errors.New("bad")), func(f onceq.Finish) bool {
+			return f.Error == "bad"
+		}, onceq.Cancelled, 1},
 		{"a completion", nil, func(f onceq.Finish) bool { return f.State == onceq.Completed }, onceq.Discarded, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,7 +53,8 @@ func TestAResultThatTheStoreRefusesForGoodDoesNotHoldItsKeyForEver(t *testing.T)
 				store.refuseResults(c.refuses)
 				log := newLog()
 				var runs atomic.Int64
-				stop := b.serve(onceq.WorkerConfig{Logger: log.logger(), Retry: func(*onceq.JobRow, error) time.Duration { return 0 }},
+				stop := b.serve(onceq.WorkerConfig{Logger: log.logger(),
+					Retry: func(*onceq.JobRow, error) time.Duration { return 0 }},
 					func(ctx context.Context, job *onceq.Job[mail]) error { runs.Add(1); return c.result })
 				id := b.enqueue(mail{}, onceq.Unique{}, onceq.MaxAttempts(2))
 				pass(20 * time.Second)
@@ -59,7 +65,8 @@ func TestAResultThatTheStoreRefusesForGoodDoesNotHoldItsKeyForEver(t *testing.T)
 					t.Errorf("%d runs, attempt %d", runs.Load(), job.Attempt)
 				}
 				last := job.Errors[len(job.Errors)-1]
-				if !strings.Contains(last.Error, "the store did not take the result") || !strings.Contains(last.Error, "value too large") ||
+				if !strings.Contains(last.Error, "the store did not take the result") ||
+					!strings.Contains(last.Error, "value too large") ||
 					strings.ContainsFunc(last.Error, func(r rune) bool { return r > unicode.MaxASCII }) {
 					t.Errorf("error %q", last.Error)
 				}
@@ -75,12 +82,15 @@ func TestAResultThatTheStoreRefusesForGoodDoesNotHoldItsKeyForEver(t *testing.T)
 	}
 }
 
-func TestAJobOfWhichTheStoreTakesNoResultIsHandedBackAndCanBeCancelled(t *testing.T) {
+func TestAJobOfWhichTheStoreTakesNoResultIsHandedBack(t *testing.T) {
 	inHookedBubble(t, func(t *testing.T, b *bubble, store *hooked) {
 		tries := store.refuseResults(func(onceq.Finish) bool { return true })
 		log := newLog()
 		var runs atomic.Int64
-		b.serve(onceq.WorkerConfig{Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error { runs.Add(1); return nil })
+		b.serve(onceq.WorkerConfig{Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			runs.Add(1)
+			return nil
+		})
 		id := b.enqueue(mail{}, onceq.Unique{})
 		pass(10 * time.Minute)
 		if n := runs.Load(); n < 2 || n > 15 || !log.has("the store refuses every result of a run") {
@@ -98,7 +108,8 @@ func TestAStoreThatIsDownForLongIsNotTakenForOneThatRefusesAResult(t *testing.T)
 	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		log := newLog()
 		var runs atomic.Int64
-		b.serve(onceq.WorkerConfig{Lease: time.Hour, Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error { runs.Add(1); return nil })
+		b.serve(onceq.WorkerConfig{Lease: time.Hour, Logger: log.logger()},
+			func(ctx context.Context, job *onceq.Job[mail]) error { runs.Add(1); return nil })
 		store.from(always(failsClean, "fetch", "extend", "finish", "sweep"))
 		id := b.enqueue(mail{})
 		store.from(func(op string) fault {
@@ -199,7 +210,8 @@ func TestResultsThatDoNotFitIntoTheTimeOfACallAreSentInSmallerCalls(t *testing.T
 		}
 		gate := make(chan struct{})
 		var once sync.Once
-		stop := b.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 200}}},
+		stop := b.serve(onceq.WorkerConfig{Lease: 30 * time.Second,
+			Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 200}}},
 			func(ctx context.Context, job *onceq.Job[mail]) error { <-gate; panic(strings.Repeat("x", 4000)) })
 		var ids []string
 		for range 100 {

@@ -41,7 +41,8 @@ func (s *flaky) from(f func(op string) fault) { s.fate.Store(&f) }
 
 func (s *flaky) heal() { s.from(func(string) fault { return goesWell }) }
 
-func tamper[A any](ctx context.Context, s *flaky, op string, call func(ctx context.Context) (A, error)) (none A, _ error) {
+func tamper[A any](ctx context.Context, s *flaky, op string,
+	call func(ctx context.Context) (A, error)) (none A, _ error) {
 	s.calls.Add(1)
 	what := goesWell
 	if f := s.fate.Load(); f != nil {
@@ -73,7 +74,9 @@ func tamper[A any](ctx context.Context, s *flaky, op string, call func(ctx conte
 }
 
 func (s *flaky) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
-	return tamper(ctx, s, "enqueue", func(ctx context.Context) ([]onceq.EnqueueResult, error) { return s.Store.Enqueue(ctx, r) })
+	return tamper(ctx, s, "enqueue", func(ctx context.Context) ([]onceq.EnqueueResult, error) {
+		return s.Store.Enqueue(ctx, r)
+	})
 }
 
 func (s *flaky) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {

@@ -16,8 +16,8 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-// slow is a store that counts the rows of each trip, and holds the first trip back until the
-// others have gathered.
+// slow is a store that counts the rows of each trip, and holds the first
+// trip back until the others have gathered.
 type slow struct {
 	onceq.Store
 	mu    sync.Mutex
@@ -95,11 +95,13 @@ func TestEqualKeysOfOneTripAreSentOnce(t *testing.T) {
 	}
 	for i := 1; i <= 2; i++ {
 		c := receipts[i].Conflict
-		if c == nil || c.Holder != holder || receipts[i].Job.ID != holder || c.FreesWhen != "finished" || c.ArgsDiffer != (i == 2) {
+		if c == nil || c.Holder != holder || receipts[i].Job.ID != holder || c.FreesWhen != "finished" ||
+			c.ArgsDiffer != (i == 2) {
 			t.Errorf("%d: %+v", i, c)
 		}
 		held, err := client.Key(t.Context(), c.Key)
-		if err != nil || held.Conflict([16]byte{}).Since != c.Since || !held.FreesAt.Equal(c.FreesAt) || held.Text != c.Text {
+		if err != nil || held.Conflict([16]byte{}).Since != c.Since || !held.FreesAt.Equal(c.FreesAt) ||
+			held.Text != c.Text {
 			t.Errorf("%d: the answer %+v is not the store's %+v (%v)", i, c, held, err)
 		}
 	}
@@ -109,8 +111,10 @@ func TestWhatWritesOrNamesItsIDIsNeverFolded(t *testing.T) {
 	s, client := newSlow(t)
 	u := onceq.Unique{}
 	together(t, s, client, []onceq.Item{
-		onceq.NewItem(push{1, "a"}, u, onceq.OnConflict(onceq.Coalesce)), onceq.NewItem(push{1, "a"}, u, onceq.OnConflict(onceq.Coalesce)),
-		onceq.NewItem(push{1, "a"}, u, onceq.ID("x")), onceq.NewItem(push{1, "a"}, u, onceq.ID("x")), onceq.NewItem(push{1, "a"}), onceq.NewItem(push{1, "a"}),
+		onceq.NewItem(push{1, "a"}, u, onceq.OnConflict(onceq.Coalesce)),
+		onceq.NewItem(push{1, "a"}, u, onceq.OnConflict(onceq.Coalesce)),
+		onceq.NewItem(push{1, "a"}, u, onceq.ID("x")), onceq.NewItem(push{1, "a"}, u, onceq.ID("x")),
+		onceq.NewItem(push{1, "a"}), onceq.NewItem(push{1, "a"}),
 	})
 	if s.rows[1] != 6 {
 		t.Errorf("%d rows were sent, want all 6", s.rows[1])
@@ -120,7 +124,8 @@ func TestWhatWritesOrNamesItsIDIsNeverFolded(t *testing.T) {
 func TestAKeyThatHoldsForNoTimeAnswersForNobodyElse(t *testing.T) {
 	s, client := newSlow(t)
 	u := onceq.Unique{Until: onceq.UntilDue}
-	receipts := together(t, s, client, []onceq.Item{onceq.NewItem(push{1, "a"}, u), onceq.NewItem(push{1, "a"}, u), onceq.NewItem(push{1, "a"}, u)})
+	receipts := together(t, s, client, []onceq.Item{onceq.NewItem(push{1, "a"}, u), onceq.NewItem(push{1, "a"}, u),
+		onceq.NewItem(push{1, "a"}, u)})
 	for i, r := range receipts {
 		if r.Outcome != onceq.Inserted {
 			t.Errorf("%d: %s, want inserted: the key is held for no time", i, r.Outcome)
@@ -140,7 +145,8 @@ func (c *counting) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq
 	return c.Store.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 }
 
-// A batch is as if its items were enqueued one after another, whatever is folded.
+// A batch is as if its items were enqueued one after another, whatever is
+// folded.
 func TestABatchWithEqualKeysAnswersAsItsItemsDoOneAfterAnother(t *testing.T) {
 	still := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	open := func() (*counting, *onceq.Client) {
@@ -187,7 +193,8 @@ func TestABatchWithEqualKeysAnswersAsItsItemsDoOneAfterAnother(t *testing.T) {
 		_, single := open()
 		if random.IntN(2) == 0 {
 			for _, c := range []*onceq.Client{together, single} {
-				if _, err := c.Enqueue(t.Context(), push{0, "before"}, onceq.Unique{Fields: []string{"repo"}}); err != nil {
+				if _, err := c.Enqueue(t.Context(), push{0, "before"},
+					onceq.Unique{Fields: []string{"repo"}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -224,8 +231,10 @@ func TestABatchWithEqualKeysAnswersAsItsItemsDoOneAfterAnother(t *testing.T) {
 					r.Conflict = &c
 				}
 			}
-			if !reflect.DeepEqual(got[i].Conflict, want.Conflict) || got[i].Outcome != want.Outcome || got[i].Job.ID != want.Job.ID || got[i].Job.State != want.Job.State {
-				t.Fatalf("seed %d, item %d of %d:\n%+v %+v %+v\nby itself\n%+v %+v %+v", seed, i, len(items), got[i].Outcome, got[i].Job, got[i].Conflict, want.Outcome, want.Job, want.Conflict)
+			if !reflect.DeepEqual(got[i].Conflict, want.Conflict) || got[i].Outcome != want.Outcome ||
+				got[i].Job.ID != want.Job.ID || got[i].Job.State != want.Job.State {
+				t.Fatalf("seed %d, item %d of %d:\n%+v %+v %+v\nby itself\n%+v %+v %+v", seed, i, len(items),
+					got[i].Outcome, got[i].Job, got[i].Conflict, want.Outcome, want.Job, want.Conflict)
 			}
 		}
 	}
@@ -234,7 +243,8 @@ func TestABatchWithEqualKeysAnswersAsItsItemsDoOneAfterAnother(t *testing.T) {
 	}
 }
 
-// gated is a store that loses the answer of its first call and holds its second one back.
+// gated is a store that loses the answer of its first call and holds its
+// second one back.
 type gated struct {
 	onceq.Store
 	calls atomic.Int64

@@ -17,7 +17,9 @@ import (
 func inFlakyBubble(t *testing.T, test func(t *testing.T, b *bubble, store *flaky)) {
 	t.Helper()
 	var store *flaky
-	inBubble(t, func() onceq.Store { store = newFlaky(); return store }, func(t *testing.T, b *bubble) { test(t, b, store) })
+	inBubble(t, func() onceq.Store { store = newFlaky(); return store }, func(t *testing.T, b *bubble) {
+		test(t, b, store)
+	})
 }
 
 // once makes the first call of op go wrong, and all else well.
@@ -49,7 +51,8 @@ func (b *bubble) deadWorker(name string, lease time.Duration, slots int) []*once
 	if _, err := b.store.Extend(b.t.Context(), onceq.ExtendRequest{Worker: name, Lease: lease}); err != nil {
 		b.t.Fatal(err)
 	}
-	f, err := b.store.Fetch(b.t.Context(), onceq.FetchRequest{Worker: name, No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
+	f, err := b.store.Fetch(b.t.Context(), onceq.FetchRequest{Worker: name, No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -87,7 +90,10 @@ func TestARunThatTheStoreSaysIsLostIsCancelledAndItsResultDropped(t *testing.T) 
 		synctest.Wait()
 		job := b.job(id)
 		// Another worker took it for lost and finished it.
-		r, err := b.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: job.Run, Worker: "rescuer", Rescue: true, State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
+		r, err := b.store.Finish(t.Context(),
+			onceq.FinishRequest{Runs: []onceq.Finish{
+				{ID: id, Run: job.Run, Worker: "rescuer", Rescue: true, State: onceq.Retryable, Delay: time.Hour,
+					Error: "lost"}}})
 		if err != nil || r[0].Status != onceq.FinishDone {
 			t.Fatal(r, err)
 		}
@@ -124,7 +130,8 @@ func TestAWorkerThatCannotReachTheStoreForALeaseEndsItsRunsItself(t *testing.T) 
 		store.heal()
 		pass(time.Minute)
 		if job := b.wants(id, onceq.Completed); job.Run != 2 || job.Attempt != 1 {
-			t.Errorf("run %d, attempt %d: a run that was given up is handed back without spending the attempt", job.Run, job.Attempt)
+			t.Errorf("run %d, attempt %d: a run that was given up is handed back without spending the attempt",
+				job.Run, job.Attempt)
 		}
 	})
 }
@@ -235,10 +242,11 @@ func TestResultsAreSentAgainUntilTheStoreTakesThem(t *testing.T) {
 				inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 					var runs atomic.Int64
 					log := newLog()
-					stop := b.serve(onceq.WorkerConfig{Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
-						runs.Add(1)
-						return nil
-					})
+					stop := b.serve(onceq.WorkerConfig{Logger: log.logger()},
+						func(ctx context.Context, job *onceq.Job[mail]) error {
+							runs.Add(1)
+							return nil
+						})
 					store.from(once("finish", c.fate))
 					id := b.enqueue(mail{}, opts...)
 					pass(time.Second)
@@ -257,14 +265,15 @@ func TestResultsAreSentAgainUntilTheStoreTakesThem(t *testing.T) {
 	}
 }
 
-func TestAResultThatTheStoreDoesNotTakeWithinTheLeaseIsDroppedAndTheJobRunsAgain(t *testing.T) {
+func TestAResultThatTheStoreDoesNotTakeInTheLeaseIsDropped(t *testing.T) {
 	inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 		var runs atomic.Int64
 		log := newLog()
-		b.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Logger: log.logger()}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			runs.Add(1)
-			return nil
-		})
+		b.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Logger: log.logger()},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				runs.Add(1)
+				return nil
+			})
 		store.from(always(failsUnsent, "extend", "finish"))
 		id := b.enqueue(mail{})
 		pass(time.Minute)
@@ -311,45 +320,50 @@ func (p *picky) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 
 func TestAResultThatTheStoreRefusesDoesNotStopTheOthers(t *testing.T) {
 	var store *picky
-	inBubble(t, func() onceq.Store { store = &picky{Store: memstore.New(nil)}; return store }, func(t *testing.T, b *bubble) {
-		bad := "bad"
-		store.bad.Store(&bad)
-		gate := make(chan struct{})
-		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 50}}},
-			func(ctx context.Context, job *onceq.Job[mail]) error { <-gate; return nil })
-		b.enqueue(mail{}, onceq.ID("bad"))
-		var ids []string
-		for range 20 {
-			ids = append(ids, b.enqueue(mail{}))
-		}
-		synctest.Wait()
-		close(gate)
-		pass(time.Second)
-		for _, id := range ids {
-			b.wants(id, onceq.Completed)
-		}
-		b.wants("bad", onceq.Running)
-		store.bad.Store(nil)
-		pass(2 * time.Second)
-		b.wants("bad", onceq.Completed)
-		clean(t, stop)
-	})
+	inBubble(t, func() onceq.Store { store = &picky{Store: memstore.New(nil)}; return store },
+		func(t *testing.T, b *bubble) {
+			bad := "bad"
+			store.bad.Store(&bad)
+			gate := make(chan struct{})
+			stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 50}}},
+				func(ctx context.Context, job *onceq.Job[mail]) error { <-gate; return nil })
+			b.enqueue(mail{}, onceq.ID("bad"))
+			var ids []string
+			for range 20 {
+				ids = append(ids, b.enqueue(mail{}))
+			}
+			synctest.Wait()
+			close(gate)
+			pass(time.Second)
+			for _, id := range ids {
+				b.wants(id, onceq.Completed)
+			}
+			b.wants("bad", onceq.Running)
+			store.bad.Store(nil)
+			pass(2 * time.Second)
+			b.wants("bad", onceq.Completed)
+			clean(t, stop)
+		})
 }
 
 func TestTheRunsOfALostWorkerAreRescuedAtTheCostOfAnAttempt(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
-		again, last := b.enqueue(mail{}, onceq.Unique{}, onceq.ID("a")), b.enqueue(mail{}, onceq.MaxAttempts(1), onceq.ID("b"))
+		again, last := b.enqueue(mail{}, onceq.Unique{}, onceq.ID("a")),
+			b.enqueue(mail{}, onceq.MaxAttempts(1), onceq.ID("b"))
 		if jobs := b.deadWorker("w-dead", 30*time.Second, 2); len(jobs) != 2 {
 			t.Fatalf("fetched %d", len(jobs))
 		}
-		config := onceq.WorkerConfig{Lease: 30 * time.Second, Retry: func(*onceq.JobRow, error) time.Duration { return time.Second }}
+		config := onceq.WorkerConfig{Lease: 30 * time.Second, Retry: func(*onceq.JobRow, error) time.Duration {
+			return time.Second
+		}}
 		b.serve(config, fine)
 		b.serve(config, fine)
 		pass(29 * time.Second)
 		b.wants(again, onceq.Running)
 		pass(40 * time.Second)
 		job := b.wants(again, onceq.Completed)
-		if job.Run != 2 || job.Attempt != 2 || len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "worker w-dead was lost") {
+		if job.Run != 2 || job.Attempt != 2 || len(job.Errors) != 1 ||
+			!strings.Contains(job.Errors[0].Error, "worker w-dead was lost") {
 			t.Errorf("run %d, attempt %d, errors %+v", job.Run, job.Attempt, job.Errors)
 		}
 		job = b.wants(last, onceq.Discarded)
@@ -357,7 +371,8 @@ func TestTheRunsOfALostWorkerAreRescuedAtTheCostOfAnAttempt(t *testing.T) {
 			t.Errorf("errors %+v", job.Errors)
 		}
 		// The lost worker comes back and changes nothing.
-		r, err := b.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: last, Run: 1, Worker: "w-dead", State: onceq.Completed}}})
+		r, err := b.store.Finish(t.Context(),
+			onceq.FinishRequest{Runs: []onceq.Finish{{ID: last, Run: 1, Worker: "w-dead", State: onceq.Completed}}})
 		if err != nil || r[0].Status != onceq.FinishLost {
 			t.Errorf("a late result: %+v, %v", r, err)
 		}
@@ -376,14 +391,16 @@ func TestAJumpOfTheClockAloneMakesNoWorkerLost(t *testing.T) {
 		var runs atomic.Int64
 		var cause error
 		for range 3 {
-			b.serve(onceq.WorkerConfig{Lease: 30 * time.Second, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
-				runs.Add(1)
-				time.Sleep(5 * time.Minute)
-				if err := context.Cause(ctx); err != nil {
-					cause = err
-				}
-				return nil
-			})
+			b.serve(onceq.WorkerConfig{Lease: 30 * time.Second,
+				Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}},
+				func(ctx context.Context, job *onceq.Job[mail]) error {
+					runs.Add(1)
+					time.Sleep(5 * time.Minute)
+					if err := context.Cause(ctx); err != nil {
+						cause = err
+					}
+					return nil
+				})
 		}
 		ids := []string{b.enqueue(mail{}), b.enqueue(mail{}), b.enqueue(mail{})}
 		for range 8 {

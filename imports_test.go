@@ -11,27 +11,35 @@ import (
 	"testing"
 )
 
-// mayUse says what each package may import outside the standard library. Reading it is reading the architecture: the root knows no
-// store, stores do not know each other, and only storeurl and the command know them all.
+// mayUse says what each package may import outside the standard library.
+// Reading it is reading the architecture: the root knows no store, stores
+// do not know each other, and only storeurl and the command know them all.
 var mayUse = map[string][]string{
-	".":                           {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/dedup", "go.opentelemetry.io/otel"},
-	"internal/fingerprint":        {},
-	"internal/batch":              {},
-	"internal/dedup":              {},
-	"internal/rules":              {"onceq"},
-	"internal/memstore":           {"onceq", "onceq/internal/rules"},
-	"sqlitestore":                 {"onceq", "onceq/internal/rules", "modernc.org/sqlite"},
-	"pgstore":                     {"onceq", "onceq/internal/rules", "github.com/jackc/pgx/v5"},
-	"redisstore":                  {"onceq", "onceq/internal/dedup", "onceq/internal/rules", "github.com/redis/go-redis/v9"},
-	"storeurl":                    {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore", "github.com/jackc/pgx/v5/pgconn"},
+	".": {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/dedup",
+		"go.opentelemetry.io/otel"},
+	"internal/fingerprint": {},
+	"internal/batch":       {},
+	"internal/dedup":       {},
+	"internal/rules":       {"onceq"},
+	"internal/memstore":    {"onceq", "onceq/internal/rules"},
+	"sqlitestore":          {"onceq", "onceq/internal/rules", "modernc.org/sqlite"},
+	"pgstore":              {"onceq", "onceq/internal/rules", "github.com/jackc/pgx/v5"},
+	"redisstore": {"onceq", "onceq/internal/dedup", "onceq/internal/rules",
+		"github.com/redis/go-redis/v9"},
+	"storeurl": {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore",
+		"github.com/jackc/pgx/v5/pgconn"},
 	"storetest":                   {"onceq", "onceq/storetest/internal/effort", "onceq/storetest/internal/snapshot"},
 	"storetest/internal/effort":   {},
 	"storetest/internal/snapshot": {"onceq"},
-	"storetest/model":             {"onceq", "onceq/internal/memstore", "onceq/storetest", "onceq/storetest/internal/effort", "onceq/storetest/internal/snapshot", "pgregory.net/rapid", "github.com/anishathalye/porcupine"},
-	"onceqtest":                   {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},
-	"internal/pgtest":             {"github.com/jackc/pgx/v5"},
-	"internal/redistest":          {"github.com/redis/go-redis/v9"},
-	"cmd/onceq":                   {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/jackc/pgx/v5", "github.com/redis/go-redis/v9/logging", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/sys"},
+	"storetest/model": {"onceq", "onceq/internal/memstore", "onceq/storetest",
+		"onceq/storetest/internal/effort", "onceq/storetest/internal/snapshot", "pgregory.net/rapid",
+		"github.com/anishathalye/porcupine"},
+	"onceqtest":          {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},
+	"internal/pgtest":    {"github.com/jackc/pgx/v5"},
+	"internal/redistest": {"github.com/redis/go-redis/v9"},
+	"cmd/onceq": {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/jackc/pgx/v5",
+		"github.com/redis/go-redis/v9/logging", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
+		"golang.org/x/sys"},
 }
 
 const module = "github.com/onceq/onceq"

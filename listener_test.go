@@ -39,7 +39,8 @@ func TestAStopReachesARunningHandlerPromptly(t *testing.T) {
 			return err
 		}},
 		{"supersede", func(b *bubble, id string) error {
-			_, err := b.client.Enqueue(b.t.Context(), mail{}, onceq.Unique{}, onceq.OnConflict(onceq.Supersede), onceq.Delay(time.Hour))
+			_, err := b.client.Enqueue(b.t.Context(), mail{}, onceq.Unique{}, onceq.OnConflict(onceq.Supersede),
+				onceq.Delay(time.Hour))
 			return err
 		}},
 	} {
@@ -97,12 +98,13 @@ func TestAStopReachesAHandlerWhileTheWorkerDoesOtherThings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 				h := &waits{}
-				stop := b.serve(onceq.WorkerConfig{Lease: 24 * time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
-					if job.Args.To == "quick" {
-						return nil
-					}
-					return h.handle(ctx, job)
-				})
+				stop := b.serve(onceq.WorkerConfig{Lease: 24 * time.Hour},
+					func(ctx context.Context, job *onceq.Job[mail]) error {
+						if job.Args.To == "quick" {
+							return nil
+						}
+						return h.handle(ctx, job)
+					})
 				id := b.enqueue(mail{})
 				synctest.Wait()
 				c.while(b, store, stop)
@@ -187,29 +189,31 @@ func (s *crier) Traits() onceq.Traits {
 
 func TestWakeUpsThatEndAreAskedForAgainAndWhatWasMissedIsLookedFor(t *testing.T) {
 	var store *crier
-	inBubble(t, func() onceq.Store { store = &crier{Store: memstore.New(nil)}; return store }, func(t *testing.T, b *bubble) {
-		h := &waits{}
-		b.serve(onceq.WorkerConfig{Lease: 24 * time.Hour, PollInterval: time.Hour}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			if job.Args.To == "quick" {
-				return nil
+	inBubble(t, func() onceq.Store { store = &crier{Store: memstore.New(nil)}; return store },
+		func(t *testing.T, b *bubble) {
+			h := &waits{}
+			b.serve(onceq.WorkerConfig{Lease: 24 * time.Hour, PollInterval: time.Hour},
+				func(ctx context.Context, job *onceq.Job[mail]) error {
+					if job.Args.To == "quick" {
+						return nil
+					}
+					return h.handle(ctx, job)
+				})
+			id := b.enqueue(mail{})
+			synctest.Wait()
+			(*store.cut.Load())()
+			synctest.Wait()
+			if _, err := b.client.Cancel(t.Context(), id); err != nil { // nobody hears of it
+				t.Fatal(err)
 			}
-			return h.handle(ctx, job)
+			missed := b.enqueue(mail{To: "quick"})
+			pass(2 * time.Second)
+			b.wants(id, onceq.Cancelled)
+			b.wants(missed, onceq.Completed)
+			began := time.Now()
+			b.wants(b.enqueueAndWait(mail{To: "quick"}), onceq.Completed)
+			if took := time.Since(began); took > 0 {
+				t.Errorf("a job started %v after it was enqueued", took)
+			}
 		})
-		id := b.enqueue(mail{})
-		synctest.Wait()
-		(*store.cut.Load())()
-		synctest.Wait()
-		if _, err := b.client.Cancel(t.Context(), id); err != nil { // nobody hears of it
-			t.Fatal(err)
-		}
-		missed := b.enqueue(mail{To: "quick"})
-		pass(2 * time.Second)
-		b.wants(id, onceq.Cancelled)
-		b.wants(missed, onceq.Completed)
-		began := time.Now()
-		b.wants(b.enqueueAndWait(mail{To: "quick"}), onceq.Completed)
-		if took := time.Since(began); took > 0 {
-			t.Errorf("a job started %v after it was enqueued", took)
-		}
-	})
 }

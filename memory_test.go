@@ -47,7 +47,8 @@ func mustBeAda(t *testing.T, j *onceq.JobRow) {
 
 func theJob(t *testing.T, store onceq.Store, kind string) *onceq.JobRow {
 	t.Helper()
-	p, err := store.List(context.Background(), onceq.ListRequest{Limit: 10, Filter: onceq.JobFilter{Kind: kind, Args: true}})
+	p, err := store.List(context.Background(), onceq.ListRequest{Limit: 10,
+		Filter: onceq.JobFilter{Kind: kind, Args: true}})
 	if err != nil || len(p.Jobs) != 1 {
 		t.Fatalf("%d jobs of kind %s, %v", len(p.Jobs), kind, err)
 	}
@@ -59,7 +60,8 @@ func TestACallersMemoryIsItsOwnAfterACall(t *testing.T) {
 		"json":  func(b *buffers) onceq.Args { return onceq.JSON("json", b.raw) },
 		"bytes": func(b *buffers) onceq.Args { return onceq.Bytes("bytes", b.raw) },
 	} {
-		for name, enqueue := range map[string]func(c *onceq.Client, store *memstore.Store, b *buffers) (onceq.Receipt, error){
+		for name, enqueue := range map[string]func(c *onceq.Client, store *memstore.Store,
+			b *buffers) (onceq.Receipt, error){
 			"one": func(c *onceq.Client, _ *memstore.Store, b *buffers) (onceq.Receipt, error) {
 				return c.Enqueue(t.Context(), args(b), b.options()...)
 			},
@@ -139,7 +141,8 @@ func TestACallersMemoryIsItsOwnAfterItGaveUpATripThatGoesOn(t *testing.T) {
 }
 
 func TestAClientKeepsTheConfigThatItWasGiven(t *testing.T) {
-	config := &onceq.Config{Defaults: []onceq.Option{onceq.Queue("a")}, Kinds: map[string][]onceq.Option{"mail": {onceq.Priority(3)}}}
+	config := &onceq.Config{Defaults: []onceq.Option{onceq.Queue("a")},
+		Kinds: map[string][]onceq.Option{"mail": {onceq.Priority(3)}}}
 	c := clientOf(t, memstore.New(nil), config)
 	config.Defaults[0], config.Kinds["mail"][0] = onceq.Queue("b"), onceq.Priority(4)
 	config.Kinds["other"] = nil

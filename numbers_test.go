@@ -9,8 +9,9 @@ import (
 	"github.com/onceq/onceq/internal/fingerprint"
 )
 
-// numbers are the constants whose values stand in the rows of databases, or in the text of SQL and Lua that another version of the program
-// may have installed. A new one takes the next number; none ever changes.
+// numbers are the constants whose values stand in the rows of databases, or
+// in the text of SQL and Lua that another version of the program may have
+// installed. A new one takes the next number; none ever changes.
 var numbers = []struct {
 	name      string
 	got, want any
@@ -71,8 +72,10 @@ func TestWordsThatAreOnDiskNeverChange(t *testing.T) {
 	if !slices.Equal(states, onceq.States()) {
 		t.Errorf("the states are %q, want %q", onceq.States(), states)
 	}
-	outcomes := []onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded}
-	if !slices.Equal(outcomes, []onceq.Outcome{"inserted", "skipped", "rejected", "replaced", "coalesced", "superseded"}) {
+	outcomes := []onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced,
+		onceq.Superseded}
+	if !slices.Equal(outcomes, []onceq.Outcome{"inserted", "skipped", "rejected", "replaced", "coalesced",
+		"superseded"}) {
 		t.Errorf("the outcomes are %q", outcomes)
 	}
 	if onceq.EncodingJSON != "json" || onceq.EncodingBytes != "bytes" {

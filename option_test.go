@@ -37,7 +37,8 @@ func enqueued(t *testing.T, config *onceq.Config, args onceq.Args, opts ...onceq
 	return rec.rows[0]
 }
 
-// refused returns the error of an enqueue that must be refused before anything is sent.
+// refused returns the error of an enqueue that must be refused before
+// anything is sent.
 func refused(t *testing.T, config *onceq.Config, args onceq.Args, opts ...onceq.Option) *onceq.InvalidError {
 	t.Helper()
 	rec := &recorder{Store: memstore.New(nil)}
@@ -73,13 +74,15 @@ type hourly struct {
 
 func (hourly) Kind() string { return "hourly" }
 func (hourly) EnqueueOptions() []onceq.Option {
-	return []onceq.Option{onceq.Queue("reports"), onceq.Unique{TTL: time.Hour, Fields: []string{"region"}}, onceq.Priority(3)}
+	return []onceq.Option{onceq.Queue("reports"), onceq.Unique{TTL: time.Hour, Fields: []string{"region"}},
+		onceq.Priority(3)}
 }
 
 func TestOptionsMergeOverFourLevels(t *testing.T) {
 	config := &onceq.Config{
-		Defaults: []onceq.Option{onceq.Queue("a"), onceq.Priority(1), onceq.MaxAttempts(2), onceq.Timeout(time.Second), onceq.Unique{TTL: time.Minute}},
-		Kinds:    map[string][]onceq.Option{"hourly": {onceq.Priority(7), onceq.Unique{Until: onceq.UntilSucceeded}}},
+		Defaults: []onceq.Option{onceq.Queue("a"), onceq.Priority(1), onceq.MaxAttempts(2), onceq.Timeout(time.Second),
+			onceq.Unique{TTL: time.Minute}},
+		Kinds: map[string][]onceq.Option{"hourly": {onceq.Priority(7), onceq.Unique{Until: onceq.UntilSucceeded}}},
 	}
 	row := enqueued(t, config, hourly{"eu"}, onceq.Timeout(2*time.Second))
 	if row.Queue != "reports" || row.Priority != 7 || row.MaxAttempts != 2 || row.Timeout != 2*time.Second {
@@ -95,7 +98,8 @@ func TestOptionsMergeOverFourLevels(t *testing.T) {
 
 func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	row := enqueued(t, nil, push{1, "x"})
-	if row.Queue != "default" || row.Priority != 5 || row.MaxAttempts != 25 || row.Retention != 24*time.Hour || row.Claim != nil || row.Timeout != 0 {
+	if row.Queue != "default" || row.Priority != 5 || row.MaxAttempts != 25 || row.Retention != 24*time.Hour ||
+		row.Claim != nil || row.Timeout != 0 {
 		t.Errorf("%+v", row)
 	}
 	row = enqueued(t, nil, push{1, "x"}, onceq.Unique{})
@@ -125,7 +129,8 @@ func TestNotUniqueSwitchesOffAndALaterUniqueOnAgainOverWhatWasSaid(t *testing.T)
 }
 
 func TestResetUniqueForgetsEarlierLevels(t *testing.T) {
-	config := &onceq.Config{Defaults: []onceq.Option{onceq.Unique{TTL: time.Minute, Until: onceq.UntilDeleted}, onceq.OnConflict(onceq.Reject)}}
+	config := &onceq.Config{Defaults: []onceq.Option{onceq.Unique{TTL: time.Minute, Until: onceq.UntilDeleted},
+		onceq.OnConflict(onceq.Reject)}}
 	row := enqueued(t, config, push{}, onceq.ResetUnique, onceq.Unique{})
 	if want := (onceq.Hold{Until: onceq.UntilFinished}); row.Claim.Hold != want || row.Reactions.Refuses() {
 		t.Errorf("hold %+v reactions %+v", row.Claim.Hold, row.Reactions)
@@ -155,19 +160,23 @@ func TestALaterLevelsKeyDropsEarlierFieldsAndTheOtherWayRound(t *testing.T) {
 func TestAKeyOfOnesOwnIsScopedToItsKindUnlessSaid(t *testing.T) {
 	a, b := push{1, "x"}, hourly{"eu"}
 	reset := onceq.ResetUnique
-	if enqueued(t, nil, a, onceq.UniqueKey("k")).Claim.Key == enqueued(t, nil, b, reset, onceq.UniqueKey("k")).Claim.Key {
+	if enqueued(t, nil, a, onceq.UniqueKey("k")).Claim.Key == enqueued(t, nil, b, reset,
+		onceq.UniqueKey("k")).Claim.Key {
 		t.Error("two kinds share a key by accident")
 	}
-	if enqueued(t, nil, a, onceq.UniqueKey("k", onceq.ByKey)).Claim.Key != enqueued(t, nil, b, reset, onceq.UniqueKey("k", onceq.ByKey)).Claim.Key {
+	if enqueued(t, nil, a, onceq.UniqueKey("k", onceq.ByKey)).Claim.Key != enqueued(t, nil, b, reset,
+		onceq.UniqueKey("k", onceq.ByKey)).Claim.Key {
 		t.Error("ByKey is not the literal alone")
 	}
-	if enqueued(t, nil, a, onceq.UniqueKey("k", onceq.ByQueue)).Claim.Key != enqueued(t, nil, b, reset, onceq.Queue("default"), onceq.UniqueKey("k", onceq.ByQueue)).Claim.Key {
+	if enqueued(t, nil, a, onceq.UniqueKey("k", onceq.ByQueue)).Claim.Key != enqueued(t, nil, b, reset,
+		onceq.Queue("default"), onceq.UniqueKey("k", onceq.ByQueue)).Claim.Key {
 		t.Error("ByQueue depends on more than the queue")
 	}
 }
 
 func TestDebounceTakesUntilStartedWhenUnsaid(t *testing.T) {
-	row := enqueued(t, nil, push{}, onceq.Unique{}, onceq.Delay(time.Second), onceq.OnConflict(onceq.Debounce{MaxWait: time.Minute}))
+	row := enqueued(t, nil, push{}, onceq.Unique{}, onceq.Delay(time.Second),
+		onceq.OnConflict(onceq.Debounce{MaxWait: time.Minute}))
 	if row.Claim.Hold.Until != onceq.UntilStarted || row.MaxWait != time.Minute {
 		t.Errorf("%+v %v", row.Claim.Hold, row.MaxWait)
 	}
@@ -182,10 +191,15 @@ func TestCombinationsThatCannotMeanAnythingAreRefused(t *testing.T) {
 		opts  []onceq.Option
 		words []string // both options, and what to use instead
 	}{
-		{"window not shorter than TTL", []onceq.Option{onceq.Unique{Window: minute, TTL: minute}}, []string{"Unique.Window", "Unique.TTL", "UntilWindowEnds"}},
-		{"UntilWindowEnds without Window", []onceq.Option{onceq.Unique{Until: onceq.UntilWindowEnds}}, []string{"Unique.Until", "Window"}},
-		{"UntilWindowEnds with TTL", []onceq.Option{onceq.Unique{Until: onceq.UntilWindowEnds, Window: second, TTL: minute}}, []string{"Unique.Until", "Unique.TTL", "leave TTL away"}},
-		{"FromEnqueue without clocks", []onceq.Option{onceq.Unique{FromEnqueue: true}}, []string{"FromEnqueue", "Window", "TTL"}},
+		{"window not shorter than TTL", []onceq.Option{onceq.Unique{Window: minute, TTL: minute}},
+			[]string{"Unique.Window", "Unique.TTL", "UntilWindowEnds"}},
+		{"UntilWindowEnds without Window", []onceq.Option{onceq.Unique{Until: onceq.UntilWindowEnds}},
+			[]string{"Unique.Until", "Window"}},
+		{"UntilWindowEnds with TTL",
+			[]onceq.Option{onceq.Unique{Until: onceq.UntilWindowEnds, Window: second, TTL: minute}},
+			[]string{"Unique.Until", "Unique.TTL", "leave TTL away"}},
+		{"FromEnqueue without clocks", []onceq.Option{onceq.Unique{FromEnqueue: true}},
+			[]string{"FromEnqueue", "Window", "TTL"}},
 		{"Window below 1ms", []onceq.Option{onceq.Unique{Window: time.Microsecond}}, []string{"Unique.Window", "1ms"}},
 		{"TTL below 1ms", []onceq.Option{onceq.Unique{TTL: time.Nanosecond}}, []string{"Unique.TTL", "1ms"}},
 		{"negative Window", []onceq.Option{onceq.Unique{Window: -second}}, []string{"Unique.Window", "1ms"}},
@@ -194,38 +208,63 @@ func TestCombinationsThatCannotMeanAnythingAreRefused(t *testing.T) {
 		{"unknown part", []onceq.Option{onceq.Unique{By: 128}}, []string{"Unique.By"}},
 		{"ByKey without a key", []onceq.Option{onceq.Unique{By: onceq.ByKey}}, []string{"Unique.By", "UniqueKey"}},
 		{"empty Fields", []onceq.Option{onceq.Unique{Fields: []string{}}}, []string{"Fields"}},
-		{"Fields of nothing", []onceq.Option{onceq.Unique{By: onceq.ByKind, Fields: []string{"repo"}}}, []string{"Unique.Fields", "Unique.By", "ByArgs"}},
-		{"Fields that are absent", []onceq.Option{onceq.Unique{By: onceq.ByKind | onceq.ByMeta, Fields: []string{"tenant"}}}, []string{"meta"}},
-		{"unknown field", []onceq.Option{onceq.Unique{Fields: []string{"repository"}}}, []string{"Unique.Fields", "repository", `"repo"`}},
-		{"key and Fields on one level", []onceq.Option{onceq.UniqueKey("k"), onceq.Unique{Fields: []string{"repo"}}}, []string{"UniqueKey", "Unique.Fields"}},
-		{"Fields and key on one level", []onceq.Option{onceq.Unique{Fields: []string{"repo"}}, onceq.UniqueKey("k")}, []string{"UniqueKey", "Unique.Fields"}},
-		{"key and By on one level", []onceq.Option{onceq.UniqueKey("k"), onceq.Unique{By: onceq.ByKind}}, []string{"UniqueKey", "Unique.By"}},
+		{"Fields of nothing", []onceq.Option{onceq.Unique{By: onceq.ByKind, Fields: []string{"repo"}}},
+			[]string{"Unique.Fields", "Unique.By", "ByArgs"}},
+		{"Fields that are absent",
+			[]onceq.Option{onceq.Unique{By: onceq.ByKind | onceq.ByMeta, Fields: []string{"tenant"}}},
+			[]string{"meta"}},
+		{"unknown field", []onceq.Option{onceq.Unique{Fields: []string{"repository"}}},
+			[]string{"Unique.Fields", "repository", `"repo"`}},
+		{"key and Fields on one level", []onceq.Option{onceq.UniqueKey("k"), onceq.Unique{Fields: []string{"repo"}}},
+			[]string{"UniqueKey", "Unique.Fields"}},
+		{"Fields and key on one level", []onceq.Option{onceq.Unique{Fields: []string{"repo"}}, onceq.UniqueKey("k")},
+			[]string{"UniqueKey", "Unique.Fields"}},
+		{"key and By on one level", []onceq.Option{onceq.UniqueKey("k"), onceq.Unique{By: onceq.ByKind}},
+			[]string{"UniqueKey", "Unique.By"}},
 		{"key scoped to args", []onceq.Option{onceq.UniqueKey("k", onceq.ByArgs)}, []string{"UniqueKey", "scope"}},
-		{"key scoped to itself and more", []onceq.Option{onceq.UniqueKey("k", onceq.ByKey, onceq.ByKind)}, []string{"UniqueKey", "ByKey"}},
+		{"key scoped to itself and more", []onceq.Option{onceq.UniqueKey("k", onceq.ByKey, onceq.ByKind)},
+			[]string{"UniqueKey", "ByKey"}},
 		{"blank key", []onceq.Option{onceq.UniqueKey(" \t")}, []string{"key"}},
 		{"huge key", []onceq.Option{onceq.UniqueKey(strings.Repeat("k", 1025))}, []string{"key"}},
 		{"key with NUL", []onceq.Option{onceq.UniqueKey("a\x00b")}, []string{"key"}},
 		{"key that is no text", []onceq.Option{onceq.UniqueKey("\xff")}, []string{"key"}},
-		{"replace without the kind", []onceq.Option{onceq.Unique{By: onceq.ByArgs}, onceq.OnConflict(onceq.Replace{Args: true})}, []string{"OnConflict", "Unique.By", "ByKind"}},
-		{"coalesce without the kind", []onceq.Option{onceq.Unique{By: onceq.ByQueue | onceq.ByArgs}, onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique.By", "ByKind"}},
-		{"supersede by a literal key", []onceq.Option{onceq.UniqueKey("k", onceq.ByKey), onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "UniqueKey", "ByKind"}},
-		{"debounce by a queue's key", []onceq.Option{onceq.UniqueKey("k", onceq.ByQueue), onceq.Delay(second), debounce}, []string{"OnConflict", "UniqueKey", "ByKind"}},
+		{"replace without the kind", []onceq.Option{onceq.Unique{By: onceq.ByArgs},
+			onceq.OnConflict(onceq.Replace{Args: true})}, []string{"OnConflict", "Unique.By", "ByKind"}},
+		{"coalesce without the kind", []onceq.Option{onceq.Unique{By: onceq.ByQueue | onceq.ByArgs},
+			onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique.By", "ByKind"}},
+		{"supersede by a literal key", []onceq.Option{onceq.UniqueKey("k", onceq.ByKey),
+			onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "UniqueKey", "ByKind"}},
+		{"debounce by a queue's key", []onceq.Option{onceq.UniqueKey("k", onceq.ByQueue), onceq.Delay(second),
+			debounce}, []string{"OnConflict", "UniqueKey", "ByKind"}},
 		{"replace of nothing", []onceq.Option{unique, onceq.OnConflict(onceq.Replace{})}, []string{"Replace", "Skip"}},
-		{"replace only running", []onceq.Option{unique, onceq.OnConflict(onceq.Replace{Args: true, Only: []onceq.State{onceq.Running}})}, []string{"Replace.Only", "running"}},
-		{"debounce without MaxWait", []onceq.Option{unique, onceq.Delay(second), onceq.OnConflict(onceq.Debounce{})}, []string{"Debounce.MaxWait"}},
+		{"replace only running",
+			[]onceq.Option{unique, onceq.OnConflict(onceq.Replace{Args: true, Only: []onceq.State{onceq.Running}})},
+			[]string{"Replace.Only", "running"}},
+		{"debounce without MaxWait", []onceq.Option{unique, onceq.Delay(second), onceq.OnConflict(onceq.Debounce{})},
+			[]string{"Debounce.MaxWait"}},
 		{"debounce without a delay", []onceq.Option{unique, debounce}, []string{"OnConflict", "Delay"}},
-		{"debounce with an instant", []onceq.Option{unique, onceq.RunAt(time.Now().Add(minute)), debounce}, []string{"OnConflict", "RunAt", "Delay"}},
-		{"debounce until finished", []onceq.Option{onceq.Unique{Until: onceq.UntilFinished}, onceq.Delay(second), debounce}, []string{"OnConflict", "Unique.Until", "Coalesce"}},
-		{"debounce with a window", []onceq.Option{onceq.Unique{Window: second}, onceq.Delay(second), debounce}, []string{"OnConflict", "Unique.Window"}},
-		{"coalesce until succeeded", []onceq.Option{onceq.Unique{Until: onceq.UntilSucceeded}, onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique.Until", "UntilFinished"}},
-		{"supersede until started", []onceq.Option{onceq.Unique{Until: onceq.UntilStarted}, onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "Unique.Until", "UntilFinished"}},
-		{"coalesce with a window", []onceq.Option{onceq.Unique{Window: minute}, onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique.Window"}},
-		{"supersede with a window", []onceq.Option{onceq.Unique{Window: minute}, onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "Unique.Window"}},
-		{"a policy with nothing to meet", []onceq.Option{onceq.OnConflict(onceq.Reject)}, []string{"OnConflict", "Unique", "ID"}},
-		{"not unique after all", []onceq.Option{unique, onceq.NotUnique, onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique"}},
+		{"debounce with an instant", []onceq.Option{unique, onceq.RunAt(time.Now().Add(minute)), debounce},
+			[]string{"OnConflict", "RunAt", "Delay"}},
+		{"debounce until finished", []onceq.Option{onceq.Unique{Until: onceq.UntilFinished}, onceq.Delay(second),
+			debounce}, []string{"OnConflict", "Unique.Until", "Coalesce"}},
+		{"debounce with a window", []onceq.Option{onceq.Unique{Window: second}, onceq.Delay(second), debounce},
+			[]string{"OnConflict", "Unique.Window"}},
+		{"coalesce until succeeded", []onceq.Option{onceq.Unique{Until: onceq.UntilSucceeded},
+			onceq.OnConflict(onceq.Coalesce)}, []string{"OnConflict", "Unique.Until", "UntilFinished"}},
+		{"supersede until started", []onceq.Option{onceq.Unique{Until: onceq.UntilStarted},
+			onceq.OnConflict(onceq.Supersede)}, []string{"OnConflict", "Unique.Until", "UntilFinished"}},
+		{"coalesce with a window", []onceq.Option{onceq.Unique{Window: minute}, onceq.OnConflict(onceq.Coalesce)},
+			[]string{"OnConflict", "Unique.Window"}},
+		{"supersede with a window", []onceq.Option{onceq.Unique{Window: minute}, onceq.OnConflict(onceq.Supersede)},
+			[]string{"OnConflict", "Unique.Window"}},
+		{"a policy with nothing to meet", []onceq.Option{onceq.OnConflict(onceq.Reject)},
+			[]string{"OnConflict", "Unique", "ID"}},
+		{"not unique after all", []onceq.Option{unique, onceq.NotUnique, onceq.OnConflict(onceq.Coalesce)},
+			[]string{"OnConflict", "Unique"}},
 		{"no policy", []onceq.Option{unique, onceq.OnConflict(nil)}, []string{"OnConflict"}},
 		{"delay and instant", []onceq.Option{onceq.Delay(second), onceq.RunAt(time.Now())}, []string{"RunAt", "Delay"}},
-		{"resend of something else", []onceq.Option{onceq.Resend(errors.New("x"))}, []string{"Resend", "UncertainError"}},
+		{"resend of something else", []onceq.Option{onceq.Resend(errors.New("x"))},
+			[]string{"Resend", "UncertainError"}},
 		{"no option", []onceq.Option{nil}, []string{"option", "nil"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

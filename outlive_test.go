@@ -38,12 +38,32 @@ func TestNothingIsLoggedOnceRunHasReturned(t *testing.T) {
 	}{
 		{"a run fails", failsClean, func(ctx context.Context, s *scene) error { return errors.New("failed") }, false},
 		{"a run panics", failsClean, func(ctx context.Context, s *scene) error { panic("boom") }, false},
-		{"a run is cut short", failsClean, func(ctx context.Context, s *scene) error { <-ctx.Done(); return ctx.Err() }, false},
-		{"the lease ends with a result unsent", failsClean, func(ctx context.Context, s *scene) error { s.lost.Store(true); return nil }, false},
-		{"a result is under way when the lease ends", failsLate, func(ctx context.Context, s *scene) error { s.lost.Store(true); return nil }, false},
-		{"the lease ends under a handler", failsUnsent, func(ctx context.Context, s *scene) error { s.lost.Store(true); <-ctx.Done(); return ctx.Err() }, false},
-		{"a handler returns after Run", goesWell, func(ctx context.Context, s *scene) error { <-s.over; return errors.New("failed") }, true},
-		{"a handler returns after Run and after its lease", failsClean, func(ctx context.Context, s *scene) error { s.lost.Store(true); <-s.over; return nil }, true},
+		{"a run is cut short", failsClean, func(ctx context.Context, s *scene) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, false},
+		{"the lease ends with a result unsent", failsClean, func(ctx context.Context, s *scene) error {
+			s.lost.Store(true)
+			return nil
+		}, false},
+		{"a result is under way when the lease ends", failsLate, func(ctx context.Context, s *scene) error {
+			s.lost.Store(true)
+			return nil
+		}, false},
+		{"the lease ends under a handler", failsUnsent, func(ctx context.Context, s *scene) error {
+			s.lost.Store(true)
+			<-ctx.Done()
+			return ctx.Err()
+		}, false},
+		{"a handler returns after Run", goesWell, func(ctx context.Context, s *scene) error {
+			<-s.over
+			return errors.New("failed")
+		}, true},
+		{"a handler returns after Run and after its lease", failsClean, func(ctx context.Context, s *scene) error {
+			s.lost.Store(true)
+			<-s.over
+			return nil
+		}, true},
 	} {
 		for _, takes := range []time.Duration{0, time.Millisecond, 70 * time.Millisecond, 2 * time.Second} {
 			t.Run(c.name+", a line takes "+takes.String(), func(t *testing.T) {
@@ -85,8 +105,14 @@ func TestRunIsNotNilWhenAResultWasDroppedWhileItDrained(t *testing.T) {
 		{"the store is cut off", failsUnsent, func(context.Context) error { return nil }},
 		{"answers come late", failsLate, func(context.Context) error { return nil }},
 		{"a failure", failsClean, func(context.Context) error { return errors.New("failed") }},
-		{"the handler returns when its lease is over", failsUnsent, func(ctx context.Context) error { <-ctx.Done(); return nil }},
-		{"the handler returns a while after its lease", failsUnsent, func(context.Context) error { time.Sleep(time.Second); return nil }},
+		{"the handler returns when its lease is over", failsUnsent, func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		}},
+		{"the handler returns a while after its lease", failsUnsent, func(context.Context) error {
+			time.Sleep(time.Second)
+			return nil
+		}},
 		{"the store had taken the worker for lost", goesWell, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -94,19 +120,22 @@ func TestRunIsNotNilWhenAResultWasDroppedWhileItDrained(t *testing.T) {
 				var began atomic.Bool
 				var id string
 				store.from(down(&began, c.fate))
-				stop := b.serve(onceq.WorkerConfig{Lease: 300 * time.Millisecond}, func(ctx context.Context, job *onceq.Job[mail]) error {
-					began.Store(true)
-					if c.ends != nil {
-						return c.ends(ctx)
-					}
-					r, err := store.Store.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: job.ID, Run: job.JobRow.Run, Worker: "rescuer", Rescue: true,
-						State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
-					if err != nil || r[0].Status != onceq.FinishDone {
-						t.Error(r, err)
-					}
-					<-ctx.Done()
-					return nil
-				})
+				stop := b.serve(onceq.WorkerConfig{Lease: 300 * time.Millisecond},
+					func(ctx context.Context, job *onceq.Job[mail]) error {
+						began.Store(true)
+						if c.ends != nil {
+							return c.ends(ctx)
+						}
+						r, err := store.Store.Finish(ctx,
+							onceq.FinishRequest{
+								Runs: []onceq.Finish{{ID: job.ID, Run: job.JobRow.Run, Worker: "rescuer", Rescue: true,
+									State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
+						if err != nil || r[0].Status != onceq.FinishDone {
+							t.Error(r, err)
+						}
+						<-ctx.Done()
+						return nil
+					})
 				id = b.enqueue(mail{})
 				for !began.Load() {
 					time.Sleep(time.Microsecond)
@@ -124,16 +153,21 @@ func TestRunIsNotNilWhenAResultWasDroppedWhileItDrained(t *testing.T) {
 func TestAHandlerWhoseRunWasTakenOverIsWaitedForAndNamedToo(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		over := make(chan struct{})
-		stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error { <-over; return nil })
+		stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+			<-over
+			return nil
+		})
 		id := b.enqueueAndWait(mail{})
-		r, err := b.store.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: 1, Worker: "rescuer", Rescue: true,
-			State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
+		r, err := b.store.Finish(t.Context(),
+			onceq.FinishRequest{Runs: []onceq.Finish{{ID: id, Run: 1, Worker: "rescuer", Rescue: true,
+				State: onceq.Retryable, Delay: time.Hour, Error: "lost"}}})
 		if err != nil || r[0].Status != onceq.FinishDone {
 			t.Error(r, err)
 		}
 		pass(time.Minute) // heartbeats
 		began := time.Now()
-		if err := stop(); err == nil || !strings.Contains(err.Error(), id+" (mail)") || time.Since(began) < 20*time.Second {
+		if err := stop(); err == nil || !strings.Contains(err.Error(), id+" (mail)") ||
+			time.Since(began) < 20*time.Second {
 			t.Errorf("after %v, Run: %v", time.Since(began), err)
 		}
 		close(over)
@@ -150,7 +184,8 @@ func TestASlowEndLeavesTimeToHandBackWhatIsLeft(t *testing.T) {
 		id := b.enqueueAndWait(mail{})
 		store.from(always(failsClean, "finish"))
 		began := time.Now()
-		if err := stop(); err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") || strings.Contains(err.Error(), "leave") {
+		if err := stop(); err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") ||
+			strings.Contains(err.Error(), "leave") {
 			t.Errorf("Run: %v", err)
 		}
 		if took := time.Since(began); took > 25*time.Second {
@@ -174,13 +209,17 @@ func TestAResultThatWasDroppedBeforeTheDrainIsNoErrorOfRun(t *testing.T) {
 	})
 }
 
-// TestRunIsBackInTimeHoweverSlowHandlersAndStoreAre: with the defaults 25s after its context ended,
-// which leaves 5 of the 30 seconds that Kubernetes gives.
+// TestRunIsBackInTimeHoweverSlowHandlersAndStoreAre: with the defaults 25s
+// after its context ended, which leaves 5 of the 30 seconds that Kubernetes
+// gives.
 func TestRunIsBackInTimeHoweverSlowHandlersAndStoreAre(t *testing.T) {
 	handlers := map[string]func(ctx context.Context, over chan struct{}) error{
 		"ends after a second": func(context.Context, chan struct{}) error { time.Sleep(time.Second); return nil },
-		"ends just in time":   func(context.Context, chan struct{}) error { time.Sleep(20*time.Second - time.Millisecond); return nil },
-		"heeds its context":   func(ctx context.Context, _ chan struct{}) error { <-ctx.Done(); return ctx.Err() },
+		"ends just in time": func(context.Context, chan struct{}) error {
+			time.Sleep(20*time.Second - time.Millisecond)
+			return nil
+		},
+		"heeds its context": func(ctx context.Context, _ chan struct{}) error { <-ctx.Done(); return ctx.Err() },
 		"is slow to heed its context": func(ctx context.Context, _ chan struct{}) error {
 			<-ctx.Done()
 			time.Sleep(2900 * time.Millisecond)
@@ -189,11 +228,14 @@ func TestRunIsBackInTimeHoweverSlowHandlersAndStoreAre(t *testing.T) {
 		"never returns": func(_ context.Context, over chan struct{}) error { <-over; return nil },
 	}
 	for name, handler := range handlers {
-		for fate, f := range map[string]fault{"is well": goesWell, "answers late": goesLate, "is cut off": failsLate, "refuses": failsClean} {
+		for fate, f := range map[string]fault{"is well": goesWell, "answers late": goesLate, "is cut off": failsLate,
+			"refuses": failsClean} {
 			t.Run("the handler "+name+", the store "+fate, func(t *testing.T) {
 				inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
 					over := make(chan struct{})
-					stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error { return handler(ctx, over) })
+					stop := b.serve(onceq.WorkerConfig{}, func(ctx context.Context, job *onceq.Job[mail]) error {
+						return handler(ctx, over)
+					})
 					id := b.enqueue(mail{}, onceq.Unique{}, onceq.MaxAttempts(1))
 					synctest.Wait()
 					store.from(always(f, "fetch", "extend", "finish", "sweep", "leave"))
@@ -207,7 +249,8 @@ func TestRunIsBackInTimeHoweverSlowHandlersAndStoreAre(t *testing.T) {
 					}
 					if f == goesWell {
 						job := b.job(id)
-						if done := job.State == onceq.Completed; !done && (job.State != onceq.Available || job.Attempt != 0) {
+						if done := job.State == onceq.Completed; !done &&
+							(job.State != onceq.Available || job.Attempt != 0) {
 							t.Errorf("%s, attempt %d: not handed back", job.State, job.Attempt)
 						}
 					}

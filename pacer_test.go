@@ -28,7 +28,7 @@ func jobsOf(queue string, n int) (jobs []*JobRow) {
 	return jobs
 }
 
-func TestAFetchThatBroughtNothingThoughThereMayBeMoreIsRepeatedLessAndLess(t *testing.T) {
+func TestAFetchThatBringsNothingIsRepeatedLessAndLess(t *testing.T) {
 	t.Parallel()
 	p, now, poll := newPacer(1), time.Now(), time.Second
 	var waits []time.Duration
@@ -71,7 +71,7 @@ func TestAFetchThatBroughtNothingThoughThereMayBeMoreIsRepeatedLessAndLess(t *te
 	}
 }
 
-func TestAQueueIsAskedAgainWhenItGotAllItAskedForOrTheStoreSaysThereIsMore(t *testing.T) {
+func TestAQueueIsAskedAgainWhenThereMayBeMore(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for _, c := range []struct {

@@ -77,23 +77,26 @@ func TestAPanicInWhatACallerPassesIsAnErrorThatNamesIt(t *testing.T) {
 		"nil option of type":   {nilOption{}, nil, "option"},
 		"nil option":           {mail{}, []onceq.Option{(*onceq.Unique)(nil)}, "option"},
 		"embedded option":      {mail{}, []onceq.Option{badOption{}}, "option"},
-		"nil policy":           {mail{}, []onceq.Option{onceq.Unique{}, onceq.OnConflict((*onceq.Replace)(nil))}, "OnConflict"},
-		"embedded policy":      {mail{}, []onceq.Option{onceq.Unique{}, onceq.OnConflict(badPolicy{})}, "OnConflict"},
-		"meta":                 {mail{}, []onceq.Option{onceq.Meta(map[string]any{"x": badJSON{}})}, "meta"},
-		"Unwrap of Resend":     {mail{}, []onceq.Option{onceq.Resend(nilErr)}, "Resend"},
-		"As of Resend":         {mail{}, []onceq.Option{onceq.Resend(badAs{})}, "Resend"},
+		"nil policy": {mail{}, []onceq.Option{onceq.Unique{}, onceq.OnConflict((*onceq.Replace)(nil))},
+			"OnConflict"},
+		"embedded policy":  {mail{}, []onceq.Option{onceq.Unique{}, onceq.OnConflict(badPolicy{})}, "OnConflict"},
+		"meta":             {mail{}, []onceq.Option{onceq.Meta(map[string]any{"x": badJSON{}})}, "meta"},
+		"Unwrap of Resend": {mail{}, []onceq.Option{onceq.Resend(nilErr)}, "Resend"},
+		"As of Resend":     {mail{}, []onceq.Option{onceq.Resend(badAs{})}, "Resend"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			check := func(err error) {
 				t.Helper()
 				var invalid *onceq.InvalidError
-				if !errors.As(err, &invalid) || !strings.Contains(err.Error(), try.want) || errors.Is(err, onceq.ErrUncertain) {
+				if !errors.As(err, &invalid) || !strings.Contains(err.Error(), try.want) ||
+					errors.Is(err, onceq.ErrUncertain) {
 					t.Errorf("%v: want an *InvalidError that names %s", err, try.want)
 				}
 			}
 			_, err := c.Enqueue(t.Context(), try.args, try.opts...)
 			check(err)
-			_, err = c.EnqueueMany(t.Context(), []onceq.Item{onceq.NewItem(mail{}), onceq.NewItem(try.args, try.opts...)})
+			_, err = c.EnqueueMany(t.Context(), []onceq.Item{onceq.NewItem(mail{}),
+				onceq.NewItem(try.args, try.opts...)})
 			check(err)
 			_, err = c.Explain(t.Context(), try.args, try.opts...)
 			check(err)

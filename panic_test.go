@@ -18,10 +18,12 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// These tests show that code of the user's may panic anywhere, or end its goroutine, and the process
-// and the worker go on. Before, most of them ended the test binary.
+// These tests show that code of the user's may panic anywhere, or end its
+// goroutine, and the process and the worker go on. Before, most of them
+// ended the test binary.
 
-// trap is an error whose methods misbehave: the commonest is a typed nil whose method reads a field.
+// trap is an error whose methods misbehave: the commonest is a typed nil
+// whose method reads a field.
 type trap struct {
 	cause               error
 	onError, onIs, onAs func()
@@ -62,7 +64,7 @@ type list struct{ do func() }
 func (list) Error() string     { return "list" }
 func (l list) Unwrap() []error { l.do(); return nil }
 
-func TestAnErrorWhoseMethodsPanicIsAnOrdinaryFailureHoweverTheContextEnded(t *testing.T) {
+func TestAnErrorWhoseMethodsPanicIsAnOrdinaryFailure(t *testing.T) {
 	boom := func() { panic("boom") }
 	var typedNil *trap
 	errs := map[string]error{
@@ -91,23 +93,26 @@ func TestAnErrorWhoseMethodsPanicIsAnOrdinaryFailureHoweverTheContextEnded(t *te
 			for _, panics := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, the context ends %s, panics %v", what, how, panics), func(t *testing.T) {
 					inBubble(t, nil, func(t *testing.T, b *bubble) {
-						stop := b.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
-							if job.Args.To != "bad" {
-								return nil
-							}
-							if how != "not at all" {
-								<-ctx.Done()
-							}
-							if panics {
-								panic(bad)
-							}
-							return bad
-						})
-						id := b.enqueueAndWait(mail{To: "bad"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1), onceq.Unique{})
+						stop := b.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second},
+							func(ctx context.Context, job *onceq.Job[mail]) error {
+								if job.Args.To != "bad" {
+									return nil
+								}
+								if how != "not at all" {
+									<-ctx.Done()
+								}
+								if panics {
+									panic(bad)
+								}
+								return bad
+							})
+						id := b.enqueueAndWait(mail{To: "bad"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1),
+							onceq.Unique{})
 						end(b, id, stop)
 						pass(2 * time.Second)
 						job := b.job(id)
-						if !job.State.Finished() && !(how == "by a shutdown" && job.State == onceq.Available && job.Attempt == 0) {
+						if !job.State.Finished() && !(how == "by a shutdown" && job.State == onceq.Available &&
+							job.Attempt == 0) {
 							t.Errorf("job is %s", job.State)
 						}
 						if how != "by a shutdown" {
@@ -124,23 +129,25 @@ func TestAnErrorWhoseMethodsPanicIsAnOrdinaryFailureHoweverTheContextEnded(t *te
 	}
 }
 
-func TestARetryPolicyThatPanicsOrExitsIsAnOrdinaryFailureOfARunAndOfARescue(t *testing.T) {
+func TestARetryPolicyThatPanicsOrExitsIsAnOrdinaryFailure(t *testing.T) {
 	for name, do := range map[string]func(){"panics": func() { panic("no policy") }, "exits": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, b *bubble) {
 				lost := b.enqueue(mail{To: "lost"})
 				b.deadWorker("died", time.Second, 1)
 				policy := func(*onceq.JobRow, error) time.Duration { do(); return 0 }
-				stop := b.serve(onceq.WorkerConfig{Lease: 3 * time.Second, Retry: policy}, func(ctx context.Context, job *onceq.Job[mail]) error {
-					if job.Args.To == "bad" && job.Attempt == 1 {
-						return errors.New("failed")
-					}
-					return nil
-				})
+				stop := b.serve(onceq.WorkerConfig{Lease: 3 * time.Second, Retry: policy},
+					func(ctx context.Context, job *onceq.Job[mail]) error {
+						if job.Args.To == "bad" && job.Attempt == 1 {
+							return errors.New("failed")
+						}
+						return nil
+					})
 				id := b.enqueue(mail{To: "bad"})
 				pass(time.Minute)
 				for _, id := range []string{id, lost} {
-					if job := b.wants(id, onceq.Completed); len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "policy") {
+					if job := b.wants(id, onceq.Completed); len(job.Errors) != 1 ||
+						!strings.Contains(job.Errors[0].Error, "policy") {
 						t.Errorf("errors %+v", job.Errors)
 					}
 				}
@@ -167,7 +174,8 @@ func TestARetryPolicyMayChangeTheRowItIsGiven(t *testing.T) {
 	})
 }
 
-// badLog is a log that panics: in Handle for lines that have the text, or always.
+// badLog is a log that panics: in Handle for lines that have the text, or
+// always.
 type badLog struct{ enabled, handle, attrs, group bool }
 
 func (l badLog) Enabled(context.Context, slog.Level) bool {
@@ -200,7 +208,8 @@ func (l badLog) WithGroup(string) slog.Handler {
 
 func TestALoggerThatPanicsLosesItsLinesAndNothingElse(t *testing.T) {
 	for name, log := range map[string]slog.Handler{
-		"Enabled": badLog{enabled: true}, "Handle": badLog{handle: true}, "WithAttrs": badLog{attrs: true}, "all": badLog{true, true, true, true},
+		"Enabled": badLog{enabled: true}, "Handle": badLog{handle: true}, "WithAttrs": badLog{attrs: true},
+		"all":        badLog{true, true, true, true},
 		"no handler": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +237,8 @@ func TestALoggerThatPanicsLosesItsLinesAndNothingElse(t *testing.T) {
 				lost := b.enqueue(mail{})
 				b.deadWorker("died", time.Second, 1)
 				go func() { done <- w.Run(ctx) }()
-				fails, stops, fenced := b.enqueue(mail{To: "fails"}), b.enqueue(mail{To: "stops"}), b.enqueue(mail{To: "stops"})
+				fails, stops, fenced := b.enqueue(mail{To: "fails"}), b.enqueue(mail{To: "stops"}),
+					b.enqueue(mail{To: "stops"})
 				synctest.Wait()
 				if _, err := b.client.Cancel(t.Context(), stops); err != nil { // logged by the heartbeat
 					t.Fatal(err)

@@ -49,10 +49,11 @@ func (l *logbook) logger() *slog.Logger {
 
 func TestShutdownWaitsForRunningHandlersAndStartsNoOther(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
-		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			time.Sleep(15 * time.Second)
-			return ctx.Err()
-		})
+		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				time.Sleep(15 * time.Second)
+				return ctx.Err()
+			})
 		first, second := b.enqueue(mail{}), b.enqueue(mail{})
 		synctest.Wait()
 		began := time.Now()
@@ -65,22 +66,23 @@ func TestShutdownWaitsForRunningHandlersAndStartsNoOther(t *testing.T) {
 	})
 }
 
-func TestAfterShutdownTimeoutHandlersAreCutShortAndTheirJobsHandedBackWithTheirKeys(t *testing.T) {
+func TestAfterShutdownTimeoutJobsAreHandedBackWithTheirKeys(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var cause error
-		stop := b.serve(onceq.WorkerConfig{ShutdownTimeout: 10 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			<-ctx.Done()
-			switch job.Args.To {
-			case "done":
-				return nil
-			case "verdict":
-				return onceq.Discard(nil)
-			case "slow":
-				time.Sleep(time.Second)
-			}
-			cause = context.Cause(ctx)
-			return ctx.Err()
-		})
+		stop := b.serve(onceq.WorkerConfig{ShutdownTimeout: 10 * time.Second},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				<-ctx.Done()
+				switch job.Args.To {
+				case "done":
+					return nil
+				case "verdict":
+					return onceq.Discard(nil)
+				case "slow":
+					time.Sleep(time.Second)
+				}
+				cause = context.Cause(ctx)
+				return ctx.Err()
+			})
 		back := b.enqueue(mail{To: "slow"}, onceq.Unique{}, onceq.MaxAttempts(1))
 		done, verdict := b.enqueue(mail{To: "done"}), b.enqueue(mail{To: "verdict"})
 		synctest.Wait()
@@ -107,17 +109,19 @@ func TestAfterShutdownTimeoutHandlersAreCutShortAndTheirJobsHandedBackWithTheirK
 func TestAHandlerThatIgnoresItsContextIsLeftBehindAndItsJobHandedBack(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		release := make(chan struct{})
-		stop := b.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			if job.Args.To == "stuck" {
-				<-release
-			}
-			return nil
-		})
+		stop := b.serve(onceq.WorkerConfig{ShutdownTimeout: time.Second},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				if job.Args.To == "stuck" {
+					<-release
+				}
+				return nil
+			})
 		stuck := b.enqueue(mail{To: "stuck"}, onceq.MaxAttempts(1), onceq.Unique{})
 		good := b.enqueue(mail{})
 		synctest.Wait()
 		err := stop()
-		if err == nil || !strings.Contains(err.Error(), "1 handlers did not return") || !strings.Contains(err.Error(), stuck+" (mail)") {
+		if err == nil || !strings.Contains(err.Error(), "1 handlers did not return") ||
+			!strings.Contains(err.Error(), stuck+" (mail)") {
 			t.Errorf("Run: %v", err)
 		}
 		job := b.wants(stuck, onceq.Available)
@@ -142,7 +146,8 @@ func TestShutdownWithAStoreThatIsGoneEndsAndSaysWhatWasLeft(t *testing.T) {
 		store.from(always(failsUnsent, "extend", "fetch", "finish", "leave", "sweep"))
 		began := time.Now()
 		err := stop()
-		if err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") || !errors.Is(err, onceq.ErrUncertain) {
+		if err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") ||
+			!errors.Is(err, onceq.ErrUncertain) {
 			t.Errorf("Run: %v", err)
 		}
 		if took := time.Since(began); took > 16*time.Second {
@@ -192,8 +197,9 @@ func TestWhatIsFetchedWhileTheWorkerShutsDownIsHandedBackAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhateverGoesWrongEveryJobIsCompletedInTheEnd lets calls fail at random, on several workers at once, one of which is shut down now
-// and then.
+// TestWhateverGoesWrongEveryJobIsCompletedInTheEnd lets calls fail at
+// random, on several workers at once, one of which is shut down now and
+// then.
 func TestWhateverGoesWrongEveryJobIsCompletedInTheEnd(t *testing.T) {
 	for range 8 {
 		t.Run("", func(t *testing.T) {
@@ -286,7 +292,8 @@ func TestWhateverGoesWrongEveryJobIsCompletedInTheEnd(t *testing.T) {
 	}
 }
 
-// TestThousandsOfJobsOnSeveralWorkersRunOnceEach is for the race detector: real time, real threads.
+// TestThousandsOfJobsOnSeveralWorkersRunOnceEach is for the race detector:
+// real time, real threads.
 func TestThousandsOfJobsOnSeveralWorkersRunOnceEach(t *testing.T) {
 	t.Parallel()
 	store := memstore.New(nil)
@@ -303,8 +310,9 @@ func TestThousandsOfJobsOnSeveralWorkersRunOnceEach(t *testing.T) {
 	log := newLog()
 	var all sync.WaitGroup
 	for range 3 {
-		w, err := onceq.NewWorker(store, &onceq.WorkerConfig{Lease: 3 * time.Second, Logger: log.logger(), ShutdownTimeout: time.Minute,
-			Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 40}, "b": {Concurrency: 10}}})
+		w, err := onceq.NewWorker(store, &onceq.WorkerConfig{Lease: 3 * time.Second, Logger: log.logger(),
+			ShutdownTimeout: time.Minute,
+			Queues:          map[string]onceq.QueueConfig{"default": {Concurrency: 40}, "b": {Concurrency: 10}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,7 +333,8 @@ func TestThousandsOfJobsOnSeveralWorkersRunOnceEach(t *testing.T) {
 		if i%3 == 0 {
 			queue = "b"
 		}
-		if _, err := client.Enqueue(t.Context(), &report{Number: int64(i)}, onceq.Queue(queue), onceq.Unique{}); err != nil {
+		if _, err := client.Enqueue(t.Context(), &report{Number: int64(i)}, onceq.Queue(queue),
+			onceq.Unique{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -348,12 +357,13 @@ func TestThousandsOfJobsOnSeveralWorkersRunOnceEach(t *testing.T) {
 func TestRunsAreCountedByWhatBecameOfTheJob(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		reader := metric.NewManualReader()
-		b.serve(onceq.WorkerConfig{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			if job.Args.To == "" {
-				return onceq.Discard(nil)
-			}
-			return nil
-		})
+		b.serve(onceq.WorkerConfig{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				if job.Args.To == "" {
+					return onceq.Discard(nil)
+				}
+				return nil
+			})
 		b.enqueue(mail{})
 		for range 3 {
 			b.enqueue(mail{To: "ada"})
@@ -371,7 +381,8 @@ func TestRunsAreCountedByWhatBecameOfTheJob(t *testing.T) {
 				}
 			}
 		}
-		if counts["kind=mail,queue=default,state=completed"] != 3 || counts["kind=mail,queue=default,state=discarded"] != 1 || len(counts) != 2 {
+		if counts["kind=mail,queue=default,state=completed"] != 3 ||
+			counts["kind=mail,queue=default,state=discarded"] != 1 || len(counts) != 2 {
 			t.Errorf("counts %v", counts)
 		}
 	})

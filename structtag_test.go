@@ -58,7 +58,8 @@ func TestFieldsSaidAtALevelStandOverTags(t *testing.T) {
 }
 
 func TestFieldsReachIntoNestedMembersOfATypedStruct(t *testing.T) {
-	row := enqueued(t, nil, tagged{Owner: owner{Login: "me"}}, onceq.Unique{Fields: []string{"/owner/login", "/commit~1sha/A"}})
+	row := enqueued(t, nil, tagged{Owner: owner{Login: "me"}},
+		onceq.Unique{Fields: []string{"/owner/login", "/commit~1sha/A"}})
 	if !strings.Contains(row.Claim.Text, "login") {
 		t.Error(row.Claim.Text)
 	}
@@ -81,8 +82,8 @@ func TestATagOfATypeThatContainsItselfCountsWhereItIsMetFirst(t *testing.T) {
 	}
 }
 
-// Embedded structs that are tagged take part with all their fields, or with those that are
-// tagged inside.
+// Embedded structs that are tagged take part with all their fields, or with
+// those that are tagged inside.
 type (
 	deepest struct {
 		A int `json:"a"`
@@ -113,7 +114,7 @@ func (inWhole) Kind() string { return "in whole" }
 func (inPart) Kind() string  { return "in part" }
 func (shadows) Kind() string { return "shadows" }
 
-func TestATaggedEmbeddedStructTakesPartWholeUnlessSomethingInsideIsTagged(t *testing.T) {
+func TestATaggedEmbeddedStructIsWholeUnlessAFieldInsideIsTagged(t *testing.T) {
 	for _, c := range []struct {
 		args onceq.Args
 		want string
@@ -244,11 +245,13 @@ func (deepPointer) Kind() string                   { return "k" }
 func TestATagThatSelectsNothingIsRefusedAtTheFirstUseOfTheType(t *testing.T) {
 	_ = hidden{}.id
 	for _, args := range []onceq.Args{
-		hidden{}, leftOut{}, misspelt{}, selfEncoded{}, &selfEncoded{}, encodedInside{}, promoted{}, ofPointer{}, &ofPointer{},
+		hidden{}, leftOut{}, misspelt{}, selfEncoded{}, &selfEncoded{}, encodedInside{}, promoted{},
+		ofPointer{}, &ofPointer{},
 		inSlice{}, inArray{}, inMap{}, hidesInner{}, ambiguous{}, emptyEmbedding{}, embedsHidden{},
 	} {
 		for _, opts := range [][]onceq.Option{{onceq.Unique{}}, {onceq.NotUnique}, nil} {
-			if err := refused(t, nil, args, opts...); err.Field != "tag" || !strings.Contains(err.Rule, "field onceq_test.") {
+			if err := refused(t, nil, args, opts...); err.Field != "tag" ||
+				!strings.Contains(err.Rule, "field onceq_test.") {
 				t.Errorf("%T: %v", args, err)
 			}
 		}
@@ -256,12 +259,15 @@ func TestATagThatSelectsNothingIsRefusedAtTheFirstUseOfTheType(t *testing.T) {
 }
 
 func TestATagThatCannotBeReadIsRefused(t *testing.T) {
-	for _, tag := range []string{`onceq:unique`, `onceq: "unique"`, `json:"id" onceq:'unique'`, `json:"id",onceq:"unique"`, `json:"id" onceq: "unique"`, `json:"id";onceq:"unique"`, `onceq:"Unique"`, `onceq:""`, `onceq`} {
+	for _, tag := range []string{`onceq:unique`, `onceq: "unique"`, `json:"id" onceq:'unique'`,
+		`json:"id",onceq:"unique"`, `json:"id" onceq: "unique"`, `json:"id";onceq:"unique"`, `onceq:"Unique"`,
+		`onceq:""`, `onceq`} {
 		if err := onceq.TagOf(tag); err == nil {
 			t.Errorf("`%s` is taken", tag)
 		}
 	}
-	for _, tag := range []string{``, `json:"onceq"`, `json:"id" onceq:"unique"`, `json:"onceq:unique" onceq:"unique"`, `doc:"see onceq: it's"`, `my_onceq:"x"`} {
+	for _, tag := range []string{``, `json:"onceq"`, `json:"id" onceq:"unique"`, `json:"onceq:unique" onceq:"unique"`,
+		`doc:"see onceq: it's"`, `my_onceq:"x"`} {
 		if err := onceq.TagOf(tag); err != nil {
 			t.Errorf("`%s`: %v", tag, err)
 		}
@@ -271,10 +277,12 @@ func TestATagThatCannotBeReadIsRefused(t *testing.T) {
 func TestATagOnAMemberThatMayBeAbsentIsRefusedWhateverTheValue(t *testing.T) {
 	me := &owner{Login: "me"}
 	for _, args := range []onceq.Args{
-		mayBeEmpty{1}, mayBeZero{1}, underPointer{me}, underOmitted{*me}, underEmbeddedPointer{other2: &other2{1}}, wholeOmitted{omits: omits{1, 2}},
+		mayBeEmpty{1}, mayBeZero{1}, underPointer{me}, underOmitted{*me}, underEmbeddedPointer{other2: &other2{1}},
+		wholeOmitted{omits: omits{1, 2}},
 		deepPointer{In: struct{ Owner **owner }{&me}},
 	} {
-		if err := refused(t, nil, args, onceq.Unique{}); err.Field != "tag" || !strings.Contains(err.Rule, "may be absent") {
+		if err := refused(t, nil, args, onceq.Unique{}); err.Field != "tag" ||
+			!strings.Contains(err.Rule, "may be absent") {
 			t.Errorf("%T: %v", args, err)
 		}
 	}
@@ -296,13 +304,15 @@ func (withOptions) EnqueueOptions() []onceq.Option { return []onceq.Option{onceq
 
 func TestATagWithoutAWordAboutUniquenessIsRefused(t *testing.T) {
 	args := tree{Name: "a"}
-	for name, opts := range map[string][]onceq.Option{"nothing": nil, "others": {onceq.Priority(1), onceq.Delay(time.Hour)}, "reset": {onceq.ResetUnique}} {
+	for name, opts := range map[string][]onceq.Option{"nothing": nil,
+		"others": {onceq.Priority(1), onceq.Delay(time.Hour)}, "reset": {onceq.ResetUnique}} {
 		if err := refused(t, nil, args, opts...); err.Field != "tag" || !strings.Contains(err.Rule, "NotUnique") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, opts := range map[string][]onceq.Option{
-		"Unique": {onceq.Unique{}}, "UniqueKey": {onceq.UniqueKey("k")}, "NotUnique": {onceq.NotUnique}, "reset and said": {onceq.ResetUnique, onceq.Unique{}},
+		"Unique": {onceq.Unique{}}, "UniqueKey": {onceq.UniqueKey("k")}, "NotUnique": {onceq.NotUnique},
+		"reset and said": {onceq.ResetUnique, onceq.Unique{}},
 	} {
 		if row := enqueued(t, nil, args, opts...); (row.Claim == nil) != (name == "NotUnique") {
 			t.Errorf("%s: %+v", name, row.Claim)
@@ -311,7 +321,8 @@ func TestATagWithoutAWordAboutUniquenessIsRefused(t *testing.T) {
 	enqueued(t, &onceq.Config{Defaults: []onceq.Option{onceq.Unique{}}}, args)
 	enqueued(t, &onceq.Config{Kinds: map[string][]onceq.Option{"tree": {onceq.NotUnique}}}, args)
 	enqueued(t, nil, withOptions{1})
-	if err := refused(t, nil, args, onceq.Unique{By: onceq.ByKind | onceq.ByQueue}); !strings.Contains(err.Rule, "ByArgs") {
+	if err := refused(t, nil, args, onceq.Unique{By: onceq.ByKind | onceq.ByQueue}); !strings.Contains(err.Rule,
+		"ByArgs") {
 		t.Errorf("args take no part: %v", err)
 	}
 	if err := refused(t, nil, withOptions{1}, onceq.ResetUnique); err.Field != "tag" {

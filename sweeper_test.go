@@ -25,7 +25,8 @@ func TestWorkersThatOnlyDrainPruneWhatIsPastItsRetention(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var ids []string
 		for range 25 {
-			ids = append(ids, b.enqueue(mail{}, onceq.Retention(time.Second), onceq.Unique{Until: onceq.UntilDeleted, TTL: 2 * time.Second}))
+			ids = append(ids, b.enqueue(mail{}, onceq.Retention(time.Second),
+				onceq.Unique{Until: onceq.UntilDeleted, TTL: 2 * time.Second}))
 			b.drain(onceq.WorkerConfig{})
 			pass(time.Minute)
 		}
@@ -87,9 +88,16 @@ func TestADrainOnATidyStoreTakesNoTime(t *testing.T) {
 func TestADrainIsNotHeldUpByASweepThatDoesNotEnd(t *testing.T) {
 	const fails = "it fails"
 	for name, sweep := range map[string]func(ctx context.Context) (onceq.Swept, error){
-		fails:                  func(context.Context) (onceq.Swept, error) { return onceq.Swept{}, errors.New("permission denied") },
-		"it hangs":             func(ctx context.Context) (onceq.Swept, error) { <-ctx.Done(); return onceq.Swept{}, ctx.Err() },
-		"there is always more": func(context.Context) (onceq.Swept, error) { return onceq.Swept{More: true, Jobs: 1}, nil },
+		fails: func(context.Context) (onceq.Swept, error) {
+			return onceq.Swept{}, errors.New("permission denied")
+		},
+		"it hangs": func(ctx context.Context) (onceq.Swept, error) {
+			<-ctx.Done()
+			return onceq.Swept{}, ctx.Err()
+		},
+		"there is always more": func(context.Context) (onceq.Swept, error) {
+			return onceq.Swept{More: true, Jobs: 1}, nil
+		},
 		"a worker is always lost": func(context.Context) (onceq.Swept, error) {
 			return onceq.Swept{Expired: []onceq.Beat{{Worker: "w", No: time.Now().UnixNano()}}}, nil
 		},

@@ -17,7 +17,8 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-// fates are those of the calls of an enqueue, one after another; the last one stays.
+// fates are those of the calls of an enqueue, one after another; the last
+// one stays.
 func (s *flaky) fates(fates ...fault) {
 	var mu sync.Mutex
 	s.from(func(op string) fault {
@@ -98,7 +99,8 @@ func TestAnEnqueueWhoseContextEndsBeforeItsResendStaysUncertain(t *testing.T) {
 		defer cancel()
 		_, err := c.Enqueue(ctx, mail{"a"}, onceq.Unique{})
 		mustDoubt(t, err, context.DeadlineExceeded)
-		if _, err = c.EnqueueMany(ctx, twoMails); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
+		if _, err = c.EnqueueMany(ctx, twoMails); !errors.Is(err, context.DeadlineExceeded) ||
+			errors.Is(err, onceq.ErrUncertain) {
 			t.Errorf("%v: a context that has ended lets nothing be sent", err)
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), 40*time.Millisecond)
@@ -110,7 +112,8 @@ func TestAnEnqueueWhoseContextEndsBeforeItsResendStaysUncertain(t *testing.T) {
 
 func TestAnEnqueueWhoseResendIsRefusedStaysUncertain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, before := range [][]fault{{failsUnheard}, {failsUnsent}, {failsUnheard, failsUnheard}, {failsUnsent, failsUnheard}} {
+		for _, before := range [][]fault{{failsUnheard}, {failsUnsent}, {failsUnheard, failsUnheard},
+			{failsUnsent, failsUnheard}} {
 			s := newFlaky()
 			c := clientOf(t, s, nil)
 			s.fates(append(slices.Clone(before), failsClean)...)
@@ -210,7 +213,8 @@ func (tx inTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enqueu
 	return tx.flaky.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
 }
 
-// halves is a store that answers for a part of a batch, and loses the rest, as often as it is told.
+// halves is a store that answers for a part of a batch, and loses the rest,
+// as often as it is told.
 type halves struct {
 	*memstore.Store
 	times int
@@ -232,7 +236,8 @@ func (s *halves) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.E
 	if err != nil {
 		return nil, err
 	}
-	return append(answers, make([]onceq.EnqueueResult, len(rows)-len(answers))...), fmt.Errorf("%w: answer cut", onceq.ErrUncertain)
+	return append(answers, make([]onceq.EnqueueResult, len(rows)-len(answers))...),
+		fmt.Errorf("%w: answer cut", onceq.ErrUncertain)
 }
 
 func TestReceiptsOfAPartOfABatchSurviveAResend(t *testing.T) {
@@ -271,7 +276,8 @@ func TestReceiptsOfAPartOfABatchSurviveAResend(t *testing.T) {
 	})
 }
 
-// The promise of every enqueue: a definite error left nothing behind, and an answer is true.
+// The promise of every enqueue: a definite error left nothing behind, and
+// an answer is true.
 func TestADefiniteErrorLeavesNoJobBehind(t *testing.T) {
 	faults := []fault{goesWell, goesWell, failsClean, failsUnsent, failsUnheard, failsUnheard}
 	definite, uncertain := 0, 0
@@ -314,9 +320,12 @@ func TestADefiniteErrorLeavesNoJobBehind(t *testing.T) {
 					time.Sleep(time.Duration(draw(3)) * time.Millisecond)
 					to := fmt.Sprint(seed, " ", n)
 					if draw(3) == 0 {
-						_, err := c.EnqueueMany(ctx, []onceq.Item{onceq.NewItem(mail{to + "a"}, onceq.Unique{}), onceq.NewItem(mail{to + "b"})})
+						_, err := c.EnqueueMany(ctx, []onceq.Item{onceq.NewItem(mail{to + "a"}, onceq.Unique{}),
+							onceq.NewItem(mail{to + "b"})})
 						for try := 0; try < 2 && errors.Is(err, onceq.ErrUncertain); try++ {
-							_, err = c.EnqueueMany(ctx, []onceq.Item{onceq.NewItem(mail{to + "a"}, onceq.Unique{}, onceq.Resend(err)), onceq.NewItem(mail{to + "b"}, onceq.Resend(err))})
+							_, err = c.EnqueueMany(ctx,
+								[]onceq.Item{onceq.NewItem(mail{to + "a"}, onceq.Unique{}, onceq.Resend(err)),
+									onceq.NewItem(mail{to + "b"}, onceq.Resend(err))})
 						}
 						mu.Lock()
 						defer mu.Unlock()

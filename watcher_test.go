@@ -33,7 +33,8 @@ func TestADueJobThatNoHandlerTakesIsWarnedOfOnceAnHour(t *testing.T) {
 			pass(100 * time.Millisecond)
 		}
 		pass(20 * time.Second)
-		if n := strings.Count(log.String(), notTaken); n != 1 || !log.has("kind=fax") || !log.has("handlers=[mail]") || !log.has("job=") {
+		if n := strings.Count(log.String(), notTaken); n != 1 || !log.has("kind=fax") || !log.has("handlers=[mail]") ||
+			!log.has("job=") {
 			t.Errorf("%d warnings:\n%s", n, log)
 		}
 		pass(4 * time.Hour)
@@ -53,7 +54,10 @@ func TestJobsOfOtherKindsAreNoWarningWhereTheyAreTakenCareOf(t *testing.T) {
 	}{
 		{"another worker takes them", onceq.WorkerConfig{}, func(b *bubble) {
 			w := b.worker(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}})
-			w.HandleKind("fax", func(context.Context, *onceq.JobRow) error { time.Sleep(100 * time.Millisecond); return nil })
+			w.HandleKind("fax", func(context.Context, *onceq.JobRow) error {
+				time.Sleep(100 * time.Millisecond)
+				return nil
+			})
 			b.start(w)
 			for range 5 { // some are always due
 				args, opts := fax()

@@ -11,8 +11,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// treadmill is a store that always has one more job and keeps none: what is left is the worker's own cost. With a cost of a step and of
-// a row it keeps its one writer busy, as a file does.
+// treadmill is a store that always has one more job and keeps none: what is
+// left is the worker's own cost. With a cost of a step and of a row it
+// keeps its one writer busy, as a file does.
 type treadmill struct {
 	onceq.Store
 	left      atomic.Int64
@@ -51,7 +52,8 @@ func (s *treadmill) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetc
 		if n < 0 {
 			break
 		}
-		f.Jobs = append(f.Jobs, &onceq.JobRow{ID: fmt.Sprint(n), Run: 1, Attempt: 1, MaxAttempts: 25, Kind: "mail", Queue: "default",
+		f.Jobs = append(f.Jobs, &onceq.JobRow{ID: fmt.Sprint(n), Run: 1, Attempt: 1, MaxAttempts: 25, Kind: "mail",
+			Queue: "default",
 			State: onceq.Running, Args: []byte(`{"to":"ada"}`), Encoding: onceq.EncodingJSON})
 	}
 	s.busy(len(f.Jobs))
@@ -78,7 +80,8 @@ func BenchmarkWorker(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			store := &treadmill{step: c.step, row: c.row}
 			store.left.Store(int64(b.N))
-			w, err := onceq.NewWorker(store, &onceq.WorkerConfig{Drain: true, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 100}}, Logger: quiet})
+			w, err := onceq.NewWorker(store, &onceq.WorkerConfig{Drain: true,
+				Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 100}}, Logger: quiet})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -28,7 +28,8 @@ func TestAJobRunsAtOnceAndItsHandlerGetsRowArgsAndClient(t *testing.T) {
 		id := b.enqueue(mail{To: "ada"})
 		synctest.Wait()
 		job := b.wants(id, onceq.Completed)
-		if got.ID != id || got.Args.To != "ada" || got.Attempt != 1 || got.Run != 1 || client == nil || time.Since(began) != 0 {
+		if got.ID != id || got.Args.To != "ada" || got.Attempt != 1 || got.Run != 1 || client == nil ||
+			time.Since(began) != 0 {
 			t.Errorf("handler got %+v with client %v after %v", got, client, time.Since(began))
 		}
 		if !strings.HasPrefix(job.Worker, "w1-") {
@@ -95,10 +96,11 @@ func TestJobsStartByPriorityThenByRunTime(t *testing.T) {
 			pass(time.Millisecond)
 		}
 		var order []string
-		b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}}, func(ctx context.Context, job *onceq.Job[mail]) error {
-			order = append(order, job.Args.To)
-			return nil
-		})
+		b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}},
+			func(ctx context.Context, job *onceq.Job[mail]) error {
+				order = append(order, job.Args.To)
+				return nil
+			})
 		if want := []string{"0#2", "1#4", "5#0", "5#3", "9#1"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
@@ -109,7 +111,8 @@ func TestEachQueueRunsAsManyAtOnceAsItMayAndNoMore(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var mu sync.Mutex
 		now, most := map[string]int{}, map[string]int{}
-		stop := b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 3}, "b": {Concurrency: 1}}},
+		stop := b.serve(onceq.WorkerConfig{
+			Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 3}, "b": {Concurrency: 1}}},
 			func(ctx context.Context, job *onceq.Job[mail]) error {
 				mu.Lock()
 				now[job.Queue]++
@@ -144,7 +147,8 @@ func TestEachQueueRunsAsManyAtOnceAsItMayAndNoMore(t *testing.T) {
 
 func TestAWakeUpOfAFullQueueIsNotForgotten(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
-		b.serve(onceq.WorkerConfig{PollInterval: time.Hour, Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1}, "b": {Concurrency: 5}}},
+		b.serve(onceq.WorkerConfig{PollInterval: time.Hour,
+			Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1}, "b": {Concurrency: 5}}},
 			func(ctx context.Context, job *onceq.Job[mail]) error {
 				if job.Queue == "a" {
 					time.Sleep(time.Second)
@@ -201,12 +205,14 @@ func TestMiddlewareWrapsEveryRunFirstOutermost(t *testing.T) {
 				}
 			}
 		}
-		b.serve(onceq.WorkerConfig{Kinds: []string{"mail", "fax"}, Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
+		b.serve(onceq.WorkerConfig{Kinds: []string{"mail", "fax"},
+			Middleware: []onceq.Middleware{note("a"), note("b")}}, fine)
 		b.enqueue(mail{})
 		synctest.Wait()
 		b.enqueue(onceq.JSON("fax", []byte("{}")), onceq.MaxAttempts(1))
 		synctest.Wait()
-		if want := []string{"a mail", "b mail", "b false", "a false", "a fax", "b fax", "b true", "a true"}; !slices.Equal(trace, want) {
+		if want := []string{"a mail", "b mail", "b false", "a false", "a fax", "b fax", "b true",
+			"a true"}; !slices.Equal(trace, want) {
 			t.Errorf("trace %q", trace)
 		}
 	})
@@ -227,7 +233,8 @@ func TestARunThatTakesLongerThanItsTimeoutIsAFailureThatSaysSo(t *testing.T) {
 		done := b.enqueue(mail{To: "done"}, onceq.Timeout(5*time.Second), onceq.MaxAttempts(1))
 		pass(6 * time.Second)
 		job := b.wants(late, onceq.Discarded)
-		if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "timed out") || !strings.Contains(job.Errors[0].Error, "5s") {
+		if len(job.Errors) != 1 || !strings.Contains(job.Errors[0].Error, "timed out") ||
+			!strings.Contains(job.Errors[0].Error, "5s") {
 			t.Errorf("errors %+v", job.Errors)
 		}
 		b.wants(done, onceq.Completed)
@@ -250,11 +257,12 @@ func TestCancelOfARunningJobIsARequestItsHandlerSees(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, nil, func(t *testing.T, b *bubble) {
 				var cause error
-				stop := b.serve(onceq.WorkerConfig{Lease: 30 * time.Second}, func(ctx context.Context, job *onceq.Job[mail]) error {
-					<-ctx.Done()
-					cause = context.Cause(ctx)
-					return c.ends
-				})
+				stop := b.serve(onceq.WorkerConfig{Lease: 30 * time.Second},
+					func(ctx context.Context, job *onceq.Job[mail]) error {
+						<-ctx.Done()
+						cause = context.Cause(ctx)
+						return c.ends
+					})
 				id := b.enqueue(mail{}, onceq.Unique{})
 				synctest.Wait()
 				if _, err := b.client.Cancel(t.Context(), id); err != nil {
@@ -285,7 +293,8 @@ func TestEveryRunHasAnIdentityOfItsOwnHoweverManyWorkersShareAnID(t *testing.T) 
 				stop := b.start(w)
 				worker := b.wants(b.enqueueAndWait(mail{}), onceq.Completed).Worker
 				suffix, _ := strings.CutPrefix(worker, "same-")
-				// 10 characters of 5 bits: of 10,000 live workers two have the same with probability 4e-8.
+				// 10 characters of 5 bits: of 10,000 live workers two have
+				// the same with probability 4e-8.
 				if len(suffix) != 10 || seen[worker] {
 					t.Errorf("worker %q, seen before %v", worker, seen[worker])
 				}
@@ -354,7 +363,8 @@ func TestAStoreThatIsClosedEndsTheRunWithErrClosed(t *testing.T) {
 func TestDrainRunsWhatIsDueAndReturns(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		var n atomic.Int64
-		w := b.worker(onceq.WorkerConfig{Drain: true, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 3}}})
+		w := b.worker(onceq.WorkerConfig{Drain: true,
+			Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 3}}})
 		onceq.Handle(w, func(ctx context.Context, job *onceq.Job[mail]) error {
 			time.Sleep(time.Second)
 			if n.Add(1) == 1 {
@@ -386,7 +396,8 @@ func TestAWorkerConfigThatCannotBeIsRefusedByFieldValueAndRule(t *testing.T) {
 		config onceq.WorkerConfig
 	}{
 		{`WorkerConfig.Queues["a"].Concurrency`, onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {}}}},
-		{`WorkerConfig.Queues["a"].Concurrency`, onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 10_001}}}},
+		{`WorkerConfig.Queues["a"].Concurrency`,
+			onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 10_001}}}},
 		{"WorkerConfig.Queues", onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{" a": {Concurrency: 1}}}},
 		{"WorkerConfig.Kinds", onceq.WorkerConfig{Kinds: []string{}}},
 		{"WorkerConfig.Kinds", onceq.WorkerConfig{Kinds: []string{"a\n"}}},
@@ -445,7 +456,10 @@ func TestSlipsInRegisteringHandlersPanic(t *testing.T) {
 			w.Run(ended)
 			w.HandleAny(func(context.Context, *onceq.JobRow) error { return nil })
 		},
-		"a kind with white space": func(w *onceq.Worker) { w.HandleKind(" ", func(context.Context, *onceq.JobRow) error { return nil }) },
+		"a kind with white space": func(w *onceq.Worker) {
+			w.HandleKind(" ",
+				func(context.Context, *onceq.JobRow) error { return nil })
+		},
 	} {
 		w, err := onceq.NewWorker(memstore.New(nil), &onceq.WorkerConfig{Logger: quiet})
 		if err != nil {

@@ -97,7 +97,7 @@ func Test64CallersOver4ProcessesOnOneKeyGetOneInsertedAndNoError(t *testing.T) {
 	})
 }
 
-func TestAKilledProducerLosesNothingThatWasAcknowledgedAndLeavesNoHalfBatch(t *testing.T) {
+func TestAKilledProducerLosesNothingAndLeavesNoHalfBatch(t *testing.T) {
 	eachStore(t, func(t *testing.T, url string) {
 		client := open(t, url)
 		s := newStage(t, url)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// smallDisk is a folder on a disk of its own, of so many MiB. Only the administrator can make one; else it is "".
+// smallDisk is a folder on a disk of its own, of so many MiB. Only the
+// administrator can make one; else it is "".
 func smallDisk(t *testing.T, mib int) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "onceq-disk-") // a server may run as another user, who cannot enter t.TempDir
@@ -27,7 +28,8 @@ func smallDisk(t *testing.T, mib int) string {
 	return dir
 }
 
-// fill fills the disk of a folder to the last byte; the function frees it again.
+// fill fills the disk of a folder to the last byte; the function frees it
+// again.
 func fill(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	path := filepath.Join(dir, "filler")

@@ -22,7 +22,8 @@ type ground struct {
 	faults map[string]func() // each happens and passes
 }
 
-// grounds makes the ground of each store, with durability that a crash does not shake.
+// grounds makes the ground of each store, with durability that a crash does
+// not shake.
 var grounds = map[string]func(t *testing.T) ground{
 	"sqlite": func(t *testing.T) ground {
 		g := ground{faults: map[string]func(){}}
@@ -73,7 +74,9 @@ var grounds = map[string]func(t *testing.T) ground{
 			_, text, _ := strings.Cut(fmt.Sprint(s.Do("info", "memory")), "used_memory:")
 			text, _, _ = strings.Cut(text, "\r")
 			used, _ = strconv.ParseInt(text, 10, 64)
-			fullFor(func() { s.Do("config", "set", "maxmemory", "0") }, func() { s.Do("config", "set", "maxmemory", used*9/10) })
+			fullFor(func() { s.Do("config", "set", "maxmemory", "0") }, func() {
+				s.Do("config", "set", "maxmemory", used*9/10)
+			})
 		}
 		return g
 	},

@@ -12,7 +12,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// line is one fact in the ledger. A process writes it with one system call, so that a kill leaves it whole or not there at all.
+// line is one fact in the ledger. A process writes it with one system call,
+// so that a kill leaves it whole or not there at all.
 type line struct {
 	What    string        `json:"what"` // "ack", "start", "end"
 	Key     int           `json:"key"`
@@ -48,7 +49,8 @@ func (l *ledger) note(n line) {
 	}
 }
 
-// countLedger counts what all processes wrote down, without reading it: they go on writing meanwhile.
+// countLedger counts what all processes wrote down, without reading it:
+// they go on writing meanwhile.
 func countLedger(t *testing.T, folder string) (n int) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl"))

@@ -33,8 +33,10 @@ type said struct {
 	known   bool  // there is an answer for this call
 }
 
-// TestWhateverAnswersAreLostAnEnqueueSaysOnlyWhatIsTrue: a proxy between the clients and a real server cuts requests and answers at any
-// byte, and refuses connections at times. Afterwards the store is asked what really happened.
+// TestWhateverAnswersAreLostAnEnqueueSaysOnlyWhatIsTrue: a proxy between
+// the clients and a real server cuts requests and answers at any byte, and
+// refuses connections at times. Afterwards the store is asked what really
+// happened.
 func TestWhateverAnswersAreLostAnEnqueueSaysOnlyWhatIsTrue(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) string{
 		"postgres": func(t *testing.T) string { return pgtest.Start(t).URL() },
@@ -99,7 +101,8 @@ func lose(t *testing.T, direct string) {
 	requireHealthy(t, client)
 }
 
-// enqueueOnce sends one job or a batch of five, for keys of its own or for one that others want too.
+// enqueueOnce sends one job or a batch of five, for keys of its own or for
+// one that others want too.
 func enqueueOnce(ctx context.Context, client *onceq.Client, n, prize int) (told []said) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond+rand.N(600*time.Millisecond))
 	defer cancel()
@@ -160,7 +163,8 @@ func judge(t *testing.T, s said, made map[int]*onceq.JobRow) string {
 	return "definite"
 }
 
-// resendAll finds out about what stayed uncertain: who made the job of a key is told so, and nobody else.
+// resendAll finds out about what stayed uncertain: who made the job of a
+// key is told so, and nobody else.
 func resendAll(t *testing.T, client *onceq.Client, calls []said, made map[int]*onceq.JobRow) {
 	t.Helper()
 	batches := map[int][]said{}

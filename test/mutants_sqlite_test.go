@@ -1,6 +1,7 @@
 package test
 
-// Those in internal/rules are faults of memstore too: only the cases themselves can find them, no comparison with the model.
+// Those in internal/rules are faults of memstore too: only the cases
+// themselves can find them, no comparison with the model.
 var sqliteMutants = []mutant{
 	{"a run has the number of the run before", "sqlitestore/sql/start.sql",
 		"attempt = attempt + 1, run = run + 1,", "attempt = attempt + 1,",

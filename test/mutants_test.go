@@ -14,7 +14,8 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// mutant is a fault planted into the text of a store: one place reads otherwise. The cases that are named must fail.
+// mutant is a fault planted into the text of a store: one place reads
+// otherwise. The cases that are named must fail.
 type mutant struct {
 	name     string // what goes wrong
 	file     string
@@ -22,8 +23,9 @@ type mutant struct {
 	caughtBy []string
 }
 
-// The rules of a key are written down once in Go, and once more in SQL and in Lua. Each of these faults is a way in which a copy could
-// drift, and each must be caught: the proof is proved too.
+// The rules of a key are written down once in Go, and once more in SQL and
+// in Lua. Each of these faults is a way in which a copy could drift, and
+// each must be caught: the proof is proved too.
 var mutants = append(append(redisMutants, postgresMutants...), sqliteMutants...)
 
 // root is the folder of the module under test.
@@ -52,7 +54,8 @@ func (m mutant) mutated(t *testing.T) []byte {
 func (m mutant) suite(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	faulty, overlay, program := filepath.Join(dir, "faulty"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "suite")
+	faulty, overlay, program := filepath.Join(dir, "faulty"), filepath.Join(dir, "overlay.json"),
+		filepath.Join(dir, "suite")
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): faulty}})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +81,8 @@ func (m mutant) store() string {
 	return "sqlitestore" // of what all stores share
 }
 
-// run runs one case, or what a name of more cases stands for, and reports whether it failed.
+// run runs one case, or what a name of more cases stands for, and reports
+// whether it failed.
 func (m mutant) run(t *testing.T, program, name string, env []string) (failed bool, out string) {
 	t.Helper()
 	var pattern []string
@@ -100,7 +104,8 @@ func (m mutant) run(t *testing.T, program, name string, env []string) (failed bo
 	return err != nil && strings.Contains(out, "--- FAIL: "+name+" "), out
 }
 
-// TestEveryPlantedFaultStillFits: the rules that the faults are planted into are where the list says.
+// TestEveryPlantedFaultStillFits: the rules that the faults are planted
+// into are where the list says.
 func TestEveryPlantedFaultStillFits(t *testing.T) {
 	named := map[string]bool{}
 	for _, m := range mutants {
@@ -112,8 +117,10 @@ func TestEveryPlantedFaultStillFits(t *testing.T) {
 	}
 }
 
-// TestEveryPlantedFaultIsCaught plants one fault after the other. That takes some minutes (make mutants), so that the ordinary run plants
-// only the first of each store. ONCEQ_MUTANTS=all plants all of them, or those of a file or a name that contains it.
+// TestEveryPlantedFaultIsCaught plants one fault after the other. That
+// takes some minutes (make mutants), so that the ordinary run plants only
+// the first of each store. ONCEQ_MUTANTS=all plants all of them, or those
+// of a file or a name that contains it.
 func TestEveryPlantedFaultIsCaught(t *testing.T) {
 	which := os.Getenv("ONCEQ_MUTANTS")
 	chosen := func(i int, m mutant) bool {
@@ -125,7 +132,8 @@ func TestEveryPlantedFaultIsCaught(t *testing.T) {
 		}
 		return strings.Contains(m.file, which) || strings.Contains(m.name, which)
 	}
-	for store, all := range map[string][]mutant{"redis": redisMutants, "postgres": postgresMutants, "sqlite": sqliteMutants} {
+	for store, all := range map[string][]mutant{"redis": redisMutants, "postgres": postgresMutants,
+		"sqlite": sqliteMutants} {
 		t.Run(store, func(t *testing.T) {
 			var env []string
 			for i, m := range all {

@@ -7,11 +7,13 @@ import (
 	"testing"
 )
 
-// firstVersion is the commit whose stores and programs later ones must live with.
+// firstVersion is the commit whose stores and programs later ones must live
+// with.
 const firstVersion = "3398775"
 
-// oldProgram builds these tests as they were at the first version: their producers and workers are those of a deployment before the last.
-// "" where this is no clone with that history.
+// oldProgram builds these tests as they were at the first version: their
+// producers and workers are those of a deployment before the last. "" where
+// this is no clone with that history.
 func oldProgram(t *testing.T) string {
 	t.Helper()
 	if err := exec.Command("git", "-C", root, "cat-file", "-e", firstVersion+"^{commit}").Run(); err != nil {

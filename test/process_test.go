@@ -23,7 +23,8 @@ import (
 	"github.com/onceq/onceq/storeurl"
 )
 
-// roles are what this test binary does when it is started by a test, as a process of its own.
+// roles are what this test binary does when it is started by a test, as a
+// process of its own.
 var roles = map[string]func(context.Context, onceq.Store, *ledger) error{
 	"producer": produce, "worker": work, "late worker": workLate, "batches": produceBatches, "rivals": rival,
 }
@@ -43,7 +44,8 @@ func TestMain(m *testing.M) {
 
 func play(ctx context.Context, role string) error {
 	store, err := storeurl.Open(ctx, os.Getenv("ONCEQ_STORE"))
-	for began := time.Now(); err != nil && time.Since(began) < time.Minute; { // it may be down: a supervisor would start this program again
+	// it may be down: a supervisor would start this program again
+	for began := time.Now(); err != nil && time.Since(began) < time.Minute; {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -97,7 +99,8 @@ func (s *stage) start(role string) *proc {
 	if s.lossy != "" && rand.IntN(2) == 0 {
 		url = s.lossy
 	}
-	p.cmd.Env = append(os.Environ(), "ONCEQ_ROLE="+strings.TrimPrefix(role, "old "), "ONCEQ_STORE="+url, "ONCEQ_LEDGER="+s.ledger, "GORACE=exitcode=66")
+	p.cmd.Env = append(os.Environ(), "ONCEQ_ROLE="+strings.TrimPrefix(role, "old "), "ONCEQ_STORE="+url,
+		"ONCEQ_LEDGER="+s.ledger, "GORACE=exitcode=66")
 	p.cmd.Stderr = p.errs
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -216,20 +219,23 @@ func produce(ctx context.Context, store onceq.Store, l *ledger) error {
 // add adds one enqueue under a random policy.
 func add(items *[]onceq.Item, lines *[]line) {
 	j := job{Key: rand.IntN(plainKeys + debounceKeys), Stamp: time.Now().UnixNano(), Load: rand.IntN(1000)}
-	opts := []onceq.Option{onceq.Unique{Fields: []string{"key"}}, onceq.MaxAttempts(8), onceq.Timeout(150 * time.Millisecond), onceq.Priority(rand.IntN(10))}
+	opts := []onceq.Option{onceq.Unique{Fields: []string{"key"}}, onceq.MaxAttempts(8),
+		onceq.Timeout(150 * time.Millisecond), onceq.Priority(rand.IntN(10))}
 	var policy onceq.ConflictPolicy
 	if j.Key >= plainKeys {
 		policy = onceq.Debounce{MaxWait: 300 * time.Millisecond}
 		opts = append(opts, onceq.Delay(50*time.Millisecond))
 	} else {
 		policy = []onceq.ConflictPolicy{onceq.Skip, onceq.Reject, onceq.Coalesce, onceq.Coalesce, onceq.Supersede,
-			onceq.Replace{Args: true, RunAt: true, Priority: true}, onceq.Replace{Args: true, Only: []onceq.State{onceq.Scheduled}}}[rand.IntN(7)]
+			onceq.Replace{Args: true, RunAt: true, Priority: true},
+			onceq.Replace{Args: true, Only: []onceq.State{onceq.Scheduled}}}[rand.IntN(7)]
 		if rand.IntN(3) == 0 {
 			opts = append(opts, onceq.Delay(time.Millisecond+rand.N(100*time.Millisecond)))
 		}
 	}
 	var args onceq.Args = j
-	if j.Key < plainKeys && rand.IntN(5) == 0 { // in a queue of its own, that programs of the first version do not work for
+	// in a queue of its own, that programs of the first version do not work for
+	if j.Key < plainKeys && rand.IntN(5) == 0 {
 		j.Key += lateKeys
 		args, opts = late(j), append(opts, onceq.Queue("late"))
 	}
@@ -237,7 +243,8 @@ func add(items *[]onceq.Item, lines *[]line) {
 	*lines = append(*lines, line{What: "ack", Key: j.Key, Policy: policy.String(), Called: j.Stamp})
 }
 
-// acknowledge writes down what the store answered for sure. A lost answer is written down by nobody: both outcomes are right.
+// acknowledge writes down what the store answered for sure. A lost answer
+// is written down by nobody: both outcomes are right.
 func acknowledge(l *ledger, lines []line, receipts []onceq.Receipt, err error) error {
 	if err != nil && !errors.Is(err, onceq.ErrDuplicate) {
 		if errors.Is(err, onceq.ErrUncertain) {
@@ -260,7 +267,8 @@ func acknowledge(l *ledger, lines []line, receipts []onceq.Receipt, err error) e
 	return nil
 }
 
-// produceInTx enqueues in a transaction of the caller's, where the store has those, and commits or rolls back.
+// produceInTx enqueues in a transaction of the caller's, where the store
+// has those, and commits or rolls back.
 func produceInTx(ctx context.Context, client *onceq.Client, store onceq.Store, l *ledger) error {
 	s, ok := store.(*sqlitestore.Store)
 	if !ok {
@@ -290,7 +298,8 @@ func produceInTx(ctx context.Context, client *onceq.Client, store onceq.Store, l
 	return acknowledge(l, lines, receipts, nil)
 }
 
-// operate cancels or retries some job, as an operator would. It may have moved on, and the store may be down.
+// operate cancels or retries some job, as an operator would. It may have
+// moved on, and the store may be down.
 func operate(ctx context.Context, client *onceq.Client) {
 	var last *onceq.JobRow
 	for j := range client.Jobs(ctx, onceq.JobFilter{Limit: 1 + rand.IntN(20)}) {
@@ -311,7 +320,8 @@ func operate(ctx context.Context, client *onceq.Client) {
 	}
 }
 
-// work runs jobs of one kind that succeed, fail, snooze, hang and panic; jobs of the other kind wait for somebody else.
+// work runs jobs of one kind that succeed, fail, snooze, hang and panic;
+// jobs of the other kind wait for somebody else.
 func work(ctx context.Context, store onceq.Store, l *ledger) error {
 	worker, err := newWorker(store)
 	if err != nil {
@@ -328,13 +338,16 @@ func workLate(ctx context.Context, store onceq.Store, l *ledger) error {
 		return err
 	}
 	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[job]) error { return run(ctx, l, j.JobRow, j.Args) })
-	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[late]) error { return run(ctx, l, j.JobRow, job(j.Args)) })
+	onceq.Handle(worker, func(ctx context.Context, j *onceq.Job[late]) error {
+		return run(ctx, l, j.JobRow, job(j.Args))
+	})
 	return worker.Run(ctx)
 }
 
 func newWorker(store onceq.Store) (*onceq.Worker, error) {
 	return onceq.NewWorker(store, &onceq.WorkerConfig{
-		Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 8}, "late": {Concurrency: 4}}, Lease: 3 * time.Second, PollInterval: 200 * time.Millisecond,
+		Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 8}, "late": {Concurrency: 4}},
+		Lease:  3 * time.Second, PollInterval: 200 * time.Millisecond,
 		Retry:  func(*onceq.JobRow, error) time.Duration { return rand.N(50 * time.Millisecond) },
 		Logger: slog.New(slog.DiscardHandler),
 	})
@@ -377,7 +390,8 @@ func produceBatches(ctx context.Context, store onceq.Store, l *ledger) error {
 		items := make([]onceq.Item, 50)
 		lines := make([]line, 50)
 		for i := range items {
-			items[i] = onceq.NewItem(onceq.JSON("noted", json.RawMessage(strconv.Itoa(n+i))), onceq.Unique{}, onceq.Queue("noted"))
+			items[i] = onceq.NewItem(onceq.JSON("noted", json.RawMessage(strconv.Itoa(n+i))), onceq.Unique{},
+				onceq.Queue("noted"))
 			lines[i] = line{What: "ack", Called: time.Now().UnixNano()}
 		}
 		time.Sleep(5 * time.Millisecond) // the rate of the load

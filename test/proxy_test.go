@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// proxy stands between clients and a server, and loses what they say to each other: requests before they arrive, answers whole or from
-// some byte on, and for a while every connection.
+// proxy stands between clients and a server, and loses what they say to
+// each other: requests before they arrive, answers whole or from some byte
+// on, and for a while every connection.
 type proxy struct {
 	t      *testing.T
 	server string
@@ -24,7 +25,8 @@ type proxy struct {
 	all      sync.WaitGroup
 }
 
-// newProxy stands before the server of a store's URL, and returns the URL that leads through it.
+// newProxy stands before the server of a store's URL, and returns the URL
+// that leads through it.
 func newProxy(t *testing.T, store string) (*proxy, string) {
 	t.Helper()
 	at, err := url.Parse(store)
@@ -135,7 +137,8 @@ func (p *proxy) lose(n int) {
 	p.loses = n
 }
 
-// haunt loses one of n pieces, and now and then refuses connections for a while, until stop is closed; then all is well.
+// haunt loses one of n pieces, and now and then refuses connections for a
+// while, until stop is closed; then all is well.
 func (p *proxy) haunt(n int, stop <-chan struct{}) {
 	p.lose(n)
 	defer func() { p.lose(0); p.up() }()

@@ -14,9 +14,12 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// TestSoak is two minutes a store (ONCEQ_SOAK; 15 seconds in the ordinary run) of random policies on ten keys, by producers and workers in
-// processes of their own. Workers fail, snooze, hang and are killed; some know one kind of jobs only; in a soak some are programs of the
-// first version. Meanwhile answers are lost, servers crash, memory and disks fill up. At the end every promise is checked.
+// TestSoak is two minutes a store (ONCEQ_SOAK; 15 seconds in the ordinary
+// run) of random policies on ten keys, by producers and workers in
+// processes of their own. Workers fail, snooze, hang and are killed; some
+// know one kind of jobs only; in a soak some are programs of the first
+// version. Meanwhile answers are lost, servers crash, memory and disks fill
+// up. At the end every promise is checked.
 func TestSoak(t *testing.T) {
 	old := ""
 	if os.Getenv("ONCEQ_SOAK") != "" {
@@ -65,7 +68,8 @@ func soak(t *testing.T, g ground, old string) {
 	}
 }
 
-// disturb kills processes and brings about faults for a while. It returns how many of each.
+// disturb kills processes and brings about faults for a while. It returns
+// how many of each.
 func (s *stage) disturb(g ground, span time.Duration) map[string]int {
 	counts := map[string]int{}
 	faults := slices.Sorted(maps.Keys(g.faults))
@@ -114,7 +118,8 @@ func settle(t *testing.T, client *onceq.Client) {
 			t.Fatalf("jobs are left over: %v", err)
 		}
 		for _, q := range queues {
-			left += q.Counts[onceq.Scheduled] + q.Counts[onceq.Available] + q.Counts[onceq.Running] + q.Counts[onceq.Retryable]
+			left += q.Counts[onceq.Scheduled] + q.Counts[onceq.Available] + q.Counts[onceq.Running] +
+				q.Counts[onceq.Retryable]
 		}
 		if left == 0 {
 			return
@@ -137,15 +142,17 @@ func requireNothingLost(t *testing.T, lines []line, there map[string]*onceq.JobR
 		}
 	}
 	t.Logf("outcomes: %v", outcomes)
-	for _, o := range []onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded} {
+	for _, o := range []onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced,
+		onceq.Superseded} {
 		if outcomes[o] == 0 {
 			t.Errorf("no enqueue was %s: the test does not cover it", o)
 		}
 	}
 }
 
-// requireALaterStart: for every receipt under Coalesce but Skipped a run starts later than that enqueue, with args as new, unless the
-// job is cancelled.
+// requireALaterStart: for every receipt under Coalesce but Skipped a run
+// starts later than that enqueue, with args as new, unless the job is
+// cancelled.
 func requireALaterStart(t *testing.T, lines []line, there map[string]*onceq.JobRow) {
 	t.Helper()
 	returned := map[int64]int64{} // of the enqueue that was called then
@@ -159,20 +166,24 @@ func requireALaterStart(t *testing.T, lines []line, there map[string]*onceq.JobR
 		}
 	}
 	for _, l := range lines {
-		if l.What != "ack" || l.Policy != onceq.Coalesce.String() || l.Outcome == onceq.Skipped || there[l.Job] == nil || there[l.Job].State == onceq.Cancelled {
+		if l.What != "ack" || l.Policy != onceq.Coalesce.String() || l.Outcome == onceq.Skipped ||
+			there[l.Job] == nil || there[l.Job].State == onceq.Cancelled {
 			continue
 		}
 		if !slices.ContainsFunc(starts[l.Job], func(start line) bool {
-			newer := returned[start.Stamp] == 0 || returned[start.Stamp] >= l.Called // 0: its producer was killed before it could note
+			// 0: its producer was killed before it could note
+			newer := returned[start.Stamp] == 0 || returned[start.Stamp] >= l.Called
 			return start.At > l.Called && newer
 		}) {
-			t.Errorf("job %s (%s) took a coalesced enqueue (%s) at %d, and no run of it started later with its args or newer ones: %+v",
+			t.Errorf("job %s (%s) took a coalesced enqueue (%s) at %d, and no run of it started later with its args "+
+				"or newer ones: %+v",
 				l.Job, there[l.Job].State, l.Outcome, l.Called, starts[l.Job])
 		}
 	}
 }
 
-// requireNoOverlap: runs of one key that is held until finished do not overlap. A killed worker's run ends with its process.
+// requireNoOverlap: runs of one key that is held until finished do not
+// overlap. A killed worker's run ends with its process.
 func requireNoOverlap(t *testing.T, s *stage, lines []line) {
 	t.Helper()
 	type span struct {
@@ -212,7 +223,8 @@ func requireNoOverlap(t *testing.T, s *stage, lines []line) {
 	}
 }
 
-// requireNoTraceOfFailures: an enqueue that failed for sure, or was rolled back, left nothing behind and never ran.
+// requireNoTraceOfFailures: an enqueue that failed for sure, or was rolled
+// back, left nothing behind and never ran.
 func requireNoTraceOfFailures(t *testing.T, lines []line, there map[string]*onceq.JobRow) {
 	t.Helper()
 	failed := map[int64]bool{}

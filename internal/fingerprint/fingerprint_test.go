@@ -318,13 +318,15 @@ func TestFieldsNarrowMetaOnlyWhereArgsTakeNoPart(t *testing.T) {
 func TestMetaFieldsNarrowTheMetaBesideTheArgs(t *testing.T) {
 	t.Parallel()
 	in := func(args, meta string) Input {
-		return Input{By: ByArgs | ByMeta, Args: []byte(args), JSON: true, Meta: []byte(meta), Fields: []string{"a"}, MetaFields: []string{"t"}}
+		return Input{By: ByArgs | ByMeta, Args: []byte(args), JSON: true, Meta: []byte(meta), Fields: []string{"a"},
+			MetaFields: []string{"t"}}
 	}
 	both := in(`{"a":1,"b":2}`, `{"t":"x","u":3}`)
 	allSame(t, []Input{both, in(`{"a":1.0}`, `{"t":"x"}`), in(`{"a":1,"b":9}`, `{"u":9,"t":"x"}`)})
 	allDiffer(t, []Input{
 		both, in(`{"a":2}`, `{"t":"x"}`), in(`{"a":1}`, `{"t":"y"}`),
-		both.with(func(in *Input) { in.MetaFields = nil }), both.with(func(in *Input) { in.Fields = nil }), both.with(func(in *Input) {
+		both.with(func(in *Input) { in.MetaFields = nil }), both.with(func(in *Input) { in.Fields = nil }),
+		both.with(func(in *Input) {
 			in.Fields, in.MetaFields = in.MetaFields, in.Fields
 			in.Args, in.Meta = in.Meta, in.Args
 		}),
@@ -333,11 +335,14 @@ func TestMetaFieldsNarrowTheMetaBesideTheArgs(t *testing.T) {
 		t.Error(text)
 	}
 	allSame(t, []Input{ // where args take no part, Fields and MetaFields say the same
-		{By: ByMeta, Meta: []byte(`{"t":1,"u":2}`), Fields: []string{"t"}}, {By: ByMeta, Meta: []byte(`{"t":1}`), MetaFields: []string{"/t"}},
+		{By: ByMeta, Meta: []byte(`{"t":1,"u":2}`), Fields: []string{"t"}},
+		{By: ByMeta, Meta: []byte(`{"t":1}`), MetaFields: []string{"/t"}},
 	})
 	for _, in := range []Input{
-		both.with(func(in *Input) { in.By = ByArgs }), both.with(func(in *Input) { in.By = ByMeta }), both.with(func(in *Input) { in.MetaFields = []string{} }),
-		both.with(func(in *Input) { in.MetaFields = []string{"nope"} }), both.with(func(in *Input) { in.MetaFields = []string{"/~"} }),
+		both.with(func(in *Input) { in.By = ByArgs }), both.with(func(in *Input) { in.By = ByMeta }),
+		both.with(func(in *Input) { in.MetaFields = []string{} }),
+		both.with(func(in *Input) { in.MetaFields = []string{"nope"} }),
+		both.with(func(in *Input) { in.MetaFields = []string{"/~"} }),
 		both.with(func(in *Input) { in.Meta = nil }), {By: ByKind, Custom: true, Key: "k", MetaFields: []string{"t"}},
 	} {
 		if e := refused(t, in); e.Field != "MetaFields" {
@@ -350,15 +355,18 @@ func TestFieldsThatAreAllNullOrBlankAreRefusedUnlessThatIsAllowed(t *testing.T) 
 	t.Parallel()
 	blank := func(in *Input) { in.AllowBlank = true }
 	for _, in := range []Input{
-		fields(`{"a":null}`, "a"), fields(`{"a":""}`, "a"), fields("{\"a\":\" \\t\u00a0\u2003\"}", "a"), fields(`{"a":null,"b":""}`, "a", "b"), fields(`{"a":null}`, "a", "b"),
-		{By: ByMeta, Meta: []byte(`{"t":null}`), Fields: []string{"t"}}, {By: ByArgs | ByMeta, JSON: true, Args: []byte("1"), Meta: []byte(`{"t":" "}`), MetaFields: []string{"t"}},
+		fields(`{"a":null}`, "a"), fields(`{"a":""}`, "a"), fields("{\"a\":\" \\t\u00a0\u2003\"}", "a"),
+		fields(`{"a":null,"b":""}`, "a", "b"), fields(`{"a":null}`, "a", "b"),
+		{By: ByMeta, Meta: []byte(`{"t":null}`), Fields: []string{"t"}},
+		{By: ByArgs | ByMeta, JSON: true, Args: []byte("1"), Meta: []byte(`{"t":" "}`), MetaFields: []string{"t"}},
 	} {
 		if e := refused(t, in); !strings.HasSuffix(e.Field, "Fields") || !strings.Contains(e.Rule, "AllowBlank") {
 			t.Errorf("%s: %v", show(in), e)
 		}
 		mustSum(t, in.with(blank))
 	}
-	allDiffer(t, []Input{fields(`{"a":null}`, "a").with(blank), fields(`{"a":""}`, "a").with(blank), fields(`{"a":" "}`, "a").with(blank)})
+	allDiffer(t, []Input{fields(`{"a":null}`, "a").with(blank), fields(`{"a":""}`, "a").with(blank),
+		fields(`{"a":" "}`, "a").with(blank)})
 	for _, value := range []string{"0", "false", "[]", "{}", `"x"`, `[null]`, `{"":""}`} { // nothing, but said
 		in := fields(`{"b":null,"a":`+value+`}`, "a", "b")
 		allSame(t, []Input{in, in.with(blank)}) // it makes no other key

@@ -175,7 +175,8 @@ func huge() map[string]string {
 
 func TestHugeHostileInputsCostLittle(t *testing.T) {
 	for name, data := range huge() {
-		// Anything quadratic takes minutes; the limit leaves room for a busy machine.
+		// Anything quadratic takes minutes; the limit leaves room for a
+		// busy machine.
 		start := time.Now()
 		_, _ = Sum(job(data))
 		_, _ = Sum(fields(data, "zz", "/a/a/a/b", "/999999", "/0/0/0"))

@@ -179,7 +179,8 @@ func oracle(in Input) (map[string]any, error) {
 		same["key"] = in.Key
 		return same, nil
 	}
-	if in.By == 0 || in.Fields != nil && in.By < ByArgs || in.MetaFields != nil && (in.By < ByMeta || in.Fields != nil && in.By&ByArgs == 0) {
+	if in.By == 0 || in.Fields != nil && in.By < ByArgs || in.MetaFields != nil &&
+		(in.By < ByMeta || in.Fields != nil && in.By&ByArgs == 0) {
 		return nil, errOracle
 	}
 	if in.By&ByArgs != 0 {
@@ -303,7 +304,8 @@ func checkAgainstOracle(t testing.TB, a, b Input) {
 }
 
 func show(in Input) string {
-	return fmt.Sprintf("{kind %q queue %q by %d args %q json %t meta %q fields %q meta fields %q blank %t custom %t key %q}",
+	return fmt.Sprintf("{kind %q queue %q by %d args %q json %t meta %q fields %q meta fields %q blank %t custom %t "+
+		"key %q}",
 		in.Kind, in.Queue, in.By, in.Args, in.JSON, in.Meta, in.Fields, in.MetaFields, in.AllowBlank, in.Custom, in.Key)
 }
 

@@ -50,7 +50,8 @@ type vectorInput struct {
 
 func (v *vector) input(t *testing.T) Input {
 	in := Input{Kind: v.Input.Kind, Queue: v.Input.Queue, JSON: v.Input.JSON, Args: []byte(v.Input.Args),
-		Meta: []byte(v.Input.Meta), Fields: v.Input.Fields, MetaFields: v.Input.MetaFields, AllowBlank: v.Input.AllowBlank}
+		Meta: []byte(v.Input.Meta), Fields: v.Input.Fields, MetaFields: v.Input.MetaFields,
+		AllowBlank: v.Input.AllowBlank}
 	for _, by := range v.Input.By {
 		part, ok := map[string]Part{"kind": ByKind, "queue": ByQueue, "args": ByArgs, "meta": ByMeta}[by]
 		if !ok {
