@@ -7,15 +7,15 @@ import (
 	"slices"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
-// refusals are why change_v1 refused, by its outcome.
+// refusals are why change_v1 refused, by its outcome. Outcome 4 names the job that it stands behind.
 var refusals = map[int]string{
-	2: "cannot be cancelled: the job has ended",
-	3: "cannot be run now: only a waiting job can; a finished one can be retried",
-	4: "cannot be run now: the job stands behind the run of %s and is due when that has ended",
-	5: "cannot be retried: only a finished or a retryable job can",
-	7: "cannot be deleted: cancel the job first, and delete it when its run has ended",
+	2: rules.CannotCancel,
+	3: rules.CannotRunNow,
+	5: rules.CannotRetry,
+	7: rules.CannotDelete,
 }
 
 // Change is an operator's step.
@@ -58,8 +58,7 @@ func (s *Store) release(ctx context.Context, key onceq.Key) (results []onceq.Cha
 			case 1:
 				results[0].Err = onceq.ErrNotFound
 			case 2:
-				results[0].Err = &onceq.InvalidError{Field: "state", Value: holder,
-					Rule: "holds the key and stands behind the run of " + behind + ": cancel or delete that waiting job instead"}
+				results[0].Err = rules.RefusedRelease(holder, behind)
 			}
 		}, waitingPatience, key[:])
 	})
@@ -116,11 +115,11 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 				}
 				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
 			default:
-				rule := refusals[outcome]
+				why := refusals[outcome]
 				if outcome == 4 {
-					rule = fmt.Sprintf(rule, job.Behind)
+					why = rules.CannotRunBehind(job.Behind)
 				}
-				results[i].Err = &onceq.InvalidError{Field: "state", Value: string(job.State), Rule: rule}
+				results[i].Err = rules.Refusal(job.State, why)
 			}
 		}, waitingPatience, op, c.IDs, states, c.WithoutKey)
 	})

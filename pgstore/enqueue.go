@@ -603,7 +603,7 @@ func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 	j := &onceq.JobRow{
 		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: slices.Clone(r.Args), Encoding: r.Encoding, Tags: slices.Clone(r.Tags), State: onceq.Scheduled,
 		Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention, Origin: onceq.Inserted,
-		EnqueuedAt: instant(now), RunAt: instant(runAt),
+		EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt),
 	}
 	if runAt <= now {
 		j.State = onceq.Available
@@ -616,7 +616,7 @@ func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 	if c := r.Claim; c != nil {
 		key := c.Key
 		anchor := c.Hold.AnchorAt(now, runAt)
-		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &key, c.Text, c.Hold, c.Digest, instant(anchor)
+		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &key, c.Text, c.Hold, c.Digest, onceq.Instant(anchor)
 		result.FreesAt = c.Hold.FreesAt(anchor, runAt)
 	}
 	return result

@@ -205,15 +205,7 @@ func (r *record) state() onceq.State {
 
 func (r *record) length() time.Duration { return time.Duration(r.int64()) * time.Millisecond }
 
-func (r *record) instant() time.Time { return instant(r.int64()) }
-
-// instant is a time as it is handed out; Never and 0 are the zero time.
-func instant(ms int64) time.Time {
-	if ms == onceq.Never || ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
+func (r *record) instant() time.Time { return onceq.Instant(r.int64()) }
 
 // within reads the next column, a row, as a record of its own, until the next call; nil for NULL.
 func (r *record) within() *record {
@@ -315,7 +307,7 @@ const usualRetention = 24 * time.Hour
 func (r *record) readJob(now int64) *onceq.JobRow {
 	j := &onceq.JobRow{Encoding: onceq.EncodingJSON, EnqueuedAt: r.instant()}
 	runAt := r.int64()
-	j.RunAt = instant(runAt)
+	j.RunAt = onceq.Instant(runAt)
 	if r.null() {
 		r.next()
 		j.Retention = usualRetention
@@ -346,7 +338,7 @@ func (r *record) readJob(now int64) *onceq.JobRow {
 	j.Args, j.KeyText, j.Worker, j.Behind, j.Displaced, j.SupersededBy = r.bytes(), r.string(), r.string(), r.string(), r.string(), r.string()
 	j.KeyText = longText(j.KeyText, j)
 	if j.Key != nil && !anchored {
-		j.Anchor = instant(j.Hold.AnchorAt(j.EnqueuedAt.UnixMilli(), runAt))
+		j.Anchor = onceq.Instant(j.Hold.AnchorAt(j.EnqueuedAt.UnixMilli(), runAt))
 	}
 	j.Meta = r.meta()
 	if tags := r.json(); tags != nil {
@@ -404,7 +396,7 @@ func (r *record) failures(text []byte) (all []onceq.AttemptError) {
 	var kept []failure
 	r.decode(text, &kept)
 	for _, f := range kept {
-		all = append(all, onceq.AttemptError{Attempt: f.Attempt, Run: f.Run, At: instant(f.At), Error: f.Error, Stack: f.Stack})
+		all = append(all, onceq.AttemptError{Attempt: f.Attempt, Run: f.Run, At: onceq.Instant(f.At), Error: f.Error, Stack: f.Stack})
 	}
 	return all
 }
