@@ -181,6 +181,25 @@ func TestAnAbsentServerIsWaitedForOnce(t *testing.T) {
 	}
 }
 
+// Callers who share a trip send their rows again one by one if it fails, so
+// that the trip must not have waited as long as they will.
+func TestAnEnqueueThatMayNotWaitDoesNotWaitForAnAbsentServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := open(t, server.URL(), Config{Namespace: namespace(), Patience: 10 * time.Minute})
+	server.Kill()
+	rows := make([]onceq.NewRow, 3)
+	for i := range rows {
+		rows[i] = onceq.NewRow{ID: fmt.Sprint(i), Kind: "k", Queue: "q", Encoding: onceq.EncodingBytes, MaxAttempts: 1, Retention: time.Hour}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows, NoWait: true})
+	if err == nil || errors.Is(err, onceq.ErrUncertain) || ctx.Err() != nil {
+		t.Errorf("%v (%v): want a definite error, soon", err, ctx.Err())
+	}
+}
+
 // methods calls each method of a store.
 func methods(s *Store) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{

@@ -69,6 +69,9 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	if len(rows) == 0 {
 		return nil, ctx.Err()
 	}
+	if r.NoWait {
+		ctx = context.WithValue(ctx, hurried{}, true)
+	}
 	byPart, err := s.spread(rows)
 	if err != nil {
 		return nil, err

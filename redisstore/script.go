@@ -133,7 +133,7 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	if over != nil {
 		return over
 	}
-	deadline := time.Now().Add(s.config.Patience)
+	deadline := time.Now().Add(s.patience(ctx))
 	todo := trips
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		s.send(ctx, todo)
@@ -176,6 +176,19 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 		}
 	}
 	return first
+}
+
+// glance is how long a call under NoWait waits for a server that is not there:
+// if it fails, its rows are sent one by one, and those calls wait.
+const glance = time.Second
+
+type hurried struct{} // the key of a context value
+
+func (s *Store) patience(ctx context.Context) time.Duration {
+	if ctx.Value(hurried{}) != nil {
+		return min(glance, s.config.Patience)
+	}
+	return s.config.Patience
 }
 
 // look makes the client of a cluster look anew who serves what, where it seems to have changed. (The library does so by itself every ten seconds.)
