@@ -89,6 +89,9 @@ func errorLine(err error) string {
 	if errors.As(err, &inv) {
 		inCommandWords := &onceq.InvalidError{Field: flagWords.Replace(inv.Field), Value: inv.Value,
 			Rule: flagWords.Replace(inv.Rule)}
+		if strings.HasPrefix(inv.Value, "By") && inv.Field == "UniqueKey" { // a scope, not somebody's text
+			inCommandWords.Value = flagWords.Replace(inv.Value)
+		}
 		text = strings.Replace(text, inv.Error(), inCommandWords.Error(), 1)
 	}
 	text = strings.TrimPrefix(text, "onceq: ")
@@ -108,6 +111,7 @@ func bounded(text string) string {
 
 // flagWords turns the names of the library's options into those of the flags.
 var flagWords = strings.NewReplacer(
+	"say Unique, UniqueKey or ID too", "say --unique, --key or --id too", "ByMeta to By", "meta to --by",
 	"(said at the call) ", "", "(said in Config.Defaults) ", "", " (said at the call)", "",
 	" (said in Config.Defaults)", "", " said in Config.Defaults", " given", " said at the call", " given",
 	" (said by default)", "",

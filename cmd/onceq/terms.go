@@ -287,11 +287,11 @@ func (w words) String() string {
 }
 func (w words) Type() string { return w.typ }
 func (w words) Set(s string) error {
-	var all []string
+	all := []string{} // an empty list is not none
 	if *w.to != nil {
-		all = **w.to
+		all = slices.Clone(**w.to)
 	}
-	all = append(slices.Clip(all), split(s)...)
+	all = append(all, split(s)...)
 	*w.to = &all
 	return nil
 }
@@ -427,7 +427,42 @@ func parseMeta(s string) (map[string]any, error) {
 	if err := dec.Decode(&m); err != nil || m == nil || len(bytes.TrimSpace([]byte(s[dec.InputOffset():]))) > 0 {
 		return nil, errors.New(`must be a JSON object such as {"source":"import"}`)
 	}
+	if name, twice := twin([]byte(s)); twice {
+		return nil, fmt.Errorf("has a member %q twice", name)
+	}
 	return m, nil
+}
+
+// twin finds a name that is there twice in an object of a JSON text, at any depth.
+func twin(text []byte) (name string, twice bool) {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	var open []map[string]bool // the names of each object that is open; nil of a list
+	named := false             // the next token of an object is a value
+	for {
+		t, err := dec.Token()
+		if err != nil {
+			return "", false
+		}
+		if d, ok := t.(json.Delim); ok && (d == '}' || d == ']') {
+			open, named = open[:len(open)-1], false
+			continue
+		}
+		if n := len(open); n > 0 && open[n-1] != nil && !named {
+			name, _ := t.(string)
+			if open[n-1][name] {
+				return name, true
+			}
+			open[n-1][name], named = true, true
+			continue
+		}
+		named = false
+		switch t {
+		case json.Delim('{'):
+			open = append(open, map[string]bool{})
+		case json.Delim('['):
+			open = append(open, nil)
+		}
+	}
 }
 
 func parseBy(s string) (onceq.Part, error) {

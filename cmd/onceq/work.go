@@ -66,8 +66,13 @@ with its number: --queues 'a=b=10'.`,
   onceq work --exec ./run.sh --queues default=10,mail=2 --drain`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if strings.TrimSpace(w.exec) == "" {
+			switch {
+			case strings.TrimSpace(w.exec) == "":
 				return usagef("say what to run for each job: onceq work --exec 'COMMAND'")
+			case w.lease == 0: // which would be the default
+				return usagef("--lease \"0\" must be 100ms to 24h")
+			case w.shutdown == 0:
+				w.shutdown = time.Nanosecond // likewise
 			}
 			return a.work(c.Context(), &w)
 		},
