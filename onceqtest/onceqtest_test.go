@@ -53,6 +53,22 @@ func TestDrainRunsWhatIsDueAndWhatThatEnqueues(t *testing.T) {
 	onceqtest.RequireNotEnqueued(t, client, welcome{User: 3})
 }
 
+// TestDrainLogsNothingOnceItHasReturned makes many short tests whose last act is a run that fails,
+// which is logged. A line that came after such a test had ended would end this program.
+func TestDrainLogsNothingOnceItHasReturned(t *testing.T) {
+	for range 500 {
+		t.Run("", func(t *testing.T) {
+			store := onceqtest.NewStore(t)
+			client, worker := onceqtest.NewClient(t, store), onceqtest.NewWorker(t, store)
+			onceq.Handle(worker, func(context.Context, *onceq.Job[welcome]) error { return errors.New("failed") })
+			if _, err := client.Enqueue(t.Context(), welcome{User: 1}, onceq.MaxAttempts(1)); err != nil {
+				t.Fatal(err)
+			}
+			onceqtest.Drain(t, worker)
+		})
+	}
+}
+
 // failing is a test that only notes that it failed.
 type failing struct {
 	testing.TB
