@@ -20,10 +20,10 @@ func fax(opts ...onceq.Option) (onceq.Args, []onceq.Option) {
 func TestADueJobThatNoHandlerTakesIsWarnedOfOnceAnHour(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		log := newLog()
-		b.serve(onceq.WorkerConfig{Logger: log.logger()}, fine)
+		b.serve(onceq.WorkerConfig{Logger: log.logger(), PollInterval: time.Minute}, fine)
 		pass(time.Minute)
 		var first string
-		for range 100 {
+		for range 20 {
 			args, opts := fax()
 			id := b.enqueue(args, opts...)
 			if first == "" {
@@ -135,7 +135,7 @@ func (s *lister) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, 
 func TestLooksForJobsOfOtherKindsAreFewWhereThereAreAlwaysSome(t *testing.T) {
 	store := &lister{}
 	inBubble(t, func() onceq.Store { store.Store = memstore.New(nil); return store }, func(t *testing.T, b *bubble) {
-		b.serve(onceq.WorkerConfig{}, fine)
+		b.serve(onceq.WorkerConfig{PollInterval: time.Minute}, fine)
 		pass(time.Hour)
 		if n := store.lists.Load(); n > 0 {
 			t.Errorf("%d lists where nothing was due", n)
