@@ -1,17 +1,11 @@
 package storeurl
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	neturl "net/url"
 	"slices"
 	"strings"
-	"syscall"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Redacted returns the URL without what may be a secret, for messages: the
@@ -118,30 +112,22 @@ func (e *openError) Error() string        { return e.text }
 func (e *openError) Is(target error) bool { return errors.Is(e.cause, target) }
 
 // Failure makes an error from opening the store at url into one without the
-// secrets of the URL. If the server cannot be reached it names the store,
-// the reason, and what to do. errors.Is finds the cause; errors.As and
-// Unwrap do not, because the text of the cause may have a secret. Errors of
-// [Open] are like this already. nil stays nil.
+// secrets of the URL. errors.Is finds the cause; errors.As and Unwrap do
+// not, because the text of the cause may have a secret. Errors of [Open] are
+// like this already. nil stays nil.
 func Failure(url string, err error) error {
-	if s, known := parse(url); known != nil || s.file != nil || err == nil || errors.Is(err, context.Canceled) {
-		return err
-	}
-	if errors.As(err, new(*openError)) {
+	if s, unknown := parse(url); unknown != nil || s.file != nil || err == nil {
 		return err
 	}
 	u, malformed := split(url)
 	if malformed != nil {
 		return malformed
 	}
-	text := reason(err)
+	text := err.Error()
 	if url != Redacted(url) {
 		text = strings.ReplaceAll(text, url, "the URL")
 	}
 	text = mask(text, secrets(u))
-	// else the store has said so
-	if why, advice := diagnose(err); why != "" && !strings.Contains(text, u.scheme+"://") {
-		text = fmt.Sprintf("store %s: %s: %s (%s)", Redacted(url), why, advice, text)
-	}
 	if text == err.Error() {
 		return err
 	}
@@ -184,67 +170,4 @@ func mask(text string, secrets []string) string {
 		}
 	}
 	return text
-}
-
-// reason is the text of an error without repetition: pgx repeats a URL that
-// it cannot read, and has a cause for each way that it tried.
-func reason(err error) string {
-	text := err.Error()
-	var parse *pgconn.ParseConfigError
-	if errors.As(err, &parse) {
-		_, why, _ := strings.Cut(text, "`: ")
-		return "the store URL is not right: " + why
-	}
-	var connect *pgconn.ConnectError
-	var server *pgconn.PgError
-	var network *net.OpError
-	switch {
-	case !errors.As(err, &connect):
-	case errors.As(err, &server):
-		return server.Message
-	case errors.As(err, &network):
-		return network.Error()
-	}
-	return text
-}
-
-// diagnose says in words why a server cannot be reached, and what to do; ""
-// if it knows no more than the error.
-func diagnose(err error) (why, advice string) {
-	const again = "start the server, or correct host and port"
-	var server *pgconn.PgError
-	var dns *net.DNSError
-	var network net.Error
-	text := err.Error()
-	switch {
-	case errors.As(err, &server):
-		switch server.Code {
-		case "28P01", "28000":
-			return "user or password is wrong, or pg_hba.conf does not let them in", "correct the URL, or make the role"
-		case "3D000":
-			return "there is no such database", "make it (createdb), or correct the name behind the host"
-		case "53300":
-			return "the server has no connection left", "raise max_connections, or open fewer"
-		case "57P03":
-			return "the server is starting or stopping", "try again soon"
-		}
-		return "", ""
-	case strings.Contains(text, "NOAUTH"):
-		return "the server asks for a password", "write redis://:PASSWORD@HOST:PORT/0, or redis://USER:PASSWORD@…"
-	case strings.Contains(text, "WRONGPASS"), strings.Contains(text, "invalid password"):
-		return "user or password is wrong", "correct the URL"
-	case errors.As(err, &dns):
-		return "the host is not known", "correct its name"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nothing listens there", again
-	case errors.Is(err, fs.ErrNotExist):
-		return "there is no such socket", "start the server, or correct the path"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "there is no way to the host", again
-	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return "the server does not answer", again
-	case errors.As(err, new(*pgconn.ConnectError)):
-		return "no connection comes about", "correct host, port and sslmode"
-	}
-	return "", ""
 }
