@@ -100,7 +100,7 @@ func newRoot(a *app) *cobra.Command {
 	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newDoctor(a))
 	help := newHelp(root)
 	root.SetHelpCommand(help)
-	add("else", newMigrate(a), newDemo(a), newBench(a), newVersion(a), help)
+	add("else", newMigrate(a), newCompact(a), newDemo(a), newBench(a), newVersion(a), help)
 	root.AddCommand(newDemoPart(a), newBenchPart(a))
 	completions(root, a)
 	return root
@@ -270,7 +270,12 @@ func openSession(store onceq.Store, err error, config *onceq.Config) (*session, 
 }
 
 // with opens a store that exists, and closes it after do.
-func (a *app) with(ctx context.Context, do func(*onceq.Client) error) (err error) {
+func (a *app) with(ctx context.Context, do func(*onceq.Client) error) error {
+	return a.withSession(ctx, func(s *session) error { return do(s.client) })
+}
+
+// withSession is with for a command that needs the store too.
+func (a *app) withSession(ctx context.Context, do func(*session) error) (err error) {
 	path, err := storeurl.Creates(a.store)
 	if err != nil {
 		return err
@@ -289,5 +294,5 @@ func (a *app) with(ctx context.Context, do func(*onceq.Client) error) (err error
 			err = closed
 		}
 	}()
-	return do(s.client)
+	return do(s)
 }

@@ -119,7 +119,7 @@ func TestAStopThatReachesTheJobsTooHandsThemBack(t *testing.T) {
 		"a shell that goes on":            "sleep 30; exit 4",
 		"it exits with 1":                 "trap 'exit 1' TERM INT HUP; ready; sleep 30 & wait",
 		"it says the number of a signal":  "trap 'exit 143' TERM INT HUP; ready; sleep 30 & wait",
-		"its child says that number":      "trap : TERM INT HUP; ready; sleep 30; exit $?",
+		"its child says that number":      "trap : TERM INT HUP; (ready; exec sleep 30); exit $?",
 		"it takes its time and then says": "trap 'sleep 0.3; exit 1' TERM INT HUP; ready; sleep 30 & wait",
 	} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
