@@ -20,7 +20,8 @@ import (
 	"github.com/onceq/onceq/pgstore"
 )
 
-// Whatever path a call takes, an absent server is waited for 15 s and no longer. The error says where it was looked for.
+// Whatever path a call takes, an absent server is waited for 15 s and no
+// longer. The error says where it was looked for.
 func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
@@ -53,7 +54,8 @@ func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
 		"get":      func() error { _, err := s.Get(ctx, []string{"x"}); return err },
 		"cancel":   func() error { _, err := c.Cancel(ctx, "x"); return err },
 		"fetch": func() error {
-			_, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+			_, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+				Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 			return err
 		},
 		"extend": func() error {
@@ -67,7 +69,8 @@ func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
 			if took := time.Since(began); took < 14*time.Second || took > 25*time.Second {
 				t.Errorf("%s: it took %v, want some 15s", name, took)
 			}
-			wantError(t, err, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", server.Port()), "connection refused", "is the server running")
+			wantError(t, err, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", server.Port()),
+				"connection refused", "is the server running")
 			if n := strings.Count(err.Error(), "refused"); n != 1 {
 				t.Errorf("%s: %v\nsays it %d times", name, err, n)
 			}
@@ -118,10 +121,13 @@ func TestAServerThatIsSilentIsAbsent(t *testing.T) {
 	wantError(t, err, "no answer within", "is the server running")
 }
 
-// What is wrong with a URL is said at once, with the way out, and without the password.
+// What is wrong with a URL is said at once, with the way out, and without
+// the password.
 func TestAStoreThatCannotBeOpenedSaysWhatToDo(t *testing.T) {
 	rules := filepath.Join(t.TempDir(), "pg_hba.conf")
-	if err := os.WriteFile(rules, []byte("host all postgres 127.0.0.1/32 trust\nhost all outcast 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 scram-sha-256\n"), 0o644); err != nil {
+	if err := os.WriteFile(rules,
+		[]byte("host all postgres 127.0.0.1/32 trust\nhost all outcast 127.0.0.1/32 reject\nhost all all "+
+			"127.0.0.1/32 scram-sha-256\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for dir := filepath.Dir(rules); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
@@ -135,7 +141,8 @@ func TestAStoreThatCannotBeOpenedSaysWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	for _, sql := range []string{"create role app login password 'secret'", "create role outcast login", "create role busy login password 'secret' connection limit 0", "create role reader login password 'secret'"} {
+	for _, sql := range []string{"create role app login password 'secret'", "create role outcast login",
+		"create role busy login password 'secret' connection limit 0", "create role reader login password 'secret'"} {
 		if _, err := conn.Exec(context.Background(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -150,19 +157,26 @@ func TestAStoreThatCannotBeOpenedSaysWhatToDo(t *testing.T) {
 		url  string
 		says []string
 	}{
-		"wrong password":   {"postgres://app:a-secret-too@" + host + "/postgres", []string{"postgres://app@" + host + "/postgres", "28P01", "is the password right"}},
-		"no password":      {"postgres://app@" + host + "/postgres", []string{"no password was given", "PGPASSWORD"}},
-		"no such role":     {"postgres://nobody:secret@" + host + "/postgres", []string{"postgres://nobody@" + host, "is the password right"}},
+		"wrong password": {"postgres://app:a-secret-too@" + host + "/postgres",
+			[]string{"postgres://app@" + host + "/postgres", "28P01", "is the password right"}},
+		"no password": {"postgres://app@" + host + "/postgres", []string{"no password was given", "PGPASSWORD"}},
+		"no such role": {"postgres://nobody:secret@" + host + "/postgres",
+			[]string{"postgres://nobody@" + host, "is the password right"}},
 		"rejected":         {"postgres://outcast:secret@" + host + "/postgres", []string{"pg_hba.conf", `"outcast"`}},
 		"no such database": {"postgres://app:secret@" + host + "/shop", []string{"3D000", `createdb "shop"`}},
-		"no TLS":           {"postgres://app:secret@" + host + "/postgres?sslmode=require", []string{"refused TLS", "sslmode=disable"}},
-		"wrong port":       {"postgres://app:secret@" + free.Addr().String() + "/postgres", []string{"postgres://app@" + free.Addr().String(), "connection refused", "host and port"}},
-		"no such host":     {"postgres://app:secret@no-such-host.invalid/postgres", []string{"no-such-host.invalid", "name of the host"}},
-		"too many":         {"postgres://busy:secret@" + host + "/postgres", []string{"53300", "pool_max_conns"}},
-		"may not create":   {"postgres://reader:secret@" + host + "/postgres", []string{"42501", `grant create on database "postgres" to "reader"`}},
-		"not a number":     {"postgres://app:secret@" + host + "/postgres?pool_max_conns=many", []string{"pool_max_conns", host}},
-		"no such sslmode":  {"postgres://app:secret@" + host + "/postgres?sslmode=perhaps", []string{"sslmode"}},
-		"no URL":           {"app secret", []string{"postgres://user:password@host:port/database"}},
+		"no TLS": {"postgres://app:secret@" + host + "/postgres?sslmode=require",
+			[]string{"refused TLS", "sslmode=disable"}},
+		"wrong port": {"postgres://app:secret@" + free.Addr().String() + "/postgres",
+			[]string{"postgres://app@" + free.Addr().String(), "connection refused", "host and port"}},
+		"no such host": {"postgres://app:secret@no-such-host.invalid/postgres",
+			[]string{"no-such-host.invalid", "name of the host"}},
+		"too many": {"postgres://busy:secret@" + host + "/postgres", []string{"53300", "pool_max_conns"}},
+		"may not create": {"postgres://reader:secret@" + host + "/postgres",
+			[]string{"42501", `grant create on database "postgres" to "reader"`}},
+		"not a number": {"postgres://app:secret@" + host + "/postgres?pool_max_conns=many",
+			[]string{"pool_max_conns", host}},
+		"no such sslmode": {"postgres://app:secret@" + host + "/postgres?sslmode=perhaps", []string{"sslmode"}},
+		"no URL":          {"app secret", []string{"postgres://user:password@host:port/database"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
@@ -178,15 +192,21 @@ func TestAStoreThatCannotBeOpenedSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// A URL that cannot be read is not repeated: nobody can tell what of it is the password.
+// A URL that cannot be read is not repeated: nobody can tell what of it is
+// the password.
 func TestNoPartOfAPasswordIsInAnErrorWhateverSignsItHas(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{
-		"postgres://app:%s@127.0.0.1:1/x", "postgresql://app:%s@127.0.0.1:1/x?sslmode=disable", "postgres://app:%s@127.0.0.1:1/x?pool_max_conns=no",
-		"postgres://app:%s@127.0.0.1:port/x", "postgres://app:%s@[::1/x", "postgres://127.0.0.1:1/x?user=app&password=%s&connect_timeout=none",
-		"host=127.0.0.1 port=1 user=app password=%s connect_timeout=none", "user=app password='%s", "host=127.0.0.1 password=%s x",
+		"postgres://app:%s@127.0.0.1:1/x", "postgresql://app:%s@127.0.0.1:1/x?sslmode=disable",
+		"postgres://app:%s@127.0.0.1:1/x?pool_max_conns=no",
+		"postgres://app:%s@127.0.0.1:port/x", "postgres://app:%s@[::1/x",
+		"postgres://127.0.0.1:1/x?user=app&password=%s&connect_timeout=none",
+		"host=127.0.0.1 port=1 user=app password=%s connect_timeout=none", "user=app password='%s",
+		"host=127.0.0.1 password=%s x",
 	} {
-		for _, password := range []string{"hunter2", "hun#ter2", "hun/ter2", "hun?ter2", "hun@ter2", "hun:ter2", "hun%ter2", "hun ter2", "hun%zzter2", "12/hunter2", "1?hunter2", "1#hunter2", "hun\\ter2", "hun'ter2", "hun]ter2", "`: hunter2"} {
+		for _, password := range []string{"hunter2", "hun#ter2", "hun/ter2", "hun?ter2", "hun@ter2", "hun:ter2",
+			"hun%ter2", "hun ter2", "hun%zzter2", "12/hunter2", "1?hunter2", "1#hunter2", "hun\\ter2", "hun'ter2",
+			"hun]ter2", "`: hunter2"} {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			s, err := pgstore.Open(ctx, fmt.Sprintf(form, password), &pgstore.Config{Namespace: "none"})
 			cancel()
@@ -195,7 +215,8 @@ func TestNoPartOfAPasswordIsInAnErrorWhateverSignsItHas(t *testing.T) {
 				t.Fatalf("%s opened", form)
 			}
 			for e := err; e != nil; e = errors.Unwrap(e) {
-				if text := fmt.Sprintf("%v %+v", e, e); strings.Contains(text, "hun") || strings.Contains(text, "ter2") {
+				if text := fmt.Sprintf("%v %+v", e, e); strings.Contains(text, "hun") ||
+					strings.Contains(text, "ter2") {
 					t.Errorf("%s with %s:\n%s", form, password, text)
 				}
 			}
@@ -223,7 +244,8 @@ func TestAStandbyIsNamedAndUsedOnceItIsThePrimary(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_, err = c.Enqueue(ctx, task(1))
-	wantError(t, err, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres is a standby", server.Port()), "target_session_attrs=read-write")
+	wantError(t, err, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres is a standby", server.Port()),
+		"target_session_attrs=read-write")
 	done := make(chan error, 1)
 	go func() { _, err := c.Enqueue(context.Background(), task(2)); done <- err }()
 	conn, err := pgx.Connect(context.Background(), d.url)

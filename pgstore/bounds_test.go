@@ -11,7 +11,8 @@ import (
 	"github.com/onceq/onceq/internal/pgtest"
 )
 
-// Args that a row cannot hold lie in a table beside it. Steps that do not hand args out do not read a block of that.
+// Args that a row cannot hold lie in a table beside it. Steps that do not
+// hand args out do not read a block of that.
 func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	const n = 20
@@ -22,7 +23,8 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 		var items []onceq.Item
 		for i := range n {
 			id := fmt.Sprint(prefix, " ", i)
-			items, all = append(items, onceq.NewItem(onceq.Bytes("large", large), append(opts, onceq.ID(id), onceq.UniqueKey(id))...)), append(all, id)
+			items, all = append(items, onceq.NewItem(onceq.Bytes("large", large),
+				append(opts, onceq.ID(id), onceq.UniqueKey(id))...)), append(all, id)
 		}
 		_, err := h.client.EnqueueMany(h.ctx, items)
 		h.must(err)
@@ -33,7 +35,8 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	h.must(err)
 	fetch := func(want int) (jobs []*onceq.JobRow) {
-		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
 		h.must(err)
 		if len(f.Jobs) != want || want > 0 && !bytes.Equal(f.Jobs[0].Args, large) {
 			t.Fatalf("fetched %d jobs, want %d", len(f.Jobs), want)
@@ -48,7 +51,8 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 	end := func(state onceq.State, of []*onceq.JobRow) {
 		var ends []onceq.Finish
 		for _, j := range of {
-			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: state, Error: "why", Delay: time.Minute})
+			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: state, Error: "why",
+				Delay: time.Minute})
 		}
 		_, err := h.store.Finish(h.ctx, onceq.FinishRequest{Runs: ends})
 		h.must(err)
@@ -120,7 +124,8 @@ func ids(jobs []*onceq.JobRow) (all []string) {
 	return all
 }
 
-// toastReads is how many blocks have been read of what lies beside the rows of jobs.
+// toastReads is how many blocks have been read of what lies beside the rows
+// of jobs.
 func (h *hand) toastReads() int {
 	h.Helper()
 	time.Sleep(1100 * time.Millisecond)
@@ -129,17 +134,20 @@ func (h *hand) toastReads() int {
 		_, err := h.store.Get(h.ctx, nil)
 		h.must(err)
 	}
-	return one[int](h, h.database, "select (toast_blks_read + toast_blks_hit)::int from pg_statio_user_tables where schemaname = $1 and relname = 'jobs'", h.schema)
+	return one[int](h, h.database, "select (toast_blks_read + toast_blks_hit)::int from pg_statio_user_tables where "+
+		"schemaname = $1 and relname = 'jobs'", h.schema)
 }
 
-// The plans of a fetch are made while the tables are empty. It reads some entries of jobs of other kinds, and then those of its own.
+// The plans of a fetch are made while the tables are empty. It reads some
+// entries of jobs of other kinds, and then those of its own.
 func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	asked := []string{"mine", "also mine", "nobody's"}
 	fetch := func(slots int, kinds ...string) onceq.Fetched {
 		_, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 		h.must(err)
-		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}, Kinds: kinds})
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}, Kinds: kinds})
 		h.must(err)
 		return f
 	}
@@ -147,7 +155,8 @@ func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
 		fetch(10, asked...) // a plan settles after some uses
 	}
 	const others = 20_000
-	h.exec(t, `insert into {ns}.jobs (enqueued_at, run_at, max_attempts, state, priority, raw, cancel_requested, keyless, id, kind, queue, nonce, args)
+	h.exec(t,
+		`insert into {ns}.jobs (enqueued_at, run_at, max_attempts, state, priority, raw, cancel_requested, keyless, id, kind, queue, nonce, args)
 		select i, i, 1, 0, 5, false, false, false, lpad(i::text, 26, '0'), 'other', 'default', '', '{}' from generate_series(1, $1::integer) i`, others)
 	mine := func(kind string, n int, opts ...onceq.Option) {
 		var items []onceq.Item

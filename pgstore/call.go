@@ -15,28 +15,29 @@ import (
 )
 
 const (
-	// reconnect is how long a call goes on while the server is not there: a restart, a failover.
-	// The call's context may end it sooner.
+	// reconnect is how long a call goes on while the server is not there (a
+	// restart, a failover). The context of the call may end it earlier.
 	reconnect = 15 * time.Second
 	// glance is how long a hurried call waits for a connection.
 	glance = time.Second
-	// patience is how long a statement waits for a lock that somebody else has, in milliseconds;
-	// then it lets go of everything.
+	// patience is how long a statement waits for a lock of another, in
+	// milliseconds. Then it fails and releases everything.
 	patience = 20
-	// waitingPatience is that of a call that is known to wait, and holds nothing else.
+	// waitingPatience is the same for a call that is known to wait, and has
+	// no other lock.
 	waitingPatience = 100
-	// maxStops is how often in a row a step may be stopped: more often it is no accident, but a
-	// statement_timeout of the role, say.
+	// maxStops is how often in a row a step may be stopped. More often is
+	// no accident, but for instance a statement_timeout of the role.
 	maxStops = 3
 )
 
-// hurried is the context of a call whose rows are sent again one by one where it fails: an absent
-// server is waited for then, and not now too.
+// hurried is the context of a call whose rows are sent again one by one if
+// it fails: those calls wait for an absent server, and this one need not.
 type hurried struct{ context.Context }
 
-// acquire takes a connection of the pool. Where there is none, and none can be made within the time
-// that an absent server is waited for, that is an error; a pool whose connections are all in use is
-// waited for as long as ctx allows.
+// acquire takes a connection of the pool. It is an error if there is none
+// and none can be made within the time allowed for an absent server. A pool
+// whose connections are all in use is waited for as long as ctx allows.
 func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	wait := reconnect
 	if _, ok := ctx.(hurried); ok {
@@ -61,15 +62,16 @@ func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	}
 }
 
-// silence is a server that has said nothing for so long. It is a net.Error.
+// silence is the error of a server that has not answered for so long. It is
+// a net.Error.
 type silence time.Duration
 
 func (s silence) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(s)) }
 func (silence) Timeout() bool   { return true }
 func (silence) Temporary() bool { return true }
 
-// query runs a statement on a connection of the pool and hands each row to each (nil = they say
-// nothing).
+// query runs a statement on a connection of the pool, and passes each row
+// to each (nil = rows say nothing).
 func (s *Store) query(ctx context.Context, sql string, each func(*record), args ...any) error {
 	conn, err := s.acquire(ctx)
 	if err != nil {
@@ -92,9 +94,10 @@ func (s *Store) query(ctx context.Context, sql string, each func(*record), args 
 	})
 }
 
-// grace is how much longer than its caller a statement waits for its answer. It waits for no lock
-// that long, and so the answer is mostly on its way: to cut the connection would make what is
-// certain uncertain.
+// grace is how much longer than its caller a statement waits for its
+// answer. No statement waits for a lock that long, so the answer is
+// probably on its way. Cutting the connection would make uncertain what is
+// certain.
 const grace = 250 * time.Millisecond
 
 // linger returns a context that ends a while after ctx.
@@ -128,11 +131,12 @@ type rowsQuerier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// inBinary asks for all columns in binary, rows too, which pgx would take as text. Where text is all
-// there is, record reads that.
+// inBinary asks for all columns in binary, including rows, which pgx would
+// take as text. If only text is possible, record reads that.
 var inBinary = pgx.QueryResultFormats{pgx.BinaryFormatCode}
 
-func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql string, each func(*record), args []any) error {
+func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql string, each func(*record),
+	args []any) error {
 	rows, err := q.Query(ctx, sql, append([]any{mode, inBinary}, args...)...)
 	if err != nil {
 		return err
@@ -159,16 +163,17 @@ func query(ctx context.Context, q rowsQuerier, mode pgx.QueryExecMode, sql strin
 type repeat uint8
 
 const (
-	atMostOnce repeat = iota // nothing: the step may have happened
-	idempotent               // it may be sent again: a second time changes nothing
-	reading                  // it may be sent again, and has changed nothing
+	atMostOnce repeat = iota // nothing, because the step may have happened
+	idempotent               // send it again: a second time changes nothing
+	reading                  // send it again: it changes nothing
 )
 
-// retry repeats a step that did not happen because others were in the way or the server was, and,
-// where it is repeatable, one whose answer was lost. Once an answer was lost only an answer makes it
-// certain what happened: every other end is onceq.ErrUncertain.
+// retry repeats a step that did not happen, because others were in the way
+// or the server was away. If r allows it, it also repeats a step whose
+// answer was lost. Once an answer was lost, only an answer makes it certain
+// what happened: any other end is onceq.ErrUncertain.
 func (s *Store) retry(ctx context.Context, r repeat, step func() error) error {
-	var since time.Time // of the first try in a row that did not reach the server
+	var since time.Time // when the tries that did not reach the server began
 	unsure, stops := false, 0
 	fail := func(err error) error {
 		if unsure {
@@ -225,7 +230,8 @@ func (s *Store) retry(ctx context.Context, r repeat, step func() error) error {
 	}
 }
 
-// backoff is how long to wait before try n + 1: 1 to 50 ms and more, spread.
+// backoff is how long to wait before try n + 1: 1 to 50 ms and more, with
+// jitter.
 func backoff(n int) time.Duration {
 	top := time.Millisecond << min(n, 6)
 	return top/2 + rand.N(top)

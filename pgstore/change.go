@@ -10,7 +10,8 @@ import (
 	"github.com/onceq/onceq/internal/rules"
 )
 
-// refusals are why change_v1 refused, by its outcome. Outcome 4 names the job that it stands behind.
+// refusals are why change_v1 refused, by its outcome. Outcome 4 names the
+// job that it stands behind.
 var refusals = map[int]string{
 	2: rules.CannotCancel,
 	3: rules.CannotRunNow,
@@ -87,11 +88,12 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 			by := r.int()
 			conflict := onceq.Conflict{By: "key", Holder: r.string()}
 			state := r.int()
-			conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(), onceq.Until(r.int()).String()
+			conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(),
+				onceq.Until(r.int()).String()
 			conflict.Text = looseText(r.string())
 			differ, left := r.int(), r.json()
 			job := r.job(now)
-			if by == 0 && conflict.Holder != "" { // a queue to wake
+			if by == 0 && conflict.Holder != "" { // names a queue to wake
 				wake[conflict.Holder] = true
 			}
 			if i < 0 {
@@ -111,7 +113,8 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 					var g gone
 					r.decode(left, &g)
 					conflict.State, conflict.Gone = "", true
-					conflict.Text, conflict.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(job.Digest[:])
+					conflict.Text, conflict.ArgsDiffer = looseText(g.Text),
+						g.Digest != hex.EncodeToString(job.Digest[:])
 				}
 				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
 			default:
@@ -128,7 +131,8 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 	}
 	var halted []string
 	for _, r := range results {
-		if c.Op == onceq.OpCancel && r.Job != nil && r.Job.State == onceq.Running && !slices.Contains(halted, r.Job.Worker) {
+		if c.Op == onceq.OpCancel && r.Job != nil && r.Job.State == onceq.Running &&
+			!slices.Contains(halted, r.Job.Worker) {
 			halted = append(halted, r.Job.Worker)
 		}
 	}

@@ -48,7 +48,8 @@ type numbered struct {
 
 func (numbered) Kind() string { return "numbered" }
 
-// load enqueues keys of its own and runs them while something breaks, and then wants everything that was acknowledged, once.
+// load enqueues keys of its own and runs them while something breaks, and
+// then wants everything that was acknowledged, once.
 func load(t *testing.T, server *pgtest.Server, breakIt func(ctx context.Context)) {
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
 	h := newHand(t, server.URL())
@@ -135,7 +136,8 @@ func load(t *testing.T, server *pgtest.Server, breakIt func(ctx context.Context)
 }
 
 func TestAServerThatCrashesLosesNothingThatWasAcknowledged(t *testing.T) {
-	for name, signal := range map[string]syscall.Signal{"immediate shutdown": syscall.SIGQUIT, "kill -9": syscall.SIGKILL, "fast shutdown": syscall.SIGINT} {
+	for name, signal := range map[string]syscall.Signal{"immediate shutdown": syscall.SIGQUIT,
+		"kill -9": syscall.SIGKILL, "fast shutdown": syscall.SIGINT} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := pgtest.Start(t)
@@ -163,7 +165,8 @@ func TestBackendsThatAreTerminatedLoseNothingThatWasAcknowledged(t *testing.T) {
 		}
 		defer conn.Close(ctx)
 		for range 30 {
-			if _, err := conn.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'onceq' and pid <> pg_backend_pid() and random() < 0.5"); err != nil {
+			if _, err := conn.Exec(ctx, "select pg_terminate_backend(pid) from pg_stat_activity where "+
+				"application_name = 'onceq' and pid <> pg_backend_pid() and random() < 0.5"); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -171,7 +174,8 @@ func TestBackendsThatAreTerminatedLoseNothingThatWasAcknowledged(t *testing.T) {
 	})
 }
 
-// proxy stands between a store and its server, and cuts a connection when so many bytes of an answer have passed.
+// proxy stands between a store and its server, and cuts a connection when
+// so many bytes of an answer have passed.
 type proxy struct {
 	net.Listener
 	to    string
@@ -238,9 +242,11 @@ func TestAnAnswerCutAnywhereMakesNoSecondJob(t *testing.T) {
 	if !strings.Contains(h.url, p.Addr().String()) {
 		t.Fatalf("a proxy cannot be put before %s:%d: name both in ONCEQ_TEST_POSTGRES", config.Host, config.Port)
 	}
-	// Without prepared statements each enqueue is one answer, to be cut anywhere.
+	// Without prepared statements each enqueue is one answer, to be cut
+	// anywhere.
 	h.url = with(h, h.url, "default_query_exec_mode", "exec")
-	s := h.open(t, func(c *pgstore.Config) { c.NoListen = true }) // whose answers would be cut in place of those that are meant
+	// whose answers would be cut in place of those that are meant
+	s := h.open(t, func(c *pgstore.Config) { c.NoListen = true })
 	defer s.Close()
 	client := h.clientOf(s)
 	opts := func(n int) []onceq.Option {
@@ -255,14 +261,16 @@ func TestAnAnswerCutAnywhereMakesNoSecondJob(t *testing.T) {
 		h.wants(onceq.Inserted, r, err) // sent again by the client, and answered as the first time
 		// A batch too.
 		p.limit.Store(at)
-		receipts, err := client.EnqueueMany(h.ctx, []onceq.Item{onceq.NewItem(task(n+1), opts(n+1)...), onceq.NewItem(task(n+2), opts(n+2)...)})
+		receipts, err := client.EnqueueMany(h.ctx, []onceq.Item{onceq.NewItem(task(n+1), opts(n+1)...),
+			onceq.NewItem(task(n+2), opts(n+2)...)})
 		h.must(err)
 		for _, r := range receipts {
 			h.wants(onceq.Inserted, r, nil)
 		}
 		n += 3
 	}
-	// Without anything kept the client does not send again by itself: it says that it does not know.
+	// Without anything kept the client does not send again by itself: it
+	// says that it does not know.
 	p.limit.Store(1)
 	_, err = client.Enqueue(h.ctx, task(n), append(opts(n), onceq.Retention(0))...)
 	if !errors.Is(err, onceq.ErrUncertain) {
@@ -278,15 +286,18 @@ func TestAnAnswerCutAnywhereMakesNoSecondJob(t *testing.T) {
 	_, err = s.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	h.must(err)
 	p.limit.Store(1)
-	results, err := s.Finish(h.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}}})
+	results, err := s.Finish(h.ctx,
+		onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}}})
 	h.must(err)
 	if results[0].Status != onceq.FinishDone {
 		t.Errorf("finish: %+v", results[0])
 	}
-	// A fetch whose answer is lost leaves jobs running for nobody, until the next heartbeat hands them back.
+	// A fetch whose answer is lost leaves jobs running for nobody, until
+	// the next heartbeat hands them back.
 	p.limit.Store(1)
 	no := h.fetch.Add(1)
-	if _, err := s.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 5}}}); !errors.Is(err, onceq.ErrUncertain) {
+	if _, err := s.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: no,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 5}}}); !errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("fetch: %v, want uncertain", err)
 	}
 	e, err := s.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour, FetchesDone: no})

@@ -6,7 +6,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// The store's own numbers are read, in each way of asking, and of a small store there is nothing to say.
+// The store's own numbers are read, in each way of asking, and of a small
+// store there is nothing to say.
 func TestTheDoctorAsksForGrowth(t *testing.T) {
 	h := open(t)
 	client, err := onceq.NewClient(h.Store, nil)

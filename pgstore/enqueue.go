@@ -15,8 +15,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// errBusy is the answer under NoWait where somebody's open transaction is in the way: it comes
-// within some tens of milliseconds, for all rows, and nothing has happened.
+// errBusy is the answer under NoWait if an open transaction is in the way.
+// It comes within some tens of milliseconds, for all rows, and nothing has
+// happened.
 var errBusy = errors.New("somebody's transaction has a key that was asked for")
 
 // Enqueue accepts rows in one step: all or none of them.
@@ -48,8 +49,9 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	return b.results, nil
 }
 
-// recent remembers whether enqueues have lately met jobs: then it pays to look first.
-type recent struct{ met atomic.Int64 } // share of the rows of late batches, in 1/1024
+// recent remembers whether enqueues met jobs lately: then it pays to look
+// first.
+type recent struct{ met atomic.Int64 } // the share of rows that did, in 1/1024
 
 func (r *recent) note(b *batch) {
 	met := 0
@@ -64,7 +66,8 @@ func (r *recent) note(b *batch) {
 
 func (r *recent) mostly() bool { return r.met.Load() > 512 }
 
-// insert tries the common path. What it leaves open is for act: nothing has happened to those rows.
+// insert tries the common path. Rows that it leaves open are for act:
+// nothing has happened to them.
 func (s *Store) insert(ctx context.Context, b *batch) error {
 	if s.recent.mostly() {
 		if err := s.lookUp(ctx, b); err != nil || len(b.open) == 0 {
@@ -88,7 +91,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 			}
 		}, args...)
 		if err != nil && fateOf(err) == clash {
-			return nil // with now still 0
+			return nil // now is still 0
 		}
 		return err
 	})
@@ -108,7 +111,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// lookUp answers the rows that meet a job and write nothing to it.
+// lookUp answers the rows that meet a job and do not write to it.
 func (s *Store) lookUp(ctx context.Context, b *batch) error {
 	var args []any
 	sql, answer := s.sql.look, b.judge
@@ -140,7 +143,8 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// act takes the careful path. A call that waits holds nothing: neither locks, nor, for most of the time, a connection.
+// act takes the careful path. A call that waits holds nothing: no locks,
+// and for most of the time no connection.
 func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 	b.together()
 	a := b.arrays(b.open)
@@ -156,7 +160,7 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 			}
 			wait = waitingPatience
 		}
-		if deadline, ok := ctx.Deadline(); ok { // to be back in time, with a definite answer
+		if deadline, ok := ctx.Deadline(); ok { // so that the answer comes in time and is certain
 			left := time.Until(deadline)
 			if n > 0 && left < 2*patience*time.Millisecond {
 				<-s.waiting
@@ -167,7 +171,8 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 		}
 		blocked := false
 		err := s.retry(ctx, atMostOnce, func() error {
-			err := s.query(ctx, s.sql.act, func(r *record) { b.note(r) }, append(append([]any{wait}, a.all()...), nil, "")...)
+			err := s.query(ctx, s.sql.act, func(r *record) { b.note(r) },
+				append(append([]any{wait}, a.all()...), nil, "")...)
 			if err != nil && fateOf(err) == clash {
 				blocked = true
 				return nil
@@ -194,31 +199,36 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 	}
 }
 
-// batch is one call of Enqueue on its way.
+// batch is one call of Enqueue that is under way.
 type batch struct {
 	rows    []onceq.NewRow
 	results []onceq.EnqueueResult
 	done    []bool
-	open    []int // rows without an answer, in the order in which they are sent
-	plain   bool  // no key and no ID twice, every claim holds for some time, and not asGiven: the common path will do
-	asGiven bool  // some row writes to the holder of its key, and some row may meet that holder by its ID: what they see depends on their order
+	open    []int // rows without an answer, in the order in which to send them
+	// plain: the common path will do. No key or ID occurs twice, every claim
+	// holds for some time, and the rows are not asGiven.
+	plain bool
+	// asGiven: the order of the rows matters. Some row writes to the holder of
+	// its key, and another may meet that holder by its ID.
+	asGiven bool
 	claims  int
 	filled  map[string]bool
-	halted  []string // workers of whose runs one is to stop
+	halted  []string // workers that have a run to stop
 
-	sent  []int // open, at the last call of arrays
-	last  int   // the try whose answers are in noted
+	sent  []int // what open was at the last call of arrays
+	last  int   // the try of the answers in noted
 	noted []noted
 }
 
-// noted is an answer of act: only those of its last try count.
+// noted is an answer of act. Only those of its last try count.
 type noted struct {
 	try, row int
 	result   onceq.EnqueueResult
 }
 
 func newBatch(rows []onceq.NewRow) *batch {
-	b := &batch{rows: rows, results: make([]onceq.EnqueueResult, len(rows)), done: make([]bool, len(rows)), open: indexes(len(rows)), plain: true}
+	b := &batch{rows: rows, results: make([]onceq.EnqueueResult, len(rows)), done: make([]bool, len(rows)),
+		open: indexes(len(rows)), plain: true}
 	if len(rows) == 1 {
 		b.plain = !fleeting(rows[0].Claim, &rows[0])
 		return b
@@ -239,15 +249,19 @@ func newBatch(rows []onceq.NewRow) *batch {
 		}
 	}
 	named := slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return !r.Made() })
-	b.asGiven = named && slices.ContainsFunc(rows, func(r onceq.NewRow) bool { return r.Claim != nil && r.Reactions.Writes() })
+	b.asGiven = named && slices.ContainsFunc(rows, func(r onceq.NewRow) bool {
+		return r.Claim != nil && r.Reactions.Writes()
+	})
 	b.plain = b.plain && !b.asGiven
 	if b.plain {
-		slices.SortFunc(b.open, func(x, y int) int { return cmp.Compare(rows[x].ID, rows[y].ID) }) // mostly they are
+		// mostly they are in order
+		slices.SortFunc(b.open, func(x, y int) int { return cmp.Compare(rows[x].ID, rows[y].ID) })
 	}
 	return b
 }
 
-// byKey returns which of the rows that were sent have a key, in the order of the keys, counted from 1.
+// byKey returns the rows that were sent and have a key, in the order of the
+// keys, counted from 1.
 func (b *batch) byKey() []int32 {
 	all := make([]int32, 0, len(b.sent))
 	for at, i := range b.sent {
@@ -261,12 +275,13 @@ func (b *batch) byKey() []int32 {
 	return all
 }
 
-// made reports whether the IDs of all rows that were sent are new.
+// made reports whether all rows that were sent have new IDs.
 func (b *batch) made() bool {
 	return !slices.ContainsFunc(b.sent, func(i int) bool { return !b.rows[i].Made() })
 }
 
-// claimed are the IDs and the keys of rows that are about to be sent; nil unless all have a key, and no ID of their callers'.
+// claimed returns the IDs and the keys of rows that are about to be sent;
+// nil unless all have a key and an ID made by a client.
 func (b *batch) claimed(which []int) (ids []string, keys [][]byte) {
 	ids, keys = make([]string, len(which)), make([][]byte, len(which))
 	for at, i := range which {
@@ -280,9 +295,11 @@ func (b *batch) claimed(which []int) (ids []string, keys [][]byte) {
 	return ids, keys
 }
 
-// together puts the open rows in the order of their keys, so that two calls never wait for each other, with what has the same key or the
-// same ID side by side and in the order in which it was given. Rows whose order matters stay as they were given: two such calls may wait for
-// each other, and the first to lose its patience lets go of everything.
+// together puts the open rows in the order of their keys, so that two calls
+// never wait for each other. Rows with the same key or ID stay side by
+// side, in the order given. Rows whose order matters stay as they were
+// given: then two calls may wait for each other, and the first whose
+// patience ends releases everything.
 func (b *batch) together() {
 	rows := b.rows
 	slices.Sort(b.open)
@@ -290,7 +307,7 @@ func (b *batch) together() {
 		return
 	}
 	keys, ids := make(map[onceq.Key]int, len(rows)), make(map[string]int, len(rows))
-	leader := indexes(len(rows)) // of what belongs together, the first row; by way of others
+	leader := indexes(len(rows)) // the first of the rows that belong together, maybe by way of others
 	first := func(i int) int {
 		for leader[i] != i {
 			i = leader[i]
@@ -335,8 +352,9 @@ func fleeting(c *onceq.Claim, r *onceq.NewRow) bool {
 	return c != nil && c.Hold.Until == onceq.UntilDue && (r.Delay < time.Millisecond || !r.RunAt.IsZero())
 }
 
-// arrays are rows as parallel arrays: see schema/functions/enqueue.sql. What a row has not is empty there, and never NULL: with array_nulls =
-// off a server reads that as four letters.
+// arrays are rows as parallel arrays, see schema/functions/enqueue.sql. A
+// missing value is empty there, and never NULL: with array_nulls = off a
+// server reads that as four letters.
 type arrays struct {
 	ids     []string
 	nonces  [][]byte
@@ -357,7 +375,8 @@ func (a *arrays) all() []any {
 
 // first is the first row.
 func (a *arrays) first() []any {
-	return []any{a.ids[0], a.nonces[0], a.kinds[0], a.queues[0], a.args[0], at(a.metas), at(a.tags), at(a.keys), at(a.texts), at(a.digests), a.nums}
+	return []any{a.ids[0], a.nonces[0], a.kinds[0], a.queues[0], a.args[0], at(a.metas), at(a.tags), at(a.keys),
+		at(a.texts), at(a.digests), a.nums}
 }
 
 // at is the first element, if there is one.
@@ -369,13 +388,15 @@ func at[T any](s []T) any {
 }
 
 // numbers are the numbers of a row, in their order in nums.
-var numbers = []string{"priority", "max_attempts", "timeout", "retention", "delay", "named", "raw", "hold_until", "hold_window", "hold_ttl",
+var numbers = []string{"priority", "max_attempts", "timeout", "retention", "delay", "named", "raw", "hold_until",
+	"hold_window", "hold_ttl",
 	"from_enqueue", "reactions", "write", "max_wait"}
 
 func (b *batch) arrays(which []int) *arrays {
 	n := len(which)
 	a := &arrays{
-		ids: make([]string, n), nonces: make([][]byte, n), kinds: make([]string, n), queues: make([]string, n), args: make([][]byte, n),
+		ids: make([]string, n), nonces: make([][]byte, n), kinds: make([]string, n), queues: make([]string, n),
+		args: make([][]byte, n),
 		nums: make([]int64, 0, n*len(numbers)),
 	}
 	b.sent = slices.Clone(which)
@@ -411,8 +432,10 @@ func (b *batch) arrays(which []int) *arrays {
 			named = max(1, r.RunAt.UnixMilli())
 		}
 		re := r.Reactions
-		a.nums = append(a.nums, int64(r.Priority), int64(r.MaxAttempts), r.Timeout.Milliseconds(), r.Retention.Milliseconds(), r.Delay.Milliseconds(), named,
-			flag(r.Encoding == onceq.EncodingBytes), int64(hold.Until), hold.Window.Milliseconds(), hold.TTL.Milliseconds(), flag(hold.FromEnqueue),
+		a.nums = append(a.nums, int64(r.Priority), int64(r.MaxAttempts), r.Timeout.Milliseconds(),
+			r.Retention.Milliseconds(), r.Delay.Milliseconds(), named,
+			flag(r.Encoding == onceq.EncodingBytes), int64(hold.Until), hold.Window.Milliseconds(),
+			hold.TTL.Milliseconds(), flag(hold.FromEnqueue),
 			int64(re.Scheduled)|int64(re.Available)<<3|int64(re.Retryable)<<6|int64(re.Running)<<9|int64(re.Ended)<<12,
 			int64(r.Write), r.MaxWait.Milliseconds())
 	}
@@ -434,7 +457,8 @@ func flag(on bool) int64 {
 	return 0
 }
 
-// answer reads an answer_v1 and keeps it with its row. row is -1 for the one that only tells the time.
+// answer reads an answer_v1 and keeps it with its row. row is -1 for the
+// one that only tells the time.
 func (b *batch) answer(r *record) (row int, now int64) {
 	_, row, now, result := b.read(r)
 	if row >= 0 {
@@ -443,7 +467,8 @@ func (b *batch) answer(r *record) (row int, now int64) {
 	return row, now
 }
 
-// haltedRow is the number of an answer that names a worker in place of a holder.
+// haltedRow is the number of an answer that names a worker in place of a
+// holder.
 const haltedRow = -2
 
 func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueResult) {
@@ -454,7 +479,8 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	by := r.int()
 	c := onceq.Conflict{Holder: r.string()}
 	state := r.int()
-	c.Since, c.FreesAt, c.FreesWhen, c.Text = r.instant(), r.instant(), onceq.Until(r.int()).String(), looseText(r.string())
+	c.Since, c.FreesAt, c.FreesWhen, c.Text = r.instant(), r.instant(), onceq.Until(r.int()).String(),
+		looseText(r.string())
 	differ, left := r.int(), r.json()
 	job := r.job(now)
 	switch {
@@ -471,7 +497,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	result.Conflict = &c
 	if state >= 0 && state < len(stateOf) {
 		c.State = stateOf[state]
-	} else { // -1: of a job that is gone
+	} else { // -1: the job is gone
 		c.Gone = true
 	}
 	if by == 2 {
@@ -491,7 +517,8 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	return try, row, now, result
 }
 
-// judge reads a found_v1 and answers its row from it, unless that writes to the holder: then row is -1.
+// judge reads a found_v1 and answers its row from it, unless the row writes
+// to the holder: then row is -1.
 func (b *batch) judge(r *record) (row int, now int64) {
 	row = r.int() - 1
 	now = r.int64()
@@ -513,13 +540,14 @@ func (b *batch) judge(r *record) (row int, now int64) {
 			c.Since = job.EnqueuedAt
 		}
 		c.State, c.Text, c.ArgsDiffer = job.State, job.KeyText, job.Digest != claim.Digest
-		if pending == onceq.UntilDue && job.Behind == "" && (job.Run > 0 || job.RunAt.UnixMilli() <= now) { // see named_v1
+		// see named_v1
+		if pending == onceq.UntilDue && job.Behind == "" && (job.Run > 0 || job.RunAt.UnixMilli() <= now) {
 			pending = 0
 		}
 		action = reactions.On(job.State)
 	case left != nil:
 		job = r.gone(left, c, claim)
-	default: // it has just changed hands
+	default: // it just passed to another job
 		return -1, now
 	}
 	if r.err != nil || action > onceq.ActionRefuse {
@@ -543,7 +571,8 @@ func (r *record) gone(left []byte, c *onceq.Conflict, claim *onceq.Claim) *onceq
 	}
 	c.State, c.Gone = "", true
 	c.Text, c.ArgsDiffer = looseText(g.Text), g.Digest != hex.EncodeToString(claim.Digest[:])
-	return &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text, State: stateOf[g.State]}
+	return &onceq.JobRow{ID: c.Holder, Kind: g.Kind, Queue: g.Queue, Key: &claim.Key, KeyText: c.Text,
+		State: stateOf[g.State]}
 }
 
 // gone is what a key keeps of a holder whose row is gone.
@@ -555,7 +584,8 @@ type gone struct {
 	Digest string `json:"digest"`
 }
 
-// note reads an answer of act. The answers of a try that was given up are followed by those of the next.
+// note reads an answer of act. The answers of a try that was given up are
+// followed by those of the next.
 func (b *batch) note(r *record) {
 	try, row, _, result := b.read(r)
 	if try != b.last {
@@ -593,7 +623,8 @@ func (b *batch) fill(queue string) {
 	b.filled[queue] = true
 }
 
-// inserted is the answer to a row that was inserted at this instant by insert_v1, which spares itself the echo.
+// inserted is the answer to a row that insert_v1 inserted at this instant;
+// the function does not return the row.
 func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 	r := &b.rows[i]
 	runAt := now + r.Delay.Milliseconds()
@@ -601,15 +632,17 @@ func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 		runAt = max(now, r.RunAt.UnixMilli())
 	}
 	j := &onceq.JobRow{
-		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: slices.Clone(r.Args), Encoding: r.Encoding, Tags: slices.Clone(r.Tags), State: onceq.Scheduled,
-		Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention, Origin: onceq.Inserted,
+		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: slices.Clone(r.Args), Encoding: r.Encoding,
+		Tags: slices.Clone(r.Tags), State: onceq.Scheduled,
+		Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention,
+		Origin:     onceq.Inserted,
 		EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt),
 	}
 	if runAt <= now {
 		j.State = onceq.Available
 	}
 	if r.Meta != nil {
-		j.Meta, _ = decodeMeta(r.Meta) // the server has read it as JSON
+		j.Meta, _ = decodeMeta(r.Meta) // the server accepted it as JSON
 	}
 	b.fill(r.Queue)
 	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j}

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// problem is an error with what to do about it.
+// problem is an error together with what to do about it.
 type problem struct {
 	text string
 	err  error
@@ -24,7 +24,8 @@ type problem struct {
 func (p *problem) Error() string { return p.text }
 func (p *problem) Unwrap() error { return p.err }
 
-// explain adds to an error what to do about it. It names the server without the password.
+// explain adds to an error what to do about it. It names the server without
+// the password.
 func (s *Store) explain(err error) error {
 	return explain(err, s.pool.Config().ConnConfig, s.config.Namespace)
 }
@@ -49,7 +50,7 @@ func explain(err error, config *pgx.ConnConfig, namespace string) error {
 	return &problem{fmt.Sprintf("%s: %s", pg.Error(), advice), err}
 }
 
-// connectText tells each thing that was wrong once, and what to do about it.
+// connectText says each thing that was wrong once, and what to do about it.
 func connectText(err error, config *pgx.ConnConfig) string {
 	var said []string
 	for _, e := range leaves(err) {
@@ -106,14 +107,15 @@ func connectAdvice(err error, config *pgx.ConnConfig) string {
 	return ""
 }
 
-// loginAdvice is for what a server says to one who connects.
+// loginAdvice is what to do about an answer of the server to a login.
 func loginAdvice(err *pgconn.PgError, config *pgx.ConnConfig) string {
 	switch err.Code {
 	case "28P01":
 		if config.Password == "" {
 			return "no password was given: put it in the URL, in PGPASSWORD or in ~/.pgpass"
 		}
-		return "is the password right? In a URL its special characters are written as %40 for @, %3A for :, %2F for / and so on"
+		return "is the password right? In a URL its special characters are written as %40 for @, %3A for :, %2F for " +
+			"/ and so on"
 	case "28000":
 		return fmt.Sprintf("is the name of the user right, and does pg_hba.conf let %s in?", quote(config.User))
 	case "3D000":
@@ -126,20 +128,24 @@ func loginAdvice(err *pgconn.PgError, config *pgx.ConnConfig) string {
 	return ""
 }
 
-// answerAdvice is for what a server says to a statement.
+// answerAdvice is what to do about an answer of the server to a statement.
 func answerAdvice(err *pgconn.PgError, config *pgx.ConnConfig, namespace string) string {
 	switch err.Code {
 	case "3F000", "42P01", "42883", "42704":
 		return fmt.Sprintf("is the schema %s up to date? Run `onceq migrate`, or pgstore.Migrate", quote(namespace))
 	case "26000", "42P05", "08P01":
-		return "behind a pooler in transaction mode set Config.ExecMode to pgx.QueryExecModeExec, or default_query_exec_mode=exec in the URL"
+		return "behind a pooler in transaction mode set Config.ExecMode to pgx.QueryExecModeExec, or " +
+			"default_query_exec_mode=exec in the URL"
 	case "42501":
 		if strings.Contains(err.Message, "for database") {
-			return fmt.Sprintf("grant create on database %s to %s; or create schema %s authorization %s;", quote(config.Database), quote(config.User), quote(namespace), quote(config.User))
+			return fmt.Sprintf("grant create on database %s to %s; or create schema %s authorization %s;",
+				quote(config.Database), quote(config.User), quote(namespace), quote(config.User))
 		}
-		return fmt.Sprintf("%s needs all rights on the schema %s and what is in it", quote(config.User), quote(namespace))
+		return fmt.Sprintf("%s needs all rights on the schema %s and what is in it", quote(config.User),
+			quote(namespace))
 	case "25006":
-		return "a standby takes no writes: name the primary; where it is no standby: " + setting(config, "default_transaction_read_only", "off")
+		return "a standby takes no writes: name the primary; where it is no standby: " +
+			setting(config, "default_transaction_read_only", "off")
 	case "57014":
 		if strings.Contains(err.Message, "statement timeout") {
 			return setting(config, "statement_timeout", "'30s'")
@@ -148,18 +154,18 @@ func answerAdvice(err *pgconn.PgError, config *pgx.ConnConfig, namespace string)
 	return ""
 }
 
-// setting is the line that gives the role another setting.
+// setting is the statement that gives the role another setting.
 func setting(config *pgx.ConnConfig, name, value string) string {
 	return fmt.Sprintf("alter role %s set %s = %s;", quote(config.User), name, value)
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// serverName is the URL of a store, without the password and parameters.
+// serverName is the URL of a store without the password and parameters.
 func serverName(c *pgx.ConnConfig) string {
 	var hosts []string
 	add := func(host string, port uint16) {
-		if strings.HasPrefix(host, "/") { // a socket
+		if strings.HasPrefix(host, "/") { // it is a socket
 			host = url.PathEscape(host)
 		}
 		if h := net.JoinHostPort(host, strconv.Itoa(int(port))); !slices.Contains(hosts, h) {

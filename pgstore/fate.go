@@ -11,25 +11,26 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// fate says what an error means for the statement that met it.
+// fate says what an error means for the statement that got it.
 type fate uint8
 
 const (
-	final    fate = iota // nothing happened, and it would happen again
+	final    fate = iota // nothing happened, and trying again would not help
 	clash                // nothing happened: others were in the way
-	stopped              // nothing happened: the server was told to stop the statement, or takes a lock timeout for that
+	stopped              // nothing happened: the statement was stopped, or the server says so of a lock timeout
 	snapshot             // nothing happened: the statement ran above READ COMMITTED
 	away                 // nothing happened: the server cannot be reached, or is not ready
 	readOnly             // nothing happened: a standby, or a setting that forbids writes
 	lost                 // the answer was lost: it may have happened
 )
 
-// unsent is a failure before a statement was sent: nothing happened.
+// unsent is an error before a statement was sent: nothing happened.
 type unsent struct{ error }
 
 func (e *unsent) Unwrap() error { return e.error }
 
-// garbled is an answer that could not be read: what was asked for has happened.
+// garbled is the error of an answer that could not be read: the step has
+// happened.
 type garbled struct{ error }
 
 func (e *garbled) Unwrap() error { return e.error }
@@ -47,37 +48,39 @@ func fateOf(err error) fate {
 	case isNetwork(err):
 		return away
 	}
-	return final // pgx refuses to send it: it is too large, say
+	return final // pgx refuses to send it, for instance because it is too large
 }
 
-// hasCode says that an error is the server's, with this code.
+// hasCode reports whether an error is the server's and has this code.
 func hasCode(err error, code string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == code
 }
 
-// fateOfAnswer is for what the server said to a statement.
+// fateOfAnswer is the fate after an answer of the server to a statement.
 func fateOfAnswer(err *pgconn.PgError) fate {
 	switch err.Code {
 	case "55P03", "40P01", "40001", "OQ001", "23505":
 		return clash
 	case "OQ002":
 		return snapshot
-	case "57014": // a lock that is granted as its timeout strikes, before the next wait: the server forgets why it was to stop
+	case "57014": // a lock timeout may end like this too, see docs/design.md
 		return stopped
 	case "25006":
 		return readOnly
-	case "57P05": // the connection had been idle for too long, so that no statement ran on it
+	case "57P05": // the connection was idle for too long, so no statement ran on it
 		return away
 	}
-	if err.Severity == "FATAL" || err.Severity == "PANIC" || strings.HasPrefix(err.Code, "57P") || strings.HasPrefix(err.Code, "08") {
+	if err.Severity == "FATAL" || err.Severity == "PANIC" || strings.HasPrefix(err.Code, "57P") ||
+		strings.HasPrefix(err.Code, "08") {
 		return lost // it may come after the commit
 	}
 	return final
 }
 
-// fateOfConnect is for what kept a statement from being sent. A URL may name several servers, and a
-// name may have several addresses: then there is an error of each.
+// fateOfConnect is the fate after an error that kept a statement from being
+// sent. A URL may name several servers, and a name may have several
+// addresses: each has an error then.
 func fateOfConnect(err error) fate {
 	f := final
 	for _, e := range leaves(err) {
@@ -87,7 +90,7 @@ func fateOfConnect(err error) fate {
 		case final:
 			var pg *pgconn.PgError
 			if errors.As(e, &pg) {
-				return final // another server would say the same: a password, a name
+				return final // a wrong password or name: another server would say the same
 			}
 		}
 	}
@@ -103,18 +106,20 @@ func connectFate(err error) fate {
 			return away
 		}
 		return final
-	case err.Error() == "closed pool": // by its owner: puddle.ErrClosedPool
+	case err.Error() == "closed pool": // puddle.ErrClosedPool: its owner closed it
 		return final
 	case isNetwork(err):
 		return away
 	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection),
-		errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection): // a failover is under way
+		// a failover is under way
+		errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection):
 		return away
 	}
 	return final
 }
 
-// isNetwork says that an error comes from the network, or from a context that has ended.
+// isNetwork reports whether an error comes from the network, or from a
+// context that has ended.
 func isNetwork(err error) bool {
 	var network net.Error
 	var number syscall.Errno
@@ -123,7 +128,7 @@ func isNetwork(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// leaves are the errors that were joined in one.
+// leaves are the errors that were joined into one.
 func leaves(err error) []error {
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		if joined, ok := e.(interface{ Unwrap() []error }); ok {

@@ -32,7 +32,7 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 	var got onceq.Fetched
 	unknown := false
 	err = s.retry(ctx, atMostOnce, func() error {
-		got = onceq.Fetched{} // where all that was asked for has started, nobody has looked for more
+		got = onceq.Fetched{} // all that was asked for has started: there may be more
 		return s.query(ctx, s.sql.fetch, func(r *record) {
 			now, next := r.int64(), r.int64()
 			if j := r.job(now); j != nil {
@@ -57,14 +57,17 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 	}
 	s.floors.note(f, got.Jobs)
 	slices.SortFunc(got.Jobs, func(a, b *onceq.JobRow) int {
-		return cmp.Or(cmp.Compare(order[a.Queue], order[b.Queue]), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(order[a.Queue], order[b.Queue]), cmp.Compare(a.Priority, b.Priority),
+			a.RunAt.Compare(b.RunAt), cmp.Compare(a.ID, b.ID))
 	})
 	return got, nil
 }
 
-// floors remembers, for each queue and priority, the lowest run time that a fetch has lately seen. The next one begins there: what lies
-// before is index entries of jobs that have been fetched, which an old snapshot somewhere may keep from being forgotten. Once a second,
-// and when less is found than was asked for, a fetch begins at the start, for what came late.
+// floors remembers, for each queue and priority, the lowest run time that a
+// fetch has seen lately. The next fetch begins there: before it are only
+// index entries of jobs that were fetched, which an old snapshot may keep
+// alive. Once a second, and when a fetch finds less than it asked for, a
+// fetch begins at the start, for jobs that came late.
 type floors struct {
 	mu  sync.Mutex
 	all map[string]*floor
@@ -75,7 +78,7 @@ type floor struct {
 	since time.Time // when a fetch last began at the start
 }
 
-// enough is how many jobs of a priority make it worth while.
+// enough is how many jobs of a priority make this worth while.
 const enough = 20
 
 func floorName(queue string, kinds []string) string {

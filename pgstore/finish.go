@@ -47,9 +47,10 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 	return got, nil
 }
 
-// Finish ends runs. A job that somebody's transaction has locked is passed over, and then waited
-// for on a trip of its own; under NoWait it is answered FinishBusy. If every job of a NoWait call
-// is locked it waits a moment for the first, so that callers do not spin.
+// Finish ends runs. It passes over a job that a transaction has locked, and
+// then waits for it in a call of its own; under NoWait the answer is
+// FinishBusy. If every job of a NoWait call is locked, it waits a moment
+// for the first, so that callers do not spin.
 func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
 	fs, waits := r.Runs, !r.NoWait
 	leave, err := s.enter(ctx)
@@ -59,7 +60,8 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 	defer leave()
 	results := make([]onceq.FinishResult, len(fs))
 	wake := map[string]bool{}
-	// A job twice in one call: one after another; and a trip is of one worker.
+	// If a job occurs twice in one call, its requests go one after another.
+	// A trip has the requests of one worker.
 	for which := indexes(len(fs)); len(which) > 0; {
 		var now, later []int
 		first := &fs[which[0]]
@@ -90,13 +92,14 @@ func indexes(n int) []int {
 	return all
 }
 
-func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool, waits bool) error {
+func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int,
+	wake map[string]bool, waits bool) error {
 	busy, err := s.finishOnce(ctx, fs, results, which, wake, nil)
 	if err != nil {
 		return err
 	}
 	if len(busy) > 0 && !waits {
-		if len(busy) == len(which) { // there is nothing else to do
+		if len(busy) == len(which) { // all are busy: there is nothing else to do
 			still, err := s.finishOnce(ctx, fs, results, busy[:1], wake, patience)
 			if err != nil {
 				return err
@@ -118,16 +121,20 @@ func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.F
 				break
 			}
 			if s.pause(ctx, backoff(n)) != nil {
-				return fmt.Errorf("job %s is locked by somebody's transaction: %w", fs[one].ID, cmp.Or(ctx.Err(), onceq.ErrClosed))
+				return fmt.Errorf("job %s is locked by somebody's transaction: %w", fs[one].ID,
+					cmp.Or(ctx.Err(), onceq.ErrClosed))
 			}
 		}
 	}
 	return nil
 }
 
-// finishOnce is one trip. It returns those that are busy. Its context ending, or a lock it cannot have, changes nothing.
-func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int, wake map[string]bool, wait any) (busy []int, err error) {
-	// In the order of their IDs: so two calls never wait for each other.
+// finishOnce is one trip. It returns the requests that are busy. If its
+// context ends, or it cannot get a lock, nothing has changed.
+func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int,
+	wake map[string]bool, wait any) (busy []int, err error) {
+	// In the order of their IDs, so that two calls never wait for each
+	// other.
 	which = slices.Clone(which)
 	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
 	ids, runs := make([]string, 0, len(which)), make([]int64, 0, len(which))
@@ -139,7 +146,8 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			continue
 		}
 		oddIDs, oddRuns = append(oddIDs, f.ID), append(oddRuns, f.Run)
-		states, delays, back = append(states, codeOf[f.State]), append(delays, f.Delay.Milliseconds()), append(back, f.GiveBack)
+		states, delays, back = append(states, codeOf[f.State]), append(delays, f.Delay.Milliseconds()),
+			append(back, f.GiveBack)
 		failure := ""
 		if f.Error != "" {
 			failure = encodeFailure(f.Error, f.Stack)
@@ -153,7 +161,9 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			results[i] = onceq.FinishResult{State: onceq.Completed}
 		}
 		err := s.query(ctx, s.sql.finish, func(r *record) {
-			at, _ := slices.BinarySearchFunc(which, r.string(), func(i int, id string) int { return cmp.Compare(fs[i].ID, id) })
+			at, _ := slices.BinarySearchFunc(which, r.string(), func(i int, id string) int {
+				return cmp.Compare(fs[i].ID, id)
+			})
 			i := which[at]
 			status, code, queue := r.int(), r.int(), r.string()
 			if queue != "" {

@@ -6,19 +6,21 @@ import (
 	"time"
 )
 
-// What is worth a word.
+// From these sizes on it is worth a line.
 const (
-	manyDead = 100_000 // rows, and twice the living
+	manyDead = 100_000 // dead rows, and twice as many as living ones
 	longOpen = time.Hour
 )
 
-// growth names what keeps tables larger than their jobs.
+// growth reports what keeps tables larger than their jobs need.
 func (s *Store) growth(ctx context.Context) (lines []string, err error) {
 	var live, dead, bytes, open, pid int64
 	err = s.read(ctx, "growth", func() error {
-		// Of transactions of other roles only those who may see them are told more than the fact.
+		// Of transactions of other roles, only roles that may see them
+		// learn more than that they exist.
 		return s.query(ctx, `
-select coalesce(t.n_live_tup, 0)::bigint, coalesce(t.n_dead_tup, 0)::bigint, coalesce(pg_total_relation_size(t.relid), 0)::bigint,
+select coalesce(t.n_live_tup, 0)::bigint, coalesce(t.n_dead_tup, 0)::bigint,
+       coalesce(pg_total_relation_size(t.relid), 0)::bigint,
        coalesce(a.seconds, 0)::bigint, coalesce(a.pid, 0)::bigint
 from (select 1) one
 left join pg_stat_all_tables t on t.schemaname = $1 and t.relname = 'jobs'
@@ -36,14 +38,16 @@ left join lateral (
 	return grown(live, dead, bytes, time.Duration(open)*time.Second, pid), nil
 }
 
-// grown says what is more than it need be. It is pure.
+// grown reports what is larger than it need be. It is pure.
 func grown(live, dead, bytes int64, open time.Duration, pid int64) (lines []string) {
 	if dead >= manyDead && dead >= 2*live {
-		lines = append(lines, fmt.Sprintf("the table of jobs has %d dead rows beside %d living ones, and takes %d MiB: autovacuum is behind, "+
+		lines = append(lines, fmt.Sprintf("the table of jobs has %d dead rows beside %d living ones, and takes %d "+
+			"MiB: autovacuum is behind, "+
 			"or a transaction that stays open keeps it from cleaning up", dead, live, bytes>>20))
 	}
 	if open >= longOpen {
-		lines = append(lines, fmt.Sprintf("process %d of the server has had a transaction open for %v: rows that have ended since then cannot be "+
+		lines = append(lines, fmt.Sprintf("process %d of the server has had a transaction open for %v: rows that "+
+			"have ended since then cannot be "+
 			"cleaned up; end it (pg_terminate_backend)", pid, open.Round(time.Minute)))
 	}
 	return lines

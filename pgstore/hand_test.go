@@ -91,7 +91,8 @@ func (h *hand) start() *onceq.JobRow {
 	h.Helper()
 	_, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	h.must(err)
-	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1),
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 	h.must(err)
 	if len(f.Jobs) != 1 {
 		h.Fatalf("fetched %d jobs, want 1", len(f.Jobs))
@@ -100,7 +101,8 @@ func (h *hand) start() *onceq.JobRow {
 }
 
 func (h *hand) finish(ctx context.Context, j *onceq.JobRow) error {
-	r, err := h.store.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}}})
+	r, err := h.store.Finish(ctx,
+		onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed}}})
 	if err == nil && r[0].Status != onceq.FinishDone {
 		return errors.New("the finish did not count")
 	}
@@ -141,8 +143,10 @@ func (h *hand) soon(what string, so func() bool) {
 	}
 }
 
-// blocked reports whether some backend waits for a lock on behalf of this schema.
+// blocked reports whether some backend waits for a lock on behalf of this
+// schema.
 func (h *hand) blocked() bool {
 	h.Helper()
-	return one[bool](h, h.database, "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%' || $1 || '%')", h.schema)
+	return one[bool](h, h.database, "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and "+
+		"query like '%' || $1 || '%')", h.schema)
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// read is a call that changes nothing: it is repeated as long as its context allows.
+// read is a call that changes nothing: it is repeated as long as its
+// context allows.
 func (s *Store) read(ctx context.Context, what string, step func() error) error {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -49,7 +50,8 @@ func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, e
 	few := false
 	if l.Filter.State != "" {
 		code := codeOf[l.Filter.State]
-		state, few = &code, code == codeRetryable || l.Filter.State == onceq.Discarded || l.Filter.State == onceq.Cancelled
+		state, few = &code, code == codeRetryable || l.Filter.State == onceq.Discarded ||
+			l.Filter.State == onceq.Cancelled
 	}
 	look := l.Limit + 1
 	if f := l.Filter; f.State != "" || f.Queue != "" || f.Kind != "" || f.Key != nil {
@@ -119,10 +121,12 @@ func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (onceq.KeyPage, e
 			looked++
 			copy(h.Key[:], r.bytes())
 			h.Inert = r.bool()
-			h.Holder, h.Waiter, h.Since, h.FreesAt, h.FreesWhen, h.Gone = r.string(), r.string(), r.instant(), r.instant(), onceq.Until(r.int()).String(), r.bool()
+			h.Holder, h.Waiter, h.Since, h.FreesAt, h.FreesWhen, h.Gone = r.string(), r.string(), r.instant(),
+				r.instant(), onceq.Until(r.int()).String(), r.bool()
 			h.Kind, h.Queue, h.Text, h.State = r.string(), r.string(), looseText(r.string()), r.state()
 			copy(h.Digest[:], r.bytes())
-			if h.Inert && !k.Filter.Inert || k.Filter.Queue != "" && k.Filter.Queue != h.Queue || k.Filter.Kind != "" && k.Filter.Kind != h.Kind {
+			if h.Inert && !k.Filter.Inert || k.Filter.Queue != "" && k.Filter.Queue != h.Queue || k.Filter.Kind != "" &&
+				k.Filter.Kind != h.Kind {
 				last = h.Key
 				return
 			}
@@ -141,7 +145,7 @@ func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (onceq.KeyPage, e
 	return page, err
 }
 
-// Queues counts.
+// Queues counts the jobs of each queue.
 func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 	var all []onceq.QueueInfo
 	err := s.read(ctx, "queues", func() error {

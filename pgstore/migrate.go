@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Migrate brings the schema up to date. Any number of processes may do so at once: one does it, the others wait for it.
+// Migrate brings the schema up to date. Any number of processes may call it
+// at once: one does it, and the others wait.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, config *Config) error {
 	if err := config.validate(); err != nil {
 		return err
@@ -39,10 +40,11 @@ func migrate(ctx context.Context, tx pgx.Tx, namespace string) error {
 	if err := run(migrationSettings); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", pgx.QueryExecModeExec, "onceq migrate "+namespace); err != nil {
+	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(hashtextextended($1, 0))", pgx.QueryExecModeExec,
+		"onceq migrate "+namespace); err != nil {
 		return err
 	}
-	version, err := schemaVersion(ctx, tx, namespace) // again: another may have been faster
+	version, err := schemaVersion(ctx, tx, namespace) // read again, because another may have been faster
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,8 @@ func Status(ctx context.Context, pool *pgxpool.Pool, config *Config) ([]Migratio
 	namespace := config.namespace()
 	version, err := schemaVersion(ctx, pool, namespace)
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace, explain(err, pool.Config().ConnConfig, namespace))
+		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace,
+			explain(err, pool.Config().ConnConfig, namespace))
 	}
 	var all []Migration
 	for _, s := range steps(namespace) {
@@ -82,13 +85,16 @@ func Status(ctx context.Context, pool *pgxpool.Pool, config *Config) ([]Migratio
 	if version == 0 {
 		return all, nil
 	}
-	rows, err := pool.Query(ctx, "select version, name, applied from "+quote(namespace)+".migrations order by version", pgx.QueryExecModeExec)
+	rows, err := pool.Query(ctx, "select version, name, applied from "+quote(namespace)+".migrations order by version",
+		pgx.QueryExecModeExec)
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace, explain(err, pool.Config().ConnConfig, namespace))
+		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace,
+			explain(err, pool.Config().ConnConfig, namespace))
 	}
 	done, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Migration])
 	if err != nil {
-		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace, explain(err, pool.Config().ConnConfig, namespace))
+		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace,
+			explain(err, pool.Config().ConnConfig, namespace))
 	}
 	for _, d := range done {
 		found := false
@@ -98,7 +104,7 @@ func Status(ctx context.Context, pool *pgxpool.Pool, config *Config) ([]Migratio
 			}
 		}
 		if !found {
-			all = append(all, d) // of a newer onceq, or of one before version 7
+			all = append(all, d) // a step of a newer onceq, or of one before version 7
 		}
 	}
 	slices.SortFunc(all, func(a, b Migration) int { return a.Version - b.Version })
@@ -111,40 +117,47 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// migrationsExist looks in the catalog as it is now: to_regclass may remember how it was before a wait for the lock.
+// migrationsExist looks in the catalog as it is now: to_regclass may
+// remember how it was before a wait for the lock.
 const migrationsExist = `select exists (
   select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
   where n.nspname operator(pg_catalog.=) $1 and c.relname operator(pg_catalog.=) 'migrations')`
 
-// schemaVersion returns the newest migration that was applied; 0 = none. It raises no error inside a transaction.
+// schemaVersion returns the newest migration that was applied; 0 = none. It
+// raises no error inside a transaction.
 func schemaVersion(ctx context.Context, q querier, namespace string) (version int, err error) {
 	var exists bool
 	err = q.QueryRow(ctx, migrationsExist, pgx.QueryExecModeExec, namespace).Scan(&exists)
 	if err != nil || !exists {
 		return 0, err
 	}
-	err = q.QueryRow(ctx, "select coalesce(pg_catalog.max(version), 0) from "+quote(namespace)+".migrations", pgx.QueryExecModeExec).Scan(&version)
+	err = q.QueryRow(ctx, "select coalesce(pg_catalog.max(version), 0) from "+quote(namespace)+".migrations",
+		pgx.QueryExecModeExec).Scan(&version)
 	return version, err
 }
 
 func refuseNewer(namespace string, version int) error {
 	if version > latest() {
-		return fmt.Errorf("pgstore: the schema %q is at version %d and this onceq knows %d: it belongs to a newer onceq, use that one", namespace, version, latest())
+		return fmt.Errorf("pgstore: the schema %q is at version %d and this onceq knows %d: it belongs to a newer "+
+			"onceq, use that one", namespace, version, latest())
 	}
 	return nil
 }
 
-// check refuses a schema that is not the one this code needs.
+// check refuses a schema that is not the one that this code needs.
 func check(ctx context.Context, pool *pgxpool.Pool, namespace string) error {
 	version, err := schemaVersion(ctx, pool, namespace)
 	if err != nil {
-		return fmt.Errorf("pgstore: look at the schema %q: %w", namespace, explain(err, pool.Config().ConnConfig, namespace))
+		return fmt.Errorf("pgstore: look at the schema %q: %w", namespace,
+			explain(err, pool.Config().ConnConfig, namespace))
 	}
 	if version == 0 {
-		return fmt.Errorf("pgstore: there is no store in the schema %q of this database yet: run `onceq migrate`, or pgstore.Migrate", namespace)
+		return fmt.Errorf("pgstore: there is no store in the schema %q of this database yet: run `onceq migrate`, or "+
+			"pgstore.Migrate", namespace)
 	}
 	if version < latest() {
-		return fmt.Errorf("pgstore: the schema %q is at version %d and this onceq needs %d: run `onceq migrate`, or pgstore.Migrate", namespace, version, latest())
+		return fmt.Errorf("pgstore: the schema %q is at version %d and this onceq needs %d: run `onceq migrate`, or "+
+			"pgstore.Migrate", namespace, version, latest())
 	}
 	return refuseNewer(namespace, version)
 }

@@ -35,7 +35,8 @@ func TestTenProcessesMayMigrateAtOnce(t *testing.T) {
 	if n := one[int](t, d, "select count(*) from {ns}.jobs"); n != 10 {
 		t.Errorf("%d jobs, want 10", n)
 	}
-	if n, versions := one[int](t, d, "select count(*) from {ns}.migrations"), one[int](t, d, "select count(distinct version) from {ns}.migrations"); n != versions || n == 0 {
+	if n, versions := one[int](t, d, "select count(*) from {ns}.migrations"),
+		one[int](t, d, "select count(distinct version) from {ns}.migrations"); n != versions || n == 0 {
 		t.Errorf("%d steps were applied, %d different ones", n, versions)
 	}
 }
@@ -47,7 +48,8 @@ func TestASchemaOfANewerVersionIsRefused(t *testing.T) {
 	config := &pgstore.Config{Namespace: d.schema}
 	for _, noMigrate := range []bool{true, false} {
 		config.NoMigrate = noMigrate
-		if _, err := pgstore.Open(context.Background(), d.url, config); err == nil || !strings.Contains(err.Error(), "at version 999") || !strings.Contains(err.Error(), "newer onceq") {
+		if _, err := pgstore.Open(context.Background(), d.url, config); err == nil ||
+			!strings.Contains(err.Error(), "at version 999") || !strings.Contains(err.Error(), "newer onceq") {
 			t.Errorf("NoMigrate %v: %v", noMigrate, err)
 		}
 	}
@@ -60,7 +62,8 @@ func TestASchemaOfANewerVersionIsRefused(t *testing.T) {
 func TestASchemaThatIsNotThereIsNamedAndSoIsTheWayOut(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	config := &pgstore.Config{Namespace: d.schema, NoMigrate: true}
-	if _, err := pgstore.Open(context.Background(), d.url, config); err == nil || !strings.Contains(err.Error(), "onceq migrate") {
+	if _, err := pgstore.Open(context.Background(), d.url, config); err == nil ||
+		!strings.Contains(err.Error(), "onceq migrate") {
 		t.Error(err)
 	}
 	s, err := pgstore.New(d.admin, config)
@@ -68,7 +71,8 @@ func TestASchemaThatIsNotThereIsNamedAndSoIsTheWayOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, err := s.Get(context.Background(), []string{"x"}); err == nil || !strings.Contains(err.Error(), "onceq migrate") || !strings.Contains(err.Error(), d.schema) {
+	if _, err := s.Get(context.Background(), []string{"x"}); err == nil ||
+		!strings.Contains(err.Error(), "onceq migrate") || !strings.Contains(err.Error(), d.schema) {
 		t.Error(err)
 	}
 	all, err := pgstore.Status(context.Background(), d.admin, config)
@@ -105,7 +109,8 @@ func TestAScriptRunByHandIsTheSameAsMigrate(t *testing.T) {
 }
 
 func TestANamespaceMayHaveAnyName(t *testing.T) {
-	for _, name := range []string{`o"; drop schema public; --`, "$onceq$ $$", "ünï cödé", "UPPER lower", "{ns}", "select"} {
+	for _, name := range []string{`o"; drop schema public; --`, "$onceq$ $$", "ünï cödé", "UPPER lower",
+		"{ns}", "select"} {
 		d := newDatabase(t, pgtest.URL(t))
 		d.schema = name
 		h := &hand{TB: t, database: d, ctx: t.Context(), store: d.open(t)}
@@ -117,7 +122,8 @@ func TestANamespaceMayHaveAnyName(t *testing.T) {
 		h.sound()
 	}
 	for _, name := range []string{strings.Repeat("x", 64), "a\x00b", "a\xffb"} {
-		if _, err := pgstore.Open(context.Background(), pgtest.URL(t), &pgstore.Config{Namespace: name}); err == nil || !strings.Contains(err.Error(), "Namespace") {
+		if _, err := pgstore.Open(context.Background(), pgtest.URL(t), &pgstore.Config{Namespace: name}); err == nil ||
+			!strings.Contains(err.Error(), "Namespace") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -20,7 +20,8 @@ import (
 	"github.com/onceq/onceq/pgstore"
 )
 
-// bouncer starts a pgbouncer in transaction mode with two server connections, in front of the tests' server, and returns its URL.
+// bouncer starts a pgbouncer in transaction mode with two server
+// connections, in front of the tests' server, and returns its URL.
 func bouncer(t *testing.T) string {
 	t.Helper()
 	server, err := pgx.ParseConfig(pgtest.URL(t))
@@ -55,7 +56,8 @@ func bouncer(t *testing.T) string {
 	if server.Password != "" {
 		login += " password=" + server.Password
 	}
-	ini := fmt.Sprintf("[databases]\n* = host=%s port=%d %s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%d\nunix_socket_dir=\n"+
+	ini := fmt.Sprintf("[databases]\n* = host=%s port=%d "+
+		"%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%d\nunix_socket_dir=\n"+
 		"auth_type=any\npool_mode=transaction\ndefault_pool_size=2\nmax_client_conn=200\nserver_reset_query=\nadmin_users=postgres\n",
 		server.Host, server.Port, login, port)
 	for name, text := range map[string]string{users: "", filepath.Join(folder, "ini"): ini} {
@@ -134,7 +136,10 @@ func TestEverythingWorksBehindPgbouncerInTransactionMode(t *testing.T) {
 				t.Errorf("%+v", j)
 			}
 			h.enqueue(onceq.Coalesced, task(3), aKey, coalesce)
-			results, err := h.store.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Discarded, Error: `it "failed"` + "\x00", Stack: "(a,b)"}}})
+			results, err := h.store.Finish(ctx,
+				onceq.FinishRequest{Runs: []onceq.Finish{
+					{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Discarded, Error: `it "failed"` + "\x00",
+						Stack: "(a,b)"}}})
 			h.must(err)
 			if results[0].State != onceq.Discarded || results[0].Wake != "default" {
 				t.Errorf("%+v", results[0])
@@ -145,7 +150,8 @@ func TestEverythingWorksBehindPgbouncerInTransactionMode(t *testing.T) {
 				t.Errorf("%+v", got.Errors)
 			}
 			h.start()
-			if raw := h.start(); raw.Kind != "raw" || string(raw.Args) != string([]byte{0, 1, 255, '\\', '"', '(', ')'}) {
+			if raw := h.start(); raw.Kind != "raw" || string(raw.Args) != string(
+				[]byte{0, 1, 255, '\\', '"', '(', ')'}) {
 				t.Errorf("%+v", raw)
 			}
 			_, err = h.client.Cancel(ctx, receipts[0].Job.ID)
@@ -183,7 +189,8 @@ func TestAListenerThatHearsNothingFindsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for began := time.Now(); !strings.Contains(said.String(), "LISTEN hears nothing"); time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); !strings.Contains(said.String(),
+		"LISTEN hears nothing"); time.Sleep(20 * time.Millisecond) {
 		if time.Since(began) > 20*time.Second {
 			t.Fatalf("it said %q", said.String())
 		}

@@ -11,13 +11,15 @@ import (
 	"github.com/onceq/onceq/internal/pgtest"
 )
 
-// Plans are made once for a connection, maybe while the tables are empty, and are used when they are large: no operation may scan a table.
+// Plans are made once for a connection, maybe while the tables are empty,
+// and are used when they are large: no operation may scan a table.
 func TestNothingEverScansATable(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	h.exec(t, "vacuum analyze {ns}.jobs")
 	h.exec(t, "vacuum analyze {ns}.keys")
 	scans := func() int {
-		return one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
+		return one[int](t, h.database, "select coalesce(sum(seq_scan), 0)::int from pg_stat_user_tables where "+
+			"schemaname = $1 and relname in ('jobs', 'keys')", h.schema)
 	}
 	settle := func() { // statistics are told late
 		time.Sleep(1100 * time.Millisecond)
@@ -41,10 +43,13 @@ func TestNothingEverScansATable(t *testing.T) {
 		_, err = h.client.EnqueueMany(h.ctx, items)
 		h.must(err)
 		h.enqueue(onceq.Inserted, task(1), onceq.Retention(0))
-		h.enqueue(onceq.Replaced, task(2), onceq.UniqueKey(fmt.Sprint(round, 7)), onceq.OnConflict(onceq.Replace{Args: true}))
+		h.enqueue(onceq.Replaced, task(2), onceq.UniqueKey(fmt.Sprint(round, 7)),
+			onceq.OnConflict(onceq.Replace{Args: true}))
 		h.enqueue(onceq.Superseded, task(2), onceq.UniqueKey(fmt.Sprint(round, 8)), supersede)
-		h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey(fmt.Sprint("ttl", round)), onceq.Unique{TTL: time.Millisecond}, onceq.Delay(time.Hour))
-		h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey(fmt.Sprint("started", round)), onceq.Unique{Until: onceq.UntilStarted})
+		h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey(fmt.Sprint("ttl", round)),
+			onceq.Unique{TTL: time.Millisecond}, onceq.Delay(time.Hour))
+		h.enqueue(onceq.Inserted, task(1), onceq.UniqueKey(fmt.Sprint("started", round)),
+			onceq.Unique{Until: onceq.UntilStarted})
 		var ends []onceq.Finish
 		for range 10 {
 			j := h.start()
@@ -73,8 +78,9 @@ func TestNothingEverScansATable(t *testing.T) {
 	}
 }
 
-// entriesRead is how many entries of an index have been read, on all connections. They tell it late: at the end of a step that comes a
-// second after the one before.
+// entriesRead is how many entries of an index have been read, on all
+// connections. They tell it late: at the end of a step that comes a second
+// after the one before.
 func (h *hand) entriesRead(index string) int {
 	h.Helper()
 	time.Sleep(1100 * time.Millisecond)
@@ -83,10 +89,12 @@ func (h *hand) entriesRead(index string) int {
 		_, err := h.store.Get(h.ctx, nil)
 		h.must(err)
 	}
-	return one[int](h, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and indexrelname = $2", h.schema, index)
+	return one[int](h, h.database, "select idx_tup_read::int from pg_stat_user_indexes where schemaname = $1 and "+
+		"indexrelname = $2", h.schema, index)
 }
 
-// The index of what runs is small when a plan is made, and looks like a short way to a job; it is not while thousands run.
+// The index of what runs is small when a plan is made, and looks like a
+// short way to a job; it is not while thousands run.
 func TestAFinishAndAHeartbeatReadTheirOwnRunsAndNoOthers(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	const n, few = 2000, 20
@@ -104,7 +112,8 @@ func TestAFinishAndAHeartbeatReadTheirOwnRunsAndNoOthers(t *testing.T) {
 	fill()
 	_, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	h.must(err)
-	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
+	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
 	h.must(err)
 	var runs []onceq.Run
 	var ends []onceq.Finish
@@ -144,17 +153,20 @@ func TestRowsAreNarrow(t *testing.T) {
 	size := func() int {
 		h.exec(t, "vacuum {ns}.jobs")
 		h.exec(t, "vacuum {ns}.keys")
-		return one[int](t, h.database, "select pg_total_relation_size('{ns}.jobs') + pg_total_relation_size('{ns}.keys')") / n
+		return one[int](t, h.database, "select pg_total_relation_size('{ns}.jobs') + "+
+			"pg_total_relation_size('{ns}.keys')") / n
 	}
 	parts := func() (text string) {
-		for _, name := range []string{"jobs", "jobs_pkey", "jobs_waiting", "jobs_finished", "jobs_running", "keys", "keys_pkey"} {
+		for _, name := range []string{"jobs", "jobs_pkey", "jobs_waiting", "jobs_finished", "jobs_running",
+			"keys", "keys_pkey"} {
 			text += fmt.Sprintf(" %s %d", name, one[int](t, h.database, "select pg_relation_size('{ns}."+name+"')")/n)
 		}
 		return text
 	}
 	waiting := size()
 	t.Logf("%d bytes a waiting job:%s", waiting, parts())
-	h.exec(t, "update {ns}.jobs set state = 3, run = 1, attempt = 1, started_at = enqueued_at, finished_at = enqueued_at, fetch_no = 1, worker = 'host-12345-abcdef'")
+	h.exec(t, "update {ns}.jobs set state = 3, run = 1, attempt = 1, started_at = enqueued_at, finished_at = "+
+		"enqueued_at, fetch_no = 1, worker = 'host-12345-abcdef'")
 	h.exec(t, "delete from {ns}.keys")
 	h.exec(t, "vacuum full {ns}.jobs")
 	h.exec(t, "vacuum full {ns}.keys")
@@ -165,7 +177,8 @@ func TestRowsAreNarrow(t *testing.T) {
 	}
 }
 
-// Behind an old snapshot nothing of an index is forgotten: a fetch that begins at the start reads all that was ever fetched.
+// Behind an old snapshot nothing of an index is forgotten: a fetch that
+// begins at the start reads all that was ever fetched.
 func TestAnOldSnapshotDoesNotMakeFetchReadWhatIsGone(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
 	const n, slots = 4000, 100
@@ -186,7 +199,8 @@ func TestAnOldSnapshotDoesNotMakeFetchReadWhatIsGone(t *testing.T) {
 	h.must(err)
 	began := time.Now()
 	for got := 0; got < n; {
-		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: h.fetch.Add(1),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: slots}}})
 		h.must(err)
 		if len(f.Jobs) == 0 {
 			t.Fatal("fetched none")
@@ -194,7 +208,8 @@ func TestAnOldSnapshotDoesNotMakeFetchReadWhatIsGone(t *testing.T) {
 		got += len(f.Jobs)
 	}
 	seconds := int(time.Since(began)/time.Second) + 1
-	// Each fetch reads its own and the rows of its millisecond before them, twice; once a second one reads all.
+	// Each fetch reads its own and the rows of its millisecond before them,
+	// twice; once a second one reads all.
 	if got, most := read()-before, 2*n*(2+1000/slots)+2*n*seconds; got > most {
 		t.Errorf("%d index entries were read to fetch %d jobs, want at most %d", got, n, most)
 	} else {

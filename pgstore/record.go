@@ -15,19 +15,21 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// record reads one row of an answer, column by column, whatever way it came: in binary or as text, by pgx or by database/sql. NULL is the
-// zero value. The first thing that cannot be read is its err.
+// record reads one row of an answer, column by column, in whatever form it
+// came: binary or text, from pgx or database/sql. NULL is the zero value.
+// err is the first error.
 type record struct {
 	fields []pgconn.FieldDescription
 	raw    [][]byte
-	binary bool  // where there are no fields
-	values []any // in place of raw, from database/sql
+	binary bool  // the format, if there are no fields
+	values []any // from database/sql, in place of raw
 	at     int
 	err    error
-	row    *record // what within returned, for the next time
+	row    *record // the result of within, for reuse
 }
 
-// next returns the next column: bytes in binary or as text, or a value of database/sql.
+// next returns the next column: bytes in binary or as text, or a value of
+// database/sql.
 func (r *record) next() (raw []byte, isBinary bool, value any) {
 	at := r.at
 	r.at++
@@ -114,7 +116,7 @@ func (r *record) string() string {
 	return string(raw)
 }
 
-// json returns the text of a JSON column; it is not kept.
+// json returns the text of a JSON column. It is valid until the next row.
 func (r *record) json() []byte {
 	raw, _, value := r.next()
 	switch v := value.(type) {
@@ -142,8 +144,9 @@ func (r *record) bytes() []byte {
 	return b
 }
 
-// decodeBytea reads a bytea as text, under either value of bytea_output: hex is \x and two digits a byte, escape has \\ for a backslash and
-// \ and three octal digits for what is not printed. The one never begins as the other does.
+// decodeBytea reads a bytea as text, in either bytea_output. hex is \x and
+// two digits for each byte. escape has \\ for a backslash, and \ with three
+// octal digits for what is not printed. The two never begin alike.
 func decodeBytea(text []byte) (b []byte, ok bool) {
 	if digits, found := bytes.CutPrefix(text, []byte(`\x`)); found {
 		b = make([]byte, hex.DecodedLen(len(digits)))
@@ -173,10 +176,11 @@ func decodeBytea(text []byte) (b []byte, ok bool) {
 	return b, true
 }
 
-// The states as they are stored; 6 is shown only.
+// The states as they are stored. 6 is only shown.
 var (
-	stateOf = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Available}
-	codeOf  = map[onceq.State]int16{}
+	stateOf = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded,
+		onceq.Cancelled, onceq.Available}
+	codeOf = map[onceq.State]int16{}
 )
 
 const (
@@ -185,8 +189,9 @@ const (
 	codeCompleted = 3
 )
 
-// outcomeOf are the outcomes as functions answer them.
-var outcomeOf = [...]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded}
+// outcomeOf are the outcomes by their numbers in the answers of functions.
+var outcomeOf = [...]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced,
+	onceq.Superseded}
 
 func init() {
 	for code, s := range stateOf {
@@ -207,7 +212,8 @@ func (r *record) length() time.Duration { return time.Duration(r.int64()) * time
 
 func (r *record) instant() time.Time { return onceq.Instant(r.int64()) }
 
-// within reads the next column, a row, as a record of its own, until the next call; nil for NULL.
+// within reads the next column, a row, as a record of its own, which is
+// valid until the next call; nil for NULL.
 func (r *record) within() *record {
 	raw, isBinary, value := r.next()
 	switch v := value.(type) {
@@ -232,7 +238,8 @@ func (r *record) within() *record {
 	return in
 }
 
-// splitBinary takes a row apart: the number of fields, then the type, the length and the bytes of each.
+// splitBinary takes a row apart: the number of fields, then the type, the
+// length and the bytes of each.
 func (r *record) splitBinary(row []byte) {
 	if len(row) < 4 {
 		r.fail("a row was expected", row)
@@ -254,13 +261,14 @@ func (r *record) splitBinary(row []byte) {
 	}
 }
 
-// splitText takes a row apart that is written as (a,"b ""quoted""",,\\x00): nothing between commas is NULL.
+// splitText takes a row apart that is written as (a,"b ""quoted""",,\\x00).
+// Nothing between commas is NULL.
 func (r *record) splitText(row []byte) {
 	if len(row) < 2 || row[0] != '(' {
 		r.fail("a row was expected", row)
 		return
 	}
-	for at := 1; at < len(row); at++ { // at the beginning of a field
+	for at := 1; at < len(row); at++ { // at is the beginning of a field
 		if row[at] == ',' || row[at] == ')' {
 			r.raw = append(r.raw, nil)
 			continue
@@ -281,10 +289,12 @@ func (r *record) splitText(row []byte) {
 	}
 }
 
-// jobFields is how many columns the table of jobs has. Later versions may add some at its end.
+// jobFields is how many columns the table of jobs has. Later versions may
+// add some at its end.
 const jobFields = 36
 
-// job reads a row of the table of jobs; nil for NULL. Its columns are in the order of schema/007_tables.sql.
+// job reads a row of the table of jobs; nil for NULL. Its columns are in
+// the order of schema/007_tables.sql.
 func (r *record) job(now int64) *onceq.JobRow {
 	row := r.within()
 	if row == nil {
@@ -301,7 +311,7 @@ func (r *record) job(now int64) *onceq.JobRow {
 	return j
 }
 
-// usualRetention is kept as NULL.
+// usualRetention is stored as NULL.
 const usualRetention = 24 * time.Hour
 
 func (r *record) readJob(now int64) *onceq.JobRow {
@@ -335,7 +345,8 @@ func (r *record) readJob(now int64) *onceq.JobRow {
 	}
 	r.next() // nonce
 	copy(j.Digest[:], r.bytes())
-	j.Args, j.KeyText, j.Worker, j.Behind, j.Displaced, j.SupersededBy = r.bytes(), r.string(), r.string(), r.string(), r.string(), r.string()
+	j.Args, j.KeyText, j.Worker, j.Behind, j.Displaced, j.SupersededBy = r.bytes(), r.string(), r.string(), r.string(),
+		r.string(), r.string()
 	j.KeyText = longText(j.KeyText, j)
 	if j.Key != nil && !anchored {
 		j.Anchor = onceq.Instant(j.Hold.AnchorAt(j.EnqueuedAt.UnixMilli(), runAt))
@@ -383,7 +394,7 @@ func decodeMeta(text []byte) (m map[string]any, err error) {
 	return m, err
 }
 
-// failure is an AttemptError as it is kept.
+// failure is the stored form of an AttemptError.
 type failure struct {
 	Attempt int    `json:"attempt"`
 	Run     int64  `json:"run"`
@@ -396,7 +407,8 @@ func (r *record) failures(text []byte) (all []onceq.AttemptError) {
 	var kept []failure
 	r.decode(text, &kept)
 	for _, f := range kept {
-		all = append(all, onceq.AttemptError{Attempt: f.Attempt, Run: f.Run, At: onceq.Instant(f.At), Error: f.Error, Stack: f.Stack})
+		all = append(all, onceq.AttemptError{Attempt: f.Attempt, Run: f.Run, At: onceq.Instant(f.At), Error: f.Error,
+			Stack: f.Stack})
 	}
 	return all
 }

@@ -11,28 +11,31 @@ import (
 	"time"
 )
 
-// The schema is tables, which steps make and change, and functions, which are as they are here whatever the version was before: every
-// step is followed by all of them. A function whose parameters or answers change gets a new name, and the old one stays for as long as
-// programs of the version before may run: see schema/functions/previous.sql.
+// The schema is tables and functions. Steps make and change the tables.
+// Every step is followed by all functions, as they are in this version,
+// whatever the version was before. A function whose parameters or answers
+// change gets a new name, and the old one stays while programs of the
+// version before may run: see schema/functions/previous.sql.
 
 //go:embed schema/*.sql schema/functions/*.sql
 var schemaFiles embed.FS
 
 // Migration is one step of the schema.
 type Migration struct {
-	Version int       // counted from 1; the first that is a step of its own is 7
+	Version int       // counted from 1; 7 is the first that is a step of its own
 	Name    string    // what it brings, in a word
-	Applied time.Time // when it was applied; the zero time = not yet
+	Applied time.Time // when it was applied; zero = not yet
 }
 
-// step is a migration with its statements, as they are for one namespace.
+// step is a migration with its statements for one namespace.
 type step struct {
 	Migration
 	sql string
 }
 
-// steps returns all migrations in order, for a namespace. Stores that were made before version 7 is the first here have those below it
-// as steps of their own.
+// steps returns all migrations in order, for a namespace. Stores that were
+// made before version 7 became the first have those below 7 as steps of
+// their own.
 func steps(namespace string) []step {
 	var all []step
 	for _, name := range sqlFiles("schema") {
@@ -46,7 +49,8 @@ func steps(namespace string) []step {
 	return all
 }
 
-// functions are the statements that make all functions, in place of those that are there.
+// functions are the statements that make all functions, in place of those
+// that exist.
 func functions(namespace string) string {
 	var all strings.Builder
 	for _, name := range sqlFiles("schema/functions") {
@@ -78,33 +82,41 @@ func read(name string) string {
 	return string(text)
 }
 
-// conflictColumns are the types of the columns of answer_v1 that describe a conflict.
+// conflictColumns are the types of the columns of answer_v1 that describe a
+// conflict.
 var conflictColumns = []string{"integer", "text", "smallint", "bigint", "bigint", "smallint", "text", "integer", "json"}
 
 var token = regexp.MustCompile(`\{(\w+)(?: (\w+))?\}|\$\$`)
 
-// jobColumns are those of the table of jobs, in its order.
-var jobColumns = strings.Fields("enqueued_at run_at retention run anchor started_at finished_at fetch_no timeout hold_window hold_ttl attempt max_attempts " +
-	"state priority hold_until origin raw cancel_requested keyless from_enqueue id kind queue key nonce digest args key_text worker behind displaced " +
+// jobColumns are the columns of the table of jobs, in its order.
+var jobColumns = strings.Fields("enqueued_at run_at retention run anchor started_at finished_at fetch_no timeout " +
+	"hold_window hold_ttl attempt max_attempts " +
+	"state priority hold_until origin raw cancel_requested keyless from_enqueue id kind queue key nonce digest args " +
+	"key_text worker behind displaced " +
 	"superseded_by meta tags errors")
 
-// slim are the columns of a job but for its args, which are not even read, unless the readable key is made of them: then they are small.
+// slim are the columns of a job without its args, which are then not read.
+// Only if the readable key is made of the args, which are then small, they
+// are read.
 func slim(alias string) string {
 	columns := make([]string, len(jobColumns))
 	for i, c := range jobColumns {
 		columns[i] = alias + "." + c
 		if c == "args" {
-			columns[i] = fmt.Sprintf("case when right(%s.key_text, 1) = E'\\x02' then %s.args else '' end", alias, alias)
+			columns[i] = fmt.Sprintf("case when right(%s.key_text, 1) = E'\\x02' then %s.args else '' "+
+				"end", alias, alias)
 		}
 	}
 	return strings.Join(columns, ", ")
 }
 
-// safe lets no function or type of a schema in the caller's search_path stand in for one of PostgreSQL.
+// safe keeps functions and types of a schema in the caller's search_path
+// from being used in place of PostgreSQL's own.
 const safe = "set search_path = pg_catalog, pg_temp"
 
-// expand puts in a statement what stands in braces: {ns} the quoted schema, {n delay} the delay of row i, and the like. It is one pass,
-// so that a namespace can hold anything that an identifier can.
+// expand replaces what is in braces in a statement: {ns} is the quoted
+// schema, {n delay} the delay of row i, and so on. It is one pass, so a
+// namespace may contain anything that an identifier can.
 func expand(text, namespace string) string {
 	quoted := quote(namespace)
 	tag := "$onceq$" // the quotes around a function must not occur in it
@@ -133,19 +145,25 @@ func expand(text, namespace string) string {
 			return strings.Repeat("null, ", 1+len(conflictColumns)) + "null"
 		case "slim":
 			return slim(m[2])
-		case "bare": // as a row
+		case "bare": // a row without args
 			return "row(" + slim(m[2]) + ")::" + quoted + ".jobs"
-		case "one": // of many no args
-			return "case when cardinality(ids) > 1 then row(" + slim(m[2]) + ")::" + quoted + ".jobs else " + m[2] + " end"
+		case "one": // args only if a single job was named
+			return "case when cardinality(ids) > 1 then row(" + slim(m[2]) + ")::" + quoted +
+				".jobs else " + m[2] + " end"
 		case "safe":
 			return safe
 		case "hot":
-			// Plans are made once, for any number of rows, while the tables may still be empty: what would scan a table is out of the question.
-			return safe + " set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off"
+			// Plans are made once, for any number of rows, while the tables
+			// may still be empty: a plan that scans a table is forbidden.
+			return safe + " set enable_seqscan = off set enable_mergejoin = off set plan_cache_mode = " +
+				"force_generic_plan set jit = off"
 		case "guard":
-			// The text is for people who run an older onceq: see Store.goExplicit.
+			// People who run an older onceq see this text: see
+			// Store.goExplicit.
 			return `if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-    raise exception 'onceq: this ran above READ COMMITTED: alter role % set default_transaction_isolation = ''read committed'';', quote_ident(current_user)
+    raise exception
+      'onceq: this ran above READ COMMITTED: alter role % set default_transaction_isolation = ''read committed'';',
+      quote_ident(current_user)
       using errcode = 'OQ002';
   end if;`
 		}
@@ -159,7 +177,8 @@ func latest() int {
 	return all[len(all)-1].Version
 }
 
-// Script returns the statements of the migrations after a version, for people who run SQL by hand.
+// Script returns the statements of the migrations after a version, for
+// people who run SQL by hand.
 func Script(config *Config, after int) string {
 	namespace := config.namespace()
 	var b strings.Builder
@@ -183,7 +202,8 @@ func Script(config *Config, after int) string {
 
 // record notes that a step was made.
 func (s step) record(namespace string) string {
-	return fmt.Sprintf("insert into %s.migrations (version, name) values (%d, '%s');\n", quote(namespace), s.Version, s.Name)
+	return fmt.Sprintf("insert into %s.migrations (version, name) values (%d, '%s');\n", quote(namespace),
+		s.Version, s.Name)
 }
 
 // migrationSettings are what a migration relies on, or could be stopped by.
@@ -193,7 +213,8 @@ set local lock_timeout = 0;
 set local statement_timeout = 0;
 `
 
-// createSchema makes the schema, unless it is there: a role that may not create schemas can use one that was made for it.
+// createSchema makes the schema if it does not exist: a role that may not
+// create schemas can use one that was made for it.
 const createSchema = `do $$ begin
   if not exists (select from pg_namespace where nspname = {ns literal}) then
     create schema {ns};

@@ -9,26 +9,32 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// What a role, a database or a server sets decides nothing here. Most of it has no bearing on what the store sends, reads and runs; the rest
-// is dealt with in this file. A store cannot just set what it needs when it connects: New is given connections that are the caller's, and
-// behind a pooler a setting would go to whoever is next.
+// No setting of a role, a database or a server decides anything here. Most
+// have no effect on what the store sends, reads and runs; this file deals
+// with the others. A store cannot just set what it needs when it connects:
+// the connections of New belong to the caller, and behind a pooler a
+// setting would reach whoever comes next.
 
-// fits says which setting of a connection is in the way, before anything is sent.
+// fits returns the setting of a connection that is in the way, before
+// anything is sent.
 func (s *Store) fits(conn *pgx.Conn) error {
 	config := conn.Config()
 	status := conn.PgConn().ParameterStatus
 	if s.config.ExecMode == pgx.QueryExecModeSimpleProtocol && status("standard_conforming_strings") != "on" {
 		return &onceq.InvalidError{Field: "standard_conforming_strings", Value: status("standard_conforming_strings"),
-			Rule: "must be on for pgx.QueryExecModeSimpleProtocol: " + setting(config, "standard_conforming_strings", "on") + " or put it in the URL"}
+			Rule: "must be on for pgx.QueryExecModeSimpleProtocol: " +
+				setting(config, "standard_conforming_strings", "on") + " or put it in the URL"}
 	}
 	if !inUTF8(conn) {
 		return &onceq.InvalidError{Field: "client_encoding", Value: status("client_encoding"),
-			Rule: fmt.Sprintf("must be UTF8: alter role %s reset client_encoding; or put client_encoding=UTF8 in the URL", quote(config.User))}
+			Rule: fmt.Sprintf("must be UTF8: alter role %s reset client_encoding; or put client_encoding=UTF8 in the "+
+				"URL", quote(config.User))}
 	}
 	return nil
 }
 
-// inUTF8 says that text is kept as it is sent. Where the server's own encoding is another one, texts are kept byte for byte.
+// inUTF8 reports whether text is stored as it is sent. If the server's own
+// encoding is another one, texts are stored byte for byte.
 func inUTF8(conn *pgx.Conn) bool {
 	status := conn.PgConn().ParameterStatus
 	switch status("client_encoding") {
@@ -38,7 +44,8 @@ func inUTF8(conn *pgx.Conn) bool {
 	return false
 }
 
-// speakUTF8 is for connections of Open. Poolers keep track of this setting.
+// speakUTF8 sets the encoding of connections that Open makes. Poolers keep
+// track of this setting.
 func speakUTF8(ctx context.Context, conn *pgx.Conn) error {
 	if inUTF8(conn) {
 		return nil
@@ -47,22 +54,27 @@ func speakUTF8(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// goExplicit has every statement from now on run in a transaction whose isolation it states, because the role's, the database's or the
-// server's default is another.
+// goExplicit makes every later statement run in a transaction that states
+// its isolation, because the default of the role, the database or the
+// server is another.
 func (s *Store) goExplicit() {
 	if s.explicit.CompareAndSwap(false, true) {
-		s.config.Logger.Warn("onceq: default_transaction_isolation is above read committed here, and so each step takes three round trips; one line makes it one",
+		s.config.Logger.Warn("onceq: default_transaction_isolation is above read committed here, and so each step "+
+			"takes three round trips; one line makes it one",
 			"line", setting(s.pool.Config().ConnConfig, "default_transaction_isolation", "'read committed'"))
 	}
 }
 
-// whyReadOnly tells a standby, which may be about to become the primary, from a setting, which is there to stay.
+// whyReadOnly tells a standby, which may become the primary soon, from a
+// setting, which stays.
 func (s *Store) whyReadOnly(ctx context.Context, err error) (fate, error) {
 	standby := true
 	asked := s.query(ctx, "select pg_is_in_recovery()", func(r *record) { standby = r.bool() })
 	config := s.pool.Config().ConnConfig
 	if asked != nil || standby {
-		return away, &problem{fmt.Sprintf("%s is a standby and takes no writes: name the primary, or all servers and target_session_attrs=read-write", serverName(config)), err}
+		return away, &problem{fmt.Sprintf("%s is a standby and takes no writes: name the primary, or all servers and "+
+			"target_session_attrs=read-write", serverName(config)), err}
 	}
-	return final, &problem{fmt.Sprintf("default_transaction_read_only is on at %s: %s", serverName(config), setting(config, "default_transaction_read_only", "off")), err}
+	return final, &problem{fmt.Sprintf("default_transaction_read_only is on at %s: %s", serverName(config),
+		setting(config, "default_transaction_read_only", "off")), err}
 }

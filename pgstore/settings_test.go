@@ -18,7 +18,8 @@ import (
 	"github.com/onceq/onceq/pgstore"
 )
 
-// asRole returns the URL of a role that has settings of its own, as a DBA gives them: "name = value".
+// asRole returns the URL of a role that has settings of its own, as a DBA
+// gives them: "name = value".
 func (d *database) asRole(t testing.TB, settings ...string) string {
 	t.Helper()
 	role := "r" + d.schema + fmt.Sprint(schemas.Add(1))
@@ -35,7 +36,8 @@ func (d *database) asRole(t testing.TB, settings ...string) string {
 	return at.String()
 }
 
-// settings are such as have a bearing on how things are sent, read or run, one a line.
+// settings are such as have a bearing on how things are sent, read or run,
+// one a line.
 var settings = []string{
 	"bytea_output = escape",
 	"standard_conforming_strings = off",
@@ -89,7 +91,8 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 	show := func(what string, r onceq.Receipt, err error) {
 		failed(what, err)
 		if j := r.Job; j != nil {
-			fmt.Fprintf(&said, "%s: %s %q %s %q %v %q key=%v %q\n", what, r.Outcome, j.ID, j.State, j.Args, j.Meta, j.Tags, j.Key, j.KeyText)
+			fmt.Fprintf(&said, "%s: %s %q %s %q %v %q key=%v %q\n", what, r.Outcome, j.ID, j.State, j.Args, j.Meta,
+				j.Tags, j.Key, j.KeyText)
 		}
 	}
 	args := onceq.JSON("mail", []byte(`{"to":"a'b\\c\"\u0007é漢"}`))
@@ -98,7 +101,8 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 		return append(more, onceq.ID(id), onceq.Retention(time.Hour))
 	}
 
-	r, err := c.Enqueue(ctx, args, opts(`one "1" \é`, onceq.Unique{}, onceq.Meta(map[string]any{"x": `y\'`, "n": 1}), onceq.Tags(`a"b`, `c\d`))...)
+	r, err := c.Enqueue(ctx, args, opts(`one "1" \é`, onceq.Unique{}, onceq.Meta(map[string]any{"x": `y\'`, "n": 1}),
+		onceq.Tags(`a"b`, `c\d`))...)
 	show("enqueue", r, err)
 	r, err = c.Enqueue(ctx, args, opts("two", onceq.Unique{}, coalesce)...)
 	show("coalesce", r, err)
@@ -114,7 +118,8 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 	}
 	again, err := c.EnqueueMany(ctx, []onceq.Item{
 		onceq.NewItem(args, opts("again", onceq.UniqueKey("k"))...),
-		onceq.NewItem(raw, opts("raw too", onceq.Unique{}, onceq.OnConflict(onceq.Replace{Args: true, RunAt: true}))...),
+		onceq.NewItem(raw, opts("raw too", onceq.Unique{},
+			onceq.OnConflict(onceq.Replace{Args: true, RunAt: true}))...),
 		onceq.NewItem(task(1), opts("named", onceq.UniqueKey("k2"))...),
 		onceq.NewItem(task(2), opts("named too", onceq.UniqueKey("k2"), onceq.OnConflict(onceq.Reject))...),
 	})
@@ -127,7 +132,8 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 	if err == nil {
 		inTx := c.WithTx(s.SQLTx(tx))
 		txs, err := inTx.EnqueueMany(ctx, []onceq.Item{
-			onceq.NewItem(raw, opts("in tx", onceq.UniqueKey("tx"))...), onceq.NewItem(raw, opts("in tx, without")...), onceq.NewItem(raw, opts("met in tx", onceq.UniqueKey("k"))...)})
+			onceq.NewItem(raw, opts("in tx", onceq.UniqueKey("tx"))...), onceq.NewItem(raw, opts("in tx, without")...),
+			onceq.NewItem(raw, opts("met in tx", onceq.UniqueKey("k"))...)})
 		failed("in a transaction", err)
 		for _, r := range txs {
 			show("in a transaction", r, nil)
@@ -140,10 +146,12 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 		fmt.Fprintf(&said, "listed %s %s %q %v %q %v %q\n", j.ID, j.State, j.Args, j.Meta, j.Tags, j.Key, j.KeyText)
 	}
 
-	// A worker runs what is due. One fails, one is superseded, one is cancelled.
+	// A worker runs what is due. One fails, one is superseded, one is
+	// cancelled.
 	_, err = s.Extend(ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
 	failed("extend", err)
-	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 4}}, Kinds: []string{"mail", "blob", "task"}})
+	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 4}}, Kinds: []string{"mail", "blob", "task"}})
 	failed("fetch", err)
 	var ends []onceq.Finish
 	for i, j := range f.Jobs {
@@ -168,7 +176,8 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 	for j, err := range c.Jobs(ctx, onceq.JobFilter{}) {
 		failed("jobs", err)
 		if err == nil {
-			fmt.Fprintf(&said, "in the end %s %s %v %v\n", j.ID, j.State, len(j.Errors), j.Errors != nil && strings.HasPrefix(j.Errors[0].Error, `no "\é`))
+			fmt.Fprintf(&said, "in the end %s %s %v %v\n", j.ID, j.State, len(j.Errors),
+				j.Errors != nil && strings.HasPrefix(j.Errors[0].Error, `no "\é`))
 		}
 	}
 	for k, err := range c.Keys(ctx, onceq.KeyFilter{}) {
@@ -193,7 +202,8 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 // ways are how statements are sent.
 var ways = []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol}
 
-// Whatever a role, a database or a server sets: the store says and does the same.
+// Whatever a role, a database or a server sets: the store says and does the
+// same.
 func TestSettingsOfARoleDecideNothing(t *testing.T) {
 	plain := newDatabase(t, pgtest.URL(t))
 	plainDB, err := sql.Open("pgx", plain.url)
@@ -221,7 +231,8 @@ func TestSettingsOfARoleDecideNothing(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer db.Close()
-					s, err := pgstore.Open(context.Background(), at, &pgstore.Config{Namespace: d.schema, ExecMode: mode})
+					s, err := pgstore.Open(context.Background(), at,
+						&pgstore.Config{Namespace: d.schema, ExecMode: mode})
 					if err != nil {
 						return err.Error()
 					}
@@ -233,7 +244,8 @@ func TestSettingsOfARoleDecideNothing(t *testing.T) {
 	}
 }
 
-// hostile makes a schema whose functions and operators are called as those of PostgreSQL, and answer nonsense.
+// hostile makes a schema whose functions and operators are called as those
+// of PostgreSQL, and answer nonsense.
 func hostile(t testing.TB, d *database) string {
 	name := "hostile" + d.schema
 	t.Cleanup(func() { d.exec(t, "drop schema "+name+" cascade") })
@@ -279,7 +291,8 @@ func compare(t *testing.T, name, want string, run func() string) {
 	}
 }
 
-// A statement has one snapshot above READ COMMITTED, and so a key that was freed after it began would stay with a holder that is not there.
+// A statement has one snapshot above READ COMMITTED, and so a key that was
+// freed after it began would stay with a holder that is not there.
 func TestADefaultIsolationAboveReadCommittedOrphansNoKey(t *testing.T) {
 	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
 		for _, mode := range ways {
@@ -296,26 +309,34 @@ func TestADefaultIsolationAboveReadCommittedOrphansNoKey(t *testing.T) {
 						base.enqueue(onceq.Inserted, task(1), key("dup"))
 						base.enqueue(onceq.Inserted, task(2), key("ada"), onceq.Priority(0))
 						running := base.start()
-						// The end of ada's run, as Finish sends it, caught between its statement and its commit.
+						// The end of ada's run, as Finish sends it, caught between
+						// its statement and its commit.
 						tx, _ := base.begin(pgx.TxOptions{})
-						_, err := tx.Exec(base.ctx, "select * from "+d.quoted()+".finish_v1(null, 'w', false, array[$1::text], array[1::bigint], '{}', '{}', '{}', '{}', '{}', '{}')", running.ID)
+						_, err := tx.Exec(base.ctx, "select * from "+d.quoted()+
+							".finish_v1(null, 'w', false, array[$1::text], array[1::bigint], '{}', '{}', '{}', '{}', "+
+							"'{}', '{}')", running.ID)
 						base.must(err)
 						var receipts []onceq.Receipt
 						done := make(chan error, 1)
 						go func() {
 							var err error
 							receipts, err = c.EnqueueMany(base.ctx, []onceq.Item{
-								onceq.NewItem(task(1), key("dup")), onceq.NewItem(task(2), key("ada")), onceq.NewItem(task(3), key("eve"))})
+								onceq.NewItem(task(1), key("dup")), onceq.NewItem(task(2), key("ada")),
+								onceq.NewItem(task(3), key("eve"))})
 							done <- err
 						}()
-						base.soon("the batch waits, or has its answer", func() bool { return base.blocked() || len(done) > 0 })
+						base.soon("the batch waits, or has its answer", func() bool {
+							return base.blocked() || len(done) > 0
+						})
 						base.must(tx.Commit(base.ctx))
 						base.must(<-done)
 						base.wants(onceq.Skipped, receipts[0], nil)
 						base.wants(onceq.Inserted, receipts[2], nil)
 						base.sound()
-						// Who asked before the end was committed was told of the job that ran.
-						next := map[onceq.Outcome]onceq.Outcome{onceq.Inserted: onceq.Skipped, onceq.Skipped: onceq.Inserted}[receipts[1].Outcome]
+						// Who asked before the end was committed was told of the
+						// job that ran.
+						next := map[onceq.Outcome]onceq.Outcome{onceq.Inserted: onceq.Skipped,
+							onceq.Skipped: onceq.Inserted}[receipts[1].Outcome]
 						r, err := c.Enqueue(base.ctx, task(2), key("ada"))
 						base.wants(next, r, err)
 					}
@@ -349,7 +370,8 @@ func storeAt(t testing.TB, at string, config *pgstore.Config, own bool) *pgstore
 	return s
 }
 
-// A setting that forbids writes is no failover: it is not waited for, and the line that ends it is said.
+// A setting that forbids writes is no failover: it is not waited for, and
+// the line that ends it is said.
 func TestASettingThatForbidsWritesIsNamedAtOnce(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
@@ -366,7 +388,8 @@ func TestASettingThatForbidsWritesIsNamedAtOnce(t *testing.T) {
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		wantError(t, err, "default_transaction_read_only is on", "alter role", "set default_transaction_read_only = off;")
+		wantError(t, err, "default_transaction_read_only is on", "alter role",
+			"set default_transaction_read_only = off;")
 		if _, err := s.Get(context.Background(), []string{"x"}); err != nil {
 			t.Errorf("reading: %v", err)
 		}
@@ -377,8 +400,10 @@ func TestASettingThatForbidsWritesIsNamedAtOnce(t *testing.T) {
 func TestASettingThatPgxRefusesIsNamedAndDefinite(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
-	for set, says := range map[string]string{"standard_conforming_strings = off": "set standard_conforming_strings = on;", "client_encoding = LATIN1": "reset client_encoding"} {
-		s := storeAt(t, d.asRole(t, set), &pgstore.Config{Namespace: d.schema, ExecMode: pgx.QueryExecModeSimpleProtocol}, true)
+	for set, says := range map[string]string{"standard_conforming_strings = off": "set standard_conforming_strings = " +
+		"on;", "client_encoding = LATIN1": "reset client_encoding"} {
+		s := storeAt(t, d.asRole(t, set), &pgstore.Config{Namespace: d.schema,
+			ExecMode: pgx.QueryExecModeSimpleProtocol}, true)
 		c, err := onceq.NewClient(s, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -389,7 +414,8 @@ func TestASettingThatPgxRefusesIsNamedAndDefinite(t *testing.T) {
 	}
 }
 
-// wantError checks that an error is definite, says so much, and keeps the password.
+// wantError checks that an error is definite, says so much, and keeps the
+// password.
 func wantError(t testing.TB, err error, says ...string) {
 	t.Helper()
 	if err == nil {
@@ -409,7 +435,8 @@ func wantError(t testing.TB, err error, says ...string) {
 	}
 }
 
-// A pool may make its credentials when it connects. The connection that listens needs them too.
+// A pool may make its credentials when it connects. The connection that
+// listens needs them too.
 func TestCredentialsThatAreMadeAtConnectServeTheListenerToo(t *testing.T) {
 	h := borrowHand(t)
 	config, err := pgxpool.ParseConfig(h.url)

@@ -1,11 +1,15 @@
-// Package pgstore keeps onceq's jobs in PostgreSQL 13 or later, in a schema of their own. Most people want Open:
+// Package pgstore keeps onceq's jobs in PostgreSQL 13 or later, in a schema
+// of their own. Most people want [Open]:
 //
 //	store, err := pgstore.Open(ctx, "postgres://user@host/database", nil)
 //
-// Every operation is one statement and one round trip, atomic by itself. Jobs can be enqueued in a transaction of the caller's, of pgx or
-// of database/sql: see Store.Tx and Store.SQLTx. What somebody's open transaction holds keeps nobody else waiting.
+// Every operation is atomic by itself, and mostly one statement and one
+// round trip. Jobs can be enqueued in a transaction of the caller's, of pgx
+// or of database/sql: see [Store.Tx] and [Store.SQLTx]. What an open
+// transaction has locked does not make other callers wait.
 //
-// It works behind pgbouncer in transaction mode too: set Config.ExecMode to pgx.QueryExecModeExec there, and let workers poll.
+// It also works behind pgbouncer in transaction mode: set Config.ExecMode
+// to pgx.QueryExecModeExec there, and let workers poll.
 package pgstore
 
 import (
@@ -24,19 +28,26 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Config is how a store uses a database. The zero value, and nil, are ready to use.
+// Config says how a store uses a database. The zero value and nil are ready
+// to use.
 type Config struct {
-	// Namespace is the schema that holds the tables; "onceq" unless said. Two namespaces of one database do not see each other.
+	// Namespace is the schema that has the tables; "" = "onceq". Two
+	// namespaces of one database do not see each other.
 	Namespace string
-	// NoMigrate makes Open refuse a schema that is not up to date, in place of bringing it there.
+	// NoMigrate makes [Open] refuse a schema that is not up to date,
+	// instead of bringing it up to date.
 	NoMigrate bool
-	// NoListen leaves LISTEN and NOTIFY alone: a worker hears of what other processes enqueue when it polls. Behind a pooler that hands
-	// out connections by the transaction it makes no difference, because LISTEN does not work there.
+	// NoListen turns LISTEN and NOTIFY off: a worker learns of what other
+	// processes enqueue when it polls. Behind a pooler in transaction mode
+	// it makes no difference, because LISTEN does not work there.
 	NoListen bool
-	// ExecMode is how statements are sent; zero = as the pool does, and that is as prepared statements unless said. Behind pgbouncer in
-	// transaction mode use pgx.QueryExecModeExec (or pgx.QueryExecModeSimpleProtocol).
+	// ExecMode is how statements are sent. Zero = as the pool does it,
+	// which is as prepared statements by default. Behind pgbouncer in
+	// transaction mode use pgx.QueryExecModeExec (or
+	// pgx.QueryExecModeSimpleProtocol).
 	ExecMode pgx.QueryExecMode
-	// Logger is told when the server cannot be heard; nil = slog.Default().
+	// Logger gets a warning when notifications cannot be received; nil =
+	// slog.Default().
 	Logger *slog.Logger
 }
 
@@ -51,9 +62,11 @@ func (c *Config) validate() error {
 	n := c.namespace()
 	switch {
 	case len(n) > 63:
-		return &onceq.InvalidError{Field: "Config.Namespace", Value: n, Rule: "must be at most 63 bytes long: it is the name of a schema"}
+		return &onceq.InvalidError{Field: "Config.Namespace", Value: n,
+			Rule: "must be at most 63 bytes long: it is the name of a schema"}
 	case !utf8.ValidString(n) || strings.ContainsRune(n, 0):
-		return &onceq.InvalidError{Field: "Config.Namespace", Value: n, Rule: "must be valid UTF-8 without NUL: it is the name of a schema"}
+		return &onceq.InvalidError{Field: "Config.Namespace", Value: n,
+			Rule: "must be valid UTF-8 without NUL: it is the name of a schema"}
 	}
 	return nil
 }
@@ -61,16 +74,17 @@ func (c *Config) validate() error {
 // Store is a onceq.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	pool   *pgxpool.Pool
-	owned  bool // pool was made here
+	owned  bool // Open made the pool
 	config Config
 	sql    statements
 	waker  waker
 	recent recent
 	floors floors
-	// waiting is room for calls that wait for somebody's transaction: the rest of the pool is for everybody else.
+	// waiting has room for calls that wait for a transaction. The rest of
+	// the pool is for all other calls.
 	waiting chan struct{}
 
-	explicit atomic.Bool // each statement states its isolation: see settings.go
+	explicit atomic.Bool // each statement states its isolation, see settings.go
 
 	mu     sync.Mutex
 	closed bool
@@ -79,8 +93,10 @@ type Store struct {
 	shut   context.CancelFunc
 }
 
-// Open connects to the database that url names, and brings the schema up to date unless Config.NoMigrate says not to. The URL is pgx's: all
-// that libpq knows, and pool_max_conns and the like. The caller closes the store.
+// Open connects to the database that url names, and brings the schema up to
+// date unless Config.NoMigrate is set. The URL is that of pgx: all that
+// libpq knows, and pool_max_conns and the like. The caller closes the
+// store.
 func Open(ctx context.Context, url string, config *Config) (*Store, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -95,7 +111,7 @@ func Open(ctx context.Context, url string, config *Config) (*Store, error) {
 	if pc.ConnConfig.ConnectTimeout == 0 {
 		pc.ConnConfig.ConnectTimeout = reconnect
 	}
-	// Poolers take these two parameters. See settings.go for the others.
+	// Poolers accept these two parameters. For the others see settings.go.
 	parameters := pc.ConnConfig.RuntimeParams
 	parameters["standard_conforming_strings"] = "on"
 	if parameters["application_name"] == "" {
@@ -120,11 +136,14 @@ func Open(ctx context.Context, url string, config *Config) (*Store, error) {
 	return s, nil
 }
 
-// New keeps jobs in a database that the caller has connected to, and does not migrate: see Migrate. Close leaves the pool open. A store
-// uses one connection besides the pool's while somebody waits for wake-ups, unless Config.NoListen.
+// New keeps jobs in a database to which the caller has connected. It does
+// not migrate: see [Migrate]. Close leaves the pool open. While somebody
+// waits for wake-ups a store uses one connection besides those of the pool,
+// unless Config.NoListen is set.
 func New(pool *pgxpool.Pool, config *Config) (*Store, error) {
 	if pool == nil {
-		return nil, &onceq.InvalidError{Field: "pool", Value: "nil", Rule: "must not be nil: make one with pgxpool.New, or use Open"}
+		return nil, &onceq.InvalidError{Field: "pool", Value: "nil",
+			Rule: "must not be nil: make one with pgxpool.New, or use Open"}
 	}
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -150,11 +169,12 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 	return s
 }
 
-// Traits says how group commits are best sent here: several at once while the server is slow or
-// far, and half of the pool is left for everybody else.
+// Traits says how group commits are best sent: several at once while the
+// server is slow or far. Half of the pool is left for other calls.
 func (s *Store) Traits() onceq.Traits {
-	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake, Growth: s.growth,
-		Data: s.data()}
+	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake,
+		Growth: s.growth,
+		Data:   s.data()}
 }
 
 // data names the database and the schema.
@@ -162,8 +182,9 @@ func (s *Store) data() string {
 	return fmt.Sprintf("PostgreSQL database %q, schema %q", s.pool.Config().ConnConfig.Database, s.config.namespace())
 }
 
-// Close waits for the calls that are under way and ends all wake-ups; a pool that was handed to New stays open. Calls afterwards answer
-// onceq.ErrClosed, and so does a second Close.
+// Close waits for the calls that are under way and ends all wake-ups. A
+// pool that was passed to New stays open. Later calls, a second Close too,
+// answer onceq.ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -196,7 +217,8 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	return s.calls.Done, nil
 }
 
-// wrap says what was tried. Sentinels of the contract stay bare.
+// wrap adds what was tried to an error. Sentinels of the contract stay as
+// they are.
 func (s *Store) wrap(what string, err error) error {
 	if err == nil || err == onceq.ErrClosed || err == onceq.ErrLeaseLost {
 		return err
@@ -207,7 +229,7 @@ func (s *Store) wrap(what string, err error) error {
 //go:embed sql/*.sql
 var statementFiles embed.FS
 
-// statements are the texts of sql/, as they are for one namespace.
+// statements are the texts of sql/ for one namespace.
 type statements struct {
 	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, change, release, pause, resume, sweep,
 	get, list, keys, queues, notify string
@@ -215,7 +237,8 @@ type statements struct {
 
 func loadStatements(namespace string) (s statements) {
 	for name, to := range map[string]*string{
-		"enqueue_look": &s.look, "enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert, "enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
+		"enqueue_look": &s.look, "enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert,
+		"enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
 		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish,
 		"change": &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
 		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues, "notify": &s.notify,

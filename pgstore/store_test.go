@@ -81,7 +81,8 @@ func (d *database) open(t testing.TB, change ...func(*pgstore.Config)) *pgstore.
 	return s
 }
 
-// with is the URL with one more parameter; a server that was given may be named without any.
+// with is the URL with one more parameter; a server that was given may be
+// named without any.
 func with(t testing.TB, server, name, value string) string {
 	t.Helper()
 	at, err := url.Parse(server)
@@ -105,13 +106,15 @@ func (d *database) exec(t testing.TB, sql string, args ...any) {
 // one reads one value.
 func one[T any](t testing.TB, d *database, sql string, args ...any) (v T) {
 	t.Helper()
-	if err := d.admin.QueryRow(context.Background(), strings.ReplaceAll(sql, "{ns}", d.quoted()), args...).Scan(&v); err != nil {
+	if err := d.admin.QueryRow(context.Background(), strings.ReplaceAll(sql, "{ns}", d.quoted()),
+		args...).Scan(&v); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return v
 }
 
-// setClock makes the clock of every handle stand still; the zero time lets it run.
+// setClock makes the clock of every handle stand still; the zero time lets
+// it run.
 func (d *database) setClock(t testing.TB, at time.Time) {
 	var ms *int64
 	if !at.IsZero() {
@@ -127,8 +130,9 @@ func (d *database) giveClock(t testing.TB) {
 			select coalesce((select still from {ns}.test_clock), floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) $$`)
 }
 
-// spare are schemas of tests that have ended, empty again, each with connections that have made their plans: to make them takes longer
-// than most tests.
+// spare are schemas of tests that have ended, empty again, each with
+// connections that have made their plans: to make them takes longer than
+// most tests.
 var spare struct {
 	sync.Mutex
 	all, free []*database
@@ -157,7 +161,8 @@ func borrow(t testing.TB) *database {
 	t.Cleanup(func() {
 		// A statement whose caller has given up may still be about to commit.
 		for range 500 {
-			if !one[bool](t, d, "select exists (select from pg_stat_activity where pid <> pg_backend_pid() and state <> 'idle' and query like '%' || $1 || '%')", d.schema) {
+			if !one[bool](t, d, "select exists (select from pg_stat_activity where pid <> pg_backend_pid() and state "+
+				"<> 'idle' and query like '%' || $1 || '%')", d.schema) {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)

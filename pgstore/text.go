@@ -8,18 +8,20 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// A readable key mostly repeats what stands in its job's row: one character stands for that. Where a text leaves its row, or the args
-// change, the server writes out what the characters stand for; but it cannot put the members of args in order, and so leaves that to who
-// reads it. See text_v1 in schema/functions/keys.sql.
+// A readable key mostly repeats what the row of its job says anyway: one
+// character stands for each such part. When a text leaves its row, or the
+// args change, the server writes out what the characters stand for. It
+// cannot put the members of args in order, so the reader does that. See
+// text_v1 in schema/functions/keys.sql.
 const (
 	markKind  = "\x01" // kind=…
 	markQueue = "\x03" // queue=…
-	markArgs  = "\x02" // the job's args, members in order; it is the last
-	markText  = "\x04" // what follows, members in order
+	markArgs  = "\x02" // the job's args, members in order; always the last
+	markText  = "\x04" // the following text, members in order
 	marks     = markKind + markQueue + markArgs + markText
 )
 
-// shortText is a readable key as it is kept with a job.
+// shortText is a readable key as it is stored with a job.
 func shortText(r *onceq.NewRow) string {
 	text := r.Claim.Text
 	if strings.ContainsAny(text, marks) {
@@ -27,7 +29,8 @@ func shortText(r *onceq.NewRow) string {
 	}
 	var short strings.Builder
 	short.Grow(16)
-	for _, part := range [...]struct{ text, mark string }{{"kind=" + r.Kind, markKind}, {"queue=" + r.Queue, markQueue}} {
+	for _, part := range [...]struct{ text, mark string }{{"kind=" + r.Kind, markKind},
+		{"queue=" + r.Queue, markQueue}} {
 		rest, found := strings.CutPrefix(text, part.text)
 		if !found || rest != "" && rest[0] != ' ' {
 			continue
@@ -38,7 +41,8 @@ func shortText(r *onceq.NewRow) string {
 			text = text[1:]
 		}
 	}
-	if rest, found := strings.CutPrefix(text, "args="); found && r.Encoding == onceq.EncodingJSON && len(rest) == len(r.Args) &&
+	if rest, found := strings.CutPrefix(text, "args="); found && r.Encoding == onceq.EncodingJSON &&
+		len(rest) == len(r.Args) &&
 		rest == string(appendInOrder(make([]byte, 0, len(r.Args)), r.Args)) {
 		short.WriteString("args=" + markArgs)
 	} else {
@@ -72,7 +76,8 @@ func longText(text string, j *onceq.JobRow) string {
 	return string(out)
 }
 
-// looseText is a readable key that has left its job's row, as it is handed out.
+// looseText is a readable key that has left the row of its job, as it is
+// handed out.
 func looseText(text string) string {
 	before, args, found := strings.Cut(text, markText)
 	if !found {
@@ -81,8 +86,10 @@ func looseText(text string) string {
 	return string(appendInOrder([]byte(before), []byte(args)))
 }
 
-// appendInOrder appends JSON without white space with the members of its objects in the order of their names, as a readable key has them.
-// What is not such JSON comes out as anything: the caller compares, or has compared.
+// appendInOrder appends JSON without white space, with the members of its
+// objects in the order of their names, as a readable key has them. For
+// anything else the result is undefined: the caller compares, or has
+// compared.
 func appendInOrder(out, json []byte) []byte {
 	w := orderer{in: json, out: out}
 	w.value()
@@ -140,12 +147,12 @@ func (w *orderer) text() {
 	w.take(len(w.in))
 }
 
-// object writes the members where they come, and then puts them in order.
+// object writes the members as they come, and then puts them in order.
 func (w *orderer) object() {
 	w.take(1)
 	start := len(w.out)
 	var few [16]int
-	starts, sorted := few[:0], true // of the members in w.out
+	starts, sorted := few[:0], true // where the members begin in w.out
 	for len(w.in) > 0 && w.in[0] == '"' {
 		from := len(w.out)
 		w.text()
@@ -169,7 +176,8 @@ func (w *orderer) object() {
 	w.take(min(1, len(w.in)))
 }
 
-// order sorts the members of the object that begins at start and is the end of what was written.
+// order sorts the members of the object that begins at start and ends where
+// the output ends.
 func (w *orderer) order(start int, starts []int) {
 	all := slices.Clone(w.out[start:])
 	var few [16][]byte
@@ -177,11 +185,13 @@ func (w *orderer) order(start int, starts []int) {
 	for i, from := range starts {
 		to := len(all)
 		if i+1 < len(starts) {
-			to = starts[i+1] - 1 - start // the comma
+			to = starts[i+1] - 1 - start // without the comma
 		}
 		members = append(members, all[from-start:to])
 	}
-	slices.SortStableFunc(members, bytes.Compare) // but for names that go on with a space or an exclamation mark; the caller compares
+	// but for names that go on with a space or an exclamation mark; the
+	// caller compares
+	slices.SortStableFunc(members, bytes.Compare)
 	w.out = w.out[:start]
 	for i, m := range members {
 		if i > 0 {

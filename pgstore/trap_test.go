@@ -20,7 +20,8 @@ import (
 	"github.com/onceq/onceq/pgstore"
 )
 
-// Finish as one statement takes the key away from under a waiter that it does not see.
+// Finish as one statement takes the key away from under a waiter that it
+// does not see.
 func TestAWaiterThatComesWhileFinishWaitsIsNotStranded(t *testing.T) {
 	h := borrowHand(t)
 	for _, policy := range []onceq.Option{coalesce, supersede} {
@@ -51,7 +52,8 @@ func TestAWaiterThatComesWhileFinishWaitsIsNotStranded(t *testing.T) {
 	}
 }
 
-// The same between two statements that never wait: many times, with nobody's transaction open.
+// The same between two statements that never wait: many times, with
+// nobody's transaction open.
 func TestAWaiterThatComesWhileItsHolderFinishesIsNotStranded(t *testing.T) {
 	h := borrowHand(t)
 	for range 100 {
@@ -83,7 +85,8 @@ func TestAWaiterThatComesWhileItsHolderFinishesIsNotStranded(t *testing.T) {
 	h.sound()
 }
 
-// INSERT ... ON CONFLICT cannot skip a row in flight: a batch that meets one stalls, and so does who meets the batch.
+// INSERT ... ON CONFLICT cannot skip a row in flight: a batch that meets
+// one stalls, and so does who meets the batch.
 func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) {
 	h := borrowHand(t)
 	tx, inTx := h.begin(pgx.TxOptions{})
@@ -95,7 +98,8 @@ func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) 
 	for i := range 1000 {
 		items = append(items, onceq.NewItem(task(i), onceq.UniqueKey(fmt.Sprint(i))))
 	}
-	items[300], items[700] = onceq.NewItem(task(1), onceq.UniqueKey("busy 1")), onceq.NewItem(task(1), onceq.UniqueKey("busy 2"))
+	items[300], items[700] = onceq.NewItem(task(1), onceq.UniqueKey("busy 1")),
+		onceq.NewItem(task(1), onceq.UniqueKey("busy 2"))
 	answered := make(chan []onceq.Receipt)
 	go func() {
 		receipts, err := h.client.EnqueueMany(h.ctx, items)
@@ -132,7 +136,8 @@ func TestABatchThatMeetsAnOpenTransactionHoldsNothingWhileItWaits(t *testing.T) 
 	h.sound()
 }
 
-// inTheWay opens a transaction that has taken the key "held" and locked a job, which runs, under the key "running".
+// inTheWay opens a transaction that has taken the key "held" and locked a
+// job, which runs, under the key "running".
 func (h *hand) inTheWay() (running *onceq.JobRow, tx pgx.Tx) {
 	h.enqueue(onceq.Inserted, task(0), onceq.UniqueKey("running"), coalesce)
 	running = h.start()
@@ -144,7 +149,8 @@ func (h *hand) inTheWay() (running *onceq.JobRow, tx pgx.Tx) {
 	return running, tx
 }
 
-// A key that somebody's open transaction holds does not hold up callers who share a group commit with those who want it.
+// A key that somebody's open transaction holds does not hold up callers who
+// share a group commit with those who want it.
 func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 	h := borrowHand(t)
 	running, tx := h.inTheWay()
@@ -210,14 +216,17 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 	h.sound()
 }
 
-// Where a lock is granted in the instant in which its timeout strikes, and another wait follows, PostgreSQL reports "canceling statement due
-// to user request": one of some thousands of waits behind others. For the caller it is what any lost wait is.
+// Where a lock is granted in the instant in which its timeout strikes, and
+// another wait follows, PostgreSQL reports "canceling statement due to user
+// request": one of some thousands of waits behind others. For the caller it
+// is what any lost wait is.
 func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 	h := borrowHand(t)
 	running, tx := h.inTheWay()
 	var calls sync.WaitGroup
 	calls.Go(func() {
-		if r, err := h.client.Enqueue(h.ctx, task(2), onceq.UniqueKey("held")); err != nil || r.Outcome != onceq.Skipped {
+		if r, err := h.client.Enqueue(h.ctx, task(2), onceq.UniqueKey("held")); err != nil ||
+			r.Outcome != onceq.Skipped {
 			t.Errorf("%s %v, want skipped", r.Outcome, err)
 		}
 	})
@@ -229,7 +238,8 @@ func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 	stopped := map[string]bool{}
 	for _, call := range []string{"act", "finish"} {
 		for !stopped[call] && h.ctx.Err() == nil {
-			stopped[call] = one[int](t, h.database, `select count(*) filter (where pg_cancel_backend(pid)) from pg_stat_activity
+			stopped[call] = one[int](t, h.database,
+				`select count(*) filter (where pg_cancel_backend(pid)) from pg_stat_activity
 				where wait_event_type = 'Lock' and strpos(query, $1) > 0 and strpos(query, $2) > 0`, h.schema, call+"_v1(") > 0
 		}
 	}
@@ -238,24 +248,28 @@ func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 	h.sound()
 }
 
-// A role may have a statement_timeout. A call that cannot be done within it says so, and is not tried for ever.
+// A role may have a statement_timeout. A call that cannot be done within it
+// says so, and is not tried for ever.
 func TestAStatementTimeoutEndsACallWithItsName(t *testing.T) {
 	h := borrowHand(t)
 	tx, inTx := h.begin(pgx.TxOptions{})
 	r, err := inTx.Enqueue(h.ctx, task(1), aKey)
 	h.wants(onceq.Inserted, r, err)
-	s, err := pgstore.Open(h.ctx, with(h, h.url, "statement_timeout", "10"), &pgstore.Config{Namespace: h.schema, NoMigrate: true})
+	s, err := pgstore.Open(h.ctx, with(h, h.url, "statement_timeout", "10"),
+		&pgstore.Config{Namespace: h.schema, NoMigrate: true})
 	h.must(err)
 	defer s.Close()
 	short := h.clientOf(s)
-	if _, err := short.Enqueue(h.ctx, task(2), aKey); err == nil || !strings.Contains(err.Error(), "statement timeout") || errors.Is(err, onceq.ErrUncertain) {
+	if _, err := short.Enqueue(h.ctx, task(2), aKey); err == nil ||
+		!strings.Contains(err.Error(), "statement timeout") || errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("enqueue: %v, want that of the statement timeout", err)
 	}
 	h.must(tx.Rollback(h.ctx))
 	h.sound()
 }
 
-// A result that has to wait for somebody's transaction keeps no other waiting, of the same call or of the same worker.
+// A result that has to wait for somebody's transaction keeps no other
+// waiting, of the same call or of the same worker.
 func TestAResultThatHasToWaitKeepsNoOtherWaiting(t *testing.T) {
 	h := borrowHand(t)
 	h.enqueue(onceq.Inserted, task(0), aKey, coalesce)
@@ -294,7 +308,8 @@ func TestAResultThatHasToWaitKeepsNoOtherWaiting(t *testing.T) {
 	h.sound()
 }
 
-// DO NOTHING followed by SELECT answers "neither inserted nor a holder" where the holder ends in between.
+// DO NOTHING followed by SELECT answers "neither inserted nor a holder"
+// where the holder ends in between.
 func TestTheAnswerNeitherDoesNotExist(t *testing.T) {
 	h := borrowHand(t)
 	other := h.open(t) // another process
@@ -303,7 +318,8 @@ func TestTheAnswerNeitherDoesNotExist(t *testing.T) {
 	var inserted, met, ended atomic.Int64
 	var all sync.WaitGroup
 	for g := range 6 {
-		client := h.clientOf([]*pgstore.Store{h.store, other}[g%2]) // of its own: a client has no two of its calls with one key under way
+		// of its own: a client has no two of its calls with one key under way
+		client := h.clientOf([]*pgstore.Store{h.store, other}[g%2])
 		all.Go(func() {
 			for ctx.Err() == nil {
 				r, err := client.Enqueue(h.ctx, task(g), onceq.UniqueKey(fmt.Sprint(rand.IntN(50))))
@@ -339,7 +355,8 @@ func complete(h *hand, ctx context.Context, name string, ended *atomic.Int64) {
 		h.Error(err)
 	}
 	for no := int64(1); ctx.Err() == nil; no++ {
-		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: name, No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 20}}})
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: name, No: no,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 20}}})
 		if err != nil {
 			h.Error(err)
 			continue
@@ -369,7 +386,8 @@ func complete(h *hand, ctx context.Context, name string, ended *atomic.Int64) {
 	}
 }
 
-// Key-then-job against job-then-key is a deadlock, however well the keys are sorted.
+// Key-then-job against job-then-key is a deadlock, however well the keys
+// are sorted.
 func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
 	base := borrowHand(t)
 	// A database of its own, for its count of deadlocks.
@@ -382,7 +400,8 @@ func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
 	h := newHand(t, at.String())
 	other := h.clientOf(h.open(t))
 
-	policies := []onceq.Option{onceq.OnConflict(onceq.Skip), onceq.OnConflict(onceq.Reject), onceq.OnConflict(onceq.Replace{Args: true, RunAt: true}), coalesce, supersede}
+	policies := []onceq.Option{onceq.OnConflict(onceq.Skip), onceq.OnConflict(onceq.Reject),
+		onceq.OnConflict(onceq.Replace{Args: true, RunAt: true}), coalesce, supersede}
 	ctx, cancel := context.WithTimeout(h.ctx, duration(4*time.Second))
 	defer cancel()
 	var batches, ended atomic.Int64
@@ -396,7 +415,8 @@ func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
 			for ctx.Err() == nil {
 				var items []onceq.Item
 				for _, k := range rand.Perm(200)[:100] {
-					items = append(items, onceq.NewItem(task(g), onceq.UniqueKey(fmt.Sprint(k)), policies[rand.IntN(len(policies))]))
+					items = append(items, onceq.NewItem(task(g), onceq.UniqueKey(fmt.Sprint(k)),
+						policies[rand.IntN(len(policies))]))
 				}
 				if _, err := client.EnqueueMany(h.ctx, items); err != nil {
 					t.Error(err)
@@ -419,7 +439,8 @@ func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
 				ids = append(ids, j.ID)
 			}
 			op := []onceq.Op{onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete}[rand.IntN(4)]
-			if _, err := h.store.Change(h.ctx, onceq.Change{Op: op, IDs: ids, WithoutKey: rand.IntN(2) == 0}); err != nil {
+			if _, err := h.store.Change(h.ctx, onceq.Change{Op: op, IDs: ids,
+				WithoutKey: rand.IntN(2) == 0}); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(5 * time.Millisecond)
@@ -487,7 +508,8 @@ func TestADuplicateWritesNothing(t *testing.T) {
 	}
 }
 
-// duration is how long a test of chance lasts: a few seconds, or ten times that.
+// duration is how long a test of chance lasts: a few seconds, or ten times
+// that.
 func duration(d time.Duration) time.Duration {
 	if long {
 		return 10 * d
@@ -495,11 +517,15 @@ func duration(d time.Duration) time.Duration {
 	return d
 }
 
-// A holder that is met and not locked may be deleted before the answer is given. The answer is what was read when it was met.
+// A holder that is met and not locked may be deleted before the answer is
+// given. The answer is what was read when it was met.
 func TestAnAnswerComesFromTheLookThatMetTheHolder(t *testing.T) {
 	h := newHand(t, pgtest.URL(t))
-	// Each reaction is looked up between the two looks: there it waits for the test.
-	h.exec(t, fmt.Sprintf(`create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language plpgsql as $$ begin
+	// Each reaction is looked up between the two looks: there it waits for
+	// the test.
+	h.exec(t,
+		fmt.Sprintf(
+			`create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language plpgsql as $$ begin
 		perform pg_advisory_xact_lock_shared(hashtext('%s')); return 0; end $$`, h.schema))
 	for name, gone := range map[string]func(id string){
 		"deleted": func(id string) { h.must(h.client.Delete(h.ctx, id)) },
@@ -523,7 +549,8 @@ func TestAnAnswerComesFromTheLookThatMetTheHolder(t *testing.T) {
 		gone(holder.ID)
 		h.must(gate.Rollback(h.ctx))
 		h.must(<-done)
-		if r.Outcome != onceq.Skipped || r.Job.ID != holder.ID || r.Job.Kind != "task" || string(r.Job.Args) != "1" || r.Conflict.State != onceq.Available || r.Conflict.ArgsDiffer != true {
+		if r.Outcome != onceq.Skipped || r.Job.ID != holder.ID || r.Job.Kind != "task" || string(r.Job.Args) != "1" ||
+			r.Conflict.State != onceq.Available || r.Conflict.ArgsDiffer != true {
 			t.Errorf("%s: %s %+v %+v", name, r.Outcome, r.Job, r.Conflict)
 		}
 		h.must(tx.Commit(h.ctx))
@@ -531,7 +558,8 @@ func TestAnAnswerComesFromTheLookThatMetTheHolder(t *testing.T) {
 	}
 }
 
-// Batches that take the careful path, without a policy that writes, while what they meet ends and is not kept.
+// Batches that take the careful path, without a policy that writes, while
+// what they meet ends and is not kept.
 func TestABatchThatCommittedIsNeverCalledUncertain(t *testing.T) {
 	h := borrowHand(t)
 	ctx, cancel := context.WithTimeout(h.ctx, duration(2*time.Second))
@@ -545,7 +573,8 @@ func TestABatchThatCommittedIsNeverCalledUncertain(t *testing.T) {
 				id := fmt.Sprint("id ", g, " ", n%3) // it may be there
 				var items []onceq.Item
 				for slot := range 5 { // an ID and a key more than once: the first free slot is taken
-					items = append(items, onceq.NewItem(task(g), onceq.ID(id), onceq.UniqueKey(fmt.Sprint("slot ", slot)), onceq.OnConflict(onceq.Reject), onceq.Retention(0)))
+					items = append(items, onceq.NewItem(task(g), onceq.ID(id),
+						onceq.UniqueKey(fmt.Sprint("slot ", slot)), onceq.OnConflict(onceq.Reject), onceq.Retention(0)))
 				}
 				receipts, err := client.EnqueueMany(h.ctx, items)
 				if err != nil {

@@ -12,13 +12,18 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Tx enqueues inside a transaction of pgx, on the same database: the jobs exist, and hold their keys, if and only if it commits. Others
-// who enqueue those keys wait for that, as far as their contexts allow, and so does an enqueue here for keys of another transaction; a
-// wait that runs out ends the transaction (or its savepoint), as a failed statement does. A duplicate leaves it usable.
+// Tx wraps a transaction of pgx on the same database, to enqueue in it: the
+// jobs exist, and hold their keys, if and only if it commits. Others who
+// enqueue those keys wait for that, as far as their contexts allow, and an
+// enqueue here waits in the same way for keys of another transaction. A
+// wait that runs out ends the transaction (or its savepoint), as any failed
+// statement does. A duplicate leaves it usable.
 //
-// It is exact under READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE a key that has changed since the transaction's snapshot is a
-// serialization failure (40001): begin again. Two transactions that enqueue the same keys in opposite orders may deadlock (40P01): one of
-// them fails, and may begin again; EnqueueMany takes its keys in order.
+// It is exact under READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE
+// a key that has changed since the snapshot of the transaction is a
+// serialization failure (40001): begin again. Two transactions that enqueue
+// the same keys in opposite orders may deadlock (40P01): one of them fails,
+// and may begin again. EnqueueMany takes its keys in order.
 func (s *Store) Tx(tx pgx.Tx) onceq.Tx {
 	if tx == nil {
 		return nil // the client says what is wrong
@@ -55,7 +60,8 @@ func (t *pgxTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	return b.results, nil
 }
 
-// SQLTx is Tx for a transaction of database/sql, of any driver for PostgreSQL.
+// SQLTx is [Store.Tx] for a transaction of database/sql, of any driver for
+// PostgreSQL.
 func (s *Store) SQLTx(tx *sql.Tx) onceq.Tx {
 	if tx == nil {
 		return nil // the client says what is wrong
@@ -83,8 +89,10 @@ func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	b := newBatch(rows)
 	b.together()
 	a := b.arrays(b.open)
-	args := append([]any{textArray(a.ids), byteaArray(a.nonces), textArray(a.kinds), textArray(a.queues), byteaArray(a.args), textArray(a.metas),
-		textArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)}, s.waker.channelInTx()...)
+	args := append([]any{textArray(a.ids), byteaArray(a.nonces), textArray(a.kinds), textArray(a.queues),
+		byteaArray(a.args), textArray(a.metas),
+		textArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)},
+		s.waker.channelInTx()...)
 	if err := b.runSQL(ctx, t.tx, s.sql.actText, args); err != nil {
 		return nil, s.wrap("enqueue in a transaction", err)
 	}

@@ -84,7 +84,8 @@ func TestAWaitIsBoundedByItsContextAndThenNothingHasHappened(t *testing.T) {
 	calls := map[string]func(ctx context.Context) error{
 		"alone": func(ctx context.Context) error { _, err := h.client.Enqueue(ctx, task(2), aKey); return err },
 		"in a batch": func(ctx context.Context) error {
-			_, err := h.client.EnqueueMany(ctx, []onceq.Item{onceq.NewItem(task(3)), onceq.NewItem(task(4), aKey), onceq.NewItem(task(5))})
+			_, err := h.client.EnqueueMany(ctx, []onceq.Item{onceq.NewItem(task(3)), onceq.NewItem(task(4), aKey),
+				onceq.NewItem(task(5))})
 			return err
 		},
 	}
@@ -138,7 +139,8 @@ func TestATransactionOfDatabaseSQLIsAsGoodAsOneOfPgx(t *testing.T) {
 	defer db.Close()
 
 	hostile := onceq.JSON("task", []byte(`{"to":"\"q\\uote\" {brace} , ' \\ \u0001 ü 漢","n":1e2}`))
-	opts := []onceq.Option{onceq.UniqueKey(`k "1" {,} \ '`), onceq.Meta(map[string]any{"a": `x"y\z`, "n": 12}), onceq.Tags(`t"1`, `t,2`, `t\3`), onceq.ID(`id "7" \{}`)}
+	opts := []onceq.Option{onceq.UniqueKey(`k "1" {,} \ '`), onceq.Meta(map[string]any{"a": `x"y\z`, "n": 12}),
+		onceq.Tags(`t"1`, `t,2`, `t\3`), onceq.ID(`id "7" \{}`)}
 	tx, err := db.BeginTx(h.ctx, nil)
 	h.must(err)
 	inTx := h.client.WithTx(h.store.SQLTx(tx))
@@ -156,7 +158,8 @@ func TestATransactionOfDatabaseSQLIsAsGoodAsOneOfPgx(t *testing.T) {
 		if a, b := fmt.Sprintf("%+v", *got), fmt.Sprintf("%+v", *want.Job); got.Key == nil && a != b {
 			t.Errorf("stored: %s\nanswered: %s", a, b)
 		}
-		if string(got.Args) != string(want.Job.Args) || got.KeyText != want.Job.KeyText || fmt.Sprint(got.Meta, got.Tags) != fmt.Sprint(want.Job.Meta, want.Job.Tags) {
+		if string(got.Args) != string(want.Job.Args) || got.KeyText != want.Job.KeyText ||
+			fmt.Sprint(got.Meta, got.Tags) != fmt.Sprint(want.Job.Meta, want.Job.Tags) {
 			t.Errorf("stored: %+v\nanswered: %+v", got, want.Job)
 		}
 	}
@@ -195,14 +198,19 @@ func TestASavepointTakesItsJobsBack(t *testing.T) {
 // A plain look-up in an old snapshot shows a released holder as held.
 func TestAboveReadCommittedAKeyThatChangedSinceTheSnapshotIsASerializationFailure(t *testing.T) {
 	changes := map[string]func(h *hand){
-		"was freed":         func(h *hand) { h.must(h.finish(h.ctx, h.start())) },
-		"was taken":         func(h *hand) { h.enqueue(onceq.Inserted, task(9), onceq.UniqueKey("free")) },
-		"changed its hands": func(h *hand) { h.must(h.finish(h.ctx, h.start())); h.enqueue(onceq.Inserted, task(9), aKey) },
-		"has been started":  func(h *hand) { h.start() },
+		"was freed": func(h *hand) { h.must(h.finish(h.ctx, h.start())) },
+		"was taken": func(h *hand) { h.enqueue(onceq.Inserted, task(9), onceq.UniqueKey("free")) },
+		"changed its hands": func(h *hand) {
+			h.must(h.finish(h.ctx, h.start()))
+			h.enqueue(onceq.Inserted,
+				task(9), aKey)
+		},
+		"has been started": func(h *hand) { h.start() },
 	}
 	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
 		for name, change := range changes {
-			for policy, opt := range map[string]onceq.Option{"skip": onceq.OnConflict(onceq.Skip), "coalesce": coalesce, "supersede": supersede} {
+			for policy, opt := range map[string]onceq.Option{"skip": onceq.OnConflict(onceq.Skip), "coalesce": coalesce,
+				"supersede": supersede} {
 				t.Run(fmt.Sprintf("%s/%s/%s", level, name, policy), func(t *testing.T) {
 					h := borrowHand(t)
 					h.enqueue(onceq.Inserted, task(1), aKey)

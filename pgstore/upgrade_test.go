@@ -18,7 +18,8 @@ import (
 	"github.com/onceq/onceq/pgstore"
 )
 
-// madeBy3398775 is a schema as commit 3398775 left it, with one of everything in it: see testdata/store-3398775.go.txt.
+// madeBy3398775 is a schema as commit 3398775 left it, with one of
+// everything in it: see testdata/store-3398775.go.txt.
 func madeBy3398775(t testing.TB) *database {
 	t.Helper()
 	text, err := os.ReadFile("testdata/store-3398775.sql")
@@ -65,8 +66,10 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 	h.sound()
 
 	// What holds its key holds it still.
-	for id, outcome := range map[string]onceq.Outcome{"key completed": onceq.Inserted, "key discarded": onceq.Skipped, "key cancelled": onceq.Skipped, "key kept": onceq.Skipped,
-		"key rests": onceq.Skipped, "key gone": onceq.Skipped, "key deleted": onceq.Skipped, "replaced": onceq.Skipped, "released": onceq.Inserted} {
+	for id, outcome := range map[string]onceq.Outcome{"key completed": onceq.Inserted, "key discarded": onceq.Skipped,
+		"key cancelled": onceq.Skipped, "key kept": onceq.Skipped,
+		"key rests": onceq.Skipped, "key gone": onceq.Skipped, "key deleted": onceq.Skipped, "replaced": onceq.Skipped,
+		"released": onceq.Inserted} {
 		r, err := h.client.Enqueue(h.ctx, onceq.JSON("order", []byte(`{}`)), onceq.UniqueKey(id))
 		h.wants(outcome, r, err)
 	}
@@ -74,7 +77,9 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 	var ran []string
 	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "new", Lease: time.Minute})
 	h.must(err)
-	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "new", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}, {Queue: "retry", Slots: 9}}, Kinds: []string{"raw", "order"}})
+	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "new", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}, {Queue: "retry", Slots: 9}},
+		Kinds:  []string{"raw", "order"}})
 	h.must(err)
 	for _, j := range f.Jobs {
 		ran = append(ran, j.ID)
@@ -90,10 +95,12 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 		h.must(err)
 		h.must(h.finish(h.ctx, j))
 	}
-	f, err = h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "new", No: 2, Queues: []onceq.QueueSlots{{Queue: "running", Slots: 9}}})
+	f, err = h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "new", No: 2,
+		Queues: []onceq.QueueSlots{{Queue: "running", Slots: 9}}})
 	h.must(err)
 	if len(f.Jobs) != 3 {
-		t.Errorf("%d jobs of the queue running, want the two that stood behind and the one that superseded", len(f.Jobs))
+		t.Errorf("%d jobs of the queue running, want the two that stood behind and the one that "+
+			"superseded", len(f.Jobs))
 	}
 	h.sound()
 }
@@ -138,12 +145,16 @@ func TestStatementsOfCommit3398775GoOnAfterTheUpgrade(t *testing.T) {
 			t.Errorf("%s\nbefore %s\n after %s", f.Name(), a, b)
 		}
 	}
-	// Its fetch and its list, whose functions are other ones by now, do the same.
+	// Its fetch and its list, whose functions are other ones by now, do the
+	// same.
 	for _, sql := range []string{
 		"select (job).id, n from {ns}.list_v1('', 100, false, null, '', '', null, 50) where (job).id is not null",
-		"select (job).id, octet_length((job).args) from {ns}.list_v1('', 100, false, 2::smallint, '', '', null, 50) where (job).id is not null",
-		"select (job).id, (job).state from {ns}.fetch_v1('host-1-abcdef', 99, '{default,retry,paused queue}', '{5,5,5}', null, array_fill(0::bigint, array[30])) order by 1",
-		"select (job).id, (job).state from {ns}.fetch_v1('host-1-abcdef', 100, '{default}', '{100}', '{raw}', array_fill(0::bigint, array[10])) order by 1",
+		"select (job).id, octet_length((job).args) from {ns}.list_v1('', 100, false, 2::smallint, '', '', null, 50) " +
+			"where (job).id is not null",
+		"select (job).id, (job).state from {ns}.fetch_v1('host-1-abcdef', 99, '{default,retry,paused queue}', " +
+			"'{5,5,5}', null, array_fill(0::bigint, array[30])) order by 1",
+		"select (job).id, (job).state from {ns}.fetch_v1('host-1-abcdef', 100, '{default}', '{100}', '{raw}', " +
+			"array_fill(0::bigint, array[10])) order by 1",
 		"select n from {ns}.fetch_v1('nobody', 1, '{default}', '{100}', '{raw}', array_fill(0::bigint, array[10]))",
 	} {
 		if a, b := table(t, before, sql), table(t, after, sql); a != b || a == "" {
@@ -168,7 +179,8 @@ func table(t testing.TB, d *database, sql string) string {
 	return strings.Join(all, "\n")
 }
 
-// A role that may not create schemas runs the script in one that was made for it.
+// A role that may not create schemas runs the script in one that was made
+// for it.
 func TestAScriptNeedsNoRightToCreateASchemaThatIsThere(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	role := "r" + d.schema
@@ -185,7 +197,8 @@ func TestAScriptNeedsNoRightToCreateASchemaThatIsThere(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	for range 2 { // the second time it is only the part after the last step
-		script := pgstore.Script(&pgstore.Config{Namespace: d.schema}, one[int](t, d, "select case when to_regclass('{ns}.migrations') is null then 0 else 8 end"))
+		script := pgstore.Script(&pgstore.Config{Namespace: d.schema},
+			one[int](t, d, "select case when to_regclass('{ns}.migrations') is null then 0 else 8 end"))
 		if _, err := conn.Exec(t.Context(), script, pgx.QueryExecModeSimpleProtocol); err != nil {
 			t.Fatal(err)
 		}
@@ -199,10 +212,14 @@ func jobLine(j *onceq.JobRow) string {
 	if err != nil {
 		panic(err)
 	}
-	line := fmt.Sprintf("job %q kind=%q queue=%q state=%s args=%q encoding=%s meta=%s tags=%q priority=%d attempt=%d/%d run=%d timeout=%v retention=%v"+
-		" enqueued=%d due=%d started=%d finished=%d anchor=%d hold=%d/%v/%v/%v key=%v text=%q digest=%x origin=%s worker=%q behind=%q displaced=%q by=%q cancel=%v keyless=%v",
-		j.ID, j.Kind, j.Queue, j.State, j.Args, j.Encoding, meta, j.Tags, j.Priority, j.Attempt, j.MaxAttempts, j.Run, j.Timeout, j.Retention,
-		ms(j.EnqueuedAt), ms(j.RunAt), ms(j.StartedAt), ms(j.FinishedAt), ms(j.Anchor), int(j.Hold.Until), j.Hold.Window, j.Hold.TTL, j.Hold.FromEnqueue, j.Key, j.KeyText,
+	line := fmt.Sprintf("job %q kind=%q queue=%q state=%s args=%q encoding=%s meta=%s tags=%q priority=%d "+
+		"attempt=%d/%d run=%d timeout=%v retention=%v"+
+		" enqueued=%d due=%d started=%d finished=%d anchor=%d hold=%d/%v/%v/%v key=%v text=%q digest=%x origin=%s "+
+		"worker=%q behind=%q displaced=%q by=%q cancel=%v keyless=%v",
+		j.ID, j.Kind, j.Queue, j.State, j.Args, j.Encoding, meta, j.Tags, j.Priority, j.Attempt, j.MaxAttempts, j.Run,
+		j.Timeout, j.Retention,
+		ms(j.EnqueuedAt), ms(j.RunAt), ms(j.StartedAt), ms(j.FinishedAt), ms(j.Anchor), int(j.Hold.Until),
+		j.Hold.Window, j.Hold.TTL, j.Hold.FromEnqueue, j.Key, j.KeyText,
 		j.Digest, j.Origin, j.Worker, j.Behind, j.Displaced, j.SupersededBy, j.CancelRequested, j.Keyless)
 	for _, e := range j.Errors {
 		line += fmt.Sprintf(" error=%d/%d/%d/%q/%q", e.Attempt, e.Run, ms(e.At), e.Error, e.Stack)
@@ -211,8 +228,10 @@ func jobLine(j *onceq.JobRow) string {
 }
 
 func keyLine(k *onceq.HeldKey) string {
-	return fmt.Sprintf("key %v holder=%q waiter=%q kind=%q queue=%q text=%q state=%s since=%d frees=%d gone=%v inert=%v digest=%x",
-		k.Key, k.Holder, k.Waiter, k.Kind, k.Queue, k.Text, k.State, ms(k.Since), ms(k.FreesAt), k.Gone, k.Inert, k.Digest)
+	return fmt.Sprintf("key %v holder=%q waiter=%q kind=%q queue=%q text=%q state=%s since=%d frees=%d gone=%v "+
+		"inert=%v digest=%x",
+		k.Key, k.Holder, k.Waiter, k.Kind, k.Queue, k.Text, k.State, ms(k.Since), ms(k.FreesAt), k.Gone,
+		k.Inert, k.Digest)
 }
 
 func ms(at time.Time) int64 {

@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// parseURL reads the URL of a store, or libpq's "host=… user=…". No error of it has the password in it, nor a part of one: what cannot be
-// read is not repeated, because nobody can tell what of it is the password.
+// parseURL reads the URL of a store, or libpq's "host=… user=…". No error
+// has the password in it, or a part of one: what cannot be read is not
+// repeated, because nobody can tell which part of it is the password.
 func parseURL(text string) (*pgxpool.Config, error) {
 	_, behind, isURL := strings.Cut(text, "://")
 	at, err := url.Parse(text)
@@ -23,17 +24,22 @@ func parseURL(text string) (*pgxpool.Config, error) {
 		return config, nil
 	}
 	if !isURL {
-		return nil, errors.New("it is neither a URL, postgres://user:password@host:port/database, nor host=… user=… password='…' dbname=…")
+		return nil, errors.New("it is neither a URL, postgres://user:password@host:port/database, nor host=… user=… " +
+			"password='…' dbname=…")
 	}
-	_, reason, found := cutLast(err.Error(), "`: ") // behind the URL, of which pgx hides what looks like a password
+	// the part after the URL, in which pgx hides only what looks like a
+	// password
+	_, reason, found := cutLast(err.Error(), "`: ")
 	var parse *pgconn.ParseConfigError
-	if password, _ := at.User.Password(); !found || !errors.As(err, &parse) || password != "" && strings.Contains(reason, password) {
+	if password, _ := at.User.Password(); !found || !errors.As(err, &parse) || password != "" &&
+		strings.Contains(reason, password) {
 		reason = "a parameter of it has a value that cannot be"
 	}
 	return nil, errors.New("the URL of " + hideUser(at) + ": " + reason)
 }
 
-// straySign says that there is an @ where none belongs, as there is when a password has a sign in it that ends what it stands in.
+// straySign reports an @ where none belongs. This happens when a password
+// contains a sign that ends the part of the URL in which it is.
 func straySign(at *url.URL, behind string) bool {
 	if at.User != nil || at.Port() == "" {
 		authority, _, _ := strings.Cut(behind, "/")

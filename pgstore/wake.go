@@ -18,31 +18,33 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// waker tells listeners what became due, and workers that a run is to stop: those of this process at once, those of others by NOTIFY.
-// NOTIFY takes a lock of the whole server when it commits, so it goes after the commit, in a statement of its own, and for each queue and
-// worker at most once in notifyEvery.
+// waker tells listeners what became due, and workers that a run is to stop:
+// at once in this process, by NOTIFY in others. NOTIFY takes a lock of the
+// whole server when it commits. So it goes after the commit, in a statement
+// of its own, and for each queue and worker at most once in notifyEvery.
 type waker struct {
 	store   *Store
 	channel string
-	self    string // begins what this store sends: it need not hear itself
+	self    string // the beginning of what this store sends, so that it ignores itself
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	stop      context.CancelFunc // of the hearing; nil while nobody listens
+	stop      context.CancelFunc // ends hear; nil while nobody listens
 	pending   map[news]bool      // to notify of
-	sending   bool               // somebody sends what is pending
+	sending   bool               // a goroutine sends what is pending
 	notBefore map[news]time.Time // when to notify of it
 	closed    bool
 	running   sync.WaitGroup
 }
 
-// news is something to wake up for: a queue in which something may be due, or a worker of whose runs one is to stop.
+// news is a reason to wake up: a queue in which a job may be due, or a
+// worker that has a run to stop.
 type news struct {
 	name string
-	stop bool // it is a worker's name
+	stop bool // the name is that of a worker
 }
 
-// payload is what is sent of it.
+// payload is the text that is sent.
 func (n news) payload(from string) string {
 	if n.stop {
 		from += "!"
@@ -50,7 +52,7 @@ func (n news) payload(from string) string {
 	return from + " " + n.name
 }
 
-// readPayload is the other way round.
+// readPayload is the reverse of payload.
 func readPayload(text string) (from string, n news) {
 	from, name, _ := strings.Cut(text, " ")
 	from, stop := strings.CutSuffix(from, "!")
@@ -59,11 +61,12 @@ func readPayload(text string) (from string, n news) {
 
 const notifyEvery = 5 * time.Millisecond
 
-// ourselvesFirst is how long others hear later of what listeners of this process were woken for: a NOTIFY at the same time would make
-// their fetch a third slower.
+// ourselvesFirst is how much later others hear of what listeners of this
+// process were woken for. A NOTIFY at the same time would make their fetch
+// a third slower.
 const ourselvesFirst = 2 * time.Millisecond
 
-// listener is somebody who waits for jobs of some queues.
+// listener waits for jobs of some queues.
 type listener struct {
 	queues []string
 	worker string // of whose stopped runs to hear; "" = of nobody's
@@ -71,9 +74,10 @@ type listener struct {
 	detach func() bool // ends the watch of its context
 }
 
-// send adds a wake-up. Where there are too many already, one that says "in any queue" takes their place, so that none is lost. The waker's lock
-// is held: nobody else sends.
-func (l *listener) send(wake onceq.Wake) {
+// sendLocked adds a wake-up. If there are too many already, one that says
+// "in any queue" takes their place, so that none is lost. Nobody else sends
+// meanwhile.
+func (l *listener) sendLocked(wake onceq.Wake) {
 	select {
 	case l.wake <- wake:
 		return
@@ -101,15 +105,17 @@ func (w *waker) init(s *Store) {
 	w.listeners, w.pending, w.notBefore = map[*listener]bool{}, map[news]bool{}, map[news]time.Time{}
 }
 
-// channelInTx is the channel that an enqueue inside a caller's transaction notifies, and what comes before the queue.
+// channelInTx is the channel that an enqueue inside a caller's transaction
+// notifies, and the text before the name of the queue.
 func (w *waker) channelInTx() []any {
 	if w.store.config.NoListen {
 		return []any{nil, ""}
 	}
-	return []any{w.channel, "tx "} // not from this store: its listeners must hear of the commit too
+	return []any{w.channel, "tx "} // not as this store, whose listeners must hear of the commit too
 }
 
-// Wake says what became due: in this process at once, from others as fast as NOTIFY is.
+// Wake sends which queue has a due job: at once for this process, as fast
+// as NOTIFY is for others.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -159,7 +165,7 @@ func (w *waker) close() {
 	w.running.Wait()
 }
 
-// tell wakes whoever listens to one of these queues, and these workers, here and elsewhere.
+// tell wakes the listeners of these queues and workers, here and elsewhere.
 func (w *waker) tell(queues map[string]bool, workers ...string) {
 	if len(queues) == 0 && len(workers) == 0 {
 		return
@@ -167,7 +173,7 @@ func (w *waker) tell(queues map[string]bool, workers ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, worker := range workers {
-		if n := (news{worker, true}); !w.wakeUpLocked(n) { // it is nowhere else
+		if n := (news{worker, true}); !w.wakeUpLocked(n) { // it is not in another process
 			w.pending[n] = true
 		}
 	}
@@ -188,15 +194,16 @@ func (w *waker) tell(queues map[string]bool, workers ...string) {
 	}
 }
 
-// wakeUpLocked wakes the listeners of this process and says whether there are any.
+// wakeUpLocked wakes the listeners of this process and reports whether
+// there are any.
 func (w *waker) wakeUpLocked(n news) (woken bool) {
 	for l := range w.listeners {
 		switch {
 		case n.stop && l.worker == n.name:
-			l.send(onceq.Wake{Stop: true})
+			l.sendLocked(onceq.Wake{Stop: true})
 			woken = true
 		case !n.stop && slices.Contains(l.queues, n.name):
-			l.send(onceq.Wake{Queue: n.name})
+			l.sendLocked(onceq.Wake{Queue: n.name})
 			woken = true
 		}
 	}
@@ -208,14 +215,15 @@ func (w *waker) anything() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.listeners {
-		l.send(onceq.Wake{})
+		l.sendLocked(onceq.Wake{})
 		if l.worker != "" {
-			l.send(onceq.Wake{Stop: true})
+			l.sendLocked(onceq.Wake{Stop: true})
 		}
 	}
 }
 
-// send notifies other processes until nothing is pending. What cannot be sent is left to their polling.
+// send notifies other processes until nothing is pending. What cannot be
+// sent is left to their polling.
 func (w *waker) send() {
 	for {
 		w.mu.Lock()
@@ -250,12 +258,13 @@ func (w *waker) send() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(w.store.open, time.Second)
-		_ = w.store.query(ctx, w.store.sql.notify, nil, w.channel, ready) // polling is the truth behind it
+		_ = w.store.query(ctx, w.store.sql.notify, nil, w.channel, ready) // on an error, polling finds the jobs
 		cancel()
 	}
 }
 
-// hear listens on a connection of its own, until nobody listens any more. It reconnects by itself.
+// hear listens on a connection of its own until nobody waits any more. It
+// reconnects by itself.
 func (w *waker) hear(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		began := time.Now()
@@ -265,7 +274,8 @@ func (w *waker) hear(ctx context.Context) {
 		}
 		wait := backoff(n) * 10 // up to some seconds
 		if errors.Is(err, errDeaf) {
-			w.store.config.Logger.Warn("onceq: LISTEN hears nothing here (a pooler in transaction mode?): workers rely on polling; Config.NoListen says so and ends this message")
+			w.store.config.Logger.Warn("onceq: LISTEN hears nothing here (a pooler in transaction mode?): workers " +
+				"rely on polling; Config.NoListen says so and ends this message")
 			wait = time.Minute
 		} else if time.Since(began) > time.Minute {
 			n = 0
@@ -279,7 +289,8 @@ func (w *waker) hear(ctx context.Context) {
 	}
 }
 
-// connect makes a connection besides those of the pool, in the way in which the pool makes its own: its credentials may be new each time.
+// connect makes a connection besides those of the pool, in the way in which
+// the pool makes its own: the credentials may be new each time.
 func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
 	pool := s.pool.Config()
 	if pool.BeforeConnect != nil {
@@ -297,10 +308,12 @@ func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// neverIdle ends the time-out of a connection that has nothing to say, where the server has one (PostgreSQL 14 and later).
-const neverIdle = `select pg_catalog.set_config('idle_session_timeout', '0', false) where pg_catalog.current_setting('idle_session_timeout', true) is not null`
+// neverIdle switches off the idle time-out of a connection, if the server
+// has one (PostgreSQL 14 and later).
+const neverIdle = `select pg_catalog.set_config('idle_session_timeout', '0', false)
+	where pg_catalog.current_setting('idle_session_timeout', true) is not null`
 
-// errDeaf: a notification that was sent did not come back.
+// errDeaf says that a notification was sent and did not come back.
 var errDeaf = errors.New("a notification was sent and not heard")
 
 func (w *waker) hearOnce(ctx context.Context) error {
@@ -316,10 +329,12 @@ func (w *waker) hearOnce(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, neverIdle, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{w.channel}.Sanitize(), pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(ctx, "listen "+pgx.Identifier{w.channel}.Sanitize(),
+		pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
-	// Is anything heard? Another connection says something.
+	// Does this connection hear anything? Another connection sends a
+	// notification to find out.
 	test := w.self + "? " + strconv.FormatUint(rand.Uint64(), 36)
 	if err := w.store.query(ctx, w.store.sql.notify, nil, w.channel, []string{test}); err != nil {
 		return err

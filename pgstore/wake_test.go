@@ -102,7 +102,8 @@ func TestAListenerReconnectsByItself(t *testing.T) {
 	wake, err := other.Wake(t.Context(), onceq.WakeRequest{Queues: []string{"default"}})
 	h.must(err)
 	h.listening(wake)
-	n := one[int](t, h.database, "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like 'listen \"onceq_%' and pid <> pg_backend_pid()")
+	n := one[int](t, h.database, "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like "+
+		"'listen \"onceq_%' and pid <> pg_backend_pid()")
 	if n == 0 {
 		t.Fatal("nobody listened")
 	}

@@ -1,6 +1,10 @@
--- An operator's step on jobs, in the order of their IDs: op 1 cancel, 2 retry, 3 run now, 4 delete. shown limits it to jobs in one of these
--- states. Where more than one is named no args are answered. outcome is 0 done, 1 not found, 2 to 7 refused (see change.go), 8 the key is held by another (the c_ columns).
-create or replace function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[], without_key boolean)
+-- An operator's step on jobs, in the order of their IDs. op: 1 cancel, 2
+-- retry, 3 run now, 4 delete. shown limits it to jobs in one of these
+-- states. If more than one job is named, no args are returned. outcome: 0
+-- done, 1 not found, 2 to 7 refused (see change.go), 8 another job holds
+-- the key (the c_ columns).
+create or replace function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[],
+  without_key boolean)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint;
@@ -20,7 +24,7 @@ declare
 begin
   {guard}
   perform set_config('lock_timeout', patience::text, true);
-  -- Jobs that stand behind nobody, then those that stand behind.
+  -- First the jobs that stand behind no other, then those that do.
   select array_agg(distinct coalesce(y.behind, y.id)) into wanted from unnest(ids) as q(id)
     cross join lateral (select y.behind, y.id from {ns}.jobs y where y.id = q.id limit 1) y;
   perform from {ns}.jobs y where y.id = any(wanted) order by y.id for update;
@@ -32,7 +36,7 @@ begin
       return query select 0, i, 1, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
     end if;
-    -- Locked already, unless it came or changed since.
+    -- Locked already, unless it came or changed meanwhile.
     perform from {ns}.jobs y where y.id = coalesce(j.behind, j.id) for update skip locked;
     if not found then
       raise exception 'onceq: again' using errcode = 'OQ001';
@@ -57,7 +61,8 @@ begin
         select * into e from {ns}.ended_v1(j, true, now);
         perform {ns}.remove_v1(e.j, false, now);
         if e.wake is not null then
-          return query select 0, -1, 0, now, null::bigint, null::integer, e.wake, {conflict_nulls_from_state}, null::{ns}.jobs;
+          return query select 0, -1, 0, now, null::bigint, null::integer, e.wake, {conflict_nulls_from_state},
+            null::{ns}.jobs;
         end if;
         continue;
       end if;
@@ -121,7 +126,8 @@ begin
           end if;
           if k.gone is null then
             select {slim y} into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
-              and exists (select from {ns}.keys x where (x.key, x.holder, x.pending) = (j.key, held_by, k.pending)); -- at one instant
+              -- at one instant
+              and exists (select from {ns}.keys x where (x.key, x.holder, x.pending) = (j.key, held_by, k.pending));
             if not found then
               raise exception 'onceq: again' using errcode = 'OQ001';
             end if;
@@ -137,7 +143,8 @@ begin
             c.c_state := (k.gone ->> 'state')::smallint;
             c.c_gone := k.gone;
           end if;
-          return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone,
+          return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at,
+            c.c_pending, c.c_text, c.c_differ, c.c_gone,
             {one y} from {ns}.jobs y where y.id = j.id;
           continue;
         elsif k.key is not null and not own then
@@ -151,7 +158,8 @@ begin
           if own then
             perform {ns}.put_v1(k, now);
           elsif k.frees_at is null or k.frees_at > now then
-            insert into {ns}.keys (since, frees_at, pending, key, holder) values (now, k.frees_at, k.pending, j.key, j.id) on conflict (key) do nothing;
+            insert into {ns}.keys (since, frees_at, pending, key, holder)
+              values (now, k.frees_at, k.pending, j.key, j.id) on conflict (key) do nothing;
             if not found then
               raise exception 'onceq: again' using errcode = 'OQ001';
             end if;
@@ -168,12 +176,15 @@ begin
       perform {ns}.save_v1(j);
       wake := j.queue;
     end if;
-    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {one y} from {ns}.jobs y where y.id = j.id;
+    return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {one y}
+      from {ns}.jobs y where y.id = j.id;
   end loop;
 end $$;
 
--- Frees a key by hand: 0 done, 1 it is free, 2 refused, because its holder stands behind a run.
-create or replace function {ns}.release_v1(patience integer, name bytea) returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
+-- Frees a key by hand. outcome: 0 done, 1 it is free, 2 refused because its
+-- holder stands behind a run.
+create or replace function {ns}.release_v1(patience integer, name bytea)
+  returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   now bigint;

@@ -1,67 +1,100 @@
--- Enqueue. insert_v1 is the common path, lookup_v1 answers for what is there, act_v1 is the careful path: everything else.
+-- Enqueue.
 --
--- A row is spread over parallel arrays; nums has 14 numbers of each, of which {n x} is x of row i: named is a run time that was named (0 =
--- none), reactions has three bits for each of scheduled, available, retryable, running and ended, write says which fields to write.
+--   insert_v1      the common path: inserts what is new, answers duplicates
+--   insert_one_v1  the same for one row, with less overhead
+--   look_v1        looks for the holders of keys, for rows with new IDs
+--   lookup_v1      answers every row that meets a job and does not write to it
+--   act_v1         the careful path, for everything else: one row after another
+--   rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
+--
+-- A row is spread over parallel arrays. nums has 14 numbers for each row,
+-- and {n x} is number x of row i. named is a run time that the caller named
+-- (0 = none). reactions has three bits for each of scheduled, available,
+-- retryable, running and ended. write says which fields to write.
 
--- The state that is shown: 6 is available.
-create or replace function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
+-- The state that is shown; 6 is available.
+create or replace function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint
+  language sql immutable parallel safe as $$
   select case when state <= 1 and behind is null and run_at <= now then 6::smallint else state end
 $$;
 
--- Reactions.On: what a newcomer does to a holder in the state that is shown.
-create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language sql immutable parallel safe as $$
+-- Reactions.On: what a new row does to a holder in this state.
+create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer
+  language sql immutable parallel safe as $$
   select ((reactions >> case shown when 0 then 0 when 6 then 3 when 1 then 6 when 2 then 9 else 12 end) & 7)::integer
 $$;
 
--- Answers those of the rows that meet a job and write nothing to it. It reads one snapshot and takes no lock.
-create or replace function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[], nums bigint[])
+-- Answers the rows that meet a job and do not write to it. It reads one
+-- snapshot and takes no lock.
+create or replace function {ns}.lookup_v1(which integer[], ids text[], nonces bytea[], kinds text[], keys bytea[],
+  nums bigint[])
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
 begin
   return query
   select 0, i,
-    case when m.id is null then {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) when c.kind <> kinds[i] or {n reactions} & 7 = 1 then 1 else 0 end + 1,
+    case when m.id is null then {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) when c.kind <> kinds[i]
+      or {n reactions} & 7 = 1 then 1 else 0 end + 1,
     now, null::bigint,
     case when m.id is null then 1 else 2 end,
-    coalesce(m.id, k.holder), coalesce(c.shown, (k.gone ->> 'state')::smallint), case when m.id is null then coalesce(k.since, c.enqueued_at) else c.enqueued_at end,
-    k.frees_at, {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind, c.run, c.run_at, now),
+    coalesce(m.id, k.holder), coalesce(c.shown, (k.gone ->> 'state')::smallint),
+      case when m.id is null then coalesce(k.since, c.enqueued_at) else c.enqueued_at end,
+    k.frees_at, {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind,
+      c.run, c.run_at, now),
     null::text, null::integer, k.gone, c.job
   from unnest(which) as i
   left join lateral (select x.id, x.nonce from {ns}.jobs x where x.id = ids[i] limit 1) m on true
   left join lateral (
-    select x.settled, case when x.settled then x.next else x.holder end as holder, case when x.settled then x.frees_at else x.since end as since,
-      case when x.settled then null else x.frees_at end as frees_at, x.pending, case when x.settled then null else x.gone end as gone
-    from (select x.*, coalesce(x.frees_at <= now, false) as settled from {ns}.keys x where x.key = keys[i] and m.id is null limit 1) x
-    where not x.settled or x.next is not null) k on true -- settled: it has passed to the waiter
-  left join lateral (select x as job, {ns}.shown_v1(x.state, x.behind, x.run_at, now) as shown, x.kind, x.enqueued_at, x.hold_until, x.behind, x.run, x.run_at
-    from {ns}.jobs x where x.id = coalesce(m.id, k.holder) and (m.id is not null or x.key = keys[i] and k.gone is null) limit 1) c on true
+    select x.settled, case when x.settled then x.next else x.holder end as holder,
+      case when x.settled then x.frees_at else x.since end as since,
+      case when x.settled then null else x.frees_at end as frees_at, x.pending,
+        case when x.settled then null else x.gone end as gone
+    from (select x.*, coalesce(x.frees_at <= now, false) as settled from {ns}.keys x
+      where x.key = keys[i] and m.id is null limit 1) x
+    where not x.settled or x.next is not null) k on true -- settled: the key has passed to the waiter
+  left join lateral (select x as job, {ns}.shown_v1(x.state, x.behind, x.run_at, now) as shown, x.kind, x.enqueued_at,
+    x.hold_until, x.behind, x.run, x.run_at
+    from {ns}.jobs x where x.id = coalesce(m.id, k.holder) and (m.id is not null or x.key = keys[i] and k.gone is null)
+      limit 1) c on true
   where m.id is not null and m.nonce <> nonces[i]
-    or m.id is null and (c.shown is not null or k.gone is not null) and {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) <= 1;
+    or m.id is null and (c.shown is not null or k.gone is not null)
+      and {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) <= 1;
 end $$;
 
--- Looks for the holders of keys for rows whose IDs are new, with less ado than lookup_v1. What only that can answer is left out: a row that was
--- sent before and whose job is there, and a key that has passed to a waiter.
-create or replace function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1 language plpgsql {hot} as $$
+-- Looks for the holders of keys, for rows whose IDs are new, with less
+-- overhead than lookup_v1. It leaves out what only that can answer: a row
+-- that was sent before and whose job exists, and a key that has passed to a
+-- waiter.
+create or replace function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1
+  language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
 begin
   return query
   select i::integer, now, k.since, k.frees_at, k.pending, k.holder, k.gone, j.job
   from unnest(ids, keys) with ordinality as r(id, key, i)
-  cross join lateral (select * from {ns}.keys x where x.key = r.key and (x.frees_at is null or x.frees_at > now) limit 1) k
-  left join lateral (select x as job from {ns}.jobs x where x.id = k.holder and x.key = r.key and k.gone is null limit 1) j on true
+  cross join lateral (select * from {ns}.keys x where x.key = r.key and (x.frees_at is null or x.frees_at > now)
+    limit 1) k
+  left join lateral (select x as job from {ns}.jobs x where x.id = k.holder and x.key = r.key and k.gone is null
+    limit 1) j on true
   where not exists (select from {ns}.jobs x where x.id = r.id offset 0);
 end $$;
 
--- The rows as new jobs, but for those that have met another. The planner puts it where it is called from.
-create or replace function {ns}.rows_v1(now bigint, n integer, met integer[], ids text[], nonces bytea[], kinds text[], queues text[], args bytea[],
+-- The rows as new jobs, except those that have met a job. The planner
+-- inlines it.
+create or replace function {ns}.rows_v1(now bigint, n integer, met integer[], ids text[], nonces bytea[], kinds text[],
+  queues text[], args bytea[],
   metas text[], tags text[], keys bytea[], texts text[], digests bytea[], nums bigint[])
 returns setof {ns}.jobs language sql stable as $$
-  select now, r.run_at, nullif({n retention}, 86400000), null::bigint, null::bigint, null::bigint, null::bigint, null::bigint,
-    nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), null::integer, {n max_attempts}::integer, 0::smallint, {n priority}::smallint,
-    nullif({n hold_until}, 0)::smallint, null::smallint, {n raw} <> 0, false, false, nullif({n from_enqueue} <> 0, false),
-    ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''), null::text, null::text, null::text, null::text,
+  select now, r.run_at, nullif({n retention}, 86400000), null::bigint, null::bigint, null::bigint, null::bigint,
+    null::bigint,
+    nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), null::integer,
+      {n max_attempts}::integer, 0::smallint, {n priority}::smallint,
+    nullif({n hold_until}, 0)::smallint, null::smallint, {n raw} <> 0, false, false,
+      nullif({n from_enqueue} <> 0, false),
+    ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''),
+      null::text, null::text, null::text, null::text,
     nullif(metas[i], '')::json, nullif(tags[i], '')::json, null::json
   from (
     select i, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
@@ -70,11 +103,16 @@ returns setof {ns}.jobs language sql stable as $$
     offset 0) r
 $$;
 
--- Inserts the jobs whose key is free and answers for the duplicates among the rows, in one go. What it cannot settle is an error (OQ001)
--- that leaves nothing behind; act_v1 can. The rows come in the order of their IDs, and by_key has those with a key in the order of that, no
--- key and no ID twice: so two calls never wait for each other, and indexes grow at their end. made says that no ID can be somebody else's:
--- one that is there after all is an error (23505). An answer with i = 0 tells the time; the rows that have no answer are inserted.
-create or replace function {ns}.insert_v1(patience text, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+-- Inserts the jobs whose key is free, and answers for the duplicates, in
+-- one statement each. What it cannot decide is an error (OQ001) that leaves
+-- nothing behind; act_v1 decides it. The rows come in the order of their
+-- IDs; by_key has those with a key in the order of the keys; no key or ID
+-- occurs twice. So two calls never wait for each other, and indexes grow at
+-- their ends. made says that no ID can belong to another job; one that
+-- exists after all is an error (23505). An answer with i = 0 tells the
+-- time; the rows without an answer were inserted.
+create or replace function {ns}.insert_v1(patience text, ids text[], nonces bytea[], kinds text[], queues text[],
+  args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[], by_key integer[], made boolean)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
@@ -91,14 +129,17 @@ begin
   {guard}
   if claims > 0 then
     insert into {ns}.keys (frees_at, pending, key, holder)
-    select {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end, r.run_at),
+    select {ns}.frees_v1(r.hold_until, r.hold_window, r.hold_ttl, case when r.from_enqueue then now else r.run_at end,
+      r.run_at),
       {ns}.pending_v1(r.hold_until), r.key, r.id
     from (
-      select keys[i] as key, ids[i] as id, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at,
-        {n hold_until}::smallint as hold_until, nullif({n hold_window}, 0) as hold_window, nullif({n hold_ttl}, 0) as hold_ttl,
+      select keys[i] as key, ids[i] as id, greatest(now,
+        case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at,
+        {n hold_until}::smallint as hold_until, nullif({n hold_window}, 0) as hold_window,
+          nullif({n hold_ttl}, 0) as hold_ttl,
         {n from_enqueue} <> 0 as from_enqueue
       from unnest(by_key) i
-      offset 0) r -- so that what is used twice is computed once, and the functions are inlined
+      offset 0) r -- so that values are computed once and functions inlined
     on conflict (key) do nothing;
     get diagnostics taken = row_count;
     if taken < claims then
@@ -111,20 +152,24 @@ begin
     inserted := 0; -- a batch of duplicates
   else
     if made then
-      insert into {ns}.jobs select * from {ns}.rows_v1(now, n, met, ids, nonces, kinds, queues, args, metas, tags, keys, texts, digests, nums);
+      insert into {ns}.jobs select * from {ns}.rows_v1(now, n, met, ids, nonces, kinds, queues, args, metas, tags, keys,
+        texts, digests, nums);
     else
-      insert into {ns}.jobs select * from {ns}.rows_v1(now, n, met, ids, nonces, kinds, queues, args, metas, tags, keys, texts, digests, nums)
-      on conflict (id) do nothing; -- what this costs is a sixth of it all
+      insert into {ns}.jobs select * from {ns}.rows_v1(now, n, met, ids, nonces, kinds, queues, args, metas, tags, keys,
+        texts, digests, nums)
+      on conflict (id) do nothing; -- a sixth of the cost of it all
     end if;
     get diagnostics inserted = row_count;
   end if;
   if inserted < n then
     if inserted + coalesce(cardinality(met), 0) < n then -- an ID exists
       select array_agg(i) into met from generate_series(1, n) i
-      left join lateral (select j.ctid as tid, j.xmin from {ns}.jobs j where j.id = ids[i] and j.nonce = nonces[i] limit 1) j on true
+      left join lateral (select j.ctid as tid, j.xmin from {ns}.jobs j where j.id = ids[i] and j.nonce = nonces[i]
+        limit 1) j on true
       where j.tid is null or j.xmin is distinct from pg_current_xact_id_if_assigned()::xid;
-      if exists (select from unnest(met) as i cross join lateral (select from {ns}.keys k where k.key = keys[i] and k.holder = ids[i] limit 1) k) then
-        raise exception 'onceq: again' using errcode = 'OQ001'; -- and its row has taken a key
+      if exists (select from unnest(met) as i
+        cross join lateral (select from {ns}.keys k where k.key = keys[i] and k.holder = ids[i] limit 1) k) then
+        raise exception 'onceq: again' using errcode = 'OQ001'; -- its row has taken a key already
       end if;
     end if;
     return query select * from {ns}.lookup_v1(met, ids, nonces, kinds, keys, nums);
@@ -136,8 +181,10 @@ begin
   return next a;
 end $$;
 
--- insert_v1 for one row, with less ado: it scans nothing, and so needs no say in how plans are made.
-create or replace function {ns}.insert_one_v1(patience text, id text, nonce bytea, kind text, queue text, args bytea, meta text, tags text,
+-- insert_v1 for one row, with less overhead: it scans nothing, so it need
+-- not influence the planner.
+create or replace function {ns}.insert_one_v1(patience text, id text, nonce bytea, kind text, queue text, args bytea,
+  meta text, tags text,
   key bytea, text text, digest bytea, nums bigint[])
 returns setof {ns}.answer_v1 language plpgsql {safe} as $$
 #variable_conflict use_variable
@@ -150,14 +197,18 @@ begin
   {guard}
   if key is not null then
     insert into {ns}.keys (frees_at, pending, key, holder)
-    values ({ns}.frees_v1(nums[8]::smallint, nullif(nums[9], 0), nullif(nums[10], 0), case when nums[11] <> 0 then now else run_at end, run_at),
+    values ({ns}.frees_v1(nums[8]::smallint, nullif(nums[9], 0), nullif(nums[10], 0),
+      case when nums[11] <> 0 then now else run_at end, run_at),
       {ns}.pending_v1(nums[8]::smallint), key, id)
     on conflict on constraint keys_pkey do nothing;
   end if;
   if key is null or found then
-    insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state, priority,
-      hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text, meta, tags)
-    values (now, run_at, nullif(nums[4], 86400000), nullif(nums[3], 0), nullif(nums[9], 0), nullif(nums[10], 0), nums[2], 0, nums[1],
+    insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state,
+      priority,
+      hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text,
+        meta, tags)
+    values (now, run_at, nullif(nums[4], 86400000), nullif(nums[3], 0), nullif(nums[9], 0), nullif(nums[10], 0),
+      nums[2], 0, nums[1],
       nullif(nums[8], 0), nums[7] <> 0, false, false, nullif(nums[11] <> 0, false),
       id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, tags::json)
     on conflict on constraint jobs_pkey do nothing;
@@ -174,20 +225,25 @@ begin
   end if;
 end $$;
 
--- Enqueues the rows one after another, as the readable model does. It locks the jobs that stand behind nobody, then those that stand
--- behind, then keys, each in order; what has changed meanwhile makes it let go of everything and begin again. Without patience (a
--- caller's transaction) it waits as long as the caller does. It notifies the channel, if one is named, of the queues it has filled and of the
--- workers of whose runs one is to stop: "payload queue" and "payload! worker". A row with i = -1 names such a worker as c_holder.
-create or replace function {ns}.act_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[], args bytea[], metas text[], tags text[],
+-- Enqueues the rows one after another, as internal/memstore does. It locks
+-- the jobs that stand behind no other, then those that do, then keys, each
+-- in order. If something has changed meanwhile it releases everything and
+-- begins again. Without patience (in a caller's transaction) it waits as
+-- long as the caller does. It notifies the channel, if one is named, of the
+-- queues in which jobs became due ("payload queue") and of the workers that
+-- have a run to stop ("payload! worker"). A row with i = -1 names such a
+-- worker in c_holder.
+create or replace function {ns}.act_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[],
+  args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[], channel text, payload text)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint;
   n integer := cardinality(ids);
-  writing bytea[];       -- the keys whose holder may be written to
+  writing bytea[];       -- keys with a holder that may be written to
   wanted text[];         -- jobs to lock
-  filled text[];         -- queues
-  halted text[];         -- workers of whose runs one is to stop
+  filled text[];         -- queues in which a job became due
+  halted text[];         -- workers that have a run to stop
   i integer;
   due bigint;
   frees bigint;
@@ -208,7 +264,8 @@ begin
     {guard}
     perform set_config('lock_timeout', patience::text, true);
   end if;
-  select array_agg(distinct keys[q]) into writing from generate_series(1, n) q cross join lateral (select nums[q * 14 - 2] as reactions) y
+  select array_agg(distinct keys[q]) into writing from generate_series(1, n) q
+    cross join lateral (select nums[q * 14 - 2] as reactions) y
     where keys[q] <> '' and y.reactions & 28086 <> 0; -- some reaction is more than 1
   for try in 1..100 loop
     begin
@@ -235,17 +292,21 @@ begin
         -- 1. The ID exists.
         select * into h from {ns}.jobs where id = ids[i];
         if found then
-          if h.nonce = nonces[i] then -- the call's own echo
-            select coalesce(x.frees_at, 9223372036854775807) into frees from {ns}.keys x where h.origin is null and x.key = h.key and x.holder = h.id
+          if h.nonce = nonces[i] then -- this call was sent twice
+            select coalesce(x.frees_at, 9223372036854775807) into frees from {ns}.keys x
+              where h.origin is null and x.key = h.key and x.holder = h.id
               and (x.frees_at is null or x.frees_at > now);
             return query select try, i, coalesce(h.origin, 0::smallint)::integer, now, frees,
               case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
-              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint), coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, {ns}.text_v1(h),
+              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint),
+                coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, {ns}.text_v1(h),
               case when o.id is not null and o.digest is distinct from h.digest then 2 else 1 end, null::json, h
               from (select) as one left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0;
           else
-            return query select try, i, case when h.kind <> kinds[i] or {n reactions} & 7 = 1 then 2 else 1 end, now, null::bigint,
-              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint, null::text, null::integer, null::json, h;
+            return query select try, i, case when h.kind <> kinds[i] or {n reactions} & 7 = 1 then 2 else 1 end, now,
+              null::bigint,
+              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint,
+                null::text, null::integer, null::json, h;
           end if;
           continue;
         end if;
@@ -265,26 +326,29 @@ begin
         frees := null;
         held := false;
 
-        -- 2. No claim, or its key is free or held no longer.
+        -- 2. No claim, or its key is free.
         if j.key is not null then
           select * into k from {ns}.keys where key = j.key;
           spent := found and coalesce(k.frees_at <= now, false) and k.next is null;
           if spent then
-            select * into k from {ns}.keys where key = j.key for update; -- against others who want it too
+            select * into k from {ns}.keys where key = j.key for update; -- keeps out others that want it too
             if not found or k.frees_at is null or k.frees_at > now or k.next is not null then
               raise exception 'onceq: again' using errcode = 'OQ001';
             end if;
           end if;
           if spent or k.key is null then
             frees := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, due);
-            if frees <= now then -- it holds for no time
+            if frees <= now then -- it would hold for no time
               delete from {ns}.keys where spent and key = j.key;
             elsif spent then
-              update {ns}.keys set (since, frees_at, pending, holder, gone) = (null, frees, {ns}.pending_v1(j.hold_until), j.id, null) where key = j.key;
+              update {ns}.keys set (since, frees_at, pending, holder, gone) = (null, frees,
+                {ns}.pending_v1(j.hold_until), j.id, null) where key = j.key;
             else
-              insert into {ns}.keys (frees_at, pending, key, holder) values (frees, {ns}.pending_v1(j.hold_until), j.key, j.id)
+              insert into {ns}.keys (frees_at, pending, key, holder)
+                values (frees, {ns}.pending_v1(j.hold_until), j.key, j.id)
                 on conflict (key) do nothing;
-              if not found or try <= 3 and {ns}.clock_v1() > now + 5 then -- somebody else has it; or has let it go, after a while
+              -- another has it, or has released it after a while
+              if not found or try <= 3 and {ns}.clock_v1() > now + 5 then
                 raise exception 'onceq: again' using errcode = 'OQ001';
               end if;
             end if;
@@ -293,19 +357,21 @@ begin
           end if;
         end if;
         if j.key is null or k.key is null then
-          j.anchor := null; -- it follows from the rest
+          j.anchor := null; -- it follows from the other columns
           insert into {ns}.jobs select (j).* on conflict (id) do nothing;
           if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
           filled := filled || j.queue;
-          return query select try, i, 0, now, case when held then coalesce(frees, 9223372036854775807) end, {conflict_nulls}, x from {ns}.jobs x where x.id = j.id;
+          return query select try, i, 0, now, case when held then coalesce(frees, 9223372036854775807) end,
+            {conflict_nulls}, x from {ns}.jobs x where x.id = j.id;
           continue;
         end if;
 
-        -- 3. The key is held. What the newcomer is told is how it was before.
+        -- 3. The key is held. The answer is how it was before this row.
         if snapshot then
-          perform from {ns}.keys where key = j.key for share; -- what this snapshot shows may be past: then this fails, as a serialization failure
+          -- if the snapshot is out of date, this fails as a serialization failure
+          perform from {ns}.keys where key = j.key for share;
         end if;
         c := null;
         c.c_since := k.since;
@@ -321,7 +387,9 @@ begin
         if k.gone is null or c.c_holder = k.next then
           select y.* into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
             and exists (select from {ns}.keys x
-              where (x.key, x.holder, x.pending) = (k.key, k.holder, k.pending) and (x.next, x.frees_at) is not distinct from (k.next, k.frees_at)); -- at one instant
+              -- at one instant
+              where (x.key, x.holder, x.pending) = (k.key, k.holder, k.pending) and (x.next, x.frees_at) is not distinct
+                from (k.next, k.frees_at));
           if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
@@ -342,7 +410,8 @@ begin
         outcome := 3;
         stands := h.id;
         if action > 1 then
-          -- These are locked already, unless the holder changed since: then the locks are the wrong ones.
+          -- These are locked already, unless the holder has changed: then
+          -- the locks are the wrong ones.
           perform from {ns}.jobs where id = coalesce(h.behind, h.id) for update skip locked;
           if not found then
             raise exception 'onceq: again' using errcode = 'OQ001';
@@ -446,10 +515,12 @@ begin
         elsif action in (2, 3, 4) and h.behind is null and h.run_at <= now then
           filled := filled || h.queue;
         end if;
-        if action <= 1 then -- the holder is not locked and may be gone by now: the answer is what was read above
-          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, h;
+        if action <= 1 then -- the holder is not locked and may be gone: answer what was read above
+          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at,
+            c.c_pending, c.c_text, c.c_differ, c.c_gone, h;
         else
-          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, x
+          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at,
+            c.c_pending, c.c_text, c.c_differ, c.c_gone, x
             from {ns}.jobs x where x.id = stands;
         end if;
       end loop;
@@ -457,18 +528,21 @@ begin
         perform pg_notify(channel, rtrim(payload) || ' ' || q) from (select distinct unnest(filled) as q) x;
         perform pg_notify(channel, rtrim(payload) || '! ' || q) from (select distinct unnest(halted) as q) x;
       end if;
-      return query select try, -1, 0, now, null::bigint, null::integer, q, {conflict_nulls_from_state}, null::{ns}.jobs from (select distinct unnest(halted) as q) x;
+      return query select try, -1, 0, now, null::bigint, null::integer, q, {conflict_nulls_from_state}, null::{ns}.jobs
+        from (select distinct unnest(halted) as q) x;
       return query select try, 0, 0, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       return;
     exception when sqlstate 'OQ001' then
-      null; -- all locks of this try are given back
+      null; -- releases all locks of this try
     end;
   end loop;
   raise exception 'onceq: the jobs that were met changed 100 times in a row' using errcode = 'serialization_failure';
 end $$;
 
--- options: gives a job everything the caller of an enqueue chose, but for ID and run time.
-create or replace function {ns}.options_v1(inout j {ns}.jobs, i integer, kinds text[], queues text[], args bytea[], metas text[], tags text[],
+-- options: gives a job all that the caller of an enqueue chose, except ID
+-- and run time.
+create or replace function {ns}.options_v1(inout j {ns}.jobs, i integer, kinds text[], queues text[], args bytea[],
+  metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[]) language plpgsql as $$
 declare
 begin
@@ -493,11 +567,12 @@ begin
   end if;
 end $$;
 
--- write: gives a waiting job new values of some fields: 1 args, 2 meta, 4 priority, 16 max_attempts, 32 tags.
+-- write: gives a waiting job new values of some fields: 1 args, 2 meta, 4
+-- priority, 16 max_attempts, 32 tags.
 create or replace function {ns}.write_v1(inout h {ns}.jobs, fields bigint, j {ns}.jobs) language plpgsql as $$
 begin
   if fields & 1 <> 0 then
-    h.key_text := {ns}.text_v1(h); -- it is that of the args which took the key
+    h.key_text := {ns}.text_v1(h); -- keeps the text of the args that took the key
     h.args := j.args;
     h.raw := j.raw;
     h.digest := j.digest;
@@ -516,7 +591,7 @@ begin
   end if;
 end $$;
 
--- stop: cancels a waiting job whose key is another's from now on.
+-- stop: cancels a waiting job whose key another job takes.
 create or replace function {ns}.stop_v1(j {ns}.jobs, stopped_by text, now bigint) returns void language plpgsql as $$
 begin
   if j.retention = 0 then

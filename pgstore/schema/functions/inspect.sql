@@ -1,4 +1,5 @@
--- Get, List, Keys and Queues. They are functions for the sake of their plans, as everything is.
+-- Get, List, Keys and Queues. They are functions, as everything is, because
+-- of their plans.
 
 create or replace function {ns}.get_v1(ids text[]) returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
@@ -7,25 +8,31 @@ begin
   return query select now, 0::bigint, j from {ns}.jobs j where j.id = any(ids);
 end $$;
 
--- The jobs that match, from the largest ID below below_id down ('' = from the top), at most so many. It looks at no more than look rows.
--- shown is a state that is shown; what is '' or null matches everything. few says that only retryable, discarded and cancelled jobs are asked
--- for, which have an index of their own. max_bytes is null where no args are wanted; else it stops before args and metas would be more, but
--- has one job at least. A row without a job is a message: n is null where that was all; else last is the ID to go on from.
-create or replace function {ns}.list_v2(below_id text, look integer, few boolean, shown smallint, of_queue text, of_kind text, of_key bytea,
+-- The jobs that match, from the largest ID below below_id down ('' = from
+-- the top), at most so many. It looks at no more than look rows. shown is a
+-- shown state; '' or null matches everything. few says that only retryable,
+-- discarded and cancelled jobs are wanted, which have an index of their
+-- own. max_bytes is null if no args are wanted; else it stops before args
+-- and metas would exceed it, but returns at least one job. A row without a
+-- job is a message: if n is null the list is complete, else last is the ID
+-- from which to go on.
+create or replace function {ns}.list_v2(below_id text, look integer, few boolean, shown smallint, of_queue text,
+  of_kind text, of_key bytea,
   most integer, max_bytes bigint)
 returns table (now bigint, n bigint, last text, job {ns}.jobs) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
-  ids text[];     -- that it looks at
-  matched text[]; -- of them, so many
-  fit integer;    -- of these, by bytes
+  ids text[];     -- the jobs that it looks at
+  matched text[]; -- those that match
+  fit integer;    -- how many of these fit into max_bytes
 begin
   if below_id = '' then
     below_id := (select max(x.id) || 'x' from {ns}.jobs x);
   end if;
   if few then
-    ids := array(select x.id from {ns}.jobs x where x.state in (1, 4, 5) and x.id < below_id order by x.id desc limit look);
+    ids := array(select x.id from {ns}.jobs x where x.state in (1, 4, 5) and x.id < below_id order by x.id desc
+      limit look);
   else
     ids := array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
   end if;
@@ -34,12 +41,14 @@ begin
     from unnest(ids) with ordinality as r(id, place)
     cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x
     where (list_v2.shown is null or {ns}.shown_v1(x.state, x.behind, x.run_at, t) = list_v2.shown)
-      and (of_queue = '' or x.queue = of_queue) and (of_kind = '' or x.kind = of_kind) and (of_key is null or x.key = of_key)
+      and (of_queue = '' or x.queue = of_queue) and (of_kind = '' or x.kind = of_kind)
+        and (of_key is null or x.key = of_key)
     limit most);
   fit := cardinality(matched);
   if max_bytes is not null then
     select count(*) into fit from (
-      select r.place, sum(octet_length(x.args) + coalesce(octet_length(x.meta::text), 0)) over (order by r.place rows unbounded preceding) as bytes
+      select r.place, sum(octet_length(x.args) + coalesce(octet_length(x.meta::text),
+        0)) over (order by r.place rows unbounded preceding) as bytes
       from unnest(matched) with ordinality as r(id, place)
       cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x) y
     where y.bytes <= max_bytes or y.place = 1;
@@ -58,31 +67,40 @@ begin
   end if;
 end $$;
 
--- Keys in order, from the first after after_key on, each with its effective holder; or the one that is named.
+-- Keys in order, from the first after after_key on, each with its effective
+-- holder; or the one that is named.
 create or replace function {ns}.keys_v1(after_key bytea, look integer, name bytea)
-returns table (key bytea, inert boolean, holder text, waiter text, since bigint, frees_at bigint, pending smallint, gone boolean,
+returns table (key bytea, inert boolean, holder text, waiter text, since bigint, frees_at bigint, pending smallint,
+  gone boolean,
   kind text, queue text, key_text text, state smallint, digest bytea) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
 begin
   return query
-  select l.key, l.over and l.next is null, case when l.settled then l.next else l.holder end, case when l.settled then null else l.next end,
-    case when l.settled then l.frees_at else coalesce(l.since, h.enqueued_at) end, case when l.settled then null else l.frees_at end,
-    {ns}.named_v1(case when l.settled then {ns}.pending_v1(h.hold_until) else l.pending end, h.behind, h.run, h.run_at, t),
-    h.id is null, coalesce(h.kind, l.gone ->> 'kind'), coalesce(h.queue, l.gone ->> 'queue'), coalesce({ns}.text_v1(h.job), l.gone ->> 'text'),
+  select l.key, l.over and l.next is null, case when l.settled then l.next else l.holder end,
+    case when l.settled then null else l.next end,
+    case when l.settled then l.frees_at else coalesce(l.since, h.enqueued_at) end,
+      case when l.settled then null else l.frees_at end,
+    {ns}.named_v1(case when l.settled then {ns}.pending_v1(h.hold_until) else l.pending end, h.behind, h.run, h.run_at,
+      t),
+    h.id is null, coalesce(h.kind, l.gone ->> 'kind'), coalesce(h.queue, l.gone ->> 'queue'),
+      coalesce({ns}.text_v1(h.job), l.gone ->> 'text'),
     case when h.id is null then (l.gone ->> 'state')::smallint else {ns}.shown_v1(h.state, h.behind, h.run_at, t) end,
     case when h.id is null then decode(l.gone ->> 'digest', 'hex') else h.digest end
   from (
-    select k.*, coalesce(k.frees_at <= t, false) as over, coalesce(k.frees_at <= t, false) and k.next is not null as settled
+    select k.*, coalesce(k.frees_at <= t, false) as over,
+      coalesce(k.frees_at <= t, false) and k.next is not null as settled
     from {ns}.keys k where (name is null or k.key = name) and k.key > after_key order by k.key limit look
   ) l
-  left join lateral (select {bare x} as job, x.id, x.kind, x.queue, x.enqueued_at, x.hold_until, x.behind, x.run, x.run_at, x.state, x.digest from {ns}.jobs x
-    where x.id = case when l.settled then l.next else l.holder end and x.key = l.key and (l.gone is null or l.settled) limit 1) h on true
+  left join lateral (select {bare x} as job, x.id, x.kind, x.queue, x.enqueued_at, x.hold_until, x.behind, x.run,
+    x.run_at, x.state, x.digest from {ns}.jobs x
+    where x.id = case when l.settled then l.next else l.holder end and x.key = l.key and (l.gone is null or l.settled)
+      limit 1) h on true
   order by l.key;
 end $$;
 
--- Every queue that has a job or is paused, with a row for each state that is shown.
+-- Every queue that has a job or is paused, with a row for each shown state.
 create or replace function {ns}.queues_v1()
 returns table (queue text, paused boolean, shown smallint, n bigint, oldest bigint) language plpgsql {safe} as $$
 #variable_conflict use_column

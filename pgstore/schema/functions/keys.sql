@@ -1,12 +1,15 @@
--- The clock, the arithmetic of holding a key, and what happens to a key when its holder changes. The names are those of the readable
--- model, internal/memstore; each function there has its twin here.
+-- The clock, the arithmetic of holding a key, and what happens to a key
+-- when its holder changes. These are the rules of internal/rules, under the
+-- same names.
 
 create or replace function {ns}.clock_v1() returns bigint language sql volatile as $$
   select floor(date_part('epoch', clock_timestamp()) * 1000)::bigint
 $$;
 
--- Hold.FreesAt: when a clock frees the key while the event has not come; null = never.
-create or replace function {ns}.frees_v1(hold_until smallint, hold_window bigint, hold_ttl bigint, anchor bigint, run_at bigint)
+-- Hold.FreesAt: when a clock frees the key while the event has not come;
+-- null = never.
+create or replace function {ns}.frees_v1(hold_until smallint, hold_window bigint, hold_ttl bigint, anchor bigint,
+  run_at bigint)
 returns bigint language sql immutable parallel safe as $$
   select least(
     case hold_until
@@ -31,37 +34,49 @@ $$;
 -- Until.EndsOn.
 create or replace function {ns}.ends_on_v1(hold_until smallint, state smallint)
 returns boolean language sql immutable parallel safe as $$
-  select case when hold_until in (1, 2, 3) then state >= 3 when hold_until = 4 then state = 3 when hold_until = 5 then state in (4, 5) else false end
+  select case when hold_until in (1, 2, 3) then state >= 3 when hold_until = 4 then state = 3 when hold_until = 5
+    then state in (4, 5) else false end
 $$;
 
--- The anchor of a job. While it follows from the rest it is not kept.
-create or replace function {ns}.anchor_of_v1(anchor bigint, key bytea, from_enqueue boolean, enqueued_at bigint, run_at bigint)
+-- The anchor of a job. While it follows from the other columns it is not
+-- stored.
+create or replace function {ns}.anchor_of_v1(anchor bigint, key bytea, from_enqueue boolean, enqueued_at bigint,
+  run_at bigint)
 returns bigint language sql immutable parallel safe as $$
-  select case when anchor is not null or key is null then anchor when from_enqueue then enqueued_at else greatest(enqueued_at, run_at) end
+  select case when anchor is not null or key is null then anchor when from_enqueue then enqueued_at
+    else greatest(enqueued_at, run_at) end
 $$;
 
-create or replace function {ns}.pending_v1(hold_until smallint) returns smallint language sql immutable parallel safe as $$
+create or replace function {ns}.pending_v1(hold_until smallint) returns smallint
+  language sql immutable parallel safe as $$
   select case when hold_until = 7 then 0 else hold_until end::smallint
 $$;
 
--- The event that is named: UntilDue has come once the holder was due or fetched.
-create or replace function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint) returns smallint language sql immutable parallel safe as $$
+-- The event that is shown as pending: UntilDue has come once the holder was
+-- due or fetched.
+create or replace function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint)
+  returns smallint language sql immutable parallel safe as $$
   select case when pending = 1 and behind is null and (run > 0 or run_at <= now) then 0 else pending end::smallint
 $$;
 
--- Writes a job back. What never changes is left out, and so are the args: a job that was read without them can be written.
+-- Writes a job back, without the columns that never change and without
+-- args: a job that was read without args can be written.
 create or replace function {ns}.save_v1(j {ns}.jobs) returns void language plpgsql as $$
 begin
-  update {ns}.jobs set (run_at, retention, anchor, finished_at, timeout, hold_window, hold_ttl, attempt, max_attempts, state, priority,
-      hold_until, raw, cancel_requested, keyless, from_enqueue, kind, queue, key, digest, key_text, worker, behind, superseded_by,
+  update {ns}.jobs set (run_at, retention, anchor, finished_at, timeout, hold_window, hold_ttl, attempt, max_attempts,
+    state, priority,
+      hold_until, raw, cancel_requested, keyless, from_enqueue, kind, queue, key, digest, key_text, worker, behind,
+        superseded_by,
       meta, tags, errors)
-    = (j.run_at, j.retention, j.anchor, j.finished_at, j.timeout, j.hold_window, j.hold_ttl, j.attempt, j.max_attempts, j.state, j.priority,
-      j.hold_until, j.raw, j.cancel_requested, j.keyless, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.key_text, j.worker,
+    = (j.run_at, j.retention, j.anchor, j.finished_at, j.timeout, j.hold_window, j.hold_ttl, j.attempt, j.max_attempts,
+      j.state, j.priority,
+      j.hold_until, j.raw, j.cancel_requested, j.keyless, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.key_text,
+        j.worker,
       j.behind, j.superseded_by, j.meta, j.tags, j.errors)
     where id = j.id;
 end $$;
 
--- Writes a job back with other args.
+-- Writes a job back, with its args.
 create or replace function {ns}.save_all_v1(j {ns}.jobs) returns void language plpgsql as $$
 begin
   update {ns}.jobs set (run_at, retention, anchor, timeout, hold_window, hold_ttl, max_attempts, priority,
@@ -71,18 +86,20 @@ begin
     where id = j.id;
 end $$;
 
--- put: keeps a key row that is there, unless it holds no longer.
+-- put: keeps the row of a key that is held, and removes it otherwise.
 create or replace function {ns}.put_v1(k {ns}.keys, now bigint) returns void language plpgsql as $$
 begin
   if k.frees_at is null or now < k.frees_at or k.next is not null then
-    update {ns}.keys set (since, frees_at, pending, holder, next, gone) = (k.since, k.frees_at, k.pending, k.holder, k.next, k.gone)
+    update {ns}.keys set (since, frees_at, pending, holder, next, gone) = (k.since, k.frees_at, k.pending, k.holder,
+      k.next, k.gone)
       where key = k.key;
   else
     delete from {ns}.keys where key = k.key;
   end if;
 end $$;
 
--- settle: sets down that a key has passed to the waiter because a clock freed it from the holder.
+-- settle: records that a clock took the key from its holder, and so gave it
+-- to the waiter.
 create or replace function {ns}.settle_v1(inout k {ns}.keys, now bigint) language plpgsql as $$
 begin
   if k.next is null or k.frees_at is null or now < k.frees_at then
@@ -96,12 +113,13 @@ begin
   k.frees_at := null;
 end $$;
 
--- letGo: starts the clocks of a holder that stood behind a run that has ended. It returns the queue in which it is due now, or null.
+-- letGo: lets a holder go whose run in front has ended: its clocks start.
+-- It returns the queue in which it is due now, or null.
 create or replace function {ns}.let_go_v1(k {ns}.keys, waiter text, now bigint) returns text language plpgsql as $$
 declare
   w {ns}.jobs;
 begin
-  select {slim y} into w from {ns}.jobs y where y.id = waiter for update; -- guarded by the lock of the job it stands behind: nobody else has it
+  select {slim y} into w from {ns}.jobs y where y.id = waiter for update; -- the lock of the job in front guards it
   w.behind := null;
   w.run_at := greatest(w.run_at, now);
   w.anchor := {ns}.anchor_v1(w.from_enqueue, w.enqueued_at, w.run_at);
@@ -115,9 +133,11 @@ begin
   return null;
 end $$;
 
--- ended: does for the key what the end of a job does: finished (its state says so) or deleted. The caller has the job locked and saves
--- it. wake is the queue in which a waiter became due, or null.
-create or replace function {ns}.ended_v1(inout j {ns}.jobs, deleted boolean, now bigint, out wake text) language plpgsql as $$
+-- ended: does to the key what the end of a job does: it is finished (its
+-- state says so) or deleted. The caller has locked the job and saves it.
+-- wake is the queue in which a waiter became due, or null.
+create or replace function {ns}.ended_v1(inout j {ns}.jobs, deleted boolean, now bigint, out wake text)
+  language plpgsql as $$
 declare
   k {ns}.keys;
   early boolean;
@@ -129,7 +149,8 @@ begin
   select * into k from {ns}.keys where key = j.key;
   if found then
     if k.holder = j.id and k.gone is null and k.next is null and k.frees_at <= now then
-      -- Spent: whoever wants the key may be taking it, and is not waited for.
+      -- The key is free: another that wants it may be taking it, and is not
+      -- waited for.
       delete from {ns}.keys where ctid = (select x.ctid from {ns}.keys x
         where x.key = j.key and x.holder = j.id and x.next is null and x.frees_at <= now for update skip locked);
       k := null;
@@ -142,7 +163,7 @@ begin
   if early then
     j.anchor := now;
   end if;
-  if j.behind is not null then -- a waiter goes
+  if j.behind is not null then -- it was a waiter
     j.behind := null;
     if k.next = j.id then
       k.next := null;
@@ -154,7 +175,8 @@ begin
     return;
   end if;
   if k.holder <> j.id or k.gone is not null then
-    if exists (select from {ns}.jobs w where w.id = k.holder and w.key = k.key and w.behind = j.id) then -- the key had passed to the waiter before
+    -- a clock had passed the key to the waiter
+    if exists (select from {ns}.jobs w where w.id = k.holder and w.key = k.key and w.behind = j.id) then
       wake := {ns}.let_go_v1(k, k.holder, now);
     end if;
     return;
@@ -174,12 +196,13 @@ begin
   elsif early then
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
   elsif stood is null then
-    return; -- as it was
+    return; -- unchanged
   end if;
   perform {ns}.put_v1(k, now);
 end $$;
 
--- remove: takes a row away. A key that it still holds describes its holder by itself from now on. pruned says that retention did it.
+-- remove: deletes a row. If the job still holds its key, the key keeps what
+-- is known of its holder. pruned says that the retention is over.
 create or replace function {ns}.remove_v1(j {ns}.jobs, pruned boolean, now bigint) returns void language plpgsql as $$
 declare
   k {ns}.keys;
@@ -205,7 +228,7 @@ begin
   perform {ns}.put_v1(k, now);
 end $$;
 
--- The readable key as it is where it does not stand with its job: see text.go.
+-- The readable key as it is stored apart from its job, see text.go.
 create or replace function {ns}.text_v1(j {ns}.jobs) returns text language plpgsql stable as $$
 declare
   text text := replace(replace(j.key_text, E'\x01', 'kind=' || j.kind), E'\x03', 'queue=' || j.queue);
@@ -217,10 +240,12 @@ begin
 end $$;
 
 create or replace function {ns}.gone_v1(j {ns}.jobs) returns json language sql stable as $$
-  select json_build_object('kind', j.kind, 'queue', j.queue, 'text', {ns}.text_v1(j), 'state', j.state, 'digest', encode(j.digest, 'hex'))
+  select json_build_object('kind', j.kind, 'queue', j.queue, 'text', {ns}.text_v1(j), 'state', j.state, 'digest',
+    encode(j.digest, 'hex'))
 $$;
 
--- moveRun: gives a waiting job another run time. Before the first fetch the anchor goes along. The caller saves the job.
+-- moveRun: gives a waiting job another run time. Until the first fetch the
+-- anchor moves with it. The caller saves the job.
 create or replace function {ns}.move_run_v1(inout j {ns}.jobs, new_run_at bigint, now bigint) language plpgsql as $$
 declare
   k {ns}.keys;
@@ -232,7 +257,8 @@ begin
   end if;
   j.anchor := {ns}.anchor_v1(j.from_enqueue, j.enqueued_at, j.run_at);
   select * into k from {ns}.keys where key = j.key;
-  if not found or k.holder <> j.id or k.gone is not null or j.behind is not null or k.frees_at <= now and k.next is null then
+  if not found or k.holder <> j.id or k.gone is not null or j.behind is not null or k.frees_at <= now and k.next is null
+    then
     return;
   end if;
   if k.pending = 1 and was_due then

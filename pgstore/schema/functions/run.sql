@@ -1,18 +1,27 @@
--- Fetch, Extend and Finish. Where a job is looked up by its ID, its state is "between 2 and 2": with "= 2" the index of what runs would do
--- too, and it looks small to the planner.
+-- Fetch, Extend and Finish. A job that is looked up by its ID has the
+-- condition state "between 2 and 2". With "= 2" the index of running jobs
+-- would fit too, and the planner believes that it is small.
 
--- Starts due jobs of the queues for a worker. Each priority is probed by itself, so that what is scheduled for later is never looked at,
--- and what another has locked is passed over. A row without a job is a message: n is the run time of the next waiting job, null where there
--- is none, and -1 where the worker is not known. Where all that was asked for has started there is none: who wants to know asks again.
+-- Starts due jobs of the queues for a worker. It probes each priority by
+-- itself, so it never reads jobs that are scheduled for later. It passes
+-- over jobs that others have locked. A row without a job is a message: n is
+-- the run time of the next waiting job, null if there is none, and -1 if
+-- the worker is not known. If all that was asked for has started, there is
+-- no message: there may be more.
 --
--- floors has ten run times for each queue: of each priority it begins there, and not at what has been fetched long ago, whose index entries an
--- old snapshot somewhere may keep from being forgotten.
+-- floors has ten run times for each queue. For each priority the fetch
+-- begins there, and not at jobs that were fetched long ago, whose index
+-- entries an old snapshot may keep alive.
 --
--- Where only some kinds are asked for, it looks at so many jobs of a priority (near), whatever their kinds. Where more wait behind these, it
--- goes on in the index that has the kinds apart: so jobs of other kinds cost next to nothing, however many wait.
+-- If only some kinds are wanted, it looks at so many jobs of a priority
+-- (near), whatever their kinds. If more wait behind these, it continues in
+-- the index that keeps the kinds apart: so jobs of other kinds cost next to
+-- nothing, however many wait.
 --
--- It stops before the args and metas would be more than max_bytes together, but starts one job at least.
-create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[], floors bigint[], max_bytes bigint)
+-- It stops before the args and metas would exceed max_bytes together, but
+-- starts at least one job.
+create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[],
+  floors bigint[], max_bytes bigint)
 returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
@@ -26,7 +35,8 @@ begin
   end if;
   return query
   update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
-    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now, worker = fetch_v2.worker, fetch_no = fetch_v2.fetch_no
+    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now,
+      worker = fetch_v2.worker, fetch_no = fetch_v2.fetch_no
   where j.ctid = any(array(
     select c.tid
     from (
@@ -43,7 +53,8 @@ begin
               where i.queue = q.queue and i.state <= 1 and i.behind is null
                 and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
                 and (i.priority::bigint << 48) + i.run_at <= (p << 48) + now
-              order by (i.priority::bigint << 48) + i.run_at, i.id limit case when kinds is not null then q.slots + near end) i
+              order by (i.priority::bigint << 48) + i.run_at, i.id
+                limit case when kinds is not null then q.slots + near end) i
             join {ns}.jobs j on j.ctid = i.tid and j.state <= 1 and j.behind is null
             where kinds is null or i.kind = any(kinds)
             limit q.slots for update of j skip locked) a
@@ -59,10 +70,13 @@ begin
             select k.tid, k.bytes
             from unnest(kinds) as asked(kind)
             cross join lateral (
-              select j.ctid as tid, j.run_at, j.id, octet_length(j.args) + coalesce(octet_length(j.meta::text), 0) as bytes from {ns}.jobs j
-              where hashtextextended(j.kind, hashtextextended(j.queue, 0)) = hashtextextended(asked.kind, hashtextextended(q.queue, 0))
+              select j.ctid as tid, j.run_at, j.id,
+                octet_length(j.args) + coalesce(octet_length(j.meta::text), 0) as bytes from {ns}.jobs j
+              where hashtextextended(j.kind, hashtextextended(j.queue, 0)) = hashtextextended(asked.kind,
+                hashtextextended(q.queue, 0))
                 and j.kind = asked.kind and j.queue || '' = q.queue and j.state <= 1 and j.behind is null
-                and j.run_at + (j.priority::bigint << 48) >= last.at and j.run_at + (j.priority::bigint << 48) <= (p << 48) + now
+                and j.run_at + (j.priority::bigint << 48) >= last.at
+                  and j.run_at + (j.priority::bigint << 48) <= (p << 48) + now
                 and (j.run_at + (j.priority::bigint << 48) > last.at or j.id > last.id)
               order by j.run_at + (j.priority::bigint << 48), j.id limit q.slots for update skip locked) k
             order by k.run_at, k.id limit q.slots) b
@@ -76,17 +90,19 @@ begin
 
   if started > 0 then
     perform from {ns}.workers w where w.name = worker for key share;
-    if not found then -- it took leave meanwhile: what is started now nobody would hand back
+    if not found then -- it left meanwhile: nobody would hand these jobs back
       raise exception 'onceq: the worker left' using errcode = 'OQ003';
     end if;
-    with free as ( -- the first fetch is the event of some
+    with free as ( -- for some keys the first fetch is the event
       select k.ctid as tid, {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor) as rest
       from {ns}.jobs j
       cross join lateral (select k.ctid from {ns}.keys k
-        where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null and (k.frees_at is null or k.frees_at > now) limit 1) k
+        where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null
+          and (k.frees_at is null or k.frees_at > now) limit 1) k
       where j.state = 2 and j.worker = fetch_v2.worker and j.fetch_no = fetch_v2.fetch_no and j.hold_until = 2
     ), kept as (
-      update {ns}.keys k set pending = 0, frees_at = free.rest from free where k.ctid = free.tid and free.rest > now and k.pending = 2
+      update {ns}.keys k set pending = 0, frees_at = free.rest from free
+        where k.ctid = free.tid and free.rest > now and k.pending = 2
     )
     delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2;
   end if;
@@ -99,7 +115,8 @@ begin
       select i.run_at from (
         select i.run_at, i.kind from {ns}.jobs i
         where i.queue = q.queue and i.state <= 1 and i.behind is null
-          and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (i.priority::bigint << 48) + i.run_at < (p + 1) << 48
+          and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
+            and (i.priority::bigint << 48) + i.run_at < (p + 1) << 48
         order by (i.priority::bigint << 48) + i.run_at, i.id limit near) i
       where kinds is null or i.kind = any(kinds) limit 1) a on true
     left join lateral (
@@ -107,31 +124,40 @@ begin
       from (
         select from {ns}.jobs i
         where i.queue = q.queue and i.state <= 1 and i.behind is null
-          and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9] and (i.priority::bigint << 48) + i.run_at < (p + 1) << 48
+          and (i.priority::bigint << 48) + i.run_at >= (p << 48) + floors[q.place * 10 + p - 9]
+            and (i.priority::bigint << 48) + i.run_at < (p + 1) << 48
         order by (i.priority::bigint << 48) + i.run_at, i.id offset near limit 1) more
       cross join unnest(kinds) as asked(kind)
       cross join lateral (
         select j.run_at from {ns}.jobs j
-        where hashtextextended(j.kind, hashtextextended(j.queue, 0)) = hashtextextended(asked.kind, hashtextextended(q.queue, 0))
+        where hashtextextended(j.kind, hashtextextended(j.queue, 0)) = hashtextextended(asked.kind,
+          hashtextextended(q.queue, 0))
           and j.kind = asked.kind and j.queue || '' = q.queue and j.state <= 1 and j.behind is null
-          and j.run_at + (j.priority::bigint << 48) >= (p << 48) + floors[q.place * 10 + p - 9] and j.run_at + (j.priority::bigint << 48) < (p + 1) << 48
+          and j.run_at + (j.priority::bigint << 48) >= (p << 48) + floors[q.place * 10 + p - 9]
+            and j.run_at + (j.priority::bigint << 48) < (p + 1) << 48
         order by j.run_at + (j.priority::bigint << 48) limit 1) k
       where a.run_at is null) b on true
     where not exists (select from {ns}.paused z where z.queue = q.queue);
   end if;
 end $$;
 
--- Adds an error to the last five. It is spelled as the inside of a JSON object and never decoded, so that it may hold any character.
-create or replace function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint, failure text) returns json language sql immutable as $$
+-- Adds an error to the last five. It is written as the inside of a JSON
+-- object and never decoded, so it may contain any character.
+create or replace function {ns}.errors_v1(old json, attempt integer, run bigint, now bigint, failure text) returns json
+  language sql immutable as $$
   select ('[' || coalesce((
       select string_agg(x.value::text, ',' order by x.n) || ','
-      from (select value, n from json_array_elements(old) with ordinality as y(value, n) order by n desc limit 4) x), '')
+      from (select value, n from json_array_elements(old) with ordinality as y(value, n) order by n desc limit 4) x),
+        '')
     || '{"attempt":' || attempt || ',"run":' || run || ',"at":' || now || ',' || failure || '}]')::json
 $$;
 
--- Ends runs for a worker: those of ids are completed, and of the odd ones states and the like say what becomes of them. It answers (id, status,
--- state, wake) for each that was not simply completed: status 0 done, 1 lost, 2 gone, 3 busy (locked by somebody's transaction: try again),
--- 4 a queue to wake besides. No job twice in one call. With patience it waits that long for locked jobs, without it passes them over.
+-- Ends runs for a worker. The runs of ids are completed; for the odd ones,
+-- states and the like say what becomes of them. It returns (id, status,
+-- state, wake) for each that was not simply completed. status: 0 done, 1
+-- lost, 2 gone, 3 busy (a transaction has locked it: try again), 4 a queue
+-- to wake. No job occurs twice in a call. With patience it waits that long
+-- for locked jobs; without it, it passes them over.
 create or replace function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
   odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[])
 returns table (id text, status integer, state smallint, wake text) language plpgsql {hot} as $$
@@ -142,20 +168,23 @@ declare
   odd text[] := '{}';
   keyed integer;
   freed integer;
-  fleeting text[]; -- those that are not kept
+  fleeting text[]; -- jobs that are not kept
   x text;
   j {ns}.jobs;
   e record;
 begin
   {guard}
-  if patience is not null then -- one job at a time: it holds nothing while it waits
+  if patience is not null then -- one job at a time, so it holds nothing while it waits
     perform set_config('lock_timeout', patience::text, true);
     perform from {ns}.jobs y where y.id = any(ids || odd_ids) and y.state between 2 and 2 order by y.id for update;
   end if;
   now := {ns}.clock_v1();
-  -- A waiter that comes to stand behind one of these while this waits is not in this statement's snapshot: its key is left to a later one.
+  -- A waiter that comes to stand behind one of these jobs while this
+  -- statement waits is not in its snapshot: a later statement sees to its
+  -- key.
   with u as (
-    update {ns}.jobs y set state = 3, worker = nullif(finish_v1.worker, ''), cancel_requested = false, finished_at = now,
+    update {ns}.jobs y set state = 3, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
+      finished_at = now,
       anchor = case when y.key is not null then least(y.anchor, now) else y.anchor end
     where y.ctid = any(array(
       select z.tid from unnest(ids, runs) as x(id, run)
@@ -166,15 +195,18 @@ begin
   ), freed as (
     delete from {ns}.keys k using u
     where u.hold_window is null and k.pending in (1, 2, 3, 4)
-      and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now)
+      and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null
+        and (k.frees_at is null or k.frees_at > now)
     returning 1
   )
-  select coalesce(array_agg(u.id), '{}'), count(u.key), (select count(*) from freed), array_agg(u.id) filter (where u.retention = 0)
+  select coalesce(array_agg(u.id), '{}'), count(u.key), (select count(*) from freed),
+    array_agg(u.id) filter (where u.retention = 0)
     into done, keyed, freed, fleeting from u;
 
   if odd_ids <> '{}' then
     with l as materialized (
-      select x.i, y.tid, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint else states[x.i] end as final
+      select x.i, y.tid, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint
+        else states[x.i] end as final
       from unnest(odd_ids, odd_runs) with ordinality as x(id, run, i)
       cross join lateral (select y.ctid as tid, y.cancel_requested from {ns}.jobs y
         where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
@@ -183,7 +215,8 @@ begin
       update {ns}.jobs y set
         state = l.final, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
         attempt = y.attempt - gives_back[l.i]::integer,
-        errors = case when coalesce(failures[l.i], '') = '' then y.errors else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
+        errors = case when coalesce(failures[l.i], '') = '' then y.errors
+          else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
         run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
         finished_at = case when l.final < 3 then y.finished_at else now end,
         anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
@@ -198,21 +231,26 @@ begin
       from unnest(odd) as q(id) cross join lateral (select * from {ns}.jobs y where y.id = q.id limit 1) y;
   end if;
 
-  if freed < keyed then -- there may be keys that stay, and such that pass to a waiter
+  if freed < keyed then -- some keys may stay or pass to a waiter
     with h as (
-      select k.tid, k.pending as was, k.frees_at as freed, p.pending, -- an anchor that was still to come is now
-        case when p.pending <> k.pending or y.anchor = now and k.pending = 0 then {ns}.rest_v1(y.hold_window, y.hold_ttl, y.anchor)
-          when y.anchor = now then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at) else k.frees_at end as frees_at
+      select k.tid, k.pending as was, k.frees_at as freed, p.pending, -- an anchor in the future becomes now
+        case when p.pending <> k.pending or y.anchor = now and k.pending = 0
+          then {ns}.rest_v1(y.hold_window, y.hold_ttl, y.anchor)
+          when y.anchor = now then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at)
+            else k.frees_at end as frees_at
       from unnest(done) as q(id)
       cross join lateral (select * from {ns}.jobs y where y.id = q.id and y.state >= 3 limit 1) y
       cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
-        where k.key = y.key and k.holder = y.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
-      cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, y.state) then 0::smallint else k.pending end as pending) p
+        where k.key = y.key and k.holder = y.id and k.gone is null and k.next is null
+          and (k.frees_at is null or k.frees_at > now) limit 1) k
+      cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, y.state) then 0::smallint
+        else k.pending end as pending) p
     ), f as (
       delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
     )
     update {ns}.keys k set pending = h.pending, frees_at = h.frees_at from h
-    where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now) and k.next is null and (h.pending <> h.was or h.frees_at is distinct from h.freed);
+    where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now) and k.next is null
+      and (h.pending <> h.was or h.frees_at is distinct from h.freed);
     for x in
       select q.id from unnest(done) as q(id)
       cross join lateral (select y.key from {ns}.jobs y where y.id = q.id and y.state >= 3 limit 1) y
@@ -256,8 +294,9 @@ begin
   end if;
 end $$;
 
--- A worker's heartbeat: it answers (what, i, wake) with what 1 for a run that is lost, 2 for one that is to stop, 3 for a job that was handed
--- back, 4 for a queue to wake. A lease of 0 takes leave.
+-- A worker's heartbeat. It returns (what, i, wake). what: 1 a run that is
+-- lost, 2 a run that is to stop, 3 a job that was handed back, 4 a queue to
+-- wake. A lease of 0 means that the worker leaves.
 create or replace function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
 returns table (what integer, i integer, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
@@ -268,23 +307,27 @@ declare
 begin
   {guard}
   if lease = 0 then
-    perform from {ns}.workers w where w.name = worker for update; -- a fetch that has started jobs has told what they are, when this goes on
+    perform from {ns}.workers w where w.name = worker for update; -- waits for a fetch that is starting jobs
   end if;
   return query
   select case when y.id is null then 1 else 2 end, x.i, null::text
   from generate_series(1, cardinality(ids)) as x(i)
   left join lateral (select y.id, y.cancel_requested from {ns}.jobs y
-    where y.id = ids[x.i] and y.state between 2 and 2 and y.run = runs[x.i] and y.worker = extend_v1.worker limit 1) y on true
+    where y.id = ids[x.i] and y.state between 2 and 2 and y.run = runs[x.i] and y.worker = extend_v1.worker
+      limit 1) y on true
   where y.id is null or y.cancel_requested
   order by x.i;
   select array_agg(y.id order by y.id), array_agg(y.run order by y.id) into back, back_runs
   from {ns}.jobs y
-  where y.state = 2 and y.worker = extend_v1.worker and y.fetch_no <= case when lease = 0 then 9223372036854775807 else fetches_done end
+  where y.state = 2 and y.worker = extend_v1.worker and y.fetch_no <= case when lease = 0 then 9223372036854775807
+    else fetches_done end
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
     return query
-    select case f.status when 0 then 3 else 4 end, 0, f.wake from {ns}.finish_v1(null, '', true, '{}', '{}', back, back_runs,
-      array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]), array_fill(true, array[cardinality(back)]), null) f
+    select case f.status when 0 then 3 else 4 end, 0, f.wake
+      from {ns}.finish_v1(null, '', true, '{}', '{}', back, back_runs,
+      array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
+        array_fill(true, array[cardinality(back)]), null) f
     where f.status in (0, 4);
   end if;
   if lease = 0 then

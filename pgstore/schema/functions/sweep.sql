@@ -1,6 +1,9 @@
--- Tidies. what is 1 for a worker whose lease is over (n is its beat; -1: there are runs of it, and nobody knows it), 2 for a run of a worker
--- that is confirmed lost, 3 for jobs pruned (n), 4 for keys dropped (n), 5 where there was more. What others have locked is passed over.
-create or replace function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1 language plpgsql {hot} as $$
+-- Tidies. what: 1 a worker whose lease is over (n is its beat; -1: it has
+-- runs and is not known), 2 a run of a worker that is confirmed lost, 3
+-- jobs that were pruned (n), 4 keys that were dropped (n), 5 there was
+-- more. It passes over what others have locked.
+create or replace function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1
+  language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
   x integer;
@@ -29,9 +32,12 @@ begin
     from (select distinct j.worker from {ns}.jobs j where j.state = 2) s
     where not exists (select from {ns}.workers w where w.name = s.worker);
 
-  -- Finished jobs whose retention has passed. Where there is a TTL the key stays, and describes its holder by itself; else this is the event.
+  -- Finished jobs whose retention is over. With a TTL the key stays, and
+  -- keeps what is known of its holder; without one this is the event.
   with l as materialized (
-    select j.ctid as tid, {bare j} as job, j.id, j.key, j.enqueued_at, j.hold_window, j.hold_ttl, j.anchor, j.finished_at, j.retention from {ns}.jobs j where j.state >= 3 and j.finished_at + coalesce(j.retention, 86400000) <= now
+    select j.ctid as tid, {bare j} as job, j.id, j.key, j.enqueued_at, j.hold_window, j.hold_ttl, j.anchor,
+      j.finished_at, j.retention from {ns}.jobs j
+        where j.state >= 3 and j.finished_at + coalesce(j.retention, 86400000) <= now
     order by j.finished_at + coalesce(j.retention, 86400000) limit most + 1 for update skip locked
   ), p as materialized (
     select * from l limit most
@@ -41,12 +47,14 @@ begin
       case when pruned then {ns}.rest_v1(p.hold_window, p.hold_ttl, p.anchor) else k.frees_at end as frees_at
     from p
     cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
-      where p.key is not null and k.key = p.key and k.holder = p.id and k.gone is null and k.next is null and (k.frees_at is null or k.frees_at > now) limit 1) k
+      where p.key is not null and k.key = p.key and k.holder = p.id and k.gone is null and k.next is null
+        and (k.frees_at is null or k.frees_at > now) limit 1) k
     cross join lateral (select p.hold_ttl is null and k.pending <> 0 as pruned) q
   ), freed as (
     delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now
   ), kept as (
-    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at, since = coalesce(k.since, h.enqueued_at), gone = h.gone
+    update {ns}.keys k set pending = h.pending, frees_at = h.frees_at, since = coalesce(k.since, h.enqueued_at),
+      gone = h.gone
     from h where k.ctid = h.tid and (h.frees_at is null or h.frees_at > now)
   ), d as (
     delete from {ns}.jobs j using p where j.ctid = p.tid returning 1
