@@ -18,6 +18,9 @@ var (
 	sqlDropQueues = load("drop_queues")
 )
 
+// dropsQueues is how many rows of queues a sweep drops: they are small.
+const dropsQueues = 50_000
+
 // Sweep tidies. A round that finds nothing to drop writes nothing.
 func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (swept onceq.Swept, err error) {
 	err = s.write(ctx, "sweep", func(st *step) (err error) {
@@ -47,8 +50,8 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 			return swept, err
 		}
 	}
-	n, err := st.affect(sqlDropQueues, int64(r.Limit))
-	swept.More = swept.More || n == int64(r.Limit)
+	n, err := st.affect(sqlDropQueues, int64(dropsQueues))
+	swept.More = swept.More || n == dropsQueues
 	return swept, err
 }
 
