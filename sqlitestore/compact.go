@@ -13,18 +13,20 @@ import (
 
 var sqlLeases = load("leases")
 
-// Compact gives the space back that removed jobs have left in the file: SQLite's VACUUM writes
-// what is there into a new file and copies that over the old one. What is removed is otherwise
-// kept for new jobs.
+// Compact gives the space back that removed jobs have left in the file:
+// SQLite's VACUUM writes what is there into a new file and copies that over the
+// old one. What is removed is otherwise kept for new jobs.
 //
-// Nobody else writes meanwhile (reads go on), so it is something for a quiet hour: a gigabyte
-// of jobs takes some seconds. Where jobs are running it gives up before their workers' leases
-// are at stake. It needs as much free space as the jobs take, twice: in the folder for
-// temporary files and beside the database. progress, which may be nil, is told how many bytes
-// of the new file are written, of how many; it is called on the goroutine of the caller.
+// Nobody else writes meanwhile (reads go on), so it is something for a quiet
+// hour: a gigabyte of jobs takes some seconds. Where jobs are running it gives
+// up before their workers' leases are at stake. It needs as much free space as
+// the jobs take, twice: in the folder for temporary files and beside the
+// database. progress, which may be nil, is told how many bytes of the new file
+// are written, of how many; it is called on the goroutine of the caller.
 //
-// An error says that nothing has changed, with one exception: where somebody reads an old part
-// of the log the file is rewritten, and shrinks when that reader has ended.
+// An error says that nothing has changed, with one exception: where somebody
+// reads an old part of the log the file is rewritten, and shrinks when that
+// reader has ended.
 func (s *Store) Compact(ctx context.Context, progress func(done, total int64)) error {
 	const what = "compact"
 	leave, err := s.enter(ctx)
@@ -77,7 +79,8 @@ func (s *Store) compact(ctx context.Context, w *session, progress func(done, tot
 
 var errStillRead = errors.New("somebody does still")
 
-// vacuum runs VACUUM, and tells meanwhile how far it is: its second half goes through the log.
+// vacuum runs VACUUM, and tells meanwhile how far it is: its second half goes
+// through the log.
 func (s *Store) vacuum(ctx context.Context, w *session, total int64, progress func(done, total int64)) error {
 	progress(0, total)
 	before := s.logSize()
@@ -98,8 +101,8 @@ func (s *Store) vacuum(ctx context.Context, w *session, total int64, progress fu
 	}
 }
 
-// roomFor looks whether there is room for a copy of so many bytes, in both places where it is
-// needed.
+// roomFor looks whether there is room for a copy of so many bytes, in both
+// places where it is needed.
 func (s *Store) roomFor(size int64) error {
 	if s.file == nil {
 		return nil
@@ -124,8 +127,9 @@ func temporary() string {
 	return "."
 }
 
-// beforeLeasesEnd is ctx until half of what is left of the leases of those who run jobs: a
-// heartbeat waits for the write lock, like everybody. Leases that are over do not count.
+// beforeLeasesEnd is ctx until half of what is left of the leases of those who
+// run jobs: a heartbeat waits for the write lock, like everybody. Leases that
+// are over do not count.
 func (s *Store) beforeLeasesEnd(ctx context.Context, w *session) (context.Context, context.CancelFunc, error) {
 	now, first := s.clock.now(), onceq.Never
 	if err := w.each(sqlLeases, 1, func(v []any) error {

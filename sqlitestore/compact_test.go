@@ -121,7 +121,8 @@ func TestCompactStopsWithItsContext(t *testing.T) {
 	}
 }
 
-// A heartbeat waits for the write lock as everybody does, and must not wait for too long.
+// A heartbeat waits for the write lock as everybody does, and must not wait for
+// too long.
 func TestCompactGivesUpBeforeALeaseEnds(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -189,7 +190,8 @@ func TestCompactOnAFullDiskChangesNothing(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: longRows("more", 400, 50_000)}); err == nil || code(err) != codeFull {
+	if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: longRows("more", 400, 50_000)}); err == nil ||
+		code(err) != codeFull {
 		t.Fatal(err)
 	}
 	if findings, err := s.Check(ctx); err != nil || len(findings) > 0 {
@@ -200,7 +202,8 @@ func TestCompactOnAFullDiskChangesNothing(t *testing.T) {
 	}
 }
 
-// The file is rewritten at once, and shrinks when the last reader of what it was before has ended.
+// The file is rewritten at once, and shrinks when the last reader of what it
+// was before has ended.
 func TestCompactBesideAReaderThatStays(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

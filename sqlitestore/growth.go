@@ -38,7 +38,8 @@ func (s *session) fileSize() (f fileSize, err error) {
 	return f, err
 }
 
-// logSize is the size of the log; 0 where there is none, or where it cannot be told.
+// logSize is the size of the log; 0 where there is none, or where it cannot be
+// told.
 func (s *Store) logSize() int64 {
 	if s.file == nil {
 		return 0

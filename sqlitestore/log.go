@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// The write-ahead log is copied back into the file as it grows, and begins anew when nobody reads what
-// stands in it. Where readers overlap all the time that instant never comes, and the log only grows.
-// So a writer that finds it long makes it begin anew: with the write lock in hand it waits a little for
-// those who read an old part. New readers of this process wait meanwhile; those of others see all of the
-// log, and are in nobody's way unless there are more than SQLite has marks for (four).
+// The write-ahead log is copied back into the file as it grows, and begins anew
+// when nobody reads what stands in it. Where readers overlap all the time that
+// instant never comes, and the log only grows. So a writer that finds it long
+// makes it begin anew: with the write lock in hand it waits a little for those
+// who read an old part. New readers of this process wait meanwhile; those of
+// others see all of the log, and are in nobody's way unless there are more than
+// SQLite has marks for (four).
 const (
 	longLog = 64 << 20 // from what size on
 	logWait = time.Second
@@ -31,8 +33,8 @@ const (
 	mostRest  = 30 * time.Second
 )
 
-// shortenLog makes a long log begin anew. The caller has the turn and the file. It is no failure when
-// that cannot be done now.
+// shortenLog makes a long log begin anew. The caller has the turn and the file.
+// It is no failure when that cannot be done now.
 func (s *Store) shortenLog(w *session) {
 	now := time.Now()
 	if s.shared == nil || now.Before(s.shortening.next) {
@@ -51,13 +53,14 @@ func (s *Store) shortenLog(w *session) {
 	s.shortening.next = now.Add(s.shortening.rest)
 }
 
-// truncateLog is the session's while nobody here reads. quiet is false where somebody does for longer.
+// truncateLog is the session's while nobody here reads. quiet is false where
+// somebody does for longer.
 func (s *Store) truncateLog(w *session, wait time.Duration) (quiet bool, err error) {
 	return s.shared.quiet(wait, func() error { return w.truncateLog(wait) })
 }
 
-// truncateLog copies the whole log back into the file and empties it, unless somebody reads an old part
-// of it for longer than wait.
+// truncateLog copies the whole log back into the file and empties it, unless
+// somebody reads an old part of it for longer than wait.
 func (s *session) truncateLog(wait time.Duration) error {
 	ctx := context.Background()
 	if _, err := s.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", wait.Milliseconds())); err != nil {

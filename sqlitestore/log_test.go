@@ -22,8 +22,8 @@ func logSize(t *testing.T, s *Store) int64 {
 	return info.Size()
 }
 
-// Readers that overlap all the time, here and as another process would read, keep SQLite from beginning
-// its log anew.
+// Readers that overlap all the time, here and as another process would read,
+// keep SQLite from beginning its log anew.
 func TestTheLogBeginsAnewUnderSteadyReaders(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -41,7 +41,8 @@ func TestTheLogBeginsAnewUnderSteadyReaders(t *testing.T) {
 		}
 		readers.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := on.List(ctx, onceq.ListRequest{Limit: 200, Filter: onceq.JobFilter{Args: true}}); err != nil &&
+				if _, err := on.List(ctx, onceq.ListRequest{Limit: 200,
+					Filter: onceq.JobFilter{Args: true}}); err != nil &&
 					ctx.Err() == nil {
 					t.Error(err)
 				}
@@ -120,7 +121,8 @@ func TestNothingStaysOfAQueueWithoutJobs(t *testing.T) {
 	}
 	left := func() (names string) {
 		t.Helper()
-		if err := s.db.QueryRow("SELECT group_concat(queue) FROM (SELECT queue FROM onceq_queues ORDER BY 1)").Scan(&names); err != nil {
+		if err := s.db.QueryRow("SELECT group_concat(queue) FROM (SELECT queue FROM onceq_queues ORDER BY " +
+			"1)").Scan(&names); err != nil {
 			t.Fatal(err)
 		}
 		return names

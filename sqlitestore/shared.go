@@ -6,16 +6,18 @@ import (
 	"time"
 )
 
-// shared is what the stores of this process that have the same file open have in common.
+// shared is what the stores of this process that have the same file open have
+// in common.
 type shared struct {
 	path   string
 	stores int
-	// reading has a token for each read that may be under way: whoever has all of them knows that
-	// nobody here reads.
+	// reading has a token for each read that may be under way: whoever has all
+	// of them knows that nobody here reads.
 	reading chan struct{}
 }
 
-// mostReading is more than the readers of a store, and few enough to be taken one after the other.
+// mostReading is more than the readers of a store, and few enough to be taken
+// one after the other.
 const mostReading = 4 * maxReaders
 
 var files struct {
@@ -50,8 +52,8 @@ func (f *shared) leave() {
 	}
 }
 
-// quiet runs do while nobody here reads. It reports false, and does nothing, where reads that have
-// begun do not end in time.
+// quiet runs do while nobody here reads. It reports false, and does nothing,
+// where reads that have begun do not end in time.
 func (f *shared) quiet(wait time.Duration, do func() error) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
