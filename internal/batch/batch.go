@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 )
@@ -48,16 +47,16 @@ type Batcher[Q, A any] struct {
 	send   func(ctx context.Context, calls []*Q) ([]A, []error)
 
 	mu       sync.Mutex
-	waiting  []*call[Q, A]
+	waiting  queue[Q, A]
 	inFlight int
 	waits    time.Duration // how long a trip waits, as estimated from the last sample
 	least    time.Duration // the shortest wait in the sample so far
 	trips    int           // how many trips the sample has
 	closed   bool
-	idle     sync.Cond               // inFlight went to zero
-	away     map[uint64]rivals[Q, A] // by the number of Config.Rivals
-	behind   int                     // calls that wait for a rival
-	calls    sync.Pool               // calls that were answered, for reuse
+	idle     sync.Cond                // inFlight went to zero
+	away     map[uint64]*rivals[Q, A] // by the number of Config.Rivals
+	behind   int                      // calls that wait for a rival
+	calls    sync.Pool                // calls that were answered, for reuse
 }
 
 type call[Q, A any] struct {
@@ -66,13 +65,16 @@ type call[Q, A any] struct {
 	err    error
 	done   chan struct{} // has room for the one signal that will be sent
 	trip   *trip         // nil while the call waits; guarded by Batcher.mu
+
+	in            *queue[Q, A] // nil = in none; guarded by Batcher.mu, like the neighbours
+	before, after *call[Q, A]
 }
 
 // rivals are the trip that carries a call with some number, and the calls
 // that wait for it.
 type rivals[Q, A any] struct {
 	trip   *trip
-	behind []*call[Q, A]
+	behind queue[Q, A]
 }
 
 // trip is one call of send. It is cancelled when all of its callers have
@@ -90,7 +92,7 @@ type trip struct {
 // of several has a context that ends when no caller waits for an answer any
 // more.
 func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []*Q) ([]A, []error)) *Batcher[Q, A] {
-	b := &Batcher[Q, A]{config: config, send: send, away: map[uint64]rivals[Q, A]{}}
+	b := &Batcher[Q, A]{config: config, send: send, away: map[uint64]*rivals[Q, A]{}}
 	b.idle.L = &b.mu
 	b.calls.New = func() any { return &call[Q, A]{done: make(chan struct{}, 1)} }
 	return b
@@ -110,14 +112,14 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 	}
 	c := b.calls.Get().(*call[Q, A])
 	c.query = q
-	if b.inFlight == 0 && len(b.waiting) == 0 {
+	if b.inFlight == 0 && b.waiting.n == 0 {
 		b.inFlight++
 		b.departsLocked(&trip{}, c)
 		b.mu.Unlock()
 		return b.alone(ctx, c)
 	}
 	if !b.staysLocked(c) {
-		b.waiting = append(b.waiting, c)
+		b.waiting.push(c)
 		b.launchLocked()
 	}
 	b.mu.Unlock()
@@ -151,17 +153,10 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 
 // forgetLocked removes a call that has not been sent.
 func (b *Batcher[Q, A]) forgetLocked(c *call[Q, A]) {
-	if i := slices.Index(b.waiting, c); i >= 0 {
-		b.waiting = slices.Delete(b.waiting, i, i+1)
-		return
-	}
-	n := b.number(c)
-	r := b.away[n]
-	if i := slices.Index(r.behind, c); i >= 0 {
-		r.behind = slices.Delete(r.behind, i, i+1)
-		b.away[n] = r
+	if c.in != &b.waiting {
 		b.behind--
 	}
+	c.remove()
 }
 
 // number is the number that Config.Rivals gives a call; 0 = no rivals.
@@ -178,8 +173,7 @@ func (b *Batcher[Q, A]) staysLocked(c *call[Q, A]) bool {
 	n := b.number(c)
 	r, ok := b.away[n]
 	if ok {
-		r.behind = append(r.behind, c)
-		b.away[n] = r
+		r.behind.push(c)
 		b.behind++
 	}
 	return ok
@@ -188,7 +182,7 @@ func (b *Batcher[Q, A]) staysLocked(c *call[Q, A]) bool {
 // departsLocked notes that a call is on a trip.
 func (b *Batcher[Q, A]) departsLocked(t *trip, c *call[Q, A]) {
 	if n := b.number(c); n != 0 {
-		b.away[n] = rivals[Q, A]{trip: t}
+		b.away[n] = &rivals[Q, A]{trip: t}
 		t.numbers = append(t.numbers, n)
 	}
 }
@@ -197,8 +191,8 @@ func (b *Batcher[Q, A]) departsLocked(t *trip, c *call[Q, A]) {
 // number.
 func (b *Batcher[Q, A]) arrivesLocked(n uint64) {
 	if r, ok := b.away[n]; ok {
-		b.waiting = append(b.waiting, r.behind...)
-		b.behind -= len(r.behind)
+		b.behind -= r.behind.n
+		b.waiting.take(&r.behind)
 		delete(b.away, n)
 	}
 }
@@ -261,12 +255,12 @@ func (b *Batcher[Q, A]) launchLocked() {
 // flight.
 func (b *Batcher[Q, A]) readyLocked(others int) bool {
 	switch {
-	case len(b.waiting) == 0 || others >= b.config.InFlight:
+	case b.waiting.n == 0 || others >= b.config.InFlight:
 		return false
 	case others == 0 || b.waits > slow:
 		return true
 	}
-	return others < 2 && len(b.waiting) >= b.config.Join
+	return others < 2 && b.waiting.n >= b.config.Join
 }
 
 const (
@@ -332,11 +326,11 @@ func (b *Batcher[Q, A]) fly() {
 // and never sleeps. It unlocks meanwhile.
 func (b *Batcher[Q, A]) gatherLocked() {
 	for range 4 {
-		before := len(b.waiting)
+		before := b.waiting.n
 		b.mu.Unlock()
 		runtime.Gosched()
 		b.mu.Lock()
-		if len(b.waiting) == before {
+		if b.waiting.n == before {
 			return
 		}
 	}
@@ -348,15 +342,15 @@ func (b *Batcher[Q, A]) boardLocked() ([]*call[Q, A], *trip, context.Context) {
 	var calls []*call[Q, A]
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &trip{cancel: cancel}
-	weight, at := 0, 0
-	for ; at < len(b.waiting) && len(calls) < b.config.Calls; at++ {
-		c := b.waiting[at]
+	weight := 0
+	for c := b.waiting.first; c != nil && len(calls) < b.config.Calls; c = b.waiting.first {
 		if b.config.Weigh != nil {
 			weight += b.config.Weigh(&c.query)
 		}
 		if len(calls) > 0 && weight > b.config.Weight {
 			break
 		}
+		c.remove()
 		// Both waited, and the rival got on an earlier trip.
 		if r, ok := b.away[b.number(c)]; ok && r.trip != t {
 			b.staysLocked(c)
@@ -366,7 +360,6 @@ func (b *Batcher[Q, A]) boardLocked() ([]*call[Q, A], *trip, context.Context) {
 		b.departsLocked(t, c)
 		c.trip = t
 	}
-	b.waiting = append(make([]*call[Q, A], 0, len(b.waiting)), b.waiting[at:]...)
 	t.callers = len(calls)
 	return calls, t, ctx
 }
@@ -386,5 +379,5 @@ func (b *Batcher[Q, A]) Close() {
 func (b *Batcher[Q, A]) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting) + b.behind
+	return b.waiting.n + b.behind
 }
