@@ -34,7 +34,7 @@ PostgreSQL (autovacuum) and Redis do it by themselves.`,
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), stopSignals()...)
 			defer stop()
-			return a.withSession(ctx, func(s *session) error { return a.compact(ctx, s.store.(*sqlitestore.Store), file) })
+			return a.withSession(ctx, nil, func(s *session) error { return a.compact(ctx, s.store.(*sqlitestore.Store), file) })
 		},
 	}
 }

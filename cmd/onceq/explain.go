@@ -27,8 +27,8 @@ frees. Nothing is written.`,
 			if err != nil {
 				return err
 			}
-			return a.with(c.Context(), func(client *onceq.Client) error {
-				x, err := client.Explain(c.Context(), job, opts...)
+			return a.withSession(c.Context(), &onceq.Config{MaxArgs: e.maxArgs}, func(s *session) error {
+				x, err := s.client.Explain(c.Context(), job, opts...)
 				if err != nil {
 					return usage(err)
 				}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -91,8 +92,10 @@ func newQueue(a *app) *cobra.Command {
 			Short: s.short,
 			Args:  nArgs(1, 1),
 			RunE: func(c *cobra.Command, args []string) error {
-				return a.with(c.Context(), func(client *onceq.Client) error {
-					done, err := s.change(c.Context(), client, args[0])
+				// The client would warn of a queue that nobody has used: that is said here, or meant.
+				quiet := &onceq.Config{Logger: slog.New(slog.DiscardHandler)}
+				return a.withSession(c.Context(), quiet, func(open *session) error {
+					done, err := s.change(c.Context(), open.client, args[0])
 					switch {
 					case err != nil:
 						return usage(err)

@@ -271,11 +271,11 @@ func openSession(store onceq.Store, err error, config *onceq.Config) (*session, 
 
 // with opens a store that exists, and closes it after do.
 func (a *app) with(ctx context.Context, do func(*onceq.Client) error) error {
-	return a.withSession(ctx, func(s *session) error { return do(s.client) })
+	return a.withSession(ctx, nil, func(s *session) error { return do(s.client) })
 }
 
-// withSession is with for a command that needs the store too.
-func (a *app) withSession(ctx context.Context, do func(*session) error) (err error) {
+// withSession is with for a command that needs the store too, or a client that is not as usual.
+func (a *app) withSession(ctx context.Context, config *onceq.Config, do func(*session) error) (err error) {
 	path, err := storeurl.Creates(a.store)
 	if err != nil {
 		return err
@@ -285,7 +285,7 @@ func (a *app) withSession(ctx context.Context, do func(*session) error) (err err
 			"ONCEQ_STORE", path)
 	}
 	store, err := storeurl.OpenExisting(ctx, a.store)
-	s, err := openSession(store, err, nil)
+	s, err := openSession(store, err, config)
 	if err != nil {
 		return err
 	}
