@@ -45,8 +45,9 @@ func newBulk(a *app, step bulkStep) *cobra.Command {
 		Short: b.short,
 		Long: b.short + `.
 
-Each job changes in a step of its own. What matches and cannot change is passed over, and counted by the reason; a job whose key another
-one holds by now is named. With --all on a terminal it asks first.`,
+Each job changes in a step of its own. What matches and cannot change is passed
+over, and counted by the reason; a job whose key another one holds by now is
+named. With --all on a terminal it asks first.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("%s chooses by flags: for one job say onceq job %s %s", c.CommandPath(), b.verb, args[0])

@@ -24,8 +24,13 @@ const (
 	codeSnooze  = 75
 )
 
-// grace is how long a process may go on after it was asked to stop.
-const grace = 5 * time.Second
+const (
+	// grace is how long a process may go on after it was asked to stop.
+	grace = 5 * time.Second
+	// lastGrace is the same at the end of the worker's ShutdownTimeout. The worker then waits three
+	// seconds for its handlers.
+	lastGrace = 2 * time.Second
+)
 
 // runner runs jobs as processes.
 type runner struct {
@@ -131,10 +136,10 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		err = r.end(cmd, ended)
+		err = r.end(ctx, cmd, ended)
 	case <-r.stopped:
 		handBack = true
-		err = r.end(cmd, ended)
+		err = r.end(ctx, cmd, ended)
 	}
 	out.flush()
 	errOut.flush()
@@ -159,16 +164,26 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 }
 
 // end stops a process and all that it started: gently, then by force.
-func (r *runner) end(cmd *exec.Cmd, ended <-chan error) error {
+func (r *runner) end(ctx context.Context, cmd *exec.Cmd, ended <-chan error) error {
 	signalGroup(cmd, false)
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(grace):
-	case <-r.killed:
+	soon := time.After(grace)
+	var sooner <-chan time.Time
+	for done := ctx.Done(); ; {
+		select {
+		case err := <-ended:
+			return err
+		case <-done:
+			if done = nil; errors.Is(context.Cause(ctx), onceq.ErrShutdown) {
+				sooner = time.After(lastGrace)
+			}
+			continue
+		case <-soon:
+		case <-sooner:
+		case <-r.killed:
+		}
+		signalGroup(cmd, true)
+		return <-ended
 	}
-	signalGroup(cmd, true)
-	return <-ended
 }
 
 func (r *runner) channel(o *output, job *onceq.JobRow) *channel {

@@ -165,6 +165,20 @@ func TestAProcessThatIsAskedToStopMayStillSayHowItEnded(t *testing.T) {
 	}
 }
 
+// A process that does not heed its stop is killed in time for the worker to end well.
+func TestAProcessThatIgnoresItsStopIsKilledBeforeTheWorkerEnds(t *testing.T) {
+	s := serve(t, "trap '' TERM; ready; while :; do sleep 0.1; done", nil, "--shutdown-timeout", "100ms")
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.ends()
+	if code := s.cmd.ProcessState.ExitCode(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	if got := s.job(); got != handedBack {
+		t.Errorf("the job is %s", got)
+	}
+	s.until("the job's process ends with its worker", func() bool { return syscall.Kill(-s.child, 0) != nil })
+}
+
 // A process that somebody ends alone has failed: nobody asked the worker to
 // stop.
 func TestAProcessThatIsKilledAloneHasFailed(t *testing.T) {

@@ -46,7 +46,8 @@ its environment (and ONCEQ_STORE, so that it can enqueue).
                   (onceq job show)
 
 A run whose job is cancelled, whose --timeout is over or whose lease is lost
-is stopped: SIGTERM to its process group, SIGKILL 5s later.
+is stopped: SIGTERM to its process group, SIGKILL 5s later (2s at the end of
+--shutdown-timeout).
 
 The first Ctrl-C (or SIGTERM, a closed terminal, an output that nobody reads
 any more) starts no more jobs and waits for those that run, up to
