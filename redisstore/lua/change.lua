@@ -67,6 +67,7 @@ function ops.cancel(j)
   if j.state == RUNNING then
     m.dirty(j)
     j.cancel = true
+    tellstop(j.worker)
   elseif j.state == CANCELLED then
     return DONE
   elseif j.state > RUNNING then

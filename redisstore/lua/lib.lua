@@ -103,6 +103,8 @@ local function qmade(name)
   return q
 end
 
+-- wake notes that something became due in a queue. tellstop notes that a run of a worker was asked to
+-- stop: its mark is a byte that no name begins with.
 local function wake(name)
   if not woken[name] then
     woken[name] = true
@@ -110,12 +112,14 @@ local function wake(name)
   end
 end
 
+local function tellstop(worker) wake('\0' .. worker) end
+
 -- qsave writes the queues' rows that changed, and tells those who sleep. The last writes of a script.
 local function qsave()
   for _, name in ipairs(wokenlist) do
-    local q = qrow(name)
-    if q.no and q.sleepers == 1 then
-      q.sleepers = 0
+    local q = byte(name) ~= 0 and qrow(name)
+    if not q or q.no and q.sleepers == 1 then
+      if q then q.sleepers = 0 end
       begin()
       call('PUBLISH', ARGV[3], ARGV[2] .. name)
     end

@@ -586,8 +586,8 @@ local function model()
     k.off = true
   end
 
-  -- stop cancels a waiting job whose key is another's from now on.
-  local function stop(j, by)
+  -- withdraw cancels a waiting job whose key is another's from now on.
+  local function withdraw(j, by)
     dirty(j)
     j.behind, j.superseded, j.keyless = '', by, true
     finish(j, CANCELLED)
@@ -599,20 +599,21 @@ local function model()
   function m.supersede(holder, k, r)
     if k.next ~= '' then
       kdirty(k)
-      stop(jobof[k.next], r.id)
+      withdraw(jobof[k.next], r.id)
       k.next = ''
     end
     if holder.state == RUNNING then
       dirty(holder)
       kdirty(k)
       holder.cancel, holder.superseded = true, r.id
+      tellstop(holder.worker)
       m.insert(r, 2, holder.id, holder.id)
       k.next = r.id
       put(k)
       return r
     end
     local behind = holder.behind
-    stop(holder, r.id)
+    withdraw(holder, r.id)
     m.insert(r, 2, behind, holder.id)
     take(r)
     return r
