@@ -18,7 +18,7 @@ func (s *session) listenLoop(ctx context.Context) {
 	if wake == nil {
 		return
 	}
-	r := WakeRequest{Worker: s.name}
+	r := WakeRequest{Worker: s.name, Kinds: s.kinds}
 	for _, q := range s.pacer.queues {
 		r.Queues = append(r.Queues, q.name)
 	}

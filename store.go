@@ -183,6 +183,7 @@ type Traits struct {
 // WakeRequest says of what to send a [Wake].
 type WakeRequest struct {
 	Queues []string // jobs of these queues became due
+	Kinds  []string // of these kinds only; nil = of any. A store may send for other kinds too
 	Worker string   // a run of this worker was asked to stop; "" = of no worker
 }
 

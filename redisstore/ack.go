@@ -24,7 +24,7 @@ func (s *Store) acked(ctx context.Context, trips []*trip, calls []call) {
 		if cluster != nil {
 			master, err := cluster.MasterForKey(ctx, s.parts[t.part].meta())
 			if err != nil {
-				calls[i].SetErr(fmt.Errorf("%w: %w", errDefinite, err))
+				calls[i].SetErr(definite("look for the master of a slot: " + err.Error()))
 				continue
 			}
 			node = master

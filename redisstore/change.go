@@ -67,7 +67,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		case missing:
 			return []onceq.ChangeResult{{Err: onceq.ErrNotFound}}, nil
 		case behind:
-			j, err := s.readTriple(ctx, t.part, "", v[1], t.now)
+			j, err := s.readTriple(ctx, t, "", v[1])
 			if err != nil {
 				return nil, err
 			}
@@ -93,7 +93,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			results[i].Err = onceq.ErrNotFound
 			return nil
 		}
-		j, err := s.readTriple(ctx, sh.part, packID(c.IDs[i]), v[1], sh.now)
+		j, err := s.readTriple(ctx, &sh.trip, packID(c.IDs[i]), v[1])
 		if err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+" and is due when that has ended")
 		case held:
 			id, _ := holds(text(v[2]))
-			holder, err := s.readTriple(ctx, sh.part, id, v[3], sh.now)
+			holder, err := s.readTriple(ctx, &sh.trip, id, v[3])
 			if err != nil {
 				return err
 			}

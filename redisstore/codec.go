@@ -13,10 +13,13 @@ import (
 
 // The layouts of what is kept, big-endian throughout. lua/lib.lua is the other reader and writer of them.
 //
-//	row      head, body. The head of a job that was ever fetched stands in a field of its own (what a fetch and a finish touch), and the
-//	         one in the row is then out of date.
+//	row      head, body. The head of a job that was ever fetched, or whose row is large, stands in a
+//	         field of its own (what most steps touch), and the one in the row is then out of date.
+//	         Behind the head of a large one stands its cover.
+//	cover    the body, with the size of the args (4 bytes) in place of the args; the text is as it is
 //	head     1 byte  state (3 bits), origin (2), has a key, keyless, cancel requested
-//	         1 byte  priority (4 bits), long form, due when enqueued, profile told inline
+//	         1 byte  priority (4 bits), long form, due when enqueued, profile told inline, ID made by
+//	                 a client
 //	         6       enqueued at
 //	         6       run at, unless due when enqueued
 //	         4       the profile: what many jobs have in common, in meta; or 2 bytes of length and the profile
@@ -70,6 +73,7 @@ const (
 	headLong   = 1 << 4
 	headNow    = 1 << 5
 	headInline = 1 << 6
+	headMade   = 1 << 7
 
 	bodyMeta    = 1
 	bodyTags    = 2
@@ -369,6 +373,7 @@ type job struct {
 	anchor int64
 	runAt  int64
 	due    bool // it stands behind nobody and its run time has passed, or it was fetched
+	weight int  // bytes of args and meta
 }
 
 // instant is a time as it is handed out; Never and 0 are the zero time.
@@ -379,11 +384,16 @@ func instant(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// readJob reads the fields of a job. head is "" unless it stands apart.
+// readJob reads the fields of a job: its row, and what its head's own field has, "" unless it has one.
+// Where row is "" the job is read without its args, from its cover.
 func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*profile, error)) (*job, error) {
 	j := &job{}
 	j.ID = unpackID(id)
 	r := reader{s: row}
+	covered := row == ""
+	if covered {
+		r.s, head = head, ""
+	}
 	if err := j.readHead(&r, profiles); err != nil {
 		return nil, err
 	}
@@ -399,6 +409,9 @@ func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*
 		}
 	}
 	j.readBody(&r)
+	if covered {
+		j.Args = nil
+	}
 	if err := r.err("job"); err != nil {
 		return nil, err
 	}
@@ -475,7 +488,9 @@ func (j *job) readBody(r *reader) {
 		j.KeyText = text
 	}
 	if flags&bodyMeta != 0 {
-		d := json.NewDecoder(strings.NewReader(r.take(int(r.num(3)))))
+		meta := r.take(int(r.num(3)))
+		j.weight = len(meta)
+		d := json.NewDecoder(strings.NewReader(meta))
 		d.UseNumber()
 		if d.Decode(&j.Meta) != nil {
 			r.bad = true
@@ -489,6 +504,7 @@ func (j *job) readBody(r *reader) {
 	}
 	if flags&bodyNilArgs == 0 {
 		j.Args = []byte(r.s)
+		j.weight += len(j.Args)
 	}
 	if flags&bodyTold != 0 {
 		var ok bool
@@ -499,8 +515,22 @@ func (j *job) readBody(r *reader) {
 	}
 }
 
-// appendRest adds what follows the instants in the row of a new job.
-func appendRest(b []byte, r *onceq.NewRow, ref string) []byte {
+// largeBody is how many bytes a body may have before its job is one with a cover; see rows.lua.
+const largeBody = 4096
+
+// isLarge reports whether the row of a new job is large, whatever its text has in common with it.
+func isLarge(r *onceq.NewRow) bool {
+	n := len(r.Args) + len(r.Meta)
+	if r.Claim != nil {
+		n += len(r.Claim.Text)
+	}
+	return n > largeBody
+}
+
+// appendRest adds what follows the instants in the row of a new job. cover is how much of the body
+// comes before the args, 0 where the row is not large.
+func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
+	large := isLarge(r)
 	b = append(b, ref...)
 	b = append(b, nonce(r.Nonce)...)
 	if r.Claim != nil {
@@ -521,7 +551,7 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) []byte {
 	if r.Claim != nil {
 		b = append(b, 0, 0)
 		var room [512]byte
-		if text, ok := told(b, r.Claim.Text, appendCommon(room[:0], r.Kind, r.Queue, r.Args)); ok {
+		if text, ok := told(b, r.Claim.Text, appendCommon(room[:0], r.Kind, r.Queue, r.Args)); ok && !large {
 			b = text
 			b[at] |= bodyTold
 		} else {
@@ -541,7 +571,13 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(tags)))
 		b = append(b, tags...)
 	}
-	return append(b, r.Args...)
+	if large {
+		cover = len(b) - at
+		if r.Claim != nil {
+			cover += len(r.Claim.Digest)
+		}
+	}
+	return append(b, r.Args...), cover
 }
 
 // nonce is what is kept of a nonce: it is compared with those of the same ID only.

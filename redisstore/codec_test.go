@@ -80,7 +80,8 @@ func TestRowsThatAreCutShortAreAnErrorAndNoPanic(t *testing.T) {
 		MaxAttempts: 3, Claim: &onceq.Claim{Key: key, Text: "kind=kind args={\"a\":1}", Hold: onceq.Hold{Until: onceq.UntilFinished}}}
 	content := appendProfile(nil, &r)
 	profiles := func(string) (*profile, error) { return readProfile(string(content)) }
-	row := string(append([]byte{headKey, 5 | headNow, 0, 0, 0, 0, 0, 9}, appendRest(nil, &r, "REF1")...))
+	rest, _ := appendRest(nil, &r, "REF1")
+	row := string(append([]byte{headKey, 5 | headNow, 0, 0, 0, 0, 0, 9}, rest...))
 	j, err := readJob("a", row, "", "", 10, profiles)
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ const (
 )
 
 // planSize is what enqueue.lua needs to know of a row, in bytes.
-const planSize = 41
+const planSize = 44
 
 // share is what one script call takes of a batch.
 type share struct {
@@ -57,8 +57,13 @@ func sized[T any](s []T, n int) []T {
 	return s
 }
 
-// Enqueue accepts rows, in shares of at most 200 of one partition. Each share is atomic. Where some were done and some were not, the results have
-// those that were, and the error is uncertain and names the others.
+// perPipeline is how many bytes of rows travel together, and in one script, at most: what follows
+// waits until they are answered. A row that is larger travels alone.
+const perPipeline = 4 << 20
+
+// Enqueue accepts rows, in shares of at most 200 and 4 MiB of one partition. Each share is atomic.
+// Where some were done and some were not, the results have those that were, and the error is uncertain
+// and names the others.
 func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	rows := r.Rows
 	leave, err := s.enter(ctx)
@@ -76,18 +81,24 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	if err != nil {
 		return nil, err
 	}
-	var shares []*share
-	for p, places := range byPart {
-		for len(places) > 0 {
-			n := min(len(places), perScript)
-			shares = append(shares, s.share(p, rows, places[:n], false))
-			places = places[n:]
-		}
-	}
 	results := make([]onceq.EnqueueResult, len(rows))
-	again, first := s.enqueueShares(ctx, rows, shares, results)
-	if len(again) > 0 { // followers whose ID, or whose leader's, was taken: they are judged by themselves
-		shares = shares[:0]
+	var again []int // followers whose ID, or whose leader's, was taken: they are judged by themselves
+	var first error
+	for todo := stretches(rows, byPart); len(todo) > 0 && first == nil; {
+		n, bytes := 0, 0
+		var shares []*share
+		for n < len(todo) && (n == 0 || bytes+todo[n].bytes <= perPipeline) {
+			bytes += todo[n].bytes
+			shares = append(shares, s.share(todo[n].part, rows, todo[n].rows, false))
+			n++
+		}
+		todo = todo[n:]
+		var alone []int
+		alone, first = s.enqueueShares(ctx, rows, shares, results)
+		again = append(again, alone...)
+	}
+	if len(again) > 0 {
+		var shares []*share
 		for _, i := range again {
 			p, _ := s.where(&rows[i])
 			shares = append(shares, s.share(p, rows, []int{i}, true))
@@ -108,6 +119,35 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 		return nil, first
 	}
 	return results, fmt.Errorf("rows %s of %d: %w", ranges(open), len(rows), uncertain(first))
+}
+
+// stretch is what is to be a share.
+type stretch struct {
+	part  int
+	rows  []int // their places in the batch
+	bytes int
+}
+
+// stretches cuts the rows of each partition, in their order.
+func stretches(rows []onceq.NewRow, byPart [][]int) (all []stretch) {
+	for p, places := range byPart {
+		for len(places) > 0 {
+			st := stretch{part: p}
+			n := 0
+			for n < min(len(places), perScript) {
+				r := &rows[places[n]]
+				size := 200 + len(r.Args) + len(r.Meta)
+				if n > 0 && st.bytes+size > perPipeline {
+					break
+				}
+				st.bytes += size
+				n++
+			}
+			st.rows, places = places[:n], places[n:]
+			all = append(all, st)
+		}
+	}
+	return all
 }
 
 // ranges writes indexes as "0-199, 400".
@@ -203,7 +243,11 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		if r.Claim != nil {
 			a |= headKey
 		}
-		plans = append(plans, a, byte(r.Priority)|headNow, mode[k], byte(q), byte(profileNo+1), 0, 0)
+		b := byte(r.Priority) | headNow
+		if r.Made() {
+			b |= headMade
+		}
+		plans = append(plans, a, b, mode[k], byte(q), byte(profileNo+1), 0, 0)
 		if r.RunAt.IsZero() {
 			plans = putMilli(append(plans, 0), r.Delay)
 		} else {
@@ -224,7 +268,9 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		}
 		plans = putMilli(putMilli(append(plans, byte(h.Until), fromEnqueue), h.Window), h.TTL)
 		ends = append(ends, len(buf))
-		buf = appendRest(buf, r, names[profileNo].(string)[1:])
+		var cover int
+		buf, cover = appendRest(buf, r, names[profileNo].(string)[1:])
+		plans = append(plans, byte(cover>>16), byte(cover>>8), byte(cover))
 		ends = append(ends, len(buf))
 	}
 	columns := sized(made.columns, 3*n)
@@ -367,7 +413,7 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 		if sh.err != nil {
 			continue
 		}
-		status, details, profiles := text(sh.reply[0]), sh.reply[1:], s.profilesOf(ctx, sh.part)
+		status, details, profiles := text(sh.reply[0]), sh.reply[1:], s.profilesOf(ctx, &sh.trip)
 		if status != "" && len(status) != len(sh.rows) {
 			first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer cannot be read (%w)", onceq.ErrUncertain))
 			continue
@@ -380,7 +426,7 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 			switch became {
 			case 'i':
 				results[i] = inserted(&rows[i], sh.now)
-				s.wakes.notify(rows[i].Queue)
+				s.wakes.due(rows[i].Queue, rows[i].Kind)
 			case 'f':
 				results[i] = followed(&rows[i], results[sh.rows[sh.leader[k]]])
 			case 'x':
@@ -475,7 +521,7 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 
 // met reads the answer for a row that met a job.
 func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, result *onceq.EnqueueResult) error {
-	read := func(id string, v any) (*job, error) { return s.readTriple(ctx, sh.part, id, v, sh.now) }
+	read := func(id string, v any) (*job, error) { return s.readTriple(ctx, &sh.trip, id, v) }
 	if len(v) == 0 {
 		return errors.New("there is no answer")
 	}

@@ -16,20 +16,27 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// errDefinite says that nothing was sent.
-var errDefinite = errors.New("nothing was sent")
+// definite is an error of a call that did not happen, and will not by trying again.
+type definite string
 
-// errSetUp says that a partition is not set up (any more).
-var errSetUp = errors.New("the partition is not set up")
+func (d definite) Error() string { return string(d) }
+
+// errSetUp says that a partition is not set up (any more), and errMoving that it is brought to
+// another form.
+var (
+	errSetUp  = errors.New("the partition is not set up")
+	errMoving = errors.New("the data is brought to a new form: try again soon")
+)
 
 // definite reports whether nothing happened: the call was never written to a connection, or the
 // server refused it. A script checks first and writes last, so no error comes after its first write.
 func (t *trip) definite() bool {
 	var said redis.Error
+	var d definite
 	switch {
 	case errors.Is(t.err, errUnacknowledged):
 		return false
-	case t.err == nil, t.err == errSetUp, errors.Is(t.err, errDefinite), errors.As(t.err, &said):
+	case t.err == nil, t.err == errSetUp, t.err == errMoving, errors.As(t.err, &d), errors.As(t.err, &said):
 		return true
 	}
 	return !t.wire.sent.Load()
@@ -43,8 +50,9 @@ func passes(err error) bool {
 	var said redis.Error
 	var name *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
+	var d definite
 	switch {
-	case err == nil, err == errSetUp, errors.Is(err, redis.ErrClosed), errors.Is(err, errDefinite):
+	case err == nil, err == errSetUp, errors.Is(err, redis.ErrClosed), errors.As(err, &d):
 		return false
 	case errors.As(err, &name), errors.As(err, &header):
 		return false
@@ -126,6 +134,7 @@ func adviceOn(said string) string {
 		{"NOAUTH", "it asks for a password: redis://user:password@host"},
 		{"without any password configured", "it has no password: leave the password out"},
 		{"NOPERM", "the user lacks a right: docs/stores.md lists those that are needed"},
+		{"can't run this command", "the user lacks a right: docs/stores.md lists those that are needed"},
 		{"DB index is out of range", "it has no database of this number: see `databases` in its configuration"},
 		{"READONLY", "it is a replica: name the master, or its Sentinels"},
 		{"MASTERDOWN", "it is a replica that has lost its master: name the master, or its Sentinels"},

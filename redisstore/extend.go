@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Extend is a worker's heartbeat, on every partition: each knows the workers by itself.
+// Extend is a worker's heartbeat, on every partition: each knows the workers by itself. It looks at
+// the runs in shares of at most 200.
 func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -19,41 +20,44 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 		p := s.ofID(run.ID)
 		runs[p] = append(runs[p], i)
 	}
-	var todo []*trip
-	args := func(p int, again bool) []any {
-		a := []any{r.Worker, (r.Lease.Milliseconds()), min(max(r.FetchesDone, 0), never-2), flag(again), len(runs[p])}
-		for _, i := range runs[p] {
-			a = append(a, append(put48(nil, min(max(r.Runs[i].Run, 0), 1<<40-1))[1:], packID(r.Runs[i].ID)...))
-		}
-		return a
-	}
+	// The first share of a partition renews the lease there and hands back; it has the IDs of the others.
+	var todo []*share
 	for p := range s.parts {
-		todo = append(todo, &trip{script: luaExtend, part: p, args: args(p, false)})
+		n := min(len(runs[p]), perScript)
+		todo = append(todo, s.beat(&r, p, "", runs[p][:n], runs[p][n:]))
+		for rest := runs[p][n:]; len(rest) > 0; rest = rest[n:] {
+			n = min(len(rest), perScript)
+			todo = append(todo, s.beat(&r, p, beatLook, rest[:n], nil))
+		}
 	}
 	var e onceq.Extended
 	said := make([]string, len(r.Runs))
 	var failed error
 	done := 0
 	for len(todo) > 0 {
-		if err := s.do(ctx, todo...); err != nil && failed == nil {
+		trips := make([]*trip, len(todo))
+		for i, sh := range todo {
+			trips[i] = &sh.trip
+		}
+		if err := s.do(ctx, trips...); err != nil && failed == nil {
 			failed = err
 		}
-		var more []*trip
-		for _, t := range todo {
-			if t.err != nil {
+		var more []*share
+		for _, sh := range todo {
+			if sh.err != nil {
 				continue
 			}
 			done++
-			n := len(runs[t.part])
-			if len(t.reply) != n+2 {
+			n := len(sh.rows)
+			if len(sh.reply) != n+2 {
 				return e, uncertain(errors.New("redisstore: extend: the answer is too short"))
 			}
-			for k, i := range runs[t.part] {
-				said[i] = text(t.reply[k])
+			for k, i := range sh.rows {
+				said[i] = text(sh.reply[k])
 			}
-			e.Back += int(number(t.reply[n]))
-			if number(t.reply[n+1]) == 1 {
-				more = append(more, &trip{script: luaExtend, part: t.part, args: args(t.part, true)})
+			e.Back += int(number(sh.reply[n]))
+			if number(sh.reply[n+1]) == 1 {
+				more = append(more, s.beat(&r, sh.part, beatMore, nil, runs[sh.part]))
 			}
 		}
 		todo = more
@@ -70,4 +74,23 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 		failed = uncertain(failed)
 	}
 	return e, failed
+}
+
+// What a part of a heartbeat does, see extend.lua.
+const (
+	beatMore = "b" // it hands back more
+	beatLook = "c" // it only looks at runs
+)
+
+// beat is a part of a heartbeat: runs are those to look at, others those that the worker has in hand
+// besides.
+func (s *Store) beat(r *onceq.ExtendRequest, part int, what string, runs, others []int) *share {
+	args := []any{r.Worker, r.Lease.Milliseconds(), min(max(r.FetchesDone, 0), never-2), what, len(runs), len(others)}
+	for _, i := range runs {
+		args = append(args, append(put48(nil, min(max(r.Runs[i].Run, 0), 1<<40-1))[1:], packID(r.Runs[i].ID)...))
+	}
+	for _, i := range others {
+		args = append(args, packID(r.Runs[i].ID))
+	}
+	return &share{trip: trip{script: luaExtend, part: part, args: args}, rows: runs}
 }

@@ -11,40 +11,22 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// rounds bounds how often a fetch goes on where a script stopped at its bound.
-const rounds = 200
-
-// lane is one queue of one partition, as a fetch goes through it.
-type lane struct {
-	queue  int // its place in the request
-	slots  int // still wanted
-	cursor string
-	next   int64 // milliseconds until the next is due; -1 = none
-	done   bool
-}
-
-// Fetch starts due jobs. With several partitions it looks first which of them come first of all, and then starts those; what another
-// worker takes in between is replaced by the next in that partition.
+// Fetch starts due jobs. With several partitions it looks first which of them come first of all, and
+// then starts those; what another worker takes in between is replaced by the next in that partition.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return onceq.Fetched{}, err
 	}
 	defer leave()
-	f := &fetch{s: s, r: r, kinds: []any{}}
-	for _, k := range r.Kinds {
-		f.kinds = append(f.kinds, k)
-	}
-	if r.Kinds != nil && len(r.Kinds) == 0 {
-		f.kinds = append(f.kinds, "\x00") // none: no kind is called so
-	}
+	f := &fetch{s: s, r: r, kinds: packKinds(r.Kinds)}
 	wanted := make([]int, len(r.Queues))
 	for i, q := range r.Queues {
 		wanted[i] = max(q.Slots, 0)
 	}
 	parts := make([]*fetchPart, len(s.parts))
 	for p := range parts {
-		parts[p] = f.part(p, wanted)
+		parts[p] = &fetchPart{part: p, bytes: r.MaxBytes, walks: walksOf(wanted)}
 	}
 	if len(parts) == 1 {
 		if err := f.run(ctx, parts, false); err != nil && len(f.jobs) == 0 {
@@ -57,73 +39,139 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	if err != nil && len(f.found) == 0 {
 		return onceq.Fetched{}, err
 	}
-	slices.SortFunc(f.found, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.member, b.member))
-	})
-	take := make([][]int, len(parts))
-	for p := range take {
-		take[p] = make([]int, len(wanted))
-	}
-	left, over := slices.Clone(wanted), make([]bool, len(wanted))
-	for _, c := range f.found {
-		if left[c.queue] == 0 {
-			over[c.queue] = true
-			continue
-		}
-		left[c.queue]--
-		take[c.part][c.queue]++
-	}
 	looked := f.answer(parts).NextDue
-	for q := range over {
-		if over[q] {
-			looked = 0
-		}
+	chosen, more := f.choose(wanted)
+	if more {
+		looked = 0
 	}
-	var second []*fetchPart
-	for p := range parts {
-		if slices.Max(append([]int{0}, take[p]...)) > 0 {
-			fp := f.part(p, take[p])
-			for _, l := range fp.lanes {
-				l.done = l.slots == 0
-			}
-			second = append(second, fp)
-		}
-	}
-	if len(second) == 0 {
+	if len(chosen) == 0 {
 		return onceq.Fetched{NextDue: looked}, err
 	}
-	if err := f.run(ctx, second, false); err != nil && len(f.jobs) == 0 {
+	if err := f.run(ctx, chosen, false); err != nil && len(f.jobs) == 0 {
 		return onceq.Fetched{}, err
 	}
-	got := f.answer(second)
+	got := f.answer(chosen)
 	got.NextDue = looked
-	for _, p := range second {
-		for _, l := range p.lanes {
-			if l.slots > 0 && take[p.part][l.queue] > 0 {
-				got.NextDue = 0 // another worker was faster
-			}
+	for _, p := range chosen {
+		if p.full || slices.ContainsFunc(p.walks, func(w *walk) bool { return w.asked > 0 && w.slots > 0 }) {
+			got.NextDue = 0 // another worker was faster, or what came in its place was too large
 		}
 	}
 	return got, nil
+}
+
+// packKinds are the arguments that name the kinds: how many (-1 = any), and the kinds in the order
+// in which they stand in the index: shorter ones first.
+func packKinds(kinds []string) []any {
+	if kinds == nil {
+		return []any{-1}
+	}
+	kinds = slices.Clone(kinds)
+	slices.SortFunc(kinds, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	kinds = slices.Compact(kinds)
+	args := []any{len(kinds)}
+	for _, k := range kinds {
+		args = append(args, k)
+	}
+	return args
 }
 
 // fetch is one fetch under way.
 type fetch struct {
 	s     *Store
 	r     onceq.FetchRequest
-	kinds []any
-	jobs  []found
+	kinds []any // how many, and which
+	jobs  []started
 	found []candidate
 
 	answered bool // by some partition
 	soon     bool // to be repeated, because some partition did not
 }
 
+// started is a job that was started, with the place of its queue in the request.
+type started struct {
+	queue int
+	*onceq.JobRow
+}
+
+// candidate is a due job that was only looked at.
+type candidate struct {
+	part, queue int
+	member      string // its order
+	bytes       int    // of args and meta, at most; 0 = it was not asked
+}
+
+// fetchPart is what a fetch does on one partition.
+type fetchPart struct {
+	part  int
+	bytes int  // that may still be brought; 0 = any
+	given bool // of them something was
+	full  bool // they are used up
+	walks []*walk
+}
+
+// walk is one queue of one partition, as a fetch goes through it.
+type walk struct {
+	queue  int // its place in the request
+	asked  int // slots
+	slots  int // still wanted
+	cursor string
+	next   int64 // milliseconds until the next is due; -1 = none
+	done   bool
+}
+
+func walksOf(slots []int) []*walk {
+	walks := make([]*walk, len(slots))
+	for i, n := range slots {
+		walks[i] = &walk{queue: i, asked: n, slots: n, next: -1}
+	}
+	return walks
+}
+
+// choose picks, of the jobs that were looked at, those that come first of all and fit together, and
+// says what each partition is to start. more says that others are due.
+func (f *fetch) choose(wanted []int) (chosen []*fetchPart, more bool) {
+	slices.SortFunc(f.found, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.member, b.member))
+	})
+	take := make([][]int, len(f.s.parts))
+	bytes := make([]int, len(take))
+	left, all := slices.Clone(wanted), 0
+	for i, c := range f.found {
+		if left[c.queue] == 0 {
+			more = true
+			continue
+		}
+		if all += c.bytes; f.r.MaxBytes > 0 && all > f.r.MaxBytes && i > 0 {
+			more = true
+			break
+		}
+		if take[c.part] == nil {
+			take[c.part] = make([]int, len(wanted))
+		}
+		left[c.queue]--
+		take[c.part][c.queue]++
+		bytes[c.part] += c.bytes
+	}
+	for p, slots := range take {
+		if slots == nil {
+			continue
+		}
+		part := &fetchPart{part: p, bytes: bytes[p], walks: walksOf(slots)}
+		for _, w := range part.walks {
+			w.done = w.slots == 0
+		}
+		chosen = append(chosen, part)
+	}
+	return chosen, more
+}
+
 // soon is when a fetch is repeated that some partition has not answered.
 const soon = 20 * time.Millisecond
 
-// overlooks reports whether all that failed passes by itself (a slot moves, a node fails over) and has not lasted for longer than
-// Config.Patience, while other partitions have answered: there is something to do elsewhere meanwhile, and no reason to alarm anybody.
+// overlooks reports whether all that failed passes by itself (a slot moves, a node fails over) and has
+// not lasted for longer than Config.Patience, while other partitions have answered: there is something
+// to do elsewhere meanwhile, and no reason to alarm anybody.
 func (f *fetch) overlooks(trips []*trip) bool {
 	overlooked, now := true, time.Now()
 	for _, t := range trips {
@@ -142,59 +190,18 @@ func (f *fetch) overlooks(trips []*trip) bool {
 	return overlooked
 }
 
-type found struct {
-	queue int
-	*onceq.JobRow
-}
-
-// candidate is a due job that was only looked at.
-type candidate struct {
-	part, queue int
-	member      string // its order
-}
-
-type fetchPart struct {
-	part  int
-	lanes []*lane
-}
-
-func (f *fetch) part(p int, slots []int) *fetchPart {
-	fp := &fetchPart{part: p}
-	for i, n := range slots {
-		fp.lanes = append(fp.lanes, &lane{queue: i, slots: n, next: -1})
-	}
-	return fp
-}
-
-// run goes through lanes until each is done. The partitions' scripts travel together.
+// run goes on until each queue of each partition was looked through, or ctx ends. The partitions'
+// scripts travel together.
 func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	var first error
 	lost, asked := 0, len(parts)
-	for range rounds {
+	for round := 0; round == 0 || ctx.Err() == nil; round++ {
 		var trips []*trip
 		var of []*fetchPart
-		var sent [][]*lane
+		var sent [][]*walk
 		for _, p := range parts {
-			room := perScript
-			var lanes []*lane
-			args := []any{f.r.Worker, f.r.No, flag(look), len(f.kinds), 0}
-			args = append(args, f.kinds...)
-			for _, l := range p.lanes {
-				if l.done {
-					continue
-				}
-				n := min(l.slots, room)
-				if n == 0 && l.slots > 0 {
-					continue // in the next round
-				}
-				room -= n
-				lanes = append(lanes, l)
-				args = append(args, f.r.Queues[l.queue].Queue, n, l.cursor)
-			}
-			if len(lanes) > 0 {
-				args[4] = len(lanes)
-				trips = append(trips, &trip{script: luaFetch, part: p.part, args: args})
-				of, sent = append(of, p), append(sent, lanes)
+			if t, walks := f.trip(p, look); t != nil {
+				trips, of, sent = append(trips, t), append(of, p), append(sent, walks)
 			}
 		}
 		if len(trips) == 0 {
@@ -212,17 +219,17 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 		}
 		for i, t := range trips {
 			if t.err != nil {
-				f.finish(of[i])
+				of[i].finish()
 				continue
 			}
 			f.s.parts[t.part].away.Store(0)
 			v := list(t.reply[0])
 			if v == nil {
 				lost++
-				f.finish(of[i])
+				of[i].finish()
 				continue
 			}
-			if err := f.read(ctx, t, sent[i], v, look); err != nil {
+			if err := f.read(ctx, t, of[i], sent[i], v, look); err != nil {
 				return err
 			}
 		}
@@ -231,6 +238,38 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 		return onceq.ErrLeaseLost
 	}
 	return first
+}
+
+// trip is the next call for a partition, and the queues that it is about; nil = it is done.
+func (f *fetch) trip(p *fetchPart, look bool) (*trip, []*walk) {
+	room := perScript
+	var walks []*walk
+	var args []any
+	for _, w := range p.walks {
+		if w.done {
+			continue
+		}
+		n := min(w.slots, room)
+		if n == 0 && w.slots > 0 {
+			continue // in the next round
+		}
+		room -= n
+		walks = append(walks, w)
+		args = append(args, f.r.Queues[w.queue].Queue, n, w.cursor)
+	}
+	if len(walks) == 0 {
+		return nil, nil
+	}
+	bytes := p.bytes
+	if look && bytes > 0 {
+		bytes = max(1, bytes/len(f.s.parts))
+	}
+	if p.given {
+		bytes = -bytes // not even one beyond
+	}
+	head := []any{f.r.Worker, f.r.No, flag(look), bytes, f.kinds[0], len(walks)}
+	head = append(head, f.kinds[1:]...)
+	return &trip{script: luaFetch, part: p.part, args: append(head, args...)}, walks
 }
 
 // again asks once more for what a fetch started whose answer was lost: the script knows its token.
@@ -257,25 +296,26 @@ func flag(on bool) string {
 	return "0"
 }
 
-func (f *fetch) finish(p *fetchPart) {
-	for _, l := range p.lanes {
-		l.done = true
+// finish says that nothing more is to be looked at.
+func (p *fetchPart) finish() {
+	for _, w := range p.walks {
+		w.done = true
 	}
 }
 
 // read takes in the answer of one script.
-func (f *fetch) read(ctx context.Context, t *trip, lanes []*lane, v []any, look bool) error {
-	if len(v) != 3 {
+func (f *fetch) read(ctx context.Context, t *trip, p *fetchPart, walks []*walk, v []any, look bool) error {
+	if len(v) != 4 {
 		return errors.New("redisstore: fetch: the answer is too short")
 	}
-	got := make(map[string]int, len(lanes))
-	profiles := f.s.profilesOf(ctx, t.part)
+	got := make(map[string]int, len(walks))
+	profiles := f.s.profilesOf(ctx, t)
 	for jobs := list(v[0]); len(jobs) > 0; jobs = jobs[1:] {
 		if look {
 			c := list(jobs[0])
-			l := lanes[number(c[0])-1]
-			l.slots--
-			f.found = append(f.found, candidate{t.part, l.queue, text(c[1])})
+			w := walks[number(c[0])-1]
+			w.slots--
+			f.found = append(f.found, candidate{t.part, w.queue, text(c[1]), int(number(c[2]))})
 			continue
 		}
 		var j *job
@@ -286,29 +326,36 @@ func (f *fetch) read(ctx context.Context, t *trip, lanes []*lane, v []any, look 
 			}
 			jobs = jobs[1:]
 		} else {
-			j, err = f.s.readTriple(ctx, t.part, "", jobs[0], t.now)
+			j, err = f.s.readTriple(ctx, t, "", jobs[0])
 		}
 		if err != nil {
 			return uncertain(err)
 		}
 		got[j.Queue]++
-		f.jobs = append(f.jobs, found{f.place(lanes, j.Queue), &j.JobRow})
+		f.jobs = append(f.jobs, started{f.place(walks, j.Queue), &j.JobRow})
+		if p.bytes > 0 {
+			p.given, p.bytes = true, max(p.bytes-j.weight, 0)
+		}
 	}
 	next, cursors := list(v[1]), list(v[2])
-	for i, l := range lanes {
+	for i, w := range walks {
 		if !look {
-			l.slots -= got[f.r.Queues[l.queue].Queue]
+			w.slots -= got[f.r.Queues[w.queue].Queue]
 		}
-		l.next, l.cursor = number(next[i]), text(cursors[i])
-		l.done = l.cursor == "" && (l.slots == 0 || l.next != 0)
+		w.next, w.cursor = number(next[i]), text(cursors[i])
+		w.done = w.cursor == "" && (w.slots == 0 || w.next != 0)
+	}
+	if number(v[3]) == 1 || p.given && p.bytes == 0 {
+		p.full = true
+		p.finish()
 	}
 	return nil
 }
 
-func (f *fetch) place(lanes []*lane, queue string) int {
-	for _, l := range lanes {
-		if f.r.Queues[l.queue].Queue == queue {
-			return l.queue
+func (f *fetch) place(walks []*walk, queue string) int {
+	for _, w := range walks {
+		if f.r.Queues[w.queue].Queue == queue {
+			return w.queue
 		}
 	}
 	return 0
@@ -317,7 +364,7 @@ func (f *fetch) place(lanes []*lane, queue string) int {
 // answer is what the fetch found, in order.
 func (f *fetch) answer(parts []*fetchPart) onceq.Fetched {
 	r := onceq.Fetched{NextDue: -1}
-	slices.SortStableFunc(f.jobs, func(a, b found) int {
+	slices.SortStableFunc(f.jobs, func(a, b started) int {
 		if len(f.s.parts) == 1 {
 			return cmp.Compare(a.queue, b.queue)
 		}
@@ -327,9 +374,9 @@ func (f *fetch) answer(parts []*fetchPart) onceq.Fetched {
 		r.Jobs = append(r.Jobs, j.JobRow)
 	}
 	for _, p := range parts {
-		for _, l := range p.lanes {
-			next := l.next
-			if !l.done {
+		for _, w := range p.walks {
+			next := w.next
+			if !w.done || p.full {
 				next = 0
 			}
 			if d := time.Duration(next) * time.Millisecond; next >= 0 && (r.NextDue < 0 || d < r.NextDue) {

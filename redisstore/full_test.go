@@ -333,7 +333,9 @@ var fullCases = []fullCase{
 	{"the runs of a lost worker", false, func(w *bare) { w.known("w"); w.add(newRow("a")); w.start("w", 1); w.at(time.Hour) },
 		func(w *bare) error { return w.sweep(onceq.Beat{Worker: "w", No: 1}) }},
 	{"a lost worker without runs", false, func(w *bare) { w.known("w"); w.at(time.Hour) }, func(w *bare) error { return w.sweep(onceq.Beat{Worker: "w", No: 1}) }},
-	{"somebody who waits", false, func(w *bare) { w.add(newRow("a")) }, func(w *bare) error { return w.s.wakes.await(context.Background(), []string{"q", "r"}) }},
+	{"somebody who waits", false, func(w *bare) { w.add(newRow("a")) }, func(w *bare) error {
+		return w.s.wakes.await(context.Background(), &listener{queues: []string{"q", "r"}})
+	}},
 	// enqueue
 	{"a new job", true, func(w *bare) {}, func(w *bare) error { return w.enqueue(newRow("a")) }},
 	{"new jobs of a known queue", true, func(w *bare) { w.add(newRow("a")) },

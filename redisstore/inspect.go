@@ -14,36 +14,53 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Get returns the jobs of these IDs.
+// Get returns the jobs of these IDs. A script stops at 4 MiB of them, and the rest is asked for again.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	shares := s.byID(luaGet, len(ids), func(i int) string { return ids[i] })
-	for _, sh := range shares {
-		sh.args = []any{len(sh.rows)}
-		for _, i := range sh.rows {
-			sh.args = append(sh.args, packID(ids[i]))
-		}
-	}
 	rows := make([]*onceq.JobRow, len(ids))
-	err = s.doShares(ctx, shares, func(sh *share, k, i int) error {
-		j, err := s.readTriple(ctx, sh.part, ids[i], sh.reply[k], sh.now)
-		if j != nil {
-			rows[i] = &j.JobRow
+	todo := s.byID(luaGet, len(ids), func(i int) string { return ids[i] })
+	for len(todo) > 0 {
+		trips := make([]*trip, len(todo))
+		for i, sh := range todo {
+			sh.args = []any{onceq.MaxPageBytes, len(sh.rows)}
+			for _, i := range sh.rows {
+				sh.args = append(sh.args, packID(ids[i]))
+			}
+			trips[i] = &sh.trip
 		}
-		return err
-	})
-	if err != nil {
-		return nil, err
+		if err := s.do(ctx, trips...); err != nil {
+			return nil, err
+		}
+		var more []*share
+		for _, sh := range todo {
+			n := len(sh.reply)
+			if n == 0 || n > len(sh.rows) {
+				return nil, errors.New("redisstore: get: the answer is too short")
+			}
+			for k, i := range sh.rows[:n] {
+				j, err := s.readTriple(ctx, &sh.trip, "", sh.reply[k])
+				if err != nil {
+					return nil, err
+				}
+				if j != nil {
+					rows[i] = &j.JobRow
+				}
+			}
+			if n < len(sh.rows) {
+				more = append(more, &share{trip: trip{script: luaGet, part: sh.part}, rows: sh.rows[n:]})
+			}
+		}
+		todo = more
 	}
 	return rows, nil
 }
 
-// List goes through the jobs by ID, on all partitions at once. With a filter it looks at a bounded number of jobs for a page, so that
-// a page may be short, or empty, with a cursor.
+// List goes through the jobs by ID, on all partitions at once. With a filter it looks at a bounded
+// number of jobs for a page, so that a page may be short, or empty, with a cursor.
 func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -59,40 +76,22 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 		chunk = perScript
 	}
 	var page onceq.JobPage
+	bytes := 0
 	for range 10 {
-		var trips []*trip
-		for p := range s.parts {
-			trips = append(trips, &trip{script: luaList, part: p, args: []any{packBelow(after), after, chunk}})
-		}
-		if err := s.do(ctx, trips...); err != nil {
+		all, frontier, err := s.listed(ctx, after, chunk, r.Filter.Args)
+		if err != nil {
 			return onceq.JobPage{}, err
 		}
-		var all []*job
-		frontier := "" // below it not everything was looked through
-		for _, t := range trips {
-			for _, v := range t.reply {
-				some := list(v)
-				for _, v := range some[1:] {
-					j, err := s.readTriple(ctx, t.part, "", v, t.now)
-					if err != nil {
-						return onceq.JobPage{}, err
-					}
-					if j != nil {
-						all = append(all, j)
-					}
-				}
-				if number(some[0]) == 1 {
-					frontier = max(frontier, unpackID(text(list(some[len(some)-1])[0])))
-				}
-			}
-		}
-		slices.SortFunc(all, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
 		for i, j := range all {
 			if j.ID < frontier {
 				break
 			}
 			if !matches(&r.Filter, j) {
 				continue
+			}
+			if bytes += j.weight; r.Filter.Args && len(page.Jobs) > 0 && bytes > onceq.MaxPageBytes {
+				page.Next = page.Jobs[len(page.Jobs)-1].ID
+				return page, nil
 			}
 			if !r.Filter.Args {
 				j.Args = nil
@@ -112,6 +111,38 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 	}
 	page.Next = after
 	return page, nil
+}
+
+// listed are the next jobs of all partitions below an ID, the largest first. Below the frontier not
+// everything was looked through; "" = it was.
+func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) (all []*job, frontier string, err error) {
+	bytes := max(onceq.MaxPageBytes/len(s.parts), 64<<10)
+	var trips []*trip
+	for p := range s.parts {
+		trips = append(trips, &trip{script: luaList, part: p, args: []any{packBelow(after), after, chunk, flag(args), bytes}})
+	}
+	if err := s.do(ctx, trips...); err != nil {
+		return nil, "", err
+	}
+	for _, t := range trips {
+		for _, v := range t.reply {
+			some := list(v)
+			for _, v := range some[1:] {
+				j, err := s.readTriple(ctx, t, "", v)
+				if err != nil {
+					return nil, "", err
+				}
+				if j != nil {
+					all = append(all, j)
+				}
+			}
+			if number(some[0]) == 1 {
+				frontier = max(frontier, unpackID(text(list(some[len(some)-1])[0])))
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
+	return all, frontier, nil
 }
 
 func matches(f *onceq.JobFilter, j *job) bool {
@@ -220,7 +251,7 @@ func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey,
 			return errors.New("redisstore: keys: the answer is too short")
 		}
 		id, _ := holds(text(v[1]))
-		holder, err := s.readTriple(ctx, sh.part, id, v[2], sh.now)
+		holder, err := s.readTriple(ctx, &sh.trip, id, v[2])
 		if err != nil {
 			return err
 		}

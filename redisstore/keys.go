@@ -11,8 +11,9 @@ import (
 
 // A partition is four keys of fixed names under one hash tag, so in one slot. A job lies in the partition of its key.
 type partition struct {
-	keys []string     // jobs, keys, ix, meta
-	away atomic.Int64 // since when fetches have not reached it, in Unix milliseconds; 0 = they do
+	keys  []string // jobs, keys, ix, meta
+	known profiles
+	away  atomic.Int64 // since when fetches have not reached it, in Unix milliseconds; 0 = they do
 }
 
 func (p *partition) hash() string { return p.keys[1] }

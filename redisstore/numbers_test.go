@@ -40,7 +40,7 @@ func TestNumbersThatAreOnDiskNeverChange(t *testing.T) {
 // The scripts name the same numbers as Go does.
 func TestScriptsAndGoCountTheSame(t *testing.T) {
 	t.Parallel()
-	raw, err := luaFiles.ReadFile("lua/model.lua")
+	raw, err := luaFiles.ReadFile("lua/rows.lua")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,13 +54,13 @@ func TestScriptsAndGoCountTheSame(t *testing.T) {
 	}
 	for i, s := range states[:stAvailable] {
 		if got, there := named[strings.ToUpper(string(s))]; !there || got != i {
-			t.Errorf("model.lua has %s = %d (%v), Go has %d", strings.ToUpper(string(s)), got, there, i)
+			t.Errorf("rows.lua has %s = %d (%v), Go has %d", strings.ToUpper(string(s)), got, there, i)
 		}
 	}
 	for u := onceq.UntilDue; u <= onceq.UntilWindowEnds; u++ {
 		name := strings.ToUpper(strings.ReplaceAll(u.String(), "-", ""))
 		if got, there := named[name]; !there || got != int(u) {
-			t.Errorf("model.lua has %s = %d (%v), Go has %d", name, got, there, u)
+			t.Errorf("rows.lua has %s = %d (%v), Go has %d", name, got, there, u)
 		}
 	}
 }

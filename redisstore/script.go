@@ -41,7 +41,7 @@ func load(name string, writes bool) *script {
 		}
 		return string(b)
 	}
-	library := read("lib") + read("pages") + read("model")
+	library := read("lib") + read("pages") + read("rows") + read("moves") + read("model")
 	source := library + read(name)
 	if name == "enqueue" { // the library comes to be only for rows that are not plain
 		source = "local function judge(rows)\n" + library + read("judge") + "end\n" +
@@ -61,6 +61,7 @@ var (
 	luaSweep   = load("sweep", true)
 	luaLost    = load("lost", true)
 	luaAwait   = load("await", true)
+	luaMigrate = load("migrate", true)
 	luaCheck   = load("check", false)
 	luaGet     = load("get", false)
 	luaList    = load("list", false)
@@ -97,8 +98,9 @@ type trip struct {
 	size   int   // of the args in bytes, where they may be large
 
 	wire  *wire
-	reply []any // behind token, now and the queues that were woken
+	reply []any // behind token, stamp and what is to be woken
 	now   int64
+	gen   string // how often profiles were dropped, see profiles
 	err   error
 }
 
@@ -230,50 +232,55 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// send makes each call once; twice where the script or the partition has to be brought there first, which is definite.
+// send makes each call once; again where the script or the partition has to be brought there first,
+// which is definite.
 func (s *Store) send(ctx context.Context, trips []*trip) {
 	s.exchange(ctx, trips, false)
-	var unset, unknown []*trip
-	for _, t := range trips {
-		switch {
-		case t.err == errSetUp:
-			unset = append(unset, t)
-		case t.err != nil && redis.HasErrorPrefix(t.err, "NOSCRIPT"):
-			unknown = append(unknown, t)
-		}
-	}
-	if len(unknown) > 0 {
+	if unknown := having(trips, func(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }); len(unknown) > 0 {
 		s.exchange(ctx, unknown, true)
-		for _, t := range unknown {
-			if t.err == errSetUp {
-				unset = append(unset, t)
-			}
+	}
+	if unset := having(trips, func(err error) bool { return err == errSetUp }); len(unset) > 0 {
+		s.begin(ctx, unset)
+	}
+	if waiting := having(trips, func(err error) bool { return err == errMoving }); len(waiting) > 0 {
+		s.help(ctx, waiting)
+	}
+}
+
+// having are the trips with such an error.
+func having(trips []*trip, is func(error) bool) (some []*trip) {
+	for _, t := range trips {
+		if t.err != nil && is(t.err) {
+			some = append(some, t)
 		}
 	}
-	if len(unset) > 0 {
-		var inits []*trip
-		done := map[int]bool{}
-		for _, t := range unset {
-			if !done[t.part] {
-				done[t.part] = true
-				inits = append(inits, s.initTrip(t.part))
-			}
+	return some
+}
+
+// begin sets up the partitions of calls that found none, and makes the calls again.
+func (s *Store) begin(ctx context.Context, unset []*trip) {
+	var inits []*trip
+	done := map[int]bool{}
+	for _, t := range unset {
+		if !done[t.part] {
+			done[t.part] = true
+			inits = append(inits, s.initTrip(t.part))
 		}
-		s.exchange(ctx, inits, true)
-		for _, i := range inits {
-			if err := s.checkInit(i); err != nil {
-				for _, t := range unset {
-					if t.part == i.part {
-						t.err = err
-					}
+	}
+	s.exchange(ctx, inits, true)
+	for _, i := range inits {
+		if err := s.checkInit(i); err != nil {
+			for _, t := range unset {
+				if t.part == i.part {
+					t.err = err
 				}
-				return
 			}
+			return
 		}
-		s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server flushed, or did it start without its files?",
-			"namespace", s.config.Namespace, "partitions", len(inits))
-		s.exchange(ctx, unset, true)
 	}
+	s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server flushed, "+
+		"or did it start without its files?", "namespace", s.config.Namespace, "partitions", len(inits))
+	s.exchange(ctx, unset, true)
 }
 
 // exchange sends the calls and reads the replies, once.
@@ -336,15 +343,28 @@ func (t *trip) read(c call) error {
 	}
 	now, ok := reply[1].(string)
 	if !ok {
-		return errSetUp
+		return noForm(reply[2:])
 	}
 	if t.script == luaInit {
 		t.reply = reply[1:]
 		return nil
 	}
 	r := reader{s: now}
-	t.now, t.reply = r.num(6), reply[2:]
+	t.now, t.gen, t.reply = r.num(6), r.s, reply[2:]
 	return nil
+}
+
+// noForm is the error of a call that found its partition in no form that is known, by what stands in
+// its "v".
+func noForm(v []any) error {
+	switch form := text(append(v, nil)[0]); form {
+	case "":
+		return errSetUp
+	case formMoving:
+		return errMoving
+	default:
+		return definite(fmt.Sprintf("the data is in form %q, of a later version of onceq: use that version, or another namespace", form))
+	}
 }
 
 // woke passes on which queues got something due, to those of this process who wait for it.

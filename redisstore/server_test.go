@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,7 +164,7 @@ func TestAStoreLivesThroughARestart(t *testing.T) {
 	other := clientOf(t, open(t, server.URL(), Config{}))
 	deadline := time.After(20 * time.Second)
 	for n := 10; ; n++ { // until the subscription is there again
-		if err := s.wakes.await(t.Context(), []string{"default"}); err != nil { // as a fetch that finds nothing does
+		if err := s.wakes.await(t.Context(), &listener{queues: []string{"default"}}); err != nil { // as a fetch that finds nothing does
 			t.Fatal(err)
 		}
 		if _, err := other.Enqueue(t.Context(), task{n}, onceq.Unique{}); err != nil {
@@ -210,7 +211,7 @@ func TestAURLThatIsWrongSaysWhatIsRight(t *testing.T) {
 }
 
 // acl are the rights that a store needs, for docs: its keys, its channel, and these commands.
-const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists +hscan +zadd +zrem +zscore " +
+const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists +hincrby +hscan +hstrlen +zadd +zrem +zscore " +
 	"+zlexcount +zrangebylex +zrevrangebylex +time +publish +subscribe +unsubscribe +ping +info +wait"
 
 func TestTheRightsThatAreNeeded(t *testing.T) {
@@ -266,4 +267,35 @@ func TestTheRightsThatAreNeeded(t *testing.T) {
 	}
 	healthy(t, s)
 	sound(t, s)
+}
+
+// TestARightThatIsMissingIsToldByOpen and not by a step that has done a part of its work.
+func TestARightThatIsMissingIsToldByOpen(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	before := open(t, server.URL(), Config{Namespace: "mine"})
+	if _, err := clientOf(t, before).Enqueue(t.Context(), task{1}, onceq.Unique{}); err != nil {
+		t.Fatal(err)
+	}
+	w := &bare{TB: t, s: before}
+	was := w.kept()
+	for _, missing := range []string{"+hincrby", "+hset", "+hdel", "+zadd", "+zrem", "+publish", "+hmget", "+evalsha"} {
+		rule := []any{"acl", "setuser", "jobs", "reset", "on", ">secret"}
+		for _, word := range strings.Fields(fmt.Sprintf(acl, "mine")) {
+			if word != missing {
+				rule = append(rule, word)
+			}
+		}
+		server.Do(rule...)
+		s, err := Open(t.Context(), "redis://jobs:secret@"+server.Addr, &Config{Namespace: "mine", Logger: quiet})
+		if err == nil {
+			_ = s.Close()
+			t.Errorf("opened without %s", missing)
+		} else if !strings.Contains(err.Error(), "the user lacks a right") {
+			t.Errorf("without %s: %v, want it to say what is missing", missing, err)
+		}
+	}
+	if is := w.kept(); !slices.Equal(is, was) {
+		t.Errorf("something was written:\n%s", differ(is, was))
+	}
 }

@@ -31,8 +31,10 @@ type Config struct {
 	// Partitions is into how many parts the jobs are spread; it is fixed at the first use of a namespace. 0 = as it is there, and for a new
 	// namespace 1 on a single server and DefaultClusterPartitions on a cluster.
 	Partitions int
-	// RetentionMax is how many finished jobs a partition keeps, whatever their retention says: beyond it the oldest that hold no key are
-	// pruned early, with a warning. 0 = DefaultRetentionMax.
+	// RetentionMax is how many finished jobs a partition keeps, whatever their retention says: beyond
+	// it the oldest are pruned early, with a warning. A job that holds a key, and one with an ID of the
+	// caller's, is never pruned before its retention is over: where these are too many a warning says
+	// so, and in the end the server's memory is full. 0 = DefaultRetentionMax.
 	RetentionMax int
 	// AllowEviction accepts a server that evicts keys when its memory is full. It may then lose all jobs and keys at once.
 	AllowEviction bool
@@ -69,7 +71,6 @@ type Store struct {
 	sender  string // this process, eight bytes
 	channel string
 	dials   *dials // of a client of ours; nil = it is the caller's
-	known   profiles
 	wakes   wakes
 	listing keyListing
 	late    lateness
@@ -77,6 +78,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	closed  bool
+	told    time.Time      // when it was last said that finished jobs stay
 	calls   sync.WaitGroup // under way
 	closing chan struct{}  // closed when Close begins: nobody waits for an absent server any more
 }
@@ -141,7 +143,7 @@ func newStore(ctx context.Context, client redis.UniversalClient, config *Config,
 	return s, nil
 }
 
-// setUp finds or makes the partitions.
+// setUp finds or makes the partitions, and brings them to the form of this version.
 func (s *Store) setUp(ctx context.Context) error {
 	want := s.config.Partitions
 	if want == 0 {
@@ -155,45 +157,55 @@ func (s *Store) setUp(ctx context.Context) error {
 	if err := s.do(ctx, first); err != nil {
 		return err
 	}
-	var p, count int
-	if n, _ := fmt.Sscanf(text(first.reply[0]), "%d/%d", &p, &count); n != 2 || p != 0 || count < 1 || count > maxPartitions {
-		return fmt.Errorf("redisstore: what stands under namespace %q is not a store of this version (%q)", s.config.Namespace, text(first.reply[0]))
+	at := text(first.reply[0])
+	p, count, ok := placeOf(at)
+	if !ok || p != 0 {
+		return fmt.Errorf("redisstore: what stands under namespace %q is not a store of this version (%q)", s.config.Namespace, at)
 	}
 	if count != want {
 		if s.config.Partitions != 0 {
-			return &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(s.config.Partitions), Rule: fmt.Sprintf(
-				"must be %d for namespace %q, or 0: the number of partitions is fixed at the first use. For another number take another namespace", count, s.config.Namespace)}
+			return &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(s.config.Partitions),
+				Rule: fmt.Sprintf("must be %d for namespace %q, or 0: the number of partitions is fixed at the first use. "+
+					"For another number take another namespace", count, s.config.Namespace)}
 		}
 		s.parts = partitions(s.config.Namespace, count)
 	}
-	var rest []*trip
+	inits := []*trip{first}
 	for p := 1; p < len(s.parts); p++ {
-		rest = append(rest, s.initTrip(p))
+		inits = append(inits, s.initTrip(p))
 	}
-	if len(rest) == 0 {
-		return nil
+	if len(inits) > 1 {
+		if err := s.do(ctx, inits[1:]...); err != nil {
+			return err
+		}
 	}
-	if err := s.do(ctx, rest...); err != nil {
-		return err
-	}
-	for _, t := range rest {
+	for p, t := range inits {
 		if err := s.checkInit(t); err != nil {
 			return err
+		}
+		if form := text(t.reply[1]); form == formOld || form == formMoving {
+			if err := s.upgrade(ctx, p); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 func (s *Store) initTrip(p int) *trip {
-	return &trip{script: luaInit, part: p, wire: &wire{token: newToken()}, args: []any{fmt.Sprintf("%d/%d", p, len(s.parts))}}
+	return &trip{script: luaInit, part: p, wire: &wire{token: newToken()}, args: []any{placed(p, len(s.parts))}}
 }
 
 func (s *Store) checkInit(t *trip) error {
 	if t.err != nil {
 		return t.err
 	}
-	if at := text(t.reply[0]); at != t.args[0] {
-		return fmt.Errorf("redisstore: partition %v of namespace %q says that it is %s: %w", t.args[0], s.config.Namespace, at, errDefinite)
+	at, form := text(t.reply[0]), text(t.reply[1])
+	if p, count, ok := placeOf(at); !ok || p != t.part || count != len(s.parts) {
+		return definite(fmt.Sprintf("redisstore: partition %d of %d of namespace %q says that it is %q", t.part, len(s.parts), s.config.Namespace, at))
+	}
+	if form != formOld && form != formMoving && form != formNew {
+		return fmt.Errorf("redisstore: namespace %q: %w", s.config.Namespace, noForm([]any{form}))
 	}
 	return nil
 }

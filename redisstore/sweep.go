@@ -11,27 +11,29 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Sweep tidies all partitions. Each of them knows the workers by itself; a worker's beat is shown as the largest of those on the partitions
-// where its lease is over, and which it was on each is remembered until the same beat is named as lost.
+// laps is how many more stretches of finished jobs a sweep looks at on a partition that keeps too many,
+// where none of a stretch may be pruned.
+const laps = 10
+
+// Sweep tidies all partitions. Each of them knows the workers by itself; a worker's beat is shown as the
+// largest of those on the partitions where its lease is over, and which it was on each is remembered
+// until the same beat is named as lost.
 func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return onceq.Swept{}, err
 	}
 	defer leave()
-	var swept onceq.Swept
-	var failed error
-	expired := map[onceq.Beat]beats{} // by worker, with No 0 or (where it is not known) -1
-	early := 0
+	sw := &sweep{s: s, r: r, expired: map[onceq.Beat]beats{}, looks: make([]int, len(s.parts))}
 	parts := make([]int, len(s.parts))
 	for p := range parts {
 		parts[p] = p
 	}
 	// First each partition gets an equal part of the limit, then those with more to do share what is left of it.
-	for round := 0; len(parts) > 0; round++ {
-		left := max(0, r.Limit-max(swept.Jobs, swept.Keys))
+	for round := 0; len(parts) > 0 && sw.failed == nil; round++ {
+		left := max(0, r.Limit-max(sw.swept.Jobs, sw.swept.Keys))
 		if round > 0 && left == 0 {
-			swept.More = true
+			sw.swept.More = true
 			break
 		}
 		each := left / len(parts)
@@ -41,58 +43,111 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 			n := min(len(parts), left)
 			parts, later = parts[:n:n], parts[n:]
 		}
-		var trips []*trip
-		for _, p := range parts {
-			trips = append(trips, &trip{script: luaSweep, part: p, args: []any{min(each, perScript), s.config.RetentionMax}})
-		}
-		if err := s.do(ctx, trips...); err != nil && failed == nil {
-			failed = err
-		}
-		parts = later
-		for _, t := range trips {
-			if t.err != nil {
-				continue
-			}
-			swept.Jobs += int(number(t.reply[0]))
-			early += int(number(t.reply[1]))
-			swept.Keys += int(number(t.reply[2]))
-			if number(t.reply[3]) == 1 {
-				parts = append(parts, t.part)
-			}
-			if round > 0 {
-				continue
-			}
-			late := list(t.reply[4])
-			for i := 0; i+2 < len(late); i += 3 {
-				b := onceq.Beat{Worker: text(late[i])}
-				if number(late[i+1]) < 0 {
-					b.No = -1
-				}
-				if expired[b] == nil {
-					expired[b] = beats{}
-				}
-				expired[b][t.part] = number(late[i+1])
-				s.late.note(b.Worker, t.part, number(late[i+1]), time.Duration(number(late[i+2]))*time.Millisecond)
-			}
-		}
+		parts = append(later, sw.round(ctx, parts, min(each, perScript), round == 0)...)
 	}
-	if early > 0 {
-		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention passed: a partition keeps Config.RetentionMax of them",
-			"pruned", early, "retention_max", s.config.RetentionMax)
+	sw.tell()
+	if sw.failed == nil {
+		sw.failed = s.lost(ctx, r, sw.expired, &sw.swept)
 	}
-	if err := s.lost(ctx, r, expired, &swept); err != nil && failed == nil {
-		failed = err
-	}
-	for b, at := range expired {
+	for b, at := range sw.expired {
 		if len(at) > 0 {
-			swept.Expired = append(swept.Expired, onceq.Beat{Worker: b.Worker, No: at.max()})
+			sw.swept.Expired = append(sw.swept.Expired, onceq.Beat{Worker: b.Worker, No: at.max()})
 		}
 	}
-	slices.SortFunc(swept.Expired, func(a, b onceq.Beat) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No)) })
-	if failed != nil && (swept.Jobs > 0 || swept.Keys > 0) {
-		failed = uncertain(failed)
+	slices.SortFunc(sw.swept.Expired, func(a, b onceq.Beat) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No)) })
+	if sw.failed != nil && (sw.swept.Jobs > 0 || sw.swept.Keys > 0) {
+		sw.failed = uncertain(sw.failed)
 	}
-	return swept, failed
+	return sw.swept, sw.failed
+}
+
+// sweep is one sweep under way.
+type sweep struct {
+	s       *Store
+	r       onceq.SweepRequest
+	swept   onceq.Swept
+	failed  error
+	expired map[onceq.Beat]beats // by worker, with No 0 or (where it is not known) -1
+	looks   []int                // by partition: how many stretches had nothing to prune
+	early   int                  // jobs pruned before their time
+	stays   int                  // finished jobs beyond the cap that may not be pruned
+}
+
+// round sweeps partitions, and returns those with more to do.
+func (sw *sweep) round(ctx context.Context, parts []int, limit int, first bool) (more []int) {
+	s := sw.s
+	trips := make([]*trip, len(parts))
+	for i, p := range parts {
+		trips[i] = &trip{script: luaSweep, part: p, args: []any{limit, s.config.RetentionMax, flag(first)}}
+	}
+	sw.failed = s.do(ctx, trips...)
+	for _, t := range trips {
+		if t.err != nil {
+			continue
+		}
+		early := int(number(t.reply[1]))
+		sw.swept.Jobs += int(number(t.reply[0]))
+		sw.early += early
+		sw.swept.Keys += int(number(t.reply[2]))
+		looksOn := number(t.reply[6]) == 1
+		if looksOn && early == 0 {
+			sw.looks[t.part]++
+		}
+		if number(t.reply[3]) == 1 || looksOn && sw.looks[t.part] <= laps {
+			more = append(more, t.part)
+		}
+		if number(t.reply[7]) == 1 {
+			sw.stays += int(number(t.reply[5]))
+		}
+		if !first {
+			continue
+		}
+		if text(t.reply[8]) == formOld {
+			if err := s.upgrade(ctx, t.part); err != nil && sw.failed == nil {
+				sw.failed = err
+			}
+		}
+		late := list(t.reply[4])
+		for i := 0; i+2 < len(late); i += 3 {
+			b := onceq.Beat{Worker: text(late[i])}
+			if number(late[i+1]) < 0 {
+				b.No = -1
+			}
+			if sw.expired[b] == nil {
+				sw.expired[b] = beats{}
+			}
+			sw.expired[b][t.part] = number(late[i+1])
+			s.late.note(b.Worker, t.part, number(late[i+1]), time.Duration(number(late[i+2]))*time.Millisecond)
+		}
+	}
+	return more
+}
+
+// tellEvery is how often it is said that there are more finished jobs than there should be.
+const tellEvery = time.Hour
+
+// tell says what was done about too many finished jobs, and what could not be.
+func (sw *sweep) tell() {
+	s := sw.s
+	if sw.early > 0 {
+		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention was over, for a partition keeps "+
+			"Config.RetentionMax of them. Those with an ID of the caller's, and those that hold a key, stay",
+			"pruned", sw.early, "retention_max", s.config.RetentionMax)
+	}
+	if sw.stays == 0 {
+		return
+	}
+	s.mu.Lock()
+	due := time.Since(s.told) > tellEvery
+	if due {
+		s.told = time.Now()
+	}
+	s.mu.Unlock()
+	if due {
+		s.log(slog.LevelWarn, "redisstore: there are more finished jobs than Config.RetentionMax, and none of them may be pruned: "+
+			"they have an ID of the caller's or hold a key, which are never forgotten before their retention is over. "+
+			"Shorten their Retention, or give the server more memory", "beyond", sw.stays, "retention_max", s.config.RetentionMax)
+	}
 }
 
 // beats are those of one worker on the partitions where its lease is over.
@@ -197,10 +252,11 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 			return err
 		}
 		for _, v := range list(t.reply[0]) {
-			j, err := s.readTriple(ctx, p, "", v, t.now)
+			j, err := s.readTriple(ctx, t, "", v)
 			if err != nil {
 				return err
 			}
+			j.Args = nil
 			swept.Runs = append(swept.Runs, &j.JobRow)
 			busy[j.Worker] = true
 		}

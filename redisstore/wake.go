@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -12,10 +13,10 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// What is published on the store's channel is the sender, in eight bytes, and the name of a queue
-// that got something due, or stopMark and the name of a worker one of whose runs is to stop. No
-// name begins with that mark.
-const stopMark = "\x00"
+// What is published on the store's channel is the sender, in eight bytes, and a message: the name of a
+// queue that got something due, with mark and the kind of the job where that is known; or mark and the
+// name of a worker one of whose runs is to stop. No name contains the mark.
+const mark = "\x00"
 
 // wakes is who waits in this process, and its one subscription to what others say.
 type wakes struct {
@@ -31,7 +32,8 @@ type wakes struct {
 
 type listener struct {
 	queues []string
-	worker string // of whose stopped runs to hear; "" = of nobody's
+	kinds  []string // nil = any
+	worker string   // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
 	forget func() bool // its context's end is no longer waited for
 }
@@ -48,13 +50,13 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 	}
 	defer leave()
 	w := &s.wakes
-	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
+	l := &listener{queues: slices.Clone(r.Queues), kinds: slices.Clone(r.Kinds), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
 	ready := w.join(ctx, l)
 	t := time.NewTimer(time.Second)
 	defer t.Stop()
 	select {
 	case <-ready:
-		_ = w.await(ctx, l.queues) // who fetches says so too
+		_ = w.await(ctx, l) // who fetches says so too
 	case <-t.C: // it goes on trying
 	case <-ctx.Done():
 	case <-s.closing:
@@ -78,14 +80,19 @@ func (w *wakes) join(ctx context.Context, l *listener) (ready <-chan struct{}) {
 }
 
 // await notes on all partitions that somebody waits.
-func (w *wakes) await(ctx context.Context, queues []string) error {
-	if len(queues) == 0 {
+func (w *wakes) await(ctx context.Context, listeners ...*listener) error {
+	n, args := 0, []any{0}
+	for _, l := range listeners {
+		kinds := packKinds(l.kinds)
+		for _, q := range l.queues {
+			n++
+			args = append(append(args, q), kinds...)
+		}
+	}
+	if n == 0 {
 		return nil
 	}
-	args := []any{len(queues)}
-	for _, q := range queues {
-		args = append(args, q)
-	}
+	args[0] = n
 	var trips []*trip
 	for p := range w.s.parts {
 		trips = append(trips, &trip{script: luaAwait, part: p, args: args})
@@ -93,16 +100,11 @@ func (w *wakes) await(ctx context.Context, queues []string) error {
 	return w.s.do(ctx, trips...)
 }
 
-// queues are all that somebody here waits for.
-func (w *wakes) queues() []string {
+// all are those that wait here.
+func (w *wakes) all() []*listener {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var all []string
-	for l := range w.listeners {
-		all = append(all, l.queues...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return slices.Collect(maps.Keys(w.listeners))
 }
 
 // leave takes a listener away, and ends the subscription with the last one.
@@ -150,15 +152,32 @@ func (w *wakes) close() {
 
 // notify passes a message on to those here whom it concerns; "" = something may be due anywhere.
 func (w *wakes) notify(message string) {
-	worker, stop := strings.CutPrefix(message, stopMark)
+	name, rest, more := strings.Cut(message, mark)
+	if name == "" && more {
+		w.stops(rest)
+	} else {
+		w.due(name, rest)
+	}
+}
+
+// due says that something may be due: in a queue ("" = in any), of a kind ("" = of any).
+func (w *wakes) due(queue, kind string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.listeners {
-		if stop && l.worker == worker {
-			l.sendLocked(onceq.Wake{Stop: true})
+		if (queue == "" || slices.Contains(l.queues, queue)) && (kind == "" || l.kinds == nil || slices.Contains(l.kinds, kind)) {
+			l.sendLocked(onceq.Wake{Queue: queue})
 		}
-		if !stop && (message == "" || slices.Contains(l.queues, message)) {
-			l.sendLocked(onceq.Wake{Queue: message})
+	}
+}
+
+// stops says that a run of a worker was asked to stop.
+func (w *wakes) stops(worker string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for l := range w.listeners {
+		if l.worker == worker {
+			l.sendLocked(onceq.Wake{Stop: true})
 		}
 	}
 }
@@ -226,7 +245,7 @@ func (w *wakes) receive(ctx context.Context, ready func()) {
 		pinged = false
 		switch m := m.(type) {
 		case *redis.Subscription:
-			_ = w.await(ctx, w.queues())
+			_ = w.await(ctx, w.all()...)
 			ready()
 			w.notify("")
 		case *redis.Message:

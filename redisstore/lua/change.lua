@@ -6,9 +6,10 @@
 -- reply after the three, for a queue: nothing; for a key: {code, job}; for each ID {code, job, key row, holder}
 --       code 0 = done, 1 = not found, 2 = refused, 3 = refused because it stands behind another, 4 = the key is held
 local op, withoutkey, queue, key, states, n = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
-if not start({}) then return {ARGV[1], false} end
+local got, unknown = start({})
+if not got then return unknown end
 local DONE, MISSING, REFUSED, BEHIND, HELD = 0, 1, 2, 3, 4
-local reply = {ARGV[1], now6, wokenlist}
+local reply = {ARGV[1], stamp, wokenlist}
 
 if op == 'pause' or op == 'resume' then
   local q = qrow(queue)
@@ -23,7 +24,8 @@ if op == 'pause' or op == 'resume' then
 end
 
 local m = model()
-local function triple(j) return {m.triple(j)} end
+local args = n == 1 -- of one job the args are told, of many they may be too much to read
+local function triple(j) return {m.triple(j, args)} end
 
 if op == 'release' then
   m.loadkeys({key})
@@ -75,8 +77,7 @@ function ops.cancel(j)
   else
     m.dirty(j)
     m.finish(j, CANCELLED)
-    local woke = m.ended(j, false)
-    if woke then wake(woke) end
+    m.ended(j, false)
     if j.prof.retention == 0 then m.remove(j, true) end
   end
   return DONE
@@ -104,7 +105,7 @@ function ops.retry(j)
   end
   j.state, j.runat, j.max = SCHEDULED, now, max(j.max, j.attempt + 1)
   j.finished, j.worker, j.superseded, j.cancel = 0, '', '', false
-  wake(j.prof.queue)
+  wake(j.prof.queue, j.prof.kind)
   return DONE
 end
 
@@ -112,8 +113,7 @@ function ops.delete(j)
   if j.state == RUNNING then return REFUSED end
   local before = triple(j)
   m.dirty(j)
-  local woke = m.ended(j, true)
-  if woke then wake(woke) end
+  m.ended(j, true)
   m.remove(j, false)
   return DONE, before
 end
@@ -121,6 +121,7 @@ end
 local ids = {}
 for i = 1, n do ids[i] = ARGV[9 + i] end
 m.loadwith(ids)
+m.bodies(m.all(), args)
 for i, id in ipairs(ids) do
   local j = m.job(id)
   if not j or states ~= '' and not states:find(char(shown(j)), 1, true) then

@@ -1,9 +1,11 @@
 -- check.lua looks whether rows and indexes of a partition go together, a stretch at a time.
 --
--- ARGV  4 'jobs', 'keys' or 'ix', 5 where to go on, 6 how many at most (about)
--- reply after the three: where to go on ('' = it was the last), lines
+-- ARGV  4 'jobs', 'keys', 'ix' or 'meta', 5 where to go on, 6 how many at most (about)
+-- reply after the three: where to go on ('' = it was the last), lines, how many bytes of rows were read
+--       of jobs and of meta also {profile, how many (of these) jobs have it ...}
 local what, from, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
-if not start({}) then return {ARGV[1], false} end
+local got, unknown = start({})
+if not got then return unknown end
 local m = model()
 local lines = {}
 local function wrong(...) lines[#lines + 1] = table.concat({...}) end
@@ -26,13 +28,14 @@ local function listed(id)
   return false
 end
 
-local next = ''
+local next, bytes, profiles = '', 0, {}
 if what == 'jobs' then
   local got = call('HSCAN', jobs, from, 'COUNT', limit)
   next = got[1]
   local ids = {}
   for i = 1, #got[2], 2 do
     local id = got[2][i]
+    bytes = bytes + #got[2][i + 1]
     if byte(id) ~= 0 then
       ids[#ids + 1] = id
     elseif sub(id, 1, 3) == BOOK then
@@ -51,6 +54,7 @@ if what == 'jobs' then
         if not has(member) then wrong('job ', hex(id), ' lacks ', hex(member)) end
       end
       if not listed(id) then wrong('job ', hex(id), ' is not listed') end
+      if form2 and #j.ref == 4 then profiles[j.ref] = (profiles[j.ref] or 0) + 1 end
     end
   end
 elseif what == 'keys' then
@@ -67,12 +71,29 @@ elseif what == 'keys' then
     if not k.gone and not m.job(k.holder) then wrong('key ', hex(name), ' has no holder ', hex(k.holder)) end
     if k.next ~= '' and not m.job(k.next) then wrong('key ', hex(name), ' has no waiter ', hex(k.next)) end
   end
+elseif what == 'meta' then
+  local got = call('HSCAN', meta, from, 'COUNT', limit)
+  next = got[1]
+  for i = 1, #got[2], 2 do
+    local field, value = got[2][i], got[2][i + 1]
+    if #field == 5 and byte(field) == 80 then
+      profiles[sub(field, 2)] = tonumber(call('HGET', meta, 'N' .. sub(field, 2)) or 0)
+    elseif byte(field) == 113 and not has(field) then
+      wrong('queue ', hex(field), ' is not listed')
+    elseif #field == 5 and byte(field) == 78 and call('HEXISTS', meta, 'P' .. sub(field, 2)) == 0 then
+      wrong('count ', hex(field), ' is of no profile')
+    end
+  end
 else
   local some = call('ZRANGEBYLEX', ix, from == '' and '-' or '(' .. from, '+', 'LIMIT', 0, limit)
   if #some == limit then next = some[limit] end
   for _, member in ipairs(some) do
     local kind, id, list = sub(member, 1, 1), nil, nil
     if kind == 'f' or kind == 'x' or kind == 'l' then id = sub(member, 8)
+    elseif kind == 'w' and form2 then
+      local at = 3 + byte(member, 2)
+      id = sub(member, at + byte(member, at) + 8)
+    elseif kind == 't' and form2 then id = sub(member, 9 + byte(member, 2))
     elseif kind == 'w' then id = sub(member, 12)
     elseif kind == 't' then id = sub(member, 11)
     elseif kind == 's' then id = sub(member, 3)
@@ -111,4 +132,6 @@ else
   end
 end
 if next == '0' and what ~= 'ix' then next = '' end
-return {ARGV[1], now6, wokenlist, next, lines}
+local counted = {}
+for ref, n in pairs(profiles) do counted[#counted + 1], counted[#counted + 2] = ref, n end
+return {ARGV[1], stamp, wokenlist, next, lines, bytes, counted}

@@ -5,11 +5,12 @@
 -- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow
 --       7 the rows in the order of their IDs (2 bytes each), '' = as they come
 --       8 '1' = some have a key
---       9 plans: for each row, in 41 bytes
+--       9 plans: for each row, in 44 bytes
 --         2 bytes of a head (for a row due now); mode: 0 = plain: due now, held until an event, and it writes to nobody; 1 = the same but that it
 --         may write to whom it meets; 2 = not plain; 3 = a follower: it has only an ID, and the number of the row of the same key that it
 --         repeats; 4 and 5 = 0 and 1 with a delay or clocks; queue; profile; leader (2 bytes); time (0 = delay, 1 = instant); milliseconds (6);
---         reactions to scheduled, available, retryable, running and ended; fields; max wait (6); -, until; from enqueue; window (6); TTL (6)
+--         reactions to scheduled, available, retryable, running and ended; fields; max wait (6); -, until; from enqueue; window (6); TTL (6);
+--         how much of the body comes before the args where the row is large, else 0 (3)
 --       10 on: "q"NAME of each queue; "P"REF of each profile; the content of each profile; the ID of each row; its key, or ''; what follows the
 --       instants in it: REF, nonce, key, body
 -- reply after the three: what became of each row, a byte each ('' = all were inserted), then what some of them tell, one behind the other
@@ -24,30 +25,32 @@ local call, sub, byte, char, pack, unpk = redis.call, string.sub, string.byte, s
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local nq, np, n, plans = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[9]
 local base = 9 + nq + 2 * np
-local NEVER, PAGE, SIZE = 281474976710655, 32, 19
+local NEVER, PAGE, SIZE, LARGE, COUNTED, PLAN = 281474976710655, 32, 19, 4096, 30, 44
 local HARD, FOLLOWER = 2, 3
 
-local got = call('HMGET', meta, 'v', 'clock', unpack(ARGV, 10, 9 + nq + np))
-if got[1] ~= '1' then return {ARGV[1], false} end
+local got = call('HMGET', meta, 'v', 'clock', 'PG', unpack(ARGV, 10, 9 + nq + np))
+local form2 = got[1] == '2'
+if not form2 and got[1] ~= '1' then return {ARGV[1], false, got[1]} end
 local now = tonumber(got[2])
 if not now then
   local t = call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local now6 = pack('>I6', now)
+local stamp = now6 .. (got[3] or '')
 local known = call('HMGET', jobs, '\0\0\0', unpack(ARGV, base + 1, base + n))
 local taken = ARGV[8] == '1' and call('HMGET', keys, unpack(ARGV, base + n + 1, base + 2 * n)) or {}
 
 local hard, status, detail, holders, comes, new, loud = {}, {}, {}, {}, {}, {}, {}
 local setjobs, setkeys, add = {}, {}, {}
 local nj, nk, na, nc, nh = 0, 0, 0, 0, 0
-local front, lane = {}, {} -- of rows, of members: what they have in common
+local front, lane, counts = {}, {}, {} -- of rows, of members: what they have in common; how many of a profile
 local plain = true
 for i = 1, n do
-  local o = 41 * (i - 1)
+  local o = PLAN * (i - 1)
   local a, b, mode, q, p = byte(plans, o + 1, o + 5)
   local id, held = ARGV[base + i], taken[i]
-  local queue = got[2 + q]
+  local queue = got[3 + q]
   local became = 'd'
   if mode == FOLLOWER then
     became = (known[1 + i] or known[1 + unpk('>I2', plans, o + 6)]) and 'x' or 'f'
@@ -70,19 +73,33 @@ for i = 1, n do
     else
       hard[#hard + 1] = i
     end
-  elseif queue and got[2 + nq + p] == ARGV[9 + nq + np + p] then
+  elseif queue and got[3 + nq + p] == ARGV[9 + nq + np + p] then
     became = 'i'
     local head = front[a * 256 + b]
     if not head then
       head = char(a, b) .. now6
       front[a * 256 + b] = head
     end
-    local key, row, members = ARGV[base + n + i], id, lane[q * 256 + b]
+    local same = (q * 256 + p) * 256 + b
+    local key, row, members, rest = ARGV[base + n + i], id, lane[same], ARGV[base + 2 * n + i]
     if not members then
-      members = 'w' .. sub(queue, 1, 3) .. char(b % 16) .. now6
-      lane[q * 256 + b] = members
-      if byte(queue, 5) == 1 then loud[q] = true end
+      local place = sub(queue, 1, 3)
+      local waited = byte(queue, 5) == 1
+      if form2 then
+        local content, name = ARGV[9 + nq + np + p], sub(ARGV[9 + q], 2)
+        local kind = sub(content, 1, 1 + byte(content))
+        place = char(#name) .. name .. kind
+        if waited or #queue > COUNTED and string.find(queue, kind, COUNTED + 7, true) then
+          loud[q] = loud[q] or {}
+          loud[q][kind] = true
+        end
+      elseif waited then
+        loud[q] = {}
+      end
+      members = 'w' .. place .. char(b % 16) .. now6
+      lane[same] = members
     end
+    counts[p] = (counts[p] or 0) + 1
     if mode >= 4 then
       local kind, ms = unpk('>BI6', plans, o + 8)
       local runat = now + ms
@@ -90,7 +107,7 @@ for i = 1, n do
       if runat > now then
         local run6 = pack('>I6', runat)
         head = char(a, b - 32) .. now6 .. run6
-        members = 'w' .. sub(queue, 1, 3) .. char(b % 16) .. run6
+        members = sub(members, 1, -7) .. run6
       end
       if key ~= '' then
         local till, fromenq, window, ttl = unpk('>BBI6I6', plans, o + 28)
@@ -111,8 +128,16 @@ for i = 1, n do
         end
       end
     end
-    setjobs[nj + 1], setjobs[nj + 2] = id, head .. ARGV[base + 2 * n + i]
+    setjobs[nj + 1], setjobs[nj + 2] = id, head .. rest
     nj = nj + 2
+    if #rest > LARGE then
+      local cover = unpk('>I3', plans, o + 42)
+      if cover > 0 then
+        cover = cover + 12 + #ARGV[base + n + i]
+        setjobs[nj + 1], setjobs[nj + 2] = '\0' .. id, head .. sub(rest, 1, cover) .. pack('>I4', #rest - cover)
+        nj = nj + 2
+      end
+    end
     if key ~= '' then
       setkeys[nk + 1], setkeys[nk + 2] = key, row
       nk = nk + 2
@@ -166,12 +191,23 @@ if nj > 0 then
   call('HSET', jobs, unpack(setjobs)) -- refused when memory is full, and then nothing was written
   if nk > 0 then call('HSET', keys, unpack(setkeys)) end
   call('ZADD', ix, unpack(add))
-  for q in pairs(loud) do -- somebody waits for this queue's jobs
-    call('PUBLISH', ARGV[3], ARGV[2] .. sub(ARGV[9 + q], 2))
-    call('HSET', meta, ARGV[9 + q], sub(got[2 + q], 1, 4) .. '\0' .. sub(got[2 + q], 6))
+  if form2 then
+    for p, n in pairs(counts) do call('HINCRBY', meta, 'N' .. sub(ARGV[9 + nq + p], 2), n) end
+  end
+  for q, kinds in pairs(loud) do -- somebody waits for these jobs
+    local row, message, waits, at = got[3 + q], ARGV[2] .. sub(ARGV[9 + q], 2), '', COUNTED + 7
+    if not form2 then call('PUBLISH', ARGV[3], message) end
+    for kind in pairs(kinds) do call('PUBLISH', ARGV[3], message .. '\0' .. sub(kind, 2)) end
+    while at <= #row do -- the others wait on
+      local kind = sub(row, at, at + byte(row, at))
+      if not kinds[kind] then waits = waits .. kind end
+      at = at + #kind
+    end
+    if waits ~= '' then waits = sub(row, COUNTED + 1, COUNTED + 6) .. waits end
+    call('HSET', meta, ARGV[9 + q], sub(row, 1, 4) .. '\0' .. sub(row, 6, COUNTED) .. waits)
   end
 end
-if plain then return {ARGV[1], now6, {}, ''} end
+if plain then return {ARGV[1], stamp, {}, ''} end
 
 local woken = {}
 if #hard > 0 then
@@ -185,7 +221,7 @@ if #hard > 0 then
     end
   end
 end
-local reply = {ARGV[1], now6, woken, ''}
+local reply = {ARGV[1], stamp, woken, ''}
 local nr = 4
 nh = 0
 for i = 1, n do

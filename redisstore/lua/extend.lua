@@ -1,17 +1,23 @@
 -- extend.lua is a worker's heartbeat.
 --
--- ARGV  4 worker, 5 lease in milliseconds (0 = it takes leave), 6 fetches done, 7 '1' = go on with a heartbeat that had more to hand back
+-- ARGV  4 worker, 5 lease in milliseconds (0 = it takes leave), 6 fetches done
+--       7 what to do: '' = all; 'b' = all, once more, for there was more to hand back; 'c' = only look at runs
 --       8 runs: how many follow: for each the run (5 bytes) and the ID
--- reply after the three: for each run '' or 'l' (lost) or 's' (to stop); then how many were handed back; then 1 where there is more to do
-local worker, lease, done, again, n = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local got = start({'k' .. worker})
-if not got then return {ARGV[1], false} end
+--       9 how many IDs follow, which the worker has in hand besides
+--       then the runs, and the IDs
+-- reply after the three: for each run '' or 'l' (lost) or 's' (to stop); then how many were handed back;
+-- then 1 where there is more to do
+local worker, lease, done, what = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local n, others = tonumber(ARGV[8]), tonumber(ARGV[9])
+local got, unknown = start({'k' .. worker})
+if not got then return unknown end
 local m = model()
-local reply, inhand, ids = {ARGV[1], now6, wokenlist}, {}, {}
-for i = 1, n do ids[i] = sub(ARGV[8 + i], 6) end
+local reply, inhand, ids = {ARGV[1], stamp, wokenlist}, {}, {}
+for i = 1, n do ids[i] = sub(ARGV[9 + i], 6) end
+for i = 1, others do inhand[ARGV[9 + n + i]] = true end
 m.load(ids)
 for i = 1, n do
-  local run, j = unpk('>I5', ARGV[8 + i]), m.job(ids[i])
+  local run, j = unpk('>I5', ARGV[9 + i]), m.job(ids[i])
   local answer = ''
   if not j or j.state ~= RUNNING or j.run ~= run or j.worker ~= worker then
     answer = 'l'
@@ -21,10 +27,14 @@ for i = 1, n do
   end
   reply[3 + i] = answer
 end
+if what == 'c' then
+  reply[4 + n], reply[5 + n] = 0, 0
+  return reply
+end
 
 -- What runs for this worker and is not in its hands goes back.
 local LIMIT = 200
-local range = 'r' .. pack('>Bc0', #worker, worker)
+local range = 'r' .. named(worker)
 local from, stop = '[' .. range, '(' .. range .. pack('>I6', done + 1)
 if lease == 0 then stop = '[' .. range .. string.rep('\255', 7) end
 local back, more = {}, 0
@@ -43,23 +53,22 @@ while more == 0 do
   if #chunk < 1000 then break end
   from = '(' .. chunk[1000]
 end
-m.loadwith(back)
-for _, id in ipairs(back) do
-  m.finishrun(m.job(id), '', SCHEDULED, 0, true, '')
-end
+m.loadwith(back) -- one that is to stop ends, and its key moves
+for _, id in ipairs(back) do m.finishrun(m.job(id), '', SCHEDULED, 0, true, '') end
 m.flush()
 
+-- The row of a worker ends with the form that its program knows.
 local leaseends, beat, token, last = 0, 0, string.rep('\0', 8), 0
 if got[1] then leaseends, beat, token, last = unpk('>I6I6c8I6I6', got[1]) end
 local member = 'l' .. pack('>I6', leaseends) .. worker
-if lease == 0 then
+if lease == 0 and more == 0 then
   if got[1] then
-    call('ZREM', ix, member)
+    begin({member})
     call('HDEL', meta, 'k' .. worker)
   end
-elseif again ~= '1' then
+elseif lease > 0 and what == '' then
   metaset[#metaset + 1] = 'k' .. worker
-  metaset[#metaset + 1] = pack('>I6I6c8I6I6', now + lease, beat + 1, token, last, lease)
+  metaset[#metaset + 1] = pack('>I6I6c8I6I6', now + lease, beat + 1, token, last, lease) .. '\2'
   begin({member}) -- it need not be there
   call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
 end

@@ -1,22 +1,32 @@
 -- fetch.lua starts due jobs.
 --
--- ARGV  4 worker, 5 number of the fetch, 6 '1' = only look: start nothing, 7 kinds, 8 queues: how many of each follow
---       the kinds, and for each queue: name, slots, cursor ('' or where to go on)
--- reply after the three: false where the worker is not known, else {jobs, for each queue milliseconds until the next is due (-1 = none), cursors}
---       a job is {ID, row, head, errors}, or ID and row where it is the first run of one that nothing was changed of; only looked at,
---       {the queue's number in the request, its member of ix from the priority on};
---       a cursor is '' when the queue was looked through
-local worker, no, look, nk, nq = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7]), tonumber(ARGV[8])
-local BUDGET, CHUNK = 1000, 200
+-- ARGV  4 worker, 5 number of the fetch, 6 '1' = only look: start nothing
+--       7 how many bytes of args and meta at most, 0 = any; negative: so many, and not even one job beyond
+--       8 kinds (-1 = any), 9 queues: how many of each follow
+--       the kinds, in the order of their bytes, shorter ones first; for each queue: name, slots, cursor ('' or
+--       where to go on)
+-- reply after the three: false where the worker is not known, else {jobs, for each queue milliseconds until
+--       the next is due (-1 = none), cursors, 1 where the bytes were used up}
+--       a job is {ID, row, head, errors}, or ID and row where it is the first run of one that nothing was
+--       changed of; only looked at, {the queue's number in the request, its member of ix from the priority on,
+--       its bytes, at most}; a cursor is '' when the queue was looked through
+local worker, no, look, bytes = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
+local nk, nq = tonumber(ARGV[8]), tonumber(ARGV[9])
+local base = 9 + max(nk, 0)
+local CHUNK, SCANNED, LANES = 200, 1000, 2000 -- at once; of form 1, and lanes of a queue, in one script
 local fields = {'k' .. worker}
-for i = 1, nq do fields[1 + i] = 'q' .. ARGV[8 + nk + 3 * i - 2] end
-local got = start(fields)
-if not got then return {ARGV[1], false} end
-if not got[1] then return {ARGV[1], now6, wokenlist, false} end
-local kinds
-if nk > 0 then
-  kinds = {}
-  for i = 1, nk do kinds[ARGV[8 + i]] = true end
+for i = 1, nq do fields[1 + i] = 'q' .. ARGV[base + 3 * i - 2] end
+local got, unknown = start(fields)
+if not got then return unknown end
+if not got[1] then return {ARGV[1], stamp, wokenlist, false} end
+
+local kinds, wanted = nil, nil -- packed
+if nk >= 0 then
+  kinds, wanted = {}, {}
+  for i = 1, nk do
+    kinds[i] = named(ARGV[9 + i])
+    wanted[kinds[i]] = true
+  end
 end
 local m
 
@@ -24,86 +34,236 @@ local reply, nextdue, cursors = {}, {}, {}
 local leaseends, beat, token, last, lease = unpk('>I6I6c8I6I6', got[1])
 if token == ARGV[1] then -- this very fetch was here before, and its answer was lost
   local ids = {}
-  local range = 'r' .. pack('>Bc0I6', #worker, worker, no)
-  for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. range, '(' .. 'r' .. pack('>Bc0I6', #worker, worker, no + 1))) do
-    ids[i] = sub(member, #range + 1)
-  end
+  local range = 'r' .. named(worker)
+  local from, stop = '[' .. range .. pack('>I6', no), '(' .. range .. pack('>I6', no + 1)
+  for i, member in ipairs(call('ZRANGEBYLEX', ix, from, stop)) do ids[i] = sub(member, #range + 7) end
   m = model()
   m.load(ids)
-  for i, id in ipairs(ids) do reply[i] = {id, m.triple(m.job(id))} end
+  m.bodies(m.all(), true)
+  for i, id in ipairs(ids) do reply[i] = {id, m.triple(m.job(id), true)} end
   for i = 1, nq do nextdue[i], cursors[i] = 0, '' end
-  return {ARGV[1], now6, wokenlist, {reply, nextdue, cursors}}
+  return {ARGV[1], stamp, wokenlist, {reply, nextdue, cursors, 0}}
 end
 
-local ids, was, lanes, scanned = {}, {}, {}, 0
-for i = 1, nq do
-  local a = 8 + nk + 3 * i - 2
-  local name, slots, cursor = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
-  local q = qread(name, got[1 + i])
-  nextdue[i], cursors[i] = -1, ''
-  local wanting = true
-  if q.no and q.paused == 0 then
-    local prefix, stop = 'w' .. pack('>I3', q.no), '(w' .. pack('>I3', q.no + 1)
-    local from = '[' .. prefix
-    if cursor ~= '' then from = cursor end
-    while from do
-      local want = kinds and CHUNK or min(slots + 1, CHUNK)
-      local chunk = call('ZRANGEBYLEX', ix, from, stop, 'LIMIT', 0, want)
-      local nextfrom
-      if #chunk == want then nextfrom = '(' .. chunk[want] end
-      if kinds then
-        local some = {}
-        for k, member in ipairs(chunk) do some[k] = sub(member, 12) end
-        m = m or model()
-        m.load(some)
+-- before compares as bytes.
+local function before(a, b)
+  for i = 1, min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+-- A lane is a stretch of ix in the order of fetches: of a queue and kind, or in form 1 of a queue. buf are
+-- members of it that were read, i the next of them; more = there may be others behind; want = how many to
+-- read at once.
+local scanned = 0
+
+local function refill(l, from)
+  l.buf = call('ZRANGEBYLEX', ix, from, '(' .. l.pre .. '\255', 'LIMIT', 0, l.want)
+  l.i, l.more = 1, #l.buf == l.want
+  if not l.filter then return end
+  scanned = scanned + #l.buf
+  local ids = {}
+  for k, member in ipairs(l.buf) do ids[k] = sub(member, #l.pre + 8) end
+  m = m or model()
+  m.load(ids)
+end
+
+-- advance sets member and at (priority and run time as a number) to the next due job of a lane; nil where
+-- there is none. It notes when the next is due of those that are not.
+local function advance(l)
+  local n = #l.pre
+  while true do
+    local member = l.buf[l.i]
+    if not member then
+      if l.more and l.filter and scanned >= SCANNED then
+        l.cursor, l.more = '(' .. l.buf[#l.buf], false
       end
-      for _, member in ipairs(chunk) do
-        local prio, runat = unpk('>BI6', member, 5)
-        local id = sub(member, 12)
-        scanned = scanned + 1
-        if not kinds or kinds[m.job(id).prof.kind] then
-          if runat > now then
-            if nextdue[i] < 0 or runat - now < nextdue[i] then nextdue[i] = runat - now end
-            nextfrom = '[' .. prefix .. char(prio + 1)
-            break
-          elseif slots > 0 then
-            slots = slots - 1
-            if look then
-              reply[#reply + 1] = {i, sub(member, 5)}
-            else
-              local n = #ids + 1
-              ids[n], was[n], lanes[n] = id, member, q
-            end
-          else
-            nextdue[i], nextfrom, wanting = 0, nil, false
-            break
-          end
+      if not l.more then
+        l.member = nil
+        return
+      end
+      refill(l, '(' .. l.buf[#l.buf])
+    else
+      local prio, runat = unpk('>BI6', member, n + 1)
+      l.i = l.i + 1
+      if l.filter and not wanted[named(m.job(sub(member, n + 8)).prof.kind)] then
+        -- of another kind
+      elseif runat <= now then
+        l.member, l.at = member, prio * (NEVER + 1) + runat
+        return
+      else
+        l.later = min(l.later or NEVER, runat - now)
+        while l.buf[l.i] and byte(l.buf[l.i], n + 1) == prio do l.i = l.i + 1 end
+        if not l.buf[l.i] and l.more then refill(l, '[' .. l.pre .. char(prio + 1)) end
+      end
+    end
+  end
+end
+
+-- lanesof finds the lanes of a queue that have waiting jobs of kinds that are wanted, from a place on. It
+-- returns them, and where to go on when there are too many.
+local function lanesof(name, slots, from)
+  local lanes, want = {}, min(slots + 1, CHUNK)
+  local queue = 'w' .. named(name)
+  local n, k = #queue, 1
+  local stop = '(' .. queue .. (kinds and kinds[#kinds] or '') .. '\255'
+  if from == '' then from = '[' .. queue .. (kinds and kinds[1] or '') end
+  while true do
+    local chunk, l, kind = call('ZRANGEBYLEX', ix, from, stop, 'LIMIT', 0, want), nil, nil
+    for _, member in ipairs(chunk) do
+      local here = sub(member, n + 1, n + 1 + byte(member, n + 1))
+      if here ~= kind then
+        kind, l = here, nil
+        if not wanted or wanted[kind] then
+          l = {pre = queue .. kind, buf = {}, i = 1, more = false, want = max(16, want)}
+          lanes[#lanes + 1] = l
         end
       end
-      from = nextfrom
-      if from and scanned >= BUDGET then
-        cursors[i] = from
+      if l then l.buf[#l.buf + 1] = member end
+    end
+    if #chunk < want then return lanes end
+    if l then l.more = true end
+    from = '(' .. queue .. kind .. '\255'
+    if kinds then -- lanes of other kinds are passed over
+      while kinds[k] and not before(kind, kinds[k]) do k = k + 1 end
+      if not kinds[k] then return lanes end
+      from = '[' .. queue .. kinds[k]
+    end
+    if #lanes >= LANES then return lanes, from end
+    want = min(want, 16)
+  end
+end
+
+local ids, was, from, queues = {}, {}, {}, {} -- of the jobs to start: member, number of the queue; rows of queues
+for i = 1, nq do
+  local a = base + 3 * i - 2
+  local name, slots, cursor = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
+  local q = qrows[name] or qread(name, got[1 + i])
+  nextdue[i], cursors[i], queues[i] = -1, '', q
+  local lanes, waits = {}, true
+  if q.no and q.paused == 0 and nk ~= 0 then
+    if form2 then
+      local on
+      lanes, on = lanesof(name, slots, cursor)
+      cursors[i] = on or ''
+    else
+      local l = {pre = 'w' .. pack('>I3', q.no), want = kinds and CHUNK or min(slots + 1, CHUNK), filter = kinds}
+      refill(l, cursor ~= '' and cursor or '[' .. l.pre)
+      lanes[1] = l
+    end
+  end
+  for _, l in ipairs(lanes) do advance(l) end
+  while true do
+    local first
+    for _, l in ipairs(lanes) do
+      if l.member and (not first or l.at < first.at or
+        l.at == first.at and before(sub(l.member, #l.pre + 8), sub(first.member, #first.pre + 8))) then
+        first = l
+      end
+    end
+    if not first then break end
+    if slots == 0 then
+      nextdue[i], waits = 0, false
+      break
+    end
+    slots = slots - 1
+    local n = #ids + 1
+    ids[n], was[n], from[n] = sub(first.member, #first.pre + 8), first.member, i
+    if look then reply[n] = {i, sub(first.member, #first.pre + 1), 0} end
+    advance(first)
+  end
+  for _, l in ipairs(lanes) do
+    if l.later and (nextdue[i] < 0 or l.later < nextdue[i]) then nextdue[i] = l.later end
+    if l.cursor then cursors[i] = l.cursor end
+  end
+  if waits and slots > 0 and cursors[i] == '' then await(name, kinds) end -- it will wait for more
+end
+
+-- What the jobs weigh is looked at where they may be too much together. A row that holds its head is small.
+local heads, rows, used = {}, {}, 0
+local n = #ids
+if n > 1 or look then
+  local split = {}
+  for i, id in ipairs(ids) do split[i] = '\0' .. id end
+  heads = hmget(jobs, split)
+end
+
+-- size is how many bytes of args and meta a job has.
+local function size(i)
+  local id, head = ids[i], heads[i]
+  local j, at = readhead(id, head or rows[i])
+  local b
+  if head and at <= #head then
+    b = readbody(j, head, at, true)
+  else
+    local row = rows[i] or call('HGET', jobs, id)
+    if head then
+      local _
+      _, at = readhead(id, row)
+    end
+    b = readbody(j, row, at)
+  end
+  return b.size + #b.meta
+end
+
+if look then
+  -- Rows are not read here: their size is told, or that they are small.
+  if bytes ~= 0 then
+    for i = 1, n do
+      local head, weighs = heads[i], LARGE
+      if head or n * LARGE > bytes then weighs = call('HSTRLEN', jobs, ids[i]) end
+      reply[i][3] = weighs
+    end
+  end
+  qsave()
+  return {ARGV[1], stamp, wokenlist, {reply, nextdue, cursors, 0}}
+end
+
+-- Rows that hold their heads are small. A large one is read when it is certain that it is started; a lone
+-- job is started whatever its size.
+local fields, place = {}, {}
+for i = 1, n do
+  if not heads[i] then
+    fields[#fields + 1] = ids[i]
+    place[i] = #fields
+  end
+end
+if n == 1 then
+  local got = call('HMGET', jobs, '\0' .. ids[1], ids[1])
+  heads[1], rows[1] = got[1], got[2]
+else
+  local got = hmget(jobs, fields)
+  for i = 1, n do
+    if place[i] then rows[i] = got[place[i]] end
+  end
+end
+local full = 0
+if bytes ~= 0 and (n > 1 or bytes < 0) then
+  local limit, all = math.abs(bytes), 0
+  for i = 1, n do all = all + (rows[i] and #rows[i] or call('HSTRLEN', jobs, ids[i])) end
+  if all > limit then
+    all = 0
+    for i = 1, n do
+      all = all + size(i)
+      if all > limit and (i > 1 or bytes < 0) then
+        for k = i, n do nextdue[from[k]], ids[k] = 0, nil end
+        n, full = i - 1, 1
         break
       end
     end
   end
-  if wanting and slots > 0 and cursors[i] == '' then -- it will wait for more
-    qmade(name).sleepers = 1
-  end
 end
 
-local fields = {}
-for i, id in ipairs(ids) do fields[2 * i - 1], fields[2 * i] = id, '\0' .. id end
-local read = hmget(jobs, fields)
-local slow, place, set, add, rem = {}, {}, {}, {}, {} -- place is that in the reply
+local slow, set, add, rem = {}, {}, {}, {}
 local ns, na, nr, nj = 0, 0, 0, 0
-local running, zero6 = 'r' .. pack('>Bc0I6', #worker, worker, no), pack('>I6', 0)
-local tails = {} -- by REF: what stands before and behind the anchor in the head of a first run
-for i, id in ipairs(ids) do
-  local row = read[2 * i - 1]
-  local a, b = byte(row, 1, 2)
-  local p
-  if not read[2 * i] and band(b, 80) == 0 then -- a short head, its profile not inline
+local running, zero6 = 'r' .. named(worker) .. pack('>I6', no), pack('>I6', 0)
+local tails, where = {}, {} -- by REF: what stands before and behind the anchor in the head of a first run; in the reply
+for i = 1, n do
+  local id, row, p = ids[i], rows[i], nil
+  local a, b = byte(heads[i] or row, 1, 2)
+  if not heads[i] and band(b, 80) == 0 then -- a short head, its profile not inline
     local now1 = band(b, 32) ~= 0
     local at = now1 and 9 or 15
     local ref = sub(row, at, at + 3)
@@ -122,14 +282,14 @@ for i, id in ipairs(ids) do
       if key then
         anchor = now1 and enq or p.fromenq == 1 and sub(row, 3, 8) or sub(row, 9, 14)
       end
-      set[ns + 1], set[ns + 2] = fields[2 * i], char(a - band(a, 7) + RUNNING, band(b, 15) + 16) .. enq ..
+      set[ns + 1], set[ns + 2] = '\0' .. id, char(a - band(a, 7) + RUNNING, band(b, 143) + 16) .. enq ..
         sub(row, 3, at + (key and 43 or 11)) .. tail[2] .. anchor .. tail[3]
       ns = ns + 2
       nr = nr + 1
       rem[nr] = was[i]
       add[na + 1], add[na + 2] = '0', running .. id
       na = na + 2
-      local q = lanes[i]
+      local q = queues[from[i]]
       q[1], q[3] = q[1] - 1, q[3] + 1
       reply[nj + 1], reply[nj + 2] = id, row
       nj = nj + 2
@@ -137,38 +297,38 @@ for i, id in ipairs(ids) do
   end
   if not p then
     nj = nj + 1
-    slow[#slow + 1], place[i], reply[nj] = i, nj, false
+    slow[#slow + 1], where[i], reply[nj] = i, nj, false
   end
 end
 if #slow > 0 then
   m = m or model()
-  local some, started = {}, {}
-  for k, i in ipairs(slow) do some[k] = ids[i] end
-  m.load(some)
-  for _, id in ipairs(some) do
-    local j = m.job(id)
+  local list, started = {}, {}
+  for k, i in ipairs(slow) do
+    m.read(ids[i], rows[i] or nil, heads[i] or nil)
+    local j = m.job(ids[i])
+    list[k] = j
     if j.key and j.prof.till == STARTED then started[#started + 1] = j.key end
   end
   m.loadkeys(started)
-  for _, i in ipairs(slow) do
-    local id = ids[i]
-    local j = m.job(id)
+  m.bodies(list, true)
+  for k, i in ipairs(slow) do
+    local j = list[k]
     m.dirty(j)
     j.state, j.started, j.worker, j.fetch = RUNNING, now, worker, no
     j.attempt, j.run = j.attempt + 1, j.run + 1
     j.split = j.split or ''
-    local k = j.key and m.keyrow(j.key)
-    if k and k.holder == id and not k.gone and k.pending == STARTED then m.come(k, j) end
-    reply[place[i]] = {id, m.triple(j)}
+    local key = j.key and m.keyrow(j.key)
+    if key and key.holder == j.id and not key.gone and key.pending == STARTED then m.come(key, j) end
+    reply[where[i]] = {j.id, m.triple(j, true)}
   end
 end
 begin(rem)
 if m then m.flush() end
 pieces('HSET', jobs, set)
 pieces('ZADD', ix, add)
-if #ids > 0 then
+if n > 0 then
   metaset[#metaset + 1] = 'k' .. worker
-  metaset[#metaset + 1] = pack('>I6I6c8I6I6', leaseends, beat, ARGV[1], no, lease)
+  metaset[#metaset + 1] = pack('>I6I6c8I6I6', leaseends, beat, ARGV[1], no, lease) .. '\2'
 end
 qsave()
-return {ARGV[1], now6, wokenlist, {reply, nextdue, cursors}}
+return {ARGV[1], stamp, wokenlist, {reply, nextdue, cursors, full}}

@@ -5,7 +5,8 @@
 -- reply after the three: for each 2 bytes (status: 0 = done, 1 = lost, 2 = gone, 3 = done, and a queue has a job that is due now; state), and
 --       behind them the queues of those with status 3
 local n = tonumber(ARGV[4])
-if not start({}) then return {ARGV[1], false} end
+local got, unknown = start({})
+if not got then return unknown end
 
 -- The specs of a batch are mostly the same one.
 local specs = {}
@@ -105,6 +106,7 @@ for i = 1, n do
       q[state + 1] = q[state + 1] + 1
     else
       del[#del + 1], del[#del + 2], del[#del + 3] = id, fields[i], '\0\0' .. id
+      count(sub(s, 15, 18), -1)
       if packed(id) then
         goes[#goes + 1] = id
       else
@@ -120,6 +122,13 @@ local m
 if #ids > 0 then
   m = model()
   m.loadwith(ids)
+  local failed = {}
+  for i = 1, n do
+    local text = ARGV[2 * i + 4]
+    local j = not prof[i] and #text > 14 + specs[text].long and m.job(ARGV[2 * i + 3])
+    if j then failed[#failed + 1] = j end
+  end
+  m.errors(failed)
   for i = 1, n do
     if not prof[i] then
       local text = ARGV[2 * i + 4]
@@ -148,7 +157,8 @@ pieces('HSET', jobs, set)
 pieces('HDEL', jobs, del)
 pieces('HDEL', keys, kdel)
 pieces('ZADD', ix, add)
+savecounts()
 qsave()
-local reply = {ARGV[1], now6, wokenlist, table.concat(answers)}
+local reply = {ARGV[1], stamp, wokenlist, table.concat(answers)}
 for i, queue in ipairs(woke) do reply[4 + i] = queue end
 return reply

@@ -1,30 +1,39 @@
--- judge.lua, behind lib.lua, pages.lua and model.lua, is the body of the function judge(rows) that enqueue.lua calls for what is not plain:
--- rows are the numbers of those rows. It returns the answers by row, and the queues that were woken.
+-- judge.lua, behind the library, is the body of the function judge(rows) that enqueue.lua calls for what is
+-- not plain: rows are the numbers of those rows. It returns the answers by row, and what to wake.
 local got = start({'PN'})
-local count = tonumber(got[1]) or 0
+local profiles = tonumber(got[1]) or 0
+local PROFILES, PLAN = 10000, 44 -- how many profiles there are at most; bytes of a plan
 local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local base, plans = 9 + nq + 2 * np, ARGV[9]
 
-local ref = {}
--- profileof is the name of a profile, which is put into meta where it is not there; or all of it, where meta has too many.
+local ref, fresh = {}, {}
+-- profileof is the name of a profile; or all of it, to be told with each row, where there are too many.
 local function profileof(i)
   if ref[i] then return ref[i] end
   local name, content = ARGV[9 + nq + i], ARGV[9 + nq + np + i]
   local there = call('HGET', meta, name)
-  if there == content then
-    ref[i] = sub(name, 2)
-  elseif not there and count < 1000 then
-    ref[i] = sub(name, 2)
-    count = count + 1
-    local k = #metaset
-    metaset[k + 1], metaset[k + 2], metaset[k + 3], metaset[k + 4] = name, content, 'PN', count
-    local p = {}
-    p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq = unpk('>Bc0Bc0BI3I6I6BI6I6B', content)
-    profof[ref[i]] = p -- it is not in meta yet
-  else
-    ref[i] = content -- told with each row
+  ref[i] = sub(name, 2)
+  if there ~= content then
+    if there or profiles + #fresh >= PROFILES then
+      ref[i] = content
+    else
+      fresh[#fresh + 1] = i
+      profof[ref[i]] = readprofile(content) -- it is not in meta yet
+    end
   end
   return ref[i]
+end
+
+-- saveprofiles puts into meta those that a job has by now, or had.
+local function saveprofiles()
+  local set = metaset
+  for _, i in ipairs(fresh) do
+    if wanted[ref[i]] then
+      profiles = profiles + 1
+      set[#set + 1], set[#set + 2] = ARGV[9 + nq + i], ARGV[9 + nq + np + i]
+      set[#set + 1], set[#set + 2] = 'PN', profiles
+    end
+  end
 end
 
 local m = model()
@@ -46,14 +55,16 @@ for _, id in ipairs(ids) do -- what an echo tells
 end
 m.load(more)
 m.loadkeys(morekeys)
+m.bodies(m.all(), true)
 
-local function triple(j) return {m.triple(j)} end
-local function named(j) return {j.id, m.triple(j)} end
+local function triple(j) return {m.triple(j, true)} end
+local function whole(j) return {j.id, m.triple(j, true)} end
 
 for _, i in ipairs(rows) do
   local id, key, rest = ARGV[base + i], ARGV[base + n + i], ARGV[base + 2 * n + i]
+  local o = PLAN * (i - 1)
   local b, _, _, prof, _, kind, ms, onscheduled, onavailable, onretryable, onrunning, onended, fields, maxwait =
-    unpk('>BBBBI2BI6BBBBBBI6', plans, 41 * (i - 1) + 2)
+    unpk('>BBBBI2BI6BBBBBBI6', plans, o + 2)
   local j = m.job(id)
   if j then
     -- The ID exists. Its own echo has the same nonce.
@@ -75,7 +86,10 @@ for _, i in ipairs(rows) do
     else
       r.runat = now + ms
     end
+    r.made = b >= 128
     if key ~= '' then r.key, r.at = key, 45 end
+    local cover = unpk('>I3', plans, o + 42)
+    if cover > 0 then r.cover = sub(rest, r.at, r.at + cover - 1) .. pack('>I4', #rest - r.at + 1 - cover) end
     local k = key ~= '' and m.keyrow(key)
     if key == '' then
       m.insert(r, 0, '', '')
@@ -105,36 +119,37 @@ for _, i in ipairs(rows) do
       elseif action == 2 then -- write
         m.write(holder, r, fields)
         if band(fields, 8) ~= 0 then m.moverun(holder, r.runat) end
-        was[2], was[5] = 2, named(holder)
+        was[2], was[5] = 2, whole(holder)
       elseif action == 3 then -- push back
         m.write(holder, r, 1)
         m.moverun(holder, max(now, min(r.runat, holder.enq + maxwait)))
-        was[2], was[5] = 2, named(holder)
+        was[2], was[5] = 2, whole(holder)
       elseif action == 4 or action == 5 then -- merge, stand
         if k.next ~= '' then
           local w = m.job(k.next)
           m.renew(w, r)
-          was[2], was[5] = 2, named(w)
+          was[2], was[5] = 2, whole(w)
         elseif holder.behind ~= '' then -- the key has passed to the waiter already
           m.renew(holder, r)
-          was[2], was[5] = 2, named(holder)
+          was[2], was[5] = 2, whole(holder)
         elseif action == 5 then
           m.insert(r, 1, holder.id, holder.id)
           m.stand(k, r)
-          was[2], was[5] = 3, named(r)
+          was[2], was[5] = 3, whole(r)
         else
           m.write(holder, r, 1)
           if r.runat < holder.runat and holder.state ~= RETRYABLE then m.moverun(holder, r.runat) end
-          was[2], was[5] = 2, named(holder)
+          was[2], was[5] = 2, whole(holder)
         end
       else -- take
         m.supersede(holder, k, r)
-        was[2], was[5] = 4, named(r)
+        was[2], was[5] = 4, whole(r)
       end
       answers[i] = was
     end
   end
 end
 m.flush()
+saveprofiles()
 qsave()
 return answers, wokenlist

@@ -1,14 +1,17 @@
 -- keys.lua reads keys.
 --
 -- ARGV  4 keys: how many follow
--- reply after the three: for each {held (1, else 0), row as of its effective holder, holder}, or false
+-- reply after the three: for each {held (1, else 0), row as of its effective holder, holder}, or false;
+-- a holder is told without args where it is large
 local n = tonumber(ARGV[4])
-if not start({}) then return {ARGV[1], false} end
+local got, unknown = start({})
+if not got then return unknown end
 local m = model()
 local names = {}
 for i = 1, n do names[i] = ARGV[4 + i] end
 m.loadkeys(names)
-local reply = {ARGV[1], now6, wokenlist}
+m.bodies(m.all(), false)
+local reply = {ARGV[1], stamp, wokenlist}
 for i = 1, n do
   local k = m.keyrow(names[i])
   if k then

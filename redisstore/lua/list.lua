@@ -1,9 +1,12 @@
 -- list.lua reads jobs by ID, the largest first: those with IDs that clients made, and the others.
 --
 -- ARGV  4 begin below this packed ID, 5 below this other ID, 6 how many at most of each, each '' = from the top
+--       7 '1' = with args, 8 how many bytes of rows are enough of each
 -- reply after the three: for each of the two kinds {1 where there are more, {ID, row, head, errors} ...}
 local below4, below5, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
-if not start({}) then return {ARGV[1], false} end
+local args, bytes = ARGV[7] == '1', tonumber(ARGV[8])
+local got, unknown = start({})
+if not got then return unknown end
 
 local ids, more = {}, 0
 -- take goes down a page.
@@ -31,15 +34,6 @@ while more == 0 do
   from = '(' .. some[8]
 end
 
-local function read(list, n)
-  local fields = {}
-  for i, id in ipairs(list) do fields[3 * i - 2], fields[3 * i - 1], fields[3 * i] = id, '\0' .. id, '\0\0' .. id end
-  local got = hmget(jobs, fields)
-  local answer = {n}
-  for i, id in ipairs(list) do answer[1 + i] = {id, got[3 * i - 2], got[3 * i - 1], got[3 * i]} end
-  return answer
-end
-
 local others, moreothers = {}, 0
 for i, member in ipairs(call('ZREVRANGEBYLEX', ix, below5 == '' and '(k' or '(j' .. below5, '[j', 'LIMIT', 0, limit + 1)) do
   if i > limit then
@@ -48,4 +42,12 @@ for i, member in ipairs(call('ZREVRANGEBYLEX', ix, below5 == '' and '(k' or '(j'
     others[i] = sub(member, 2)
   end
 end
-return {ARGV[1], now6, wokenlist, read(ids, more), read(others, moreothers)}
+
+local m = model()
+local function read(list, after)
+  local answers, n = m.hand(list, args, bytes)
+  local answer = {n < #list and 1 or after}
+  for i = 1, n do answer[1 + i] = answers[i] or {list[i], '', false, false} end
+  return answer
+end
+return {ARGV[1], stamp, wokenlist, read(ids, more), read(others, moreothers)}

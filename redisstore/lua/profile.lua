@@ -2,5 +2,6 @@
 --
 -- ARGV  4 its name
 -- reply after the three: the profile, or false
-if not start({}) then return {ARGV[1], false} end
-return {ARGV[1], now6, wokenlist, call('HGET', meta, 'P' .. ARGV[4])}
+local got, unknown = start({'P' .. ARGV[4]})
+if not got then return unknown end
+return {ARGV[1], stamp, wokenlist, got[1]}

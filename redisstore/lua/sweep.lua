@@ -1,16 +1,23 @@
--- sweep.lua tidies: finished jobs whose retention has passed, keys that hold no longer, and which workers are late.
+-- sweep.lua tidies: finished jobs whose retention has passed, keys that hold no longer, which workers are late,
+-- rows of queues that nobody uses, and profiles that no job has. What it does not get done goes on in the next
+-- sweep where it stopped ("c:" and a letter in meta), so that nothing is behind for ever.
 --
--- ARGV  4 how many of each at most, 5 how many finished jobs may be kept
--- reply after the three: jobs pruned, of them before their time, keys dropped, 1 where there is more, {worker, beat, lease ...} (beat -1: it
--- runs jobs and is not known)
-local limit, cap = tonumber(ARGV[4]), tonumber(ARGV[5])
-if not start({}) then return {ARGV[1], false} end
+-- ARGV  4 how many of each at most, 5 how many finished jobs may be kept, 6 '1' = the first of a sweep
+-- reply after the three: jobs pruned, of them before their time, keys dropped, 1 where there is more
+--       {worker, beat, lease ...} (beat -1: it runs jobs and is not known)
+--       how many finished jobs there are beyond those that may be kept; 1 where some of them were not looked at
+--       yet; 1 where none of them may be pruned; the form
+local limit, cap, first = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
+local got, unknown = start({'c:f', 'c:l', 'c:r', 'c:q', 'c:p', 'PN', 'old'})
+if not got then return unknown end
 local m = model()
 local more = 0
+local function keep(field, value) metaset[#metaset + 1], metaset[#metaset + 2] = field, value end
 
+-- Finished jobs whose time has come.
 local ids, early = {}, 0
-local stop = '(f' .. pack('>I6', now + 1)
-local due = call('ZRANGEBYLEX', ix, '[f', stop, 'LIMIT', 0, limit + 1)
+local past = pack('>I6', now + 1)
+local due = call('ZRANGEBYLEX', ix, '[f', '(f' .. past, 'LIMIT', 0, limit + 1)
 for i, member in ipairs(due) do
   if i > limit then
     more = 1
@@ -18,29 +25,49 @@ for i, member in ipairs(due) do
     ids[i] = sub(member, 8)
   end
 end
-local kept = call('ZLEXCOUNT', ix, '[f', '(g') - #due
-if kept > cap and #ids < limit then -- too many for the memory: the oldest that hold no key go first
-  local want = min(limit - #ids, kept - cap)
-  if want < kept - cap then more = 1 end
-  local some, names = {}, {}
-  for i, member in ipairs(call('ZRANGEBYLEX', ix, '[' .. sub(stop, 2), '(g', 'LIMIT', 0, 2 * limit)) do some[i] = sub(member, 8) end
-  m.loadwith(some)
-  for _, id in ipairs(some) do
-    if early == want then break end
-    local j = m.job(id)
-    local k = j.key and m.keyrow(j.key)
-    if not k or k.holder ~= id or k.gone or not m.held(k) then
-      early = early + 1
-      ids[#ids + 1] = id
+
+-- Too many for the memory: the oldest go first whose IDs clients made and which hold no key. The cursor goes
+-- round; "c:l" is how many were pruned in this lap.
+local beyond = call('ZLEXCOUNT', ix, '[f' .. past, '(g') - cap
+local lapped, on = 0, 0
+if beyond > 0 and #ids < limit then
+  local from, lap = got[1] or '', tonumber(got[2]) or 0
+  local some, made, left = {}, {}, min(limit - #ids, beyond)
+  if from ~= '' and unpk('>I6', from, 2) <= now then from = '' end
+  local stretch = call('ZRANGEBYLEX', ix, from == '' and '[f' .. past or '(' .. from, '(g', 'LIMIT', 0, 2 * limit)
+  for i, member in ipairs(stretch) do
+    some[i] = sub(member, 8)
+    if packed(some[i]) then made[#made + 1] = some[i] end
+  end
+  m.loadwith(made)
+  local at = from
+  for i, id in ipairs(some) do
+    if early == left then break end
+    at = stretch[i]
+    local j = packed(id) and m.job(id)
+    if j and j.made then
+      local k = j.key and m.keyrow(j.key)
+      if not k or k.holder ~= id or k.gone or not m.held(k) then
+        early = early + 1
+        ids[#ids + 1] = id
+      end
     end
   end
-  if early < want then more = 0 end -- the rest hold keys
+  lap = lap + early
+  if early < left and #stretch < 2 * limit then -- the end of a lap
+    lapped = lap == 0 and 1 or 0
+    at, lap = '', 0
+  end
+  if early < beyond and lapped == 0 then on = 1 end
+  keep('c:f', at)
+  keep('c:l', lap)
 end
 m.loadwith(ids)
 for _, id in ipairs(ids) do m.remove(m.job(id), true) end
 
-local names = {}
-for i, member in ipairs(call('ZRANGEBYLEX', ix, '[x', '(x' .. pack('>I6', now + 1), 'LIMIT', 0, limit + 1)) do
+-- Keys that hold no longer.
+local names, dropped = {}, 0
+for i, member in ipairs(call('ZRANGEBYLEX', ix, '[x', '(x' .. past, 'LIMIT', 0, limit + 1)) do
   if i > limit then
     more = 1
   else
@@ -48,7 +75,6 @@ for i, member in ipairs(call('ZRANGEBYLEX', ix, '[x', '(x' .. pack('>I6', now + 
   end
 end
 m.loadkeys(names)
-local dropped = 0
 for _, name in ipairs(names) do
   local k = m.keyrow(name)
   if k and not m.held(k) then
@@ -58,20 +84,95 @@ for _, name in ipairs(names) do
 end
 
 local late = {}
-local WORKERS = 1000
-for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(l' .. pack('>I6', now + 1), 'LIMIT', 0, WORKERS)) do
-  local worker = sub(member, 8)
-  local _, beat, _, _, lease = unpk('>I6I6c8I6I6', call('HGET', meta, 'k' .. worker))
-  late[#late + 1], late[#late + 2], late[#late + 3] = worker, beat, lease
+if first then
+  -- Workers whose lease is over, and those that nobody knows.
+  local WORKERS = 1000
+  for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(l' .. past, 'LIMIT', 0, WORKERS)) do
+    local worker = sub(member, 8)
+    local row = call('HGET', meta, 'k' .. worker)
+    if row then
+      local _, beat, _, _, lease = unpk('>I6I6c8I6I6', row)
+      late[#late + 1], late[#late + 2], late[#late + 3] = worker, beat, lease
+    end
+  end
+  local from, looked = got[3] or '[r', 0
+  while looked < WORKERS do
+    local member = call('ZRANGEBYLEX', ix, from, '(s', 'LIMIT', 0, 1)[1]
+    if not member then
+      from = '[r'
+      break
+    end
+    local worker = unpk('>Bc0', member, 2)
+    looked = looked + 1
+    if call('HEXISTS', meta, 'k' .. worker) == 0 then
+      late[#late + 1], late[#late + 2], late[#late + 3] = worker, -1, 0
+    end
+    from = '[r' .. named(worker) .. string.rep('\255', 7)
+  end
+  if from ~= (got[3] or '[r') then keep('c:r', from) end
 end
-local from = '[r'
-for _ = 1, WORKERS do
-  local first = call('ZRANGEBYLEX', ix, from, '(s', 'LIMIT', 0, 1)[1]
-  if not first then break end
-  local worker = unpk('>Bc0', first, 2)
-  if call('HEXISTS', meta, 'k' .. worker) == 0 then late[#late + 1], late[#late + 2], late[#late + 3] = worker, -1, 0 end
-  from = '[r' .. pack('>Bc0', #worker, worker) .. string.rep('\255', 7)
+
+-- Rows of queues without a job, that are not paused, and for whose jobs nobody has asked for an hour.
+local IDLE, QUEUES, PROFILES = 3600000, 100, 100
+if first and form2 then
+  local from = got[4] or ''
+  local some = call('ZRANGEBYLEX', ix, from == '' and '[q' or '(' .. from, '(r', 'LIMIT', 0, QUEUES)
+  local rem, del = {}, {}
+  for _, member in ipairs(some) do
+    local q = qrow(sub(member, 2))
+    local pre = 'w' .. named(q.name)
+    if q.no and q.paused + q[2] + q[3] + q[4] + q[5] + q[6] == 0 and
+      not call('ZRANGEBYLEX', ix, '[' .. pre, '(' .. pre .. '\255', 'LIMIT', 0, 1)[1] then
+      if q.mark == 0 then
+        q.mark = now
+      elseif now - q.mark >= IDLE then
+        rem[#rem + 1], del[#del + 1] = member, member
+        q.no = nil -- it is not written again
+      end
+    elseif q.no then
+      q.mark = 0
+    else
+      rem[#rem + 1] = member
+    end
+  end
+  local at = #some == QUEUES and some[#some] or ''
+  if at ~= from then keep('c:q', at) end
+  if #rem > 0 then
+    begin(rem)
+    pieces('HDEL', meta, del)
+  end
+
+  -- Profiles that no job has, once there are many.
+  local profiles = tonumber(got[6]) or 0
+  if profiles > PROFILES then
+    local scanned = call('HSCAN', meta, got[5] or '0', 'COUNT', 200)
+    local gone = {}
+    for i = 1, #scanned[2], 2 do
+      local field = scanned[2][i]
+      if #field == 5 and byte(field) == 80 then
+        local ref = sub(field, 2)
+        if (tonumber(call('HGET', meta, 'N' .. ref)) or 0) <= 0 then
+          gone[#gone + 1], gone[#gone + 2] = field, 'N' .. ref
+        end
+      end
+    end
+    if #gone > 0 then
+      begin()
+      pieces('HDEL', meta, gone)
+      keep('PN', profiles - #gone / 2)
+      call('HINCRBY', meta, 'PG', 1)
+    end
+    keep('c:p', scanned[1])
+  end
+end
+if first and not form2 then -- somebody who knows form 1 alone: see migrate.lua
+  local seen = false
+  for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(m', 'LIMIT', 0, 1000)) do
+    local row = call('HGET', meta, 'k' .. sub(member, 8))
+    seen = seen or row and #row == 32
+  end
+  if seen and now - (tonumber(got[7]) or 0) > 60000 then keep('old', now) end
 end
 m.flush()
 qsave()
-return {ARGV[1], now6, wokenlist, #ids, early, dropped, more, late}
+return {ARGV[1], stamp, wokenlist, #ids, early, dropped, more, late, beyond - early, on, lapped, form2 and '2' or '1'}
