@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// contested remembers the keys for which an enqueue has to wait, for somebody's open transaction
-// has them. Who asks for one of them goes alone at once: a trip of the group commit with such a
-// row would fail, and cost all who share it.
+// contested remembers the keys for which an enqueue has to wait, for
+// somebody's open transaction has them. Who asks for one of them goes alone
+// at once: a trip of the group commit with such a row would fail, and cost
+// all who share it.
 type contested struct {
 	known atomic.Int64 // so that nobody locks for nothing
 	mu    sync.Mutex
@@ -22,7 +23,8 @@ type waiters struct {
 }
 
 const (
-	// contestedAfter is how long an enqueue that went alone takes before its key counts as contested.
+	// contestedAfter is how long an enqueue that went alone takes before
+	// its key counts as contested.
 	contestedAfter = 10 * time.Millisecond
 	// contestedFor is how long it stays so after the last wait.
 	contestedFor = 100 * time.Millisecond
@@ -43,7 +45,8 @@ func (c *contested) has(key uint64) bool {
 	return w != nil
 }
 
-// watch runs an enqueue that went alone, and notes that its key is contested if it has to wait.
+// watch runs an enqueue that went alone, and notes that its key is
+// contested if it has to wait.
 func (c *contested) watch(key uint64, enqueue func()) {
 	if key == 0 {
 		enqueue()

@@ -168,7 +168,8 @@ func (s *settings) checkBounds() error {
 		}
 	}
 	if s.runAtAt != unsaid {
-		if now := time.Now(); s.runAt.IsZero() || s.runAt.After(now.Add(maxDuration)) || s.runAt.Before(now.Add(-maxDuration)) {
+		if now := time.Now(); s.runAt.IsZero() || s.runAt.After(now.Add(maxDuration)) ||
+			s.runAt.Before(now.Add(-maxDuration)) {
 			return invalid("run at", s.runAt, "must be an instant within 100 years from now or ago")
 		}
 	}

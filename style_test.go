@@ -20,7 +20,7 @@ const (
 
 // stillWide is how many lines from before the rule there may be: it only
 // goes down.
-const stillWide = 1000
+const stillWide = 400
 
 func TestLinesAreNotTooWide(t *testing.T) {
 	var wide []string

@@ -156,8 +156,10 @@ func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
 	}
 	const others = 20_000
 	h.exec(t,
-		`insert into {ns}.jobs (enqueued_at, run_at, max_attempts, state, priority, raw, cancel_requested, keyless, id, kind, queue, nonce, args)
-		select i, i, 1, 0, 5, false, false, false, lpad(i::text, 26, '0'), 'other', 'default', '', '{}' from generate_series(1, $1::integer) i`, others)
+		`insert into {ns}.jobs (enqueued_at, run_at, max_attempts, state, priority, raw, cancel_requested, keyless,
+			id, kind, queue, nonce, args)
+		select i, i, 1, 0, 5, false, false, false, lpad(i::text, 26, '0'), 'other', 'default', '', '{}'
+		from generate_series(1, $1::integer) i`, others)
 	mine := func(kind string, n int, opts ...onceq.Option) {
 		var items []onceq.Item
 		for range n {

@@ -58,7 +58,8 @@ func bouncer(t *testing.T) string {
 	}
 	ini := fmt.Sprintf("[databases]\n* = host=%s port=%d "+
 		"%s\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port=%d\nunix_socket_dir=\n"+
-		"auth_type=any\npool_mode=transaction\ndefault_pool_size=2\nmax_client_conn=200\nserver_reset_query=\nadmin_users=postgres\n",
+		"auth_type=any\npool_mode=transaction\ndefault_pool_size=2\nmax_client_conn=200\n"+
+		"server_reset_query=\nadmin_users=postgres\n",
 		server.Host, server.Port, login, port)
 	for name, text := range map[string]string{users: "", filepath.Join(folder, "ini"): ini} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {

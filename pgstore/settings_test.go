@@ -251,7 +251,8 @@ func hostile(t testing.TB, d *database) string {
 	t.Cleanup(func() { d.exec(t, "drop schema "+name+" cascade") })
 	d.exec(t, "create schema "+name+";"+strings.ReplaceAll(`
 		create function x.clock_timestamp() returns timestamptz language sql as 'select ''2000-01-01''::timestamptz';
-		create function x.date_part(text, timestamptz) returns double precision language sql as 'select 1::double precision';
+		create function x.date_part(text, timestamptz) returns double precision
+			language sql as 'select 1::double precision';
 		create function x.floor(double precision) returns double precision language sql as 'select 2::double precision';
 		create function x.cardinality(anyarray) returns integer language sql as 'select 0';
 		create function x.array_length(anyarray, integer) returns integer language sql as 'select 0';

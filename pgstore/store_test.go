@@ -127,7 +127,8 @@ func (d *database) setClock(t testing.TB, at time.Time) {
 func (d *database) giveClock(t testing.TB) {
 	d.exec(t, `create table {ns}.test_clock (still bigint); insert into {ns}.test_clock values (null);
 		create or replace function {ns}.clock_v1() returns bigint language sql volatile as $$
-			select coalesce((select still from {ns}.test_clock), floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) $$`)
+			select coalesce((select still from {ns}.test_clock),
+				floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) $$`)
 }
 
 // spare are schemas of tests that have ended, empty again, each with

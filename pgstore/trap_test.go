@@ -240,7 +240,8 @@ func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 		for !stopped[call] && h.ctx.Err() == nil {
 			stopped[call] = one[int](t, h.database,
 				`select count(*) filter (where pg_cancel_backend(pid)) from pg_stat_activity
-				where wait_event_type = 'Lock' and strpos(query, $1) > 0 and strpos(query, $2) > 0`, h.schema, call+"_v1(") > 0
+				where wait_event_type = 'Lock' and strpos(query, $1) > 0 and strpos(query, $2) > 0`,
+				h.schema, call+"_v1(") > 0
 		}
 	}
 	h.must(tx.Commit(h.ctx))
@@ -525,7 +526,8 @@ func TestAnAnswerComesFromTheLookThatMetTheHolder(t *testing.T) {
 	// the test.
 	h.exec(t,
 		fmt.Sprintf(
-			`create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer language plpgsql as $$ begin
+			`create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer
+			language plpgsql as $$ begin
 		perform pg_advisory_xact_lock_shared(hashtext('%s')); return 0; end $$`, h.schema))
 	for name, gone := range map[string]func(id string){
 		"deleted": func(id string) { h.must(h.client.Delete(h.ctx, id)) },

@@ -110,7 +110,8 @@ var debouncing = []scenario{
 		w.insert(task(9), once...)
 	}},
 	{"an_id_that_was_absorbed_is_not_known_and_its_redelivery_is_judged_anew", func(w *world) {
-		for _, terms := range [][]onceq.Option{debounce(minute, time.Hour), {key, coalesce, onceq.Delay(minute)}, {key, onceq.Delay(minute)}} {
+		for _, terms := range [][]onceq.Option{debounce(minute, time.Hour), {key, coalesce, onceq.Delay(minute)},
+			{key, onceq.Delay(minute)}} {
 			w.insert(task(1), append(terms, onceq.ID("e1"))...)
 			r, err := w.client.Enqueue(w.ctx, task(2), append(terms, onceq.ID("e2"))...)
 			w.must(err)

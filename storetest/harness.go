@@ -2,7 +2,9 @@
 // store must do, case by case. A behaviour is written down here and nowhere
 // else. Every store passes all cases.
 //
-//	func TestStore(t *testing.T) { storetest.Run(t, func(t *testing.T) storetest.Harness { … }) }
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) storetest.Harness { … })
+//	}
 package storetest
 
 import (

@@ -64,7 +64,8 @@ const never = time.Duration(-1)
 
 // held is section 4 of uniqueness.md:
 //
-//	held(t) = ( the holder has not reached Until OR t < anchor + Window ) AND ( no TTL OR t < anchor + TTL )
+//	held(t) = ( the holder has not reached Until OR t < anchor + Window )
+//	          AND ( no TTL OR t < anchor + TTL )
 func (l life) held(h term, t time.Duration) bool {
 	anchor := l.due
 	if h.fromEnqueue {

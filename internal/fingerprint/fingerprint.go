@@ -48,8 +48,9 @@ type Input struct {
 	// one is present.
 	AllowBlank bool
 
-	// Custom puts Key in place of the args. By is then the scope of Key: any of
-	// ByKind and ByQueue, or 0 for Key alone. Key is looked at only with Custom.
+	// Custom puts Key in place of the args. By is then the scope of Key:
+	// any of ByKind and ByQueue, or 0 for Key alone. Key is looked at only
+	// with Custom.
 	Custom bool
 	Key    string // the caller's own, used verbatim
 }

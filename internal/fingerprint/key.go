@@ -112,7 +112,8 @@ func checkScope(in *Input) *Error {
 				"of the args; drop one of the two"}
 		}
 		if in.MetaFields != nil {
-			return &Error{"MetaFields", listExcerpt(in.MetaFields), "do not go with a key of your own, which takes the place of the args; drop one of the two"}
+			return &Error{"MetaFields", listExcerpt(in.MetaFields),
+				"do not go with a key of your own, which takes the place of the args; drop one of the two"}
 		}
 		return checkKey(in.Key)
 	case in.By == 0:
@@ -120,9 +121,11 @@ func checkScope(in *Input) *Error {
 	case in.MetaFields != nil && len(in.MetaFields) == 0:
 		return &Error{"MetaFields", "[]", "empty but not nil; name the members that count, or leave it nil for all"}
 	case in.MetaFields != nil && in.By&ByMeta == 0:
-		return &Error{"MetaFields", listExcerpt(in.MetaFields), "narrow the meta, which takes no part; add ByMeta, or drop them"}
+		return &Error{"MetaFields", listExcerpt(in.MetaFields),
+			"narrow the meta, which takes no part; add ByMeta, or drop them"}
 	case in.MetaFields != nil && in.Fields != nil && in.By&ByArgs == 0:
-		return &Error{"MetaFields", listExcerpt(in.MetaFields), "and Fields both narrow the meta, since the args take no part; drop one of the two, or add ByArgs"}
+		return &Error{"MetaFields", listExcerpt(in.MetaFields),
+			"and Fields both narrow the meta, since the args take no part; drop one of the two, or add ByArgs"}
 	case in.Fields == nil:
 		return nil
 	case len(in.Fields) == 0:

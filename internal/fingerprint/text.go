@@ -43,7 +43,8 @@ func (s *scratch) render() string {
 	return string(s.text)
 }
 
-// renderBlock appends the block at the front of rest and returns what follows it.
+// renderBlock appends the block at the front of rest and returns what
+// follows it.
 func renderBlock(b []byte, whole, narrowed string, rest []byte) (text, after []byte) {
 	kind := rest[0]
 	rest = rest[1:]

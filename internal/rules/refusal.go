@@ -21,17 +21,20 @@ func CannotRunBehind(holder string) string {
 
 // Why is why a step is refused to a job whose state does not allow it.
 var Why = map[onceq.Op]string{
-	onceq.OpCancel: CannotCancel, onceq.OpRetry: CannotRetry, onceq.OpRunNow: CannotRunNow, onceq.OpDelete: CannotDelete,
+	onceq.OpCancel: CannotCancel, onceq.OpRetry: CannotRetry, onceq.OpRunNow: CannotRunNow,
+	onceq.OpDelete: CannotDelete,
 }
 
-// Refusal is the error of an operator's step that the state of a job does not allow.
+// Refusal is the error of an operator's step that the state of a job does
+// not allow.
 func Refusal(state onceq.State, why string) error {
 	return &onceq.InvalidError{Field: "state", Value: string(state), Rule: why}
 }
 
-// RefusedRelease is the error where a key is to be released by hand whose holder stands behind the
-// run of another job.
+// RefusedRelease is the error where a key is to be released by hand whose
+// holder stands behind the run of another job.
 func RefusedRelease(holder, behind string) error {
-	return &onceq.InvalidError{Field: "state", Value: holder, Rule: "holds the key and stands behind the run of " + behind +
-		": cancel or delete that waiting job instead"}
+	return &onceq.InvalidError{Field: "state", Value: holder,
+		Rule: "holds the key and stands behind the run of " + behind +
+			": cancel or delete that waiting job instead"}
 }

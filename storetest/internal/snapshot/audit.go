@@ -222,7 +222,8 @@ type terms struct {
 
 // says is section 4 of docs/uniqueness.md, word for word:
 //
-//	held(t) = ( the holder has not reached Until OR t < anchor + Window ) AND ( no TTL OR t < anchor + TTL )
+//	held(t) = ( the holder has not reached Until OR t < anchor + Window )
+//	          AND ( no TTL OR t < anchor + TTL )
 func (a *auditor) says(j *onceq.JobRow, t int64) terms {
 	if j.Key == nil || j.Keyless || j.Behind != "" {
 		return terms{}
