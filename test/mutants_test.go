@@ -95,7 +95,7 @@ func (m mutant) run(t *testing.T, program, name string, env []string) (failed bo
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = filepath.Join(root, m.store())
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), "ONCEQ_NEXT=1"), env...)
 	raw, err := cmd.CombinedOutput()
 	out = string(raw)
 	if !strings.Contains(out, "=== RUN   "+name+"\n") {
@@ -109,11 +109,12 @@ func (m mutant) run(t *testing.T, program, name string, env []string) (failed bo
 func TestEveryPlantedFaultStillFits(t *testing.T) {
 	named := map[string]bool{}
 	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) { m.mutated(t) })
-		if named[m.name] || len(m.caughtBy) == 0 {
-			t.Errorf("%s stands twice in the list, or nobody is to catch it", m.name)
+		name := m.store() + ": " + m.name
+		t.Run(name, func(t *testing.T) { m.mutated(t) })
+		if named[name] || len(m.caughtBy) == 0 {
+			t.Errorf("%s stands twice in the list, or nobody is to catch it", name)
 		}
-		named[m.name] = true
+		named[name] = true
 	}
 }
 
