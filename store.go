@@ -545,8 +545,10 @@ type Swept struct {
 	// Expired are the workers whose lease is over by the store's clock. A
 	// worker that has runs but is not known is among them, with No -1.
 	Expired []Beat
-	Runs    []*JobRow // of confirmed lost workers: to be ended by Finish with Rescue
-	Jobs    int       // finished jobs that were pruned
-	Keys    int       // key rows that were dropped
-	More    bool      // there was more to do than Limit
+	// Runs are those of confirmed lost workers, to be ended by Finish with Rescue.
+	// They come without their Args.
+	Runs []*JobRow
+	Jobs int  // finished jobs that were pruned
+	Keys int  // key rows that were dropped
+	More bool // there was more to do than Limit
 }
