@@ -1,8 +1,6 @@
 package storetest
 
 import (
-	"os"
-	"slices"
 	"testing"
 
 	"github.com/onceq/onceq/storetest/internal/effort"
@@ -36,6 +34,7 @@ var suite = []chapter{
 	{"batches", batches},
 	{"transactions", transactions},
 	{"fetching", fetching},
+	{"bounds", bounds},
 	{"finishing", finishing},
 	{"operators", operators},
 	{"leases", leases},
@@ -43,6 +42,7 @@ var suite = []chapter{
 	{"listing", listing},
 	{"closing", closing},
 	{"wakeups", wakeups},
+	{"stops", stops},
 	{"clocks", clocks},
 	{"uncertain", uncertain},
 	{"doubt", doubts},
@@ -63,23 +63,13 @@ var suite = []chapter{
 	{"parity_temporal", parityTemporal},
 }
 
-// next are groups that stores are on their way to: ONCEQ_NEXT=1 runs them.
-var next = []chapter{
-	{"bounds", bounds},
-	{"stops", stops},
-}
-
 // Run puts a store through the suite. open makes one empty store for one
 // case. After every case all invariants of docs/uniqueness.md are checked
 // on the whole store. ONCEQ_LONG=1 makes races go on for minutes. Random
 // and concurrent histories are in package model, which needs more than the
 // standard library.
 func Run(t *testing.T, open func(*testing.T) Harness) {
-	groups := suite
-	if os.Getenv("ONCEQ_NEXT") != "" {
-		groups = append(slices.Clone(groups), next...)
-	}
-	for _, group := range groups {
+	for _, group := range suite {
 		t.Run(group.noun, func(t *testing.T) {
 			t.Parallel()
 			for _, s := range group.scenarios {
