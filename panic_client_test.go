@@ -172,8 +172,8 @@ func TestAStoreThatPanicsInATripOfSeveralEndsNoProcess(t *testing.T) {
 // Types that contain themselves, in every way that encoding/json takes.
 type (
 	selfEmbedding struct {
-		*selfEmbedding
-		ID int `json:"id"`
+		*selfEmbedding     //lint:ignore U1000 it is there to be met by reflection
+		ID             int `json:"id"`
 	}
 	pairA struct {
 		*pairB

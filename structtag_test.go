@@ -171,9 +171,10 @@ type (
 		left
 		right
 	}
+	//lint:ignore U1000 it is there to be met by reflection
 	noFields       struct{}
 	emptyEmbedding struct {
-		noFields `onceq:"unique"`
+		noFields `onceq:"unique"` //lint:ignore U1000 it is there to be met by reflection
 		ID       int
 	}
 	embedsHidden struct {

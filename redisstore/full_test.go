@@ -64,10 +64,6 @@ func ttl(d time.Duration) func(*onceq.NewRow) {
 func delay(d time.Duration) func(*onceq.NewRow)     { return func(r *onceq.NewRow) { r.Delay = d } }
 func retention(d time.Duration) func(*onceq.NewRow) { return func(r *onceq.NewRow) { r.Retention = d } }
 func kind(k string) func(*onceq.NewRow)             { return func(r *onceq.NewRow) { r.Kind = k } }
-func queue(q string) func(*onceq.NewRow)            { return func(r *onceq.NewRow) { r.Queue = q } }
-func argsOf(n int) func(*onceq.NewRow) {
-	return func(r *onceq.NewRow) { r.Args = []byte(`"` + strings.Repeat("x", n-2) + `"`) }
-}
 
 // reacting gives a row one action for all states of whom it meets.
 func reacting(a onceq.Action) func(*onceq.NewRow) {

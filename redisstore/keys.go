@@ -16,7 +16,6 @@ type partition struct {
 	away  atomic.Int64 // since when fetches have not reached it, in Unix milliseconds; 0 = they do
 }
 
-func (p *partition) hash() string { return p.keys[1] }
 func (p *partition) meta() string { return p.keys[3] }
 
 // slots is how many slots a cluster has.

@@ -27,7 +27,6 @@ type wakes struct {
 	stop      context.CancelFunc // of the subscription; nil = there is none
 	ready     chan struct{}      // closed when it is in force
 	done      chan struct{}      // closed when it has ended
-	closed    bool
 }
 
 type listener struct {

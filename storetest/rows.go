@@ -17,7 +17,6 @@ var (
 	allKeys = snapshot.Keys
 	show    = snapshot.Show
 	clock   = snapshot.Clock
-	placed  = snapshot.Place
 )
 
 // newRow is an enqueue as the client decided it.
