@@ -46,37 +46,44 @@ func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) {
 
 // begin takes a connection, then the file, and begins. The caller has the
 // turn.
-func (s *Store) begin(ctx context.Context) (on *session, tx *sql.Tx, err error) {
+func (s *Store) begin(ctx context.Context) (*session, *sql.Tx, error) {
 	s.lock.dropFile()
-	if on, err = s.connect(ctx); err != nil {
+	on, err := s.connect(ctx)
+	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			on.close()
-		}
-	}()
-	if err := s.lock.takeFile(ctx, s.open.Done()); err != nil {
-		return nil, nil, s.stopped(ctx)
+	tx, err := s.beginOn(ctx, on)
+	if err != nil {
+		on.close()
+		return nil, nil, err
 	}
+	return on, tx, nil
+}
+
+// beginOn takes the file and begins on a connection.
+func (s *Store) beginOn(ctx context.Context, on *session) (*sql.Tx, error) {
+	if err := s.lock.takeFile(ctx, s.open.Done()); err != nil {
+		return nil, s.stopped(ctx)
+	}
+	var tx *sql.Tx
 	for wait := time.Duration(0); ; {
-		if tx, err = beginOnce(ctx, on); !busy(err) {
+		var err error
+		if tx, err = beginOnce(ctx, on); err == nil {
 			break
 		}
+		if !busy(err) {
+			return nil, err
+		}
 		if err := pause(ctx, s.open.Done(), &wait); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	if err == nil {
-		err = s.file.there()
-	}
-	if err == nil { // the caller's statements get the original busy_timeout
-		err = on.restore(tx)
-	}
-	if err != nil && tx != nil {
+	// The caller's statements get the busy_timeout that the connection had.
+	if err := errors.Join(s.file.there(), on.restore(tx)); err != nil {
 		_ = tx.Rollback()
+		return nil, err
 	}
-	return on, tx, err
+	return tx, nil
 }
 
 func beginOnce(ctx context.Context, on *session) (*sql.Tx, error) {

@@ -60,9 +60,12 @@ func TestAWorkerHearsOfACancelElsewhereSoon(t *testing.T) {
 		wakes, cancel := running(t, s)
 		cancel(other)
 		begun := time.Now()
-		for w := range wakes {
-			if w.Stop {
-				break
+		for heard := false; !heard; {
+			select {
+			case w := <-wakes:
+				heard = w.Stop
+			case <-time.After(20 * time.Second):
+				t.Fatal("no stop has arrived")
 			}
 		}
 		waits = append(waits, time.Since(begun))
