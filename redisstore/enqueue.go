@@ -215,7 +215,7 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 
 	plans := sized(made.plans, n*planSize)[:0]
 	buf, ends := made.rows[:0], append(made.ends[:0], 0) // of each row its ID, its key and the rest, and where they end
-	var queues, names, contents []any
+	var queues, names, contents, counts []any
 	queueNo, profileNo := "", -1 // of the row before
 	content := make([]byte, 0, 128)
 	keyed := false
@@ -236,7 +236,8 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 			if profileNo < 0 {
 				profileNo = len(contents)
 				contents = append(contents, string(content))
-				names = append(names, "P"+string(binary.BigEndian.AppendUint32(nil, refOf(content))))
+				ref := string(binary.BigEndian.AppendUint32(nil, refOf(content)))
+				names, counts = append(names, "P"+ref), append(counts, "\x00\x00\x00N"+ref)
 			}
 		}
 		a := byte(stScheduled)
@@ -275,7 +276,7 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	}
 	columns := sized(made.columns, 3*n)
 	args := append(sized(made.args, head), len(queues), len(names), n, byID(rows, places), flag(keyed), plans)
-	args = append(append(append(args, queues...), names...), contents...)
+	args = append(append(append(append(args, queues...), names...), contents...), counts...)
 	for c := range 3 {
 		for k := range n {
 			column := &columns[c*n+k]

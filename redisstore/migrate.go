@@ -16,6 +16,9 @@ const (
 	formNew    = "2"
 )
 
+// formOf is the form of a partition by what stands in its "v".
+func formOf(v string) string { return v[:min(len(v), 1)] }
+
 // quietFor is for how long no worker of a program that knows form 1 alone must have been seen before
 // a partition is brought to form 2: while a service is deployed, old and new programs share it.
 const quietFor = 10 * time.Minute

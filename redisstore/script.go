@@ -357,7 +357,7 @@ func (t *trip) read(c call) error {
 // noForm is the error of a call that found its partition in no form that is known, by what stands in
 // its "v".
 func noForm(v []any) error {
-	switch form := text(append(v, nil)[0]); form {
+	switch form := text(append(v, nil)[0]); formOf(form) {
 	case "":
 		return errSetUp
 	case formMoving:

@@ -183,7 +183,7 @@ func (s *Store) setUp(ctx context.Context) error {
 		if err := s.checkInit(t); err != nil {
 			return err
 		}
-		if form := text(t.reply[1]); form == formOld || form == formMoving {
+		if form := formOf(text(t.reply[1])); form == formOld || form == formMoving {
 			if err := s.upgrade(ctx, p); err != nil {
 				return err
 			}
@@ -200,7 +200,7 @@ func (s *Store) checkInit(t *trip) error {
 	if t.err != nil {
 		return t.err
 	}
-	at, form := text(t.reply[0]), text(t.reply[1])
+	at, form := text(t.reply[0]), formOf(text(t.reply[1]))
 	if p, count, ok := placeOf(at); !ok || p != t.part || count != len(s.parts) {
 		return definite(fmt.Sprintf("redisstore: partition %d of %d of namespace %q says that it is %q", t.part, len(s.parts), s.config.Namespace, at))
 	}

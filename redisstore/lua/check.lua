@@ -38,6 +38,8 @@ if what == 'jobs' then
     bytes = bytes + #got[2][i + 1]
     if byte(id) ~= 0 then
       ids[#ids + 1] = id
+    elseif #id == 8 and sub(id, 1, 4) == BOOK .. 'N' then
+      if call('HEXISTS', meta, 'P' .. sub(id, 5)) == 0 then wrong('count ', hex(id), ' is of no profile') end
     elseif sub(id, 1, 3) == BOOK then
       if id ~= BOOK and not has('i' .. sub(id, 4)) then wrong('page ', hex(id), ' is not listed') end
     elseif id ~= '\0' and call('HEXISTS', jobs, (id:gsub('^%z+', ''))) == 0 then
@@ -77,11 +79,9 @@ elseif what == 'meta' then
   for i = 1, #got[2], 2 do
     local field, value = got[2][i], got[2][i + 1]
     if #field == 5 and byte(field) == 80 then
-      profiles[sub(field, 2)] = tonumber(call('HGET', meta, 'N' .. sub(field, 2)) or 0)
+      profiles[sub(field, 2)] = tonumber(call('HGET', jobs, '\0\0\0N' .. sub(field, 2)) or 0)
     elseif byte(field) == 113 and not has(field) then
       wrong('queue ', hex(field), ' is not listed')
-    elseif #field == 5 and byte(field) == 78 and call('HEXISTS', meta, 'P' .. sub(field, 2)) == 0 then
-      wrong('count ', hex(field), ' is of no profile')
     end
   end
 else

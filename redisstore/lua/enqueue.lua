@@ -11,8 +11,8 @@
 --         repeats; 4 and 5 = 0 and 1 with a delay or clocks; queue; profile; leader (2 bytes); time (0 = delay, 1 = instant); milliseconds (6);
 --         reactions to scheduled, available, retryable, running and ended; fields; max wait (6); -, until; from enqueue; window (6); TTL (6);
 --         how much of the body comes before the args where the row is large, else 0 (3)
---       10 on: "q"NAME of each queue; "P"REF of each profile; the content of each profile; the ID of each row; its key, or ''; what follows the
---       instants in it: REF, nonce, key, body
+--       10 on: "q"NAME of each queue; "P"REF of each profile; the content of each; "\0\0\0N"REF of each; the ID of each row; its
+--       key, or ''; what follows the instants in it: REF, nonce, key, body
 -- reply after the three: what became of each row, a byte each ('' = all were inserted), then what some of them tell, one behind the other
 --       'i' inserted; 'f' as its leader; 'x' its ID is taken, or its leader's: send it again as a row of its own
 --       's' skipped, 'r' rejected: key row and row of the holder; 'S', 'R': and its head and errors
@@ -24,12 +24,12 @@
 local call, sub, byte, char, pack, unpk = redis.call, string.sub, string.byte, string.char, struct.pack, struct.unpack
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local nq, np, n, plans = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[9]
-local base = 9 + nq + 2 * np
+local base = 9 + nq + 3 * np
 local NEVER, PAGE, SIZE, LARGE, COUNTED, PLAN = 281474976710655, 32, 19, 4096, 30, 44
 local HARD, FOLLOWER = 2, 3
 
-local got = call('HMGET', meta, 'v', 'clock', 'PG', unpack(ARGV, 10, 9 + nq + np))
-local form2 = got[1] == '2'
+local got = call('HMGET', meta, 'v', 'clock', unpack(ARGV, 10, 9 + nq + np))
+local form2 = got[1] and byte(got[1]) == 50
 if not form2 and got[1] ~= '1' then return {ARGV[1], false, got[1]} end
 local now = tonumber(got[2])
 if not now then
@@ -37,9 +37,38 @@ if not now then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local now6 = pack('>I6', now)
-local stamp = now6 .. (got[3] or '')
-local known = call('HMGET', jobs, '\0\0\0', unpack(ARGV, base + 1, base + n))
+local stamp = now6 .. sub(got[1], 2)
+local known = call('HMGET', jobs, '\0\0\0', unpack(ARGV, base - np + 1, base + n)) -- page, counts, rows
+local own = 1 + np
 local taken = ARGV[8] == '1' and call('HMGET', keys, unpack(ARGV, base + n + 1, base + 2 * n)) or {}
+
+-- above reports whether a packed ID is above all of a page.
+local function above(id, page)
+  local a1, a2, a3, a4 = unpk('>I3xI6I6I3', page, #page - SIZE + 1)
+  local b1, b2, b3, b4 = unpk('>I3xI6I6I3', id)
+  return a1 < b1 or a1 == b1 and (a2 < b2 or a2 == b2 and (a3 < b3 or a3 == b3 and a4 < b4))
+end
+
+-- A lone row that is plain, as most calls send one, goes straight on; what is not settled here is below.
+if n == 1 and not known[own + 1] then
+  local a, b, mode = byte(plans, 1, 3)
+  local id, key, rest = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3]
+  local held, queue, page = taken[1], got[3], known[1]
+  if held and mode == 0 and byte(held) ~= 0 then
+    local met = call('HMGET', jobs, held, '\0' .. held)
+    local refused = byte(plans, 15) ~= 0
+    if not met[2] then return {ARGV[1], stamp, {}, refused and 'r' or 's', held, met[1] or ''} end
+    local errors = call('HGET', jobs, '\0\0' .. held) or ''
+    return {ARGV[1], stamp, {}, refused and 'R' or 'S', held, met[1] or '', met[2], errors}
+  elseif form2 and not held and mode < HARD and queue and #queue == COUNTED and byte(queue, 5) == 0 and #rest <= LARGE and
+    got[4] == ARGV[12] and page and #page < PAGE * SIZE and #id == SIZE and byte(id, 4) == 0 and above(id, page) then
+    local name, content = ARGV[10], ARGV[12]
+    call('HSET', jobs, id, char(a, b) .. now6 .. rest, '\0\0\0', page .. id, ARGV[base], (tonumber(known[2]) or 0) + 1)
+    if key ~= '' then call('HSET', keys, key, id) end
+    call('ZADD', ix, '0', 'w' .. char(#name - 1) .. sub(name, 2) .. sub(content, 1, 1 + byte(content)) .. char(b % 16) .. now6 .. id)
+    return {ARGV[1], stamp, {}, ''}
+  end
+end
 
 local hard, status, detail, holders, comes, new, loud = {}, {}, {}, {}, {}, {}, {}
 local setjobs, setkeys, add = {}, {}, {}
@@ -50,12 +79,12 @@ for i = 1, n do
   local o = PLAN * (i - 1)
   local a, b, mode, q, p = byte(plans, o + 1, o + 5)
   local id, held = ARGV[base + i], taken[i]
-  local queue = got[3 + q]
+  local queue = got[2 + q]
   local became = 'd'
   if mode == FOLLOWER then
-    became = (known[1 + i] or known[1 + unpk('>I2', plans, o + 6)]) and 'x' or 'f'
+    became = (known[own + i] or known[own + unpk('>I2', plans, o + 6)]) and 'x' or 'f'
     plain = false
-  elseif known[1 + i] or mode == HARD then
+  elseif known[own + i] or mode == HARD then
     hard[#hard + 1] = i
   elseif held then
     local holder
@@ -73,7 +102,7 @@ for i = 1, n do
     else
       hard[#hard + 1] = i
     end
-  elseif queue and got[3 + nq + p] == ARGV[9 + nq + np + p] then
+  elseif queue and got[2 + nq + p] == ARGV[9 + nq + np + p] then
     became = 'i'
     local head = front[a * 256 + b]
     if not head then
@@ -176,11 +205,7 @@ if ARGV[7] ~= '' and nc > 1 then
 end
 if nc > 0 then
   local open, fits = known[1] or string.rep('\0', SIZE), false
-  if #open <= (PAGE - nc) * SIZE then
-    local a1, a2, a3, a4 = unpk('>I3xI6I6I3', sub(open, -SIZE))
-    local b1, b2, b3, b4 = unpk('>I3xI6I6I3', comes[1])
-    fits = a1 < b1 or a1 == b1 and (a2 < b2 or a2 == b2 and (a3 < b3 or a3 == b3 and a4 < b4))
-  end
+  if #open <= (PAGE - nc) * SIZE then fits = above(comes[1], open) end
   if fits then
     setjobs[nj + 1], setjobs[nj + 2] = '\0\0\0', open .. table.concat(comes)
   else
@@ -188,14 +213,18 @@ if nc > 0 then
   end
 end
 if nj > 0 then
+  nj = #setjobs
+  if form2 then
+    for p, more in pairs(counts) do
+      setjobs[nj + 1], setjobs[nj + 2] = ARGV[base - np + p], (tonumber(known[1 + p]) or 0) + more
+      nj = nj + 2
+    end
+  end
   call('HSET', jobs, unpack(setjobs)) -- refused when memory is full, and then nothing was written
   if nk > 0 then call('HSET', keys, unpack(setkeys)) end
   call('ZADD', ix, unpack(add))
-  if form2 then
-    for p, n in pairs(counts) do call('HINCRBY', meta, 'N' .. sub(ARGV[9 + nq + p], 2), n) end
-  end
   for q, kinds in pairs(loud) do -- somebody waits for these jobs
-    local row, message, waits, at = got[3 + q], ARGV[2] .. sub(ARGV[9 + q], 2), '', COUNTED + 7
+    local row, message, waits, at = got[2 + q], ARGV[2] .. sub(ARGV[9 + q], 2), '', COUNTED + 7
     if not form2 then call('PUBLISH', ARGV[3], message) end
     for kind in pairs(kinds) do call('PUBLISH', ARGV[3], message .. '\0' .. sub(kind, 2)) end
     while at <= #row do -- the others wait on

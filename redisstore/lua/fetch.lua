@@ -154,6 +154,20 @@ for i = 1, nq do
       lanes[1] = l
     end
   end
+  if #lanes == 1 and not lanes[1].filter then -- as mostly: what was read is taken in one go
+    local l = lanes[1]
+    local buf, n, k, at = l.buf, #l.pre, l.i, #ids
+    while slots > 0 do
+      local member = buf[k]
+      if not member then break end
+      local _, runat = unpk('>BI6', member, n + 1)
+      if runat > now then break end
+      slots, k, at = slots - 1, k + 1, at + 1
+      ids[at], was[at], from[at] = sub(member, n + 8), member, i
+      if look then reply[at] = {i, sub(member, n + 1), 0} end
+    end
+    l.i = k
+  end
   for _, l in ipairs(lanes) do advance(l) end
   while true do
     local first
@@ -182,13 +196,11 @@ for i = 1, nq do
 end
 
 -- What the jobs weigh is looked at where they may be too much together. A row that holds its head is small.
-local heads, rows, used = {}, {}, 0
+local heads, rows = {}, {}
 local n = #ids
-if n > 1 or look then
-  local split = {}
-  for i, id in ipairs(ids) do split[i] = '\0' .. id end
-  heads = hmget(jobs, split)
-end
+local fields = {} -- of heads
+for i = 1, n do fields[i] = '\0' .. ids[i] end
+if n > 1 or look then heads = hmget(jobs, fields) end
 
 -- size is how many bytes of args and meta a job has.
 local function size(i)
@@ -223,20 +235,22 @@ end
 
 -- Rows that hold their heads are small. A large one is read when it is certain that it is started; a lone
 -- job is started whatever its size.
-local fields, place = {}, {}
+local lone, place = {}, {}
 for i = 1, n do
   if not heads[i] then
-    fields[#fields + 1] = ids[i]
-    place[i] = #fields
+    lone[#lone + 1] = ids[i]
+    place[#lone] = i
   end
 end
 if n == 1 then
-  local got = call('HMGET', jobs, '\0' .. ids[1], ids[1])
+  local got = call('HMGET', jobs, fields[1], ids[1])
   heads[1], rows[1] = got[1], got[2]
 else
-  local got = hmget(jobs, fields)
-  for i = 1, n do
-    if place[i] then rows[i] = got[place[i]] end
+  local got = hmget(jobs, lone)
+  if #lone == n then
+    rows = got
+  else
+    for k = 1, #lone do rows[place[k]] = got[k] end
   end
 end
 local full = 0
@@ -282,7 +296,7 @@ for i = 1, n do
       if key then
         anchor = now1 and enq or p.fromenq == 1 and sub(row, 3, 8) or sub(row, 9, 14)
       end
-      set[ns + 1], set[ns + 2] = '\0' .. id, char(a - band(a, 7) + RUNNING, band(b, 143) + 16) .. enq ..
+      set[ns + 1], set[ns + 2] = fields[i], char(a - band(a, 7) + RUNNING, band(b, 143) + 16) .. enq ..
         sub(row, 3, at + (key and 43 or 11)) .. tail[2] .. anchor .. tail[3]
       ns = ns + 2
       nr = nr + 1

@@ -4,7 +4,7 @@ local got = start({'PN'})
 local profiles = tonumber(got[1]) or 0
 local PROFILES, PLAN = 10000, 44 -- how many profiles there are at most; bytes of a plan
 local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local base, plans = 9 + nq + 2 * np, ARGV[9]
+local base, plans = 9 + nq + 3 * np, ARGV[9]
 
 local ref, fresh = {}, {}
 -- profileof is the name of a profile; or all of it, to be told with each row, where there are too many.

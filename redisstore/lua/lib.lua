@@ -4,23 +4,24 @@
 --   KEYS  1 jobs   hash   ID -> row (head and body)
 --                         "\0"ID -> head of a job that was ever fetched, or whose row is large; of a
 --                                   large row also its cover: all of the body but the args
---                         "\0\0"ID -> its errors; "\0\0\0" and "\0\0\0"ID -> pages of IDs
+--                         "\0\0"ID -> its errors; "\0\0\0" and "\0\0\0"ID -> pages of IDs;
+--                         "\0\0\0N"REF -> how many jobs have a profile
 --         2 keys   hash   key -> row
 --         3 ix     zset   all scores 0, ordered as bytes: the members that members(), kmembers() and
 --                         idpages() tell of, and "q"NAME and "l"LEASE WORKER
 --         4 meta   hash   "v" and "p" (form and partition), "clock" (tests only), "q"NAME (a queue),
---                         "P"REF (a profile), "N"REF (how many jobs have it), "PN" (how many profiles),
---                         "PG" (how often some were dropped),
---                         "k"WORKER, "c:" and a letter (where a sweep goes on)
+--                         "P"REF (a profile), "PN" (how many profiles), "k"WORKER, "c:" and a letter
+--                         (where a sweep goes on)
 --   ARGV  1 token     said again at the head of the reply, which is tied to its request by it
 --         2 sender    who enqueues, for the message that wakes
 --         3 channel   where that message goes
 --   reply token, stamp, what to wake, then what the script's own header says; or token, false, "v", where
---         the partition is not there or not in a form that is known. The stamp is now, and behind it how
---         often profiles were dropped: then a name may stand for another
+--         the partition is not there or not in a form that is known. The stamp is now, and what stands
+--         behind the form in "v"
 --
--- Forms of a partition: 1 = waiting jobs stand in ix by queue alone, and nobody counts the jobs of a
--- profile; 2 = by queue and kind. "m" = it is being brought from 1 to 2 (see migrate.lua).
+-- Forms of a partition, which "v" begins with: 1 = waiting jobs stand in ix by queue alone, and nobody counts
+-- the jobs of a profile; 2 = by queue and kind, and "v" goes on with how often profiles were dropped (the
+-- name of one that is gone may stand for another). m = it is being brought from 1 to 2 (see migrate.lua).
 --
 -- The layouts of rows are described in codec.go, which is the other reader of them. Instants are whole
 -- milliseconds in six bytes.
@@ -87,13 +88,13 @@ end
 -- script is to answer, where the partition is not in a form that is known.
 local function start(fields)
   local n = #fields
-  fields[n + 1], fields[n + 2], fields[n + 3] = 'clock', 'v', 'PG'
+  fields[n + 1], fields[n + 2] = 'clock', 'v'
   local got = hmget(meta, fields)
   local v = got[n + 2]
-  if v ~= '2' and v ~= '1' then return nil, {ARGV[1], false, v} end
-  form2 = v == '2'
+  form2 = v and byte(v) == 50
+  if not form2 and v ~= '1' then return nil, {ARGV[1], false, v} end
   clock(got[n + 1])
-  stamp = now6 .. (got[n + 3] or '')
+  stamp = now6 .. sub(v, 2)
   return got
 end
 

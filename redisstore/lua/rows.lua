@@ -50,7 +50,7 @@ end
 
 local function savecounts()
   for ref, n in pairs(used) do
-    if n ~= 0 then call('HINCRBY', meta, 'N' .. ref, n) end
+    if n ~= 0 then call('HINCRBY', jobs, '\0\0\0N' .. ref, n) end
   end
   used = {}
 end

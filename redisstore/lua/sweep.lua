@@ -146,21 +146,22 @@ if first and form2 then
   local profiles = tonumber(got[6]) or 0
   if profiles > PROFILES then
     local scanned = call('HSCAN', meta, got[5] or '0', 'COUNT', 200)
-    local gone = {}
+    local gone, counts = {}, {}
     for i = 1, #scanned[2], 2 do
       local field = scanned[2][i]
       if #field == 5 and byte(field) == 80 then
         local ref = sub(field, 2)
-        if (tonumber(call('HGET', meta, 'N' .. ref)) or 0) <= 0 then
-          gone[#gone + 1], gone[#gone + 2] = field, 'N' .. ref
+        if (tonumber(call('HGET', jobs, '\0\0\0N' .. ref)) or 0) <= 0 then
+          gone[#gone + 1], counts[#counts + 1] = field, '\0\0\0N' .. ref
         end
       end
     end
     if #gone > 0 then
       begin()
       pieces('HDEL', meta, gone)
-      keep('PN', profiles - #gone / 2)
-      call('HINCRBY', meta, 'PG', 1)
+      pieces('HDEL', jobs, counts)
+      keep('PN', profiles - #gone)
+      keep('v', '2' .. (tonumber(sub(stamp, 7)) or 0) + 1)
     end
     keep('c:p', scanned[1])
   end
