@@ -205,7 +205,7 @@ type output struct {
 func (o *output) Write(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, err := o.w.Write(b); errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.EIO) {
+	if _, err := o.w.Write(b); errors.Is(err, syscall.EPIPE) {
 		o.broken()
 	}
 	return len(b), nil

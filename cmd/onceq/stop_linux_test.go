@@ -79,6 +79,35 @@ func TestTheBannerHasNoPassword(t *testing.T) {
 	}
 }
 
+// Who had the hang-up ignored wants the worker to outlive its terminal, although it cannot write to it any more.
+func TestAClosedTerminalIsOutlivedWhereTheHangupIsIgnored(t *testing.T) {
+	outer, inner := terminal(t)
+	s := serve(t, "while ! test -e go; do echo line; echo >>lines; sleep 0.01; done", func(cmd *exec.Cmd) {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = inner, inner, inner
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap '' HUP; exec "$0" "$@"`}, cmd.Args...)
+	})
+	_ = inner.Close()
+	if _, err := io.ReadFull(outer, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	_ = outer.Close()
+	before := s.size("lines")
+	s.until("more is written that nobody can see", func() bool { return s.size("lines") > before+5 })
+	s.onceq("enqueue", "next", "--id", "next")
+	if err := os.WriteFile(s.dir+"/go", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.until("the next job is run too", func() bool {
+		return strings.Contains(s.onceq("job", "show", "next", "--json"), `"state":"completed"`)
+	})
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.ends()
+	if got := s.job(); got != "completed, 1 attempts" {
+		t.Errorf("the job is %s", got)
+	}
+}
+
 // Ctrl-C reaches the worker through the terminal; the jobs, which are in
 // groups of their own, go on to their end.
 func TestCtrlCOnATerminalLetsJobsEnd(t *testing.T) {

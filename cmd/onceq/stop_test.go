@@ -83,6 +83,15 @@ func (s *service) until(what string, done func() bool) {
 	}
 }
 
+// size is that of a file in the worker's folder; 0 when there is none.
+func (s *service) size(name string) int64 {
+	info, err := os.Stat(filepath.Join(s.dir, name))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 // ends waits until the worker has ended.
 func (s *service) ends() {
 	s.t.Helper()
