@@ -276,11 +276,13 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 	if err := st.readArgs(jobs...); err != nil { // of those that lie apart
 		return err
 	}
+	var until []*job // those whose start may be an event of their key
 	for _, j := range jobs {
-		if j.Key == nil || j.Hold.Until != onceq.UntilStarted {
-			continue
+		if j.Key != nil && j.Hold.Until == onceq.UntilStarted {
+			until = append(until, st.know(j)) // all, before a key looks for its holder among them
 		}
-		st.know(j) // so that its key finds the holder
+	}
+	for _, j := range until {
 		k, err := st.key(*j.Key)
 		if err != nil {
 			return err

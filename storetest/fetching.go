@@ -21,6 +21,14 @@ func order(jobs []*onceq.JobRow) string {
 
 // fetching: which jobs start, and how.
 var fetching = []scenario{
+	{"one_fetch_that_starts_a_former_holder_and_the_holder_releases_the_key", func(w *world) {
+		started := onceq.Unique{By: onceq.ByKind, Until: onceq.UntilStarted}
+		first := w.insert(task(1), started)
+		w.must(w.client.ReleaseKey(w.ctx, *first.Key))
+		second := w.insert(task(2), started)
+		equal(w, "jobs", line(ids(w.fetch("w", "default", 2))), line([]string{first.ID, second.ID}))
+		w.insert(task(3), started)
+	}},
 	{"a_fetched_job_runs_with_one_more_attempt_and_the_next_run_number", func(w *world) {
 		j := w.insert(task(1), onceq.Tags("t"), onceq.Meta(map[string]any{"m": 1}))
 		w.after(time.Second)
