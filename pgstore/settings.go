@@ -66,10 +66,12 @@ func (s *Store) goExplicit() {
 }
 
 // whyReadOnly tells a standby, which may become the primary soon, from a
-// setting, which stays.
+// setting, which stays. A server that is no standby and has no such setting
+// has become the primary since it refused.
 func (s *Store) whyReadOnly(ctx context.Context, err error) (fate, error) {
 	standby := true
-	asked := s.query(ctx, "select pg_is_in_recovery()", func(r *record) { standby = r.bool() })
+	asked := s.query(ctx, "select pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'off'",
+		func(r *record) { standby = r.bool() })
 	config := s.pool.Config().ConnConfig
 	if asked != nil || standby {
 		return away, &problem{fmt.Sprintf("%s is a standby and takes no writes: name the primary, or all servers and "+
