@@ -238,3 +238,16 @@ func freesText(at time.Time, when string, kept time.Time) string {
 
 // FreesText says in words when a clock frees the key, or on what event.
 func (c Conflict) FreesText() string { return freesText(c.FreesAt, c.FreesWhen, c.KeptUntil) }
+
+func (r Replace) columns() (f Fields) {
+	for _, c := range []struct {
+		on bool
+		f  Fields
+	}{{r.Args, FieldArgs}, {r.Meta, FieldMeta}, {r.Priority, FieldPriority}, {r.RunAt, FieldRunAt},
+		{r.MaxAttempts, FieldMaxAttempts}, {r.Tags, FieldTags}} {
+		if c.on {
+			f |= c.f
+		}
+	}
+	return f
+}

@@ -166,7 +166,7 @@ func (d *doctor) tell() {
 func (d *doctor) suspect(ctx context.Context, judge func() (string, error)) (wrong string, err error) {
 	for look := range looks {
 		if look > 0 {
-			pause(ctx, time.Duration(look*look)*5*time.Millisecond)
+			sleep(ctx, time.Duration(look*look)*5*time.Millisecond)
 		}
 		if wrong, err = judge(); err != nil || wrong == "" {
 			return "", err

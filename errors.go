@@ -3,7 +3,10 @@ package onceq
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
+
+	"github.com/onceq/onceq/internal/fingerprint"
 )
 
 // Errors to branch on, with errors.Is.
@@ -109,3 +112,12 @@ func (e *UncertainError) Is(target error) bool { return target == ErrUncertain }
 
 // Unwrap is the cause.
 func (e *UncertainError) Unwrap() error { return e.cause }
+
+func invalidFrom(err error) error {
+	var e *fingerprint.Error
+	if errors.As(err, &e) {
+		place := strings.NewReplacer(`"" at `, "", `"`, "").Replace(e.Value) // the message quotes it again
+		return &InvalidError{Field: e.Field, Value: place, Rule: e.Rule}
+	}
+	return err
+}

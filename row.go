@@ -2,10 +2,8 @@ package onceq
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -121,79 +119,6 @@ func (r *NewRow) key() *Key {
 	return &r.Claim.Key
 }
 
-// check checks the merged options of an enqueue.
-func (s *settings) check() error {
-	if err := s.checkBounds(); err != nil {
-		return err
-	}
-	if s.unique {
-		return s.checkUnique()
-	}
-	if s.policyAt == ofCall && s.idAt == unsaid && s.resend == nil {
-		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of "+
-			"yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
-	}
-	return nil
-}
-
-// checkBounds checks each option by itself.
-func (s *settings) checkBounds() error {
-	if err := checkName("queue", s.queue); err != nil {
-		return err
-	}
-	if s.idAt != unsaid {
-		if err := checkID(s.id); err != nil {
-			return err
-		}
-		if s.idAt < ofCall {
-			return invalid("ID", s.id, "is said %s, where every job would share it: say it at the call", s.idAt)
-		}
-		if s.resend != nil && !slices.Contains(s.resend.IDs, s.id) {
-			return invalid("ID", s.id, "and Resend name different jobs (Resend: %s): leave ID away, or repeat the "+
-				"same", s.resend.ID)
-		}
-	}
-	if s.priority < 0 || s.priority > 9 {
-		return invalid("priority", s.priority, "must be 0 (first) to 9 (last)")
-	}
-	if s.maxAttempts < 1 || s.maxAttempts > maxAttempts {
-		return invalid("max attempts", s.maxAttempts, "must be 1 to %d", maxAttempts)
-	}
-	if s.delayAt != unsaid && s.delay != 0 {
-		if s.delay < 0 {
-			return invalid("delay", s.delay, "must not be negative")
-		}
-		if err := checkDuration("delay", s.delay); err != nil {
-			return err
-		}
-	}
-	if s.runAtAt != unsaid {
-		if now := time.Now(); s.runAt.IsZero() || s.runAt.After(now.Add(maxDuration)) ||
-			s.runAt.Before(now.Add(-maxDuration)) {
-			return invalid("run at", s.runAt, "must be an instant within 100 years from now or ago")
-		}
-	}
-	if s.timeout != 0 {
-		if err := checkDuration("timeout", s.timeout); err != nil {
-			return err
-		}
-	}
-	if s.retention != 0 {
-		if err := checkDuration("retention", s.retention); err != nil {
-			return err
-		}
-	}
-	if len(s.tags) > MaxTags {
-		return invalid("tags", fmt.Sprintf("%d tags", len(s.tags)), "must be at most %d", MaxTags)
-	}
-	for _, tag := range s.tags {
-		if err := checkName("tag", tag); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // claim computes the key, and the terms on which it is held.
 func (s *settings) claim(args Args, row *NewRow) error {
 	in := fingerprint.Input{
@@ -220,26 +145,4 @@ func (s *settings) claim(args Args, row *NewRow) error {
 	row.Claim = &Claim{Key: sum.Key, Text: sum.Text, Digest: sum.Digest, Hold: s.hold()}
 	row.Claim.Hold.Window, row.Claim.Hold.TTL = ceilMilli(row.Claim.Hold.Window), ceilMilli(row.Claim.Hold.TTL)
 	return nil
-}
-
-func (r Replace) columns() (f Fields) {
-	for _, c := range []struct {
-		on bool
-		f  Fields
-	}{{r.Args, FieldArgs}, {r.Meta, FieldMeta}, {r.Priority, FieldPriority}, {r.RunAt, FieldRunAt},
-		{r.MaxAttempts, FieldMaxAttempts}, {r.Tags, FieldTags}} {
-		if c.on {
-			f |= c.f
-		}
-	}
-	return f
-}
-
-func invalidFrom(err error) error {
-	var e *fingerprint.Error
-	if errors.As(err, &e) {
-		place := strings.NewReplacer(`"" at `, "", `"`, "").Replace(e.Value) // the message quotes it again
-		return &InvalidError{Field: e.Field, Value: place, Rule: e.Rule}
-	}
-	return err
 }

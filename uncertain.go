@@ -26,7 +26,7 @@ func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	lost := doubt{first: err}
 	for try := 0; try < resends && again && errors.Is(err, ErrUncertain); try++ {
 		d := 10 << (3 * try) * time.Millisecond
-		pause(ctx, d/2+rand.N(d)) // callers that lost the same answer do not come back together
+		sleep(ctx, d/2+rand.N(d)) // callers that lost the same answer do not come back together
 		if err = send(); err == nil {
 			return nil
 		}

@@ -1,0 +1,120 @@
+package onceq
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+)
+
+// Job returns one job, or [ErrNotFound].
+func (c *Client) Job(ctx context.Context, id string) (*JobRow, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	jobs, err := c.store.Get(ctx, []string{id})
+	if err != nil {
+		return nil, fmt.Errorf("onceq: get job %s: %w", id, err)
+	}
+	if jobs[0] == nil {
+		return nil, fmt.Errorf("job %q: %w", id, ErrNotFound)
+	}
+	return jobs[0], nil
+}
+
+// page is how many rows a list reads at once.
+const page = 200
+
+// Jobs lists jobs by ID, the largest (of generated IDs: the newest) first.
+func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error] {
+	return func(yield func(*JobRow, error) bool) {
+		if err := cmp.Or(c.usable(ctx), f.validate()); err != nil {
+			yield(nil, err)
+			return
+		}
+		n, after := 0, ""
+		for {
+			p, err := c.store.List(ctx, ListRequest{Filter: f, After: after, Limit: page})
+			if err != nil {
+				yield(nil, fmt.Errorf("onceq: list jobs: %w", err))
+				return
+			}
+			for _, j := range p.Jobs {
+				if !yield(j, nil) {
+					return
+				}
+				if n++; n == f.Limit {
+					return
+				}
+			}
+			if after = p.Next; after == "" {
+				return
+			}
+		}
+	}
+}
+
+// Keys lists held keys in the order of the keys.
+func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, error] {
+	return func(yield func(*HeldKey, error) bool) {
+		if err := c.usable(ctx); err != nil {
+			yield(nil, err)
+			return
+		}
+		n, after := 0, ""
+		for {
+			p, err := c.store.Keys(ctx, KeysRequest{Filter: f, After: after, Limit: page})
+			if err != nil {
+				yield(nil, fmt.Errorf("onceq: list keys: %w", err))
+				return
+			}
+			for _, k := range p.Keys {
+				k.tell()
+				if !yield(k, nil) {
+					return
+				}
+				if n++; n == f.Limit {
+					return
+				}
+			}
+			if after = p.Next; after == "" {
+				return
+			}
+		}
+	}
+}
+
+// Key returns who holds a key, or [ErrNotFound] when it is free.
+func (c *Client) Key(ctx context.Context, key Key) (*HeldKey, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	held, err := lookUp(ctx, c.store, key)
+	switch {
+	case err != nil:
+	case held == nil:
+		err = fmt.Errorf("key %s is free: %w", key, ErrNotFound)
+	default:
+		held.tell()
+	}
+	return held, err
+}
+
+func lookUp(ctx context.Context, store Store, key Key) (*HeldKey, error) {
+	p, err := store.Keys(ctx, KeysRequest{Key: &key, Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("onceq: look up key %s: %w", key, err)
+	}
+	if len(p.Keys) == 0 {
+		return nil, nil
+	}
+	return p.Keys[0], nil
+}
+
+// Queues lists every queue that has a job or is paused, by name.
+func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	return c.store.Queues(ctx)
+}

@@ -1,0 +1,158 @@
+package onceq
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// RetryOption changes what [Client.Retry] does.
+type RetryOption interface{ retry(*Change) }
+
+// RetryFlag is a [RetryOption] without a value.
+type RetryFlag uint8
+
+// WithoutKey lets a job be retried although another job holds its key by
+// now. It then runs without the key.
+const WithoutKey RetryFlag = 1
+
+func (RetryFlag) retry(c *Change) { c.WithoutKey = true }
+
+// Cancel cancels a waiting job at once. For a running job it is a request:
+// the context of the run is cancelled, and when the run reports, or its
+// lease is over, the job is cancelled (completed if it returned nil).
+// Cancelling a cancelled job changes nothing. A completed or discarded job
+// is refused.
+func (c *Client) Cancel(ctx context.Context, id string) (*JobRow, error) {
+	return c.changeOne(ctx, Change{Op: OpCancel}, id)
+}
+
+// Retry makes a finished job due now, with at least one more attempt, and
+// takes its key again. If another job holds the key by now, the retry is
+// refused with a [*DuplicateError] (see [WithoutKey]). A retryable job
+// becomes due now. Any other is refused.
+func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*JobRow, error) {
+	ch := Change{Op: OpRetry}
+	for _, o := range opts {
+		o.retry(&ch)
+	}
+	return c.changeOne(ctx, ch, id)
+}
+
+// RunNow makes a waiting job due now. It refuses a job that stands behind
+// another, and a job that does not wait.
+func (c *Client) RunNow(ctx context.Context, id string) (*JobRow, error) {
+	return c.changeOne(ctx, Change{Op: OpRunNow}, id)
+}
+
+// Delete removes a job. Its key goes with it, except for what is left of a
+// Window. A running job is refused: cancel it first.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	_, err := c.changeOne(ctx, Change{Op: OpDelete}, id)
+	return err
+}
+
+func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	ch.IDs = []string{id}
+	results, err := c.store.Change(ctx, ch)
+	if err != nil {
+		return nil, fmt.Errorf("onceq: change job %s: %w", id, err)
+	}
+	if err := told(results[0].Err); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			err = fmt.Errorf("job %q: %w", id, ErrNotFound)
+		}
+		return nil, err
+	}
+	return results[0].Job, nil
+}
+
+// CancelAll cancels every matching job that can be cancelled, and returns
+// how many. An empty filter is refused unless its All is set.
+func (c *Client) CancelAll(ctx context.Context, f JobFilter) (int, error) {
+	r, err := c.Bulk(ctx, Bulk{Op: OpCancel, Filter: f})
+	return r.Changed, err
+}
+
+// RetryAll retries every matching job that can be retried, and returns how
+// many. An empty filter is refused unless its All is set.
+func (c *Client) RetryAll(ctx context.Context, f JobFilter) (int, error) {
+	r, err := c.Bulk(ctx, Bulk{Op: OpRetry, Filter: f})
+	return r.Changed, err
+}
+
+// RunAll makes every matching job that waits due now, and returns how many.
+// An empty filter is refused unless its All is set.
+func (c *Client) RunAll(ctx context.Context, f JobFilter) (int, error) {
+	r, err := c.Bulk(ctx, Bulk{Op: OpRunNow, Filter: f})
+	return r.Changed, err
+}
+
+// DeleteAll deletes every matching job that does not run, and returns how
+// many. An empty filter is refused unless its All is set.
+func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
+	r, err := c.Bulk(ctx, Bulk{Op: OpDelete, Filter: f})
+	return r.Changed, err
+}
+
+// ReleaseKey frees a key by hand, and its holder goes on without it. If a
+// waiter stands behind the holder, the key passes to the waiter.
+// [ErrNotFound] means that it is free.
+func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
+	if err := c.usable(ctx); err != nil {
+		return err
+	}
+	results, err := c.store.Change(ctx, Change{Op: OpRelease, Key: key})
+	if err != nil {
+		return fmt.Errorf("onceq: release key %s: %w", key, err)
+	}
+	if errors.Is(results[0].Err, ErrNotFound) {
+		return fmt.Errorf("key %s is free: %w", key, ErrNotFound)
+	}
+	return results[0].Err
+}
+
+// Pause keeps every worker from starting jobs of a queue until Resume.
+// Running jobs go on, and enqueues are accepted.
+//
+// A queue can be paused before its first job. A name that no job has is logged
+// as a warning all the same, for it may be mistyped: [Client.Queues] tells which
+// names there are.
+func (c *Client) Pause(ctx context.Context, queue string) error {
+	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
+		return err
+	}
+	queues, lookErr := c.store.Queues(ctx)
+	if err := c.changeQueue(ctx, OpPause, queue); err != nil {
+		return err
+	}
+	names := make([]string, 0, len(queues))
+	for _, q := range queues {
+		names = append(names, q.Name)
+	}
+	if lookErr == nil && !slices.Contains(names, queue) {
+		c.config.Logger.WarnContext(ctx, "onceq: a queue without a job is paused; is its name right?",
+			"queue", queue, "queues", names[:min(len(names), 20)])
+	}
+	return nil
+}
+
+// Resume undoes Pause.
+func (c *Client) Resume(ctx context.Context, queue string) error {
+	return c.changeQueue(ctx, OpResume, queue)
+}
+
+func (c *Client) changeQueue(ctx context.Context, op Op, queue string) error {
+	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
+		return err
+	}
+	if _, err := c.store.Change(ctx, Change{Op: op, Queue: queue}); err != nil {
+		return fmt.Errorf("onceq: change queue %s: %w", queue, err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package onceq
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+)
+
+// WithTx returns a client that enqueues inside the caller's transaction. tx
+// comes from the method Tx of the store. The jobs exist, and their keys are
+// held, if and only if the transaction commits.
+func (c *Client) WithTx(tx Tx) *TxClient { return &TxClient{c, tx} }
+
+// TxClient enqueues inside one transaction of the caller. Like the
+// transaction it is not for concurrent use.
+type TxClient struct {
+	client *Client
+	tx     Tx
+}
+
+// Enqueue is [Client.Enqueue] inside the transaction.
+func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
+	row, result, err := t.answer(ctx, args, opts)
+	if err != nil {
+		return Receipt{}, stillUncertain(err, opts)
+	}
+	return t.client.receipt(ctx, &row, result)
+}
+
+// EnqueueMany is [Client.EnqueueMany] inside the transaction.
+func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
+	rows, results, err := t.answers(ctx, items)
+	if err != nil {
+		return nil, stillUncertain(err, optionsOf(items)...)
+	}
+	return t.client.receipts(ctx, rows, results), nil
+}
+
+// usable returns the error of a call that cannot be made, because of the
+// client, its context or the transaction.
+func (t *TxClient) usable(ctx context.Context) error {
+	if isNil(t.tx) {
+		return invalid("Tx", "nil", "must not be nil: pass what the store's Tx method made of your transaction")
+	}
+	if on := t.tx.Data(); on != "" && on != t.client.data {
+		return invalid("Tx", on, "is not on the data of this client (%s): make a client of the store that made the Tx",
+			cmp.Or(t.client.data, "its store has no transactions"))
+	}
+	return t.client.usable(ctx)
+}
+
+func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row NewRow, result EnqueueResult, err error) {
+	if err := t.usable(ctx); err != nil {
+		return row, result, err
+	}
+	if row, err = t.client.rowOf(args, opts, newNonce(), 0); err != nil {
+		return row, result, err
+	}
+	results, err := t.tx.Enqueue(ctx, []NewRow{row})
+	if err != nil {
+		return row, result, fmt.Errorf("onceq: enqueue %s in a transaction: %w", row.Kind, err)
+	}
+	return row, results[0], nil
+}
+
+func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []EnqueueResult, error) {
+	if err := t.usable(ctx); err != nil {
+		return nil, nil, err
+	}
+	rows, err := t.client.rowsOf(items)
+	if err != nil || len(rows) == 0 {
+		return nil, nil, err
+	}
+	results, err := enqueueMany(ctx, t.tx.Enqueue, rows)
+	if err != nil {
+		return nil, nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
+	}
+	return rows, results, nil
+}
