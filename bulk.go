@@ -101,7 +101,7 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 		return nil
 	}
 	if b.DryRun {
-		return b.look(ctx, fit)
+		return b.preview(ctx, fit)
 	}
 	ch := Change{Op: b.Op, WithoutKey: b.WithoutKey}
 	if b.Filter.State != "" {
@@ -118,14 +118,14 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 		if r.Err == nil {
 			b.result.Changed++
 		} else {
-			b.passOver(fit[i], told(r.Err))
+			b.passOver(fit[i], adjusted(r.Err))
 		}
 	}
 	return nil
 }
 
-// look is page in a dry run.
-func (b *bulk) look(ctx context.Context, fit []*JobRow) error {
+// preview is page in a dry run.
+func (b *bulk) preview(ctx context.Context, fit []*JobRow) error {
 	for _, j := range fit {
 		why, err := b.hindrance(ctx, j)
 		switch {
@@ -157,7 +157,7 @@ func (b *bulk) hindrance(ctx context.Context, j *JobRow) (why, err error) {
 		held = &HeldKey{Key: *j.Key, Text: j.KeyText, Holder: b.taken[*j.Key], State: Available}
 	}
 	if held != nil && held.Holder != j.ID {
-		return told(&DuplicateError{Kind: j.Kind, Queue: j.Queue, Conflict: *held.Conflict(j.Digest)}), nil
+		return adjusted(&DuplicateError{Kind: j.Kind, Queue: j.Queue, Conflict: *held.Conflict(j.Digest)}), nil
 	}
 	b.taken[*j.Key] = j.ID
 	return nil, nil

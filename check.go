@@ -100,7 +100,7 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 	}
 	switch p := s.policy.(type) {
 	case Replace:
-		if p.columns() == 0 {
+		if p.fields() == 0 {
 			return invalid("OnConflict", "Replace{}", "must name at least one of Args, Meta, Priority, RunAt, "+
 				"MaxAttempts, Tags; to write nothing use Skip")
 		}

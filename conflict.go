@@ -54,21 +54,16 @@ func (p Policy) String() string {
 	return [...]string{"skip", "reject", "coalesce", "supersede"}[p]
 }
 
-func (r Replace) String() string {
-	return "replace:" + strings.Join(r.fields(), ",")
-}
+func (r Replace) String() string { return "replace:" + r.fields().String() }
 
-func (r Replace) fields() (names []string) {
-	for _, f := range []struct {
-		on   bool
-		name string
-	}{{r.Args, "args"}, {r.Meta, "meta"}, {r.Priority, "priority"}, {r.RunAt, "run_at"},
-		{r.MaxAttempts, "max_attempts"}, {r.Tags, "tags"}} {
-		if f.on {
-			names = append(names, f.name)
+// fields are those that the policy writes.
+func (r Replace) fields() (f JobFields) {
+	for i, on := range []bool{r.Args, r.Meta, r.Priority, r.RunAt, r.MaxAttempts, r.Tags} {
+		if on {
+			f |= FieldArgs << i
 		}
 	}
-	return names
+	return f
 }
 
 func (d Debounce) String() string { return "debounce:" + d.MaxWait.String() }
@@ -132,9 +127,9 @@ type Conflict struct {
 	ArgsDiffer bool      `json:"args_differ"` // by value, from the args of the holder
 }
 
-// tell makes what a store says of a conflict true for the state of the
+// adjust makes what a store says of a conflict true for the state of the
 // holder, whose row (nil = not known) says how long it is kept.
-func (c *Conflict) tell(holder *JobRow) {
+func (c *Conflict) adjust(holder *JobRow) {
 	if holder != nil && holder.ID != c.Holder {
 		holder = nil
 	}
@@ -154,10 +149,10 @@ func (c *Conflict) tell(holder *JobRow) {
 	}
 }
 
-// told is the error of an operator's step, made true as tell makes a conflict.
-func told(err error) error {
+// adjusted is the error of an operator's step, made true as adjust makes a conflict.
+func adjusted(err error) error {
 	if dup, ok := err.(*DuplicateError); ok {
-		dup.tell(nil)
+		dup.adjust(nil)
 	}
 	return err
 }
@@ -238,16 +233,3 @@ func freesText(at time.Time, when string, kept time.Time) string {
 
 // FreesText says in words when a clock frees the key, or on what event.
 func (c Conflict) FreesText() string { return freesText(c.FreesAt, c.FreesWhen, c.KeptUntil) }
-
-func (r Replace) columns() (f Fields) {
-	for _, c := range []struct {
-		on bool
-		f  Fields
-	}{{r.Args, FieldArgs}, {r.Meta, FieldMeta}, {r.Priority, FieldPriority}, {r.RunAt, FieldRunAt},
-		{r.MaxAttempts, FieldMaxAttempts}, {r.Tags, FieldTags}} {
-		if c.on {
-			f |= c.f
-		}
-	}
-	return f
-}

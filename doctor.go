@@ -102,7 +102,7 @@ func (d *doctor) keys(ctx context.Context) error {
 		if err := d.keyPage(ctx, p.Keys); err != nil {
 			return err
 		}
-		d.tell()
+		d.reportProgress()
 		if after = p.Next; after == "" {
 			return nil
 		}
@@ -155,7 +155,7 @@ func (d *doctor) keyPage(ctx context.Context, keys []*HeldKey) error {
 	return nil
 }
 
-func (d *doctor) tell() {
+func (d *doctor) reportProgress() {
 	if d.progress != nil {
 		d.progress(d.report.Jobs + d.report.Keys + d.report.Inert)
 	}
@@ -277,7 +277,7 @@ func (d *doctor) jobs(ctx context.Context) error {
 					fmt.Sprintf("job %s (%s): %s", j.ID, j.KeyText, wrong))
 			}
 		}
-		d.tell()
+		d.reportProgress()
 		if after = p.Next; after == "" {
 			return nil
 		}

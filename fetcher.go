@@ -87,7 +87,7 @@ func (s *session) hasMore(queue string) {
 
 func (s *session) hasMoreLocked(queue string) {
 	s.pacer.hasMore(queue)
-	tell(s.lookNow)
+	signal(s.lookNow)
 }
 
 // roomForMore reports whether to fetch. While handlers are still to be
@@ -110,7 +110,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	s.mu.Unlock()
 
 	var fetched Fetched
-	took, err := s.call(ctx, s.patience(), func(call context.Context) (err error) {
+	took, err := s.call(ctx, s.callLimit(), func(call context.Context) (err error) {
 		fetched, err = s.w.store.Fetch(call, r)
 		return err
 	})
@@ -138,7 +138,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	switch {
 	case err == nil && taken:
 		s.pacer.answered(r, fetched, time.Now(), s.pollInterval())
-		s.pacer.load.answered(took, s.patience())
+		s.pacer.load.answered(took, s.callLimit())
 	case outOfTime(err):
 		s.pacer.load.late()
 		fallthrough

@@ -100,7 +100,7 @@ func (s *session) send(ctx context.Context, requests []Finish) []answer {
 
 func (s *session) sendTogether(ctx context.Context, requests []Finish, answers []answer) error {
 	var results []FinishResult
-	took, err := s.call(ctx, s.patience(), func(ctx context.Context) (err error) {
+	took, err := s.call(ctx, s.callLimit(), func(ctx context.Context) (err error) {
 		results, err = s.w.store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})
 		return err
 	})
@@ -113,7 +113,7 @@ func (s *session) sendTogether(ctx context.Context, requests []Finish, answers [
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		s.finishLoad.answered(took, s.patience())
+		s.finishLoad.answered(took, s.callLimit())
 	} else if outOfTime(err) {
 		s.finishLoad.late()
 	}
@@ -126,81 +126,107 @@ func refusal(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !outOfTime(err) && !errors.Is(err, ErrClosed)
 }
 
+// outcome is what became of a batch of results.
+type outcome struct {
+	sent
+	again   []*run        // to be sent again
+	behind  []*run        // to be sent after all others, which each may have stopped
+	lost    []*run        // the store no longer had the run as ours
+	refused []*run        // the store refuses the result again and again
+	dropped int           // results that do not count, for the end came first
+	soon    time.Duration // until one of the jobs is due again; negative = none is
+}
+
 // acknowledge takes runs out of hand whose results were taken, or no longer
 // count. The others wait to be sent again.
-func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
-	var again, failed, lost, refused []*run
-	soon := time.Duration(-1) // until one of them is due again
-	dropped := 0
+func (s *session) acknowledge(batch []*run, answers []answer) sent {
+	o := outcome{soon: -1}
 	s.mu.Lock()
 	s.sending = 0
 	for i, r := range batch {
-		a := answers[i]
-		if a.err == nil && a.Status != FinishBusy {
-			n.done++
-			// A running job cannot be deleted. If it is gone, this result
-			// was taken before: its answer was lost, here or inside the
-			// store, and the finished job is not kept any more.
-			if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
-				s.dropLocked(r)
-				lost = append(lost, r)
-				continue
-			}
-			delete(s.inHand, Run{r.job.ID, r.job.Run})
-			if a.Wake != "" {
-				s.hasMoreLocked(a.Wake)
-			}
-			if (a.State == Retryable || a.State == Scheduled) && (soon < 0 || r.finish.Delay < soon) {
-				soon = r.finish.Delay
-			}
-			continue
-		}
-		if a.err != nil {
-			r.resent = true
-			if a.alone && s.refusedLocked(r, a.err) {
-				refused = append(refused, r)
-			}
-		}
-		switch {
-		case r.lost || s.over:
-			s.dropLocked(r)
-			dropped++
-			n.done++
-		case r.given:
-			s.dropLocked(r)
-			tell(s.beatNow) // the store hands it back
-			n.done++
-		case a.err == nil:
-			again = append(again, r)
-			n.busy++
-		case a.alone: // it may have stopped the others, so it goes behind them
-			failed = append(failed, r)
-			n.failed++
-		default:
-			again = append(again, r)
-			n.failed++
+		if a := answers[i]; a.err == nil && a.Status != FinishBusy {
+			s.answeredLocked(r, a, &o)
+		} else {
+			s.unansweredLocked(r, a, &o)
 		}
 	}
-	s.results = append(append(s.results, again...), failed...)
-	if soon >= 0 {
-		s.pacer.lookBy(time.Now().Add(soon))
+	s.results = append(append(s.results, o.again...), o.behind...)
+	if o.soon >= 0 {
+		s.pacer.lookBy(time.Now().Add(o.soon))
 	}
 	if s.w.config.Drain && len(s.inHand) == 0 {
 		s.hasMoreLocked("")
 	}
-	tell(s.lookNow) // the fetcher may wait for room
+	signal(s.lookNow) // the fetcher may wait for room
 	s.mu.Unlock()
-	tell(s.drained)
+	signal(s.drained)
 	s.w.metrics.count(batch, answers)
-	if dropped > 0 {
-		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again",
-			"results", dropped)
+	s.logOutcome(&o)
+	return o.sent
+}
+
+// answeredLocked takes in the answer to a result: the store took it, or it
+// no longer counts.
+func (s *session) answeredLocked(r *run, a answer, o *outcome) {
+	o.done++
+	// A running job cannot be deleted. If it is gone, this result was taken
+	// before: its answer was lost, here or inside the store, and the
+	// finished job is not kept any more.
+	if a.Status == FinishLost || a.Status == FinishGone && !r.resent && r.job.Retention > 0 {
+		s.dropLocked(r)
+		o.lost = append(o.lost, r)
+		return
 	}
-	for _, r := range lost {
+	delete(s.inHand, Run{r.job.ID, r.job.Run})
+	if a.Wake != "" {
+		s.hasMoreLocked(a.Wake)
+	}
+	if (a.State == Retryable || a.State == Scheduled) && (o.soon < 0 || r.finish.Delay < o.soon) {
+		o.soon = r.finish.Delay
+	}
+}
+
+// unansweredLocked says what becomes of a result that the store did not
+// take.
+func (s *session) unansweredLocked(r *run, a answer, o *outcome) {
+	if a.err != nil {
+		r.resent = true
+		if a.alone && s.refusedLocked(r, a.err) {
+			o.refused = append(o.refused, r)
+		}
+	}
+	switch {
+	case r.lost || s.over:
+		s.dropLocked(r)
+		o.dropped++
+		o.done++
+	case r.given:
+		s.dropLocked(r)
+		signal(s.beatNow) // the store hands it back
+		o.done++
+	case a.err == nil:
+		o.again = append(o.again, r)
+		o.busy++
+	case a.alone: // it may have stopped the others, so it goes behind them
+		o.behind = append(o.behind, r)
+		o.failed++
+	default:
+		o.again = append(o.again, r)
+		o.failed++
+	}
+}
+
+// logOutcome logs the results that do not count.
+func (s *session) logOutcome(o *outcome) {
+	if o.dropped > 0 {
+		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again",
+			"results", o.dropped)
+	}
+	for _, r := range o.lost {
 		s.log.Warn("onceq: the result of a run was refused: it is no longer this worker's, "+
 			"and the job runs again or was run by another", r.attrs()...)
 	}
-	for _, r := range refused {
+	for _, r := range o.refused {
 		text := "onceq: the store refuses the result of a run again and again; a failure that says so is recorded in " +
 			"its place"
 		if r.given {
@@ -208,7 +234,6 @@ func (s *session) acknowledge(batch []*run, answers []answer) (n sent) {
 		}
 		s.log.Error(text, append(r.attrs(), "error", r.refusal)...)
 	}
-	return n
 }
 
 // refusedLocked notes that the store refused a result that was sent alone.
@@ -221,7 +246,7 @@ func (s *session) refusedLocked(r *run, err error) bool {
 	if r.refusals++; r.refusals == 1 {
 		r.refusedAt = now
 	}
-	if !refusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.patience() ||
+	if !refusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.callLimit() ||
 		!s.wellAt.After(r.refusedAt) {
 		return false
 	}

@@ -36,9 +36,9 @@ func (s *session) beatLoop(ctx context.Context) {
 	}
 }
 
-// patience is how long one call to the store may take. Several fit into a
+// callLimit is how long one call to the store may take. Several fit into a
 // lease.
-func (s *session) patience() time.Duration { return min(s.w.config.Lease/3, 10*time.Second) }
+func (s *session) callLimit() time.Duration { return min(s.w.config.Lease/3, 10*time.Second) }
 
 // hurry is the wait after a heartbeat that failed.
 func (s *session) hurry() time.Duration {
@@ -67,7 +67,7 @@ func (s *session) beat(ctx context.Context) error {
 
 	sent := time.Now() // the store counts from later, so we give up first
 	var extended Extended
-	_, err := s.call(ctx, s.patience(), func(ctx context.Context) (err error) {
+	_, err := s.call(ctx, s.callLimit(), func(ctx context.Context) (err error) {
 		extended, err = s.w.store.Extend(ctx, r)
 		return err
 	})
@@ -80,7 +80,7 @@ func (s *session) beat(ctx context.Context) error {
 	left, was := time.Until(s.leaseEnd), s.leased
 	s.leased = left > 0
 	if s.leased && !was {
-		tell(s.lookNow)
+		signal(s.lookNow)
 	}
 	s.lapse.Reset(max(left, 0))
 	var lost, stop []*run
@@ -154,7 +154,7 @@ func (s *session) fence() {
 		r.lost = true
 	}
 	s.mu.Unlock()
-	tell(s.drained)
+	signal(s.drained)
 	if was || dropped+len(cancels) > 0 {
 		s.log.Error("onceq: the lease is over, for no heartbeat reached the store in time: runs are cancelled and "+
 			"results dropped",

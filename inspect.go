@@ -69,7 +69,7 @@ func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, erro
 				return
 			}
 			for _, k := range p.Keys {
-				k.tell()
+				k.adjust()
 				if !yield(k, nil) {
 					return
 				}
@@ -95,7 +95,7 @@ func (c *Client) Key(ctx context.Context, key Key) (*HeldKey, error) {
 	case held == nil:
 		err = fmt.Errorf("key %s is free: %w", key, ErrNotFound)
 	default:
-		held.tell()
+		held.adjust()
 	}
 	return held, err
 }

@@ -32,10 +32,10 @@ func (s *session) listenLoop(ctx context.Context) {
 		} else {
 			failures = 0
 			s.hasMore("") // a job may have come before the listener
-			tell(s.beatNow)
+			signal(s.beatNow)
 			for w := range wakes { // closed when ctx has ended
 				if w.Stop {
-					tell(s.beatNow)
+					signal(s.beatNow)
 				} else {
 					s.hasMore(w.Queue)
 				}

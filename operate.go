@@ -63,7 +63,7 @@ func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, 
 	if err != nil {
 		return nil, fmt.Errorf("onceq: change job %s: %w", id, err)
 	}
-	if err := told(results[0].Err); err != nil {
+	if err := adjusted(results[0].Err); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			err = fmt.Errorf("job %q: %w", id, ErrNotFound)
 		}

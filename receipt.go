@@ -77,8 +77,8 @@ type HeldKey struct {
 // FreesText says in words when a clock frees the key, or on what event.
 func (k *HeldKey) FreesText() string { return freesText(k.FreesAt, k.FreesWhen, time.Time{}) }
 
-// tell corrects what a store says of a key, for the state of its holder.
-func (k *HeldKey) tell() { k.FreesWhen = eventLeft(k.FreesWhen, k.State, k.Gone) }
+// adjust corrects what a store says of a key, for the state of its holder.
+func (k *HeldKey) adjust() { k.FreesWhen = eventLeft(k.FreesWhen, k.State, k.Gone) }
 
 // Conflict is the answer to an enqueue that meets this key. digest is that of
 // the new args.

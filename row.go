@@ -37,7 +37,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	if err := s.check(); err != nil {
 		return NewRow{}, err
 	}
-	if err := s.checkTags(args, shapeOf(args)); err != nil {
+	if err := s.checkStructTags(args, shapeOf(args)); err != nil {
 		return NewRow{}, err
 	}
 	row := NewRow{
@@ -70,7 +70,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	row.Reactions = s.policy.reactions()
 	switch p := s.policy.(type) {
 	case Replace:
-		row.Write = p.columns()
+		row.Write = p.fields()
 	case Debounce:
 		row.MaxWait = ceilMilli(p.MaxWait)
 	}

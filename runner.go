@@ -68,18 +68,18 @@ func (s *session) runner() {
 		s.toStart = s.toStart[1:]
 		s.callRunnerLocked()
 		if len(s.toStart) == 0 && s.pacer.wantsMore() {
-			tell(s.lookNow) // the fetcher waits until all have started
+			signal(s.lookNow) // the fetcher waits until all have started
 		}
 		s.mu.Unlock()
-		s.run(r)
+		s.execute(r)
 		s.mu.Lock()
 	}
 	s.mu.Unlock()
 }
 
-// run calls the handler and settles what it returned, however it ended: the
+// execute calls the handler and settles what it returned, however it ended: the
 // goroutine may end with it.
-func (s *session) run(r *run) {
+func (s *session) execute(r *run) {
 	ctx := r.ctx
 	if r.job.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -136,19 +136,19 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	lost := r.lost
 	if lost {
 		s.dropLocked(r)
-		tell(s.beatNow) // if the store still has it as ours, it hands it back
+		signal(s.beatNow) // if the store still has it as ours, it hands it back
 		if s.w.config.Drain {
 			s.hasMoreLocked("")
 		}
 	} else {
 		s.results = append(s.results, r)
-		tell(s.finished)
+		signal(s.finished)
 	}
 	if r.queue.more && len(s.toStart) == 0 {
-		tell(s.lookNow)
+		signal(s.lookNow)
 	}
 	if s.running == 0 {
-		tell(s.drained)
+		signal(s.drained)
 	}
 	s.mu.Unlock()
 	if lost {

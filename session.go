@@ -113,8 +113,8 @@ func (s *session) logRarely(failures int, text string, err error, attrs ...any) 
 	}
 }
 
-// tell wakes the goroutine that waits on c, now or when it next waits.
-func tell(c chan struct{}) {
+// signal wakes the goroutine that waits on c, now or when it next waits.
+func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -199,7 +199,7 @@ func (s *session) arrive(ctx context.Context) bool {
 // returns the session is over. stuck are the runs whose handlers have not
 // returned.
 func (s *session) drain(deadline time.Time) (stuck []*run) {
-	tell(s.beatNow) // hands back jobs of a fetch whose answer was cut off
+	signal(s.beatNow) // hands back jobs of a fetch whose answer was cut off
 	idle := func() bool { return s.running == 0 }
 	s.await(deadline.Add(-endTime), idle)
 	s.interrupt(ErrShutdown)
@@ -314,7 +314,7 @@ func (s *session) failure(stuck []*run, unsent int) error {
 	if len(stuck) > 0 {
 		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was "+
 			"cancelled: "+
-			"their jobs were handed back, what they return is dropped: %s", s.name, len(stuck), names(stuck)))
+			"their jobs were handed back, what they return is dropped: %s", s.name, len(stuck), listRuns(stuck)))
 	}
 	if unsent > 0 {
 		errs = append(errs, fmt.Errorf("onceq: worker %s: %d results could not be delivered: "+
@@ -323,8 +323,8 @@ func (s *session) failure(stuck []*run, unsent int) error {
 	return errors.Join(errs...)
 }
 
-// names lists runs in an error, only a few if there are many.
-func names(runs []*run) string {
+// listRuns lists runs in an error, only a few if there are many.
+func listRuns(runs []*run) string {
 	const most = 5
 	var list []string
 	for _, r := range runs {

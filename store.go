@@ -1,7 +1,10 @@
 package onceq
 
+// One long file, because who writes a store reads it from top to bottom.
+
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -23,7 +26,7 @@ import (
 // that nothing happened. If ctx ends while a step is under way, the store
 // answers soon; the error wraps ErrUncertain unless the store knows that
 // nothing happened. A store that is busy, restarting or failing over tries
-// again by itself, until ctx ends or its own patience does.
+// again by itself, until ctx ends or its own time limit is over.
 //
 // Memory: a store keeps none of the slices of a request after the method
 // has returned, and the caller may change what it gets. A [Claim] is never
@@ -35,7 +38,7 @@ import (
 // All methods are safe for concurrent use. After Close all of them answer
 // [ErrClosed].
 //
-// The numbers of [Until], [Action], [Fields] and of the stored states are
+// The numbers of [Until], [Action], [JobFields] and of the stored states are
 // written to disk and stand in SQL and Lua: add at the end, never renumber.
 type Store interface {
 	// Enqueue accepts rows as if one after another and answers in their
@@ -236,7 +239,7 @@ type NewRow struct {
 
 	Claim     *Claim        // nil = not unique: it holds nothing and meets nothing
 	Reactions Reactions     // what to do where the key is held
-	Write     Fields        // what ActionWrite writes
+	Write     JobFields     // what ActionWrite writes
 	MaxWait   time.Duration // of ActionPushBack
 
 	made  bool // the ID was made for this call, so that nobody else can have it
@@ -255,19 +258,32 @@ type Claim struct {
 	Hold   Hold     // how long the key is held
 }
 
-// Fields is a set of fields of a job that an enqueue writes to a holder. Its
+// JobFields is a set of fields of a job that an enqueue writes to a holder. Its
 // numbers stand in SQL and Lua.
-type Fields uint8
+type JobFields uint8
 
 // The fields. They are combined with |.
 const (
-	FieldArgs        Fields = 1 << iota // Args, and with them Encoding and Digest
-	FieldMeta                           // Meta
-	FieldPriority                       // Priority
-	FieldRunAt                          // RunAt
-	FieldMaxAttempts                    // MaxAttempts
-	FieldTags                           // Tags
+	FieldArgs        JobFields = 1 << iota // Args, and with them Encoding and Digest
+	FieldMeta                              // Meta
+	FieldPriority                          // Priority
+	FieldRunAt                             // RunAt
+	FieldMaxAttempts                       // MaxAttempts
+	FieldTags                              // Tags
 )
+
+var fieldNames = [...]string{"args", "meta", "priority", "run_at", "max_attempts", "tags"}
+
+// String lists the fields, e.g. "args,run_at".
+func (f JobFields) String() string {
+	var names []string
+	for i, name := range fieldNames {
+		if f&(FieldArgs<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
 
 // Action is what an enqueue does to the job that it meets. Its numbers stand in
 // SQL and Lua.

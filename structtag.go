@@ -42,8 +42,8 @@ func shapeOf(args Args) *shape {
 	return sh
 }
 
-// checkTags refuses tags that narrow no key.
-func (s *settings) checkTags(args Args, sh *shape) error {
+// checkStructTags refuses tags that narrow no key.
+func (s *settings) checkStructTags(args Args, sh *shape) error {
 	switch {
 	case sh.err != nil:
 		return sh.err

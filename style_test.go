@@ -2,6 +2,8 @@ package onceq_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/token"
 	"maps"
 	"os"
 	"path"
@@ -39,6 +41,59 @@ func TestLinesAreNotTooWide(t *testing.T) {
 	if len(wide) > stillWide {
 		t.Errorf("%d lines are too wide, %d may be: wrap those you wrote. The first are\n%s",
 			len(wide), stillWide, strings.Join(wide[:20], "\n"))
+	}
+}
+
+// The lengths of a file and of a function, in lines.
+const (
+	fileLength     = 500
+	functionLength = 80
+)
+
+// whyLong begins the comment at the top of a file that says why it is
+// longer than others.
+const whyLong = "// One long file, because "
+
+// stillLong are files and functions from before the rule: the list only
+// gets shorter.
+var stillLong = map[string]bool{
+	"cmd/onceq/migrate.go newMigrate": true,
+	"cmd/onceq/terms.go":              true,
+	"pgstore/enqueue.go":              true,
+	"redisstore/change.go Change":     true,
+	"redisstore/codec.go":             true,
+	"redisstore/enqueue.go":           true,
+	"redisstore/enqueue.go share":     true,
+	"storetest/holding.go":            true,
+	"storetest/world.go":              true,
+}
+
+func TestFilesAndFunctionsAreNotTooLong(t *testing.T) {
+	long := map[string]int{}
+	goFiles(t, func(_ string, fset *token.FileSet, file *ast.File) {
+		name := filepath.ToSlash(fset.Position(file.Pos()).Filename)
+		lines := linesOf(t, name)
+		if top := strings.Join(lines[:min(len(lines), 10)], "\n"); len(lines) > fileLength && !strings.Contains(top, whyLong) {
+			long[name] = len(lines)
+		}
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				if n := fset.Position(f.End()).Line - fset.Position(f.Pos()).Line + 1; n > functionLength {
+					long[name+" "+f.Name.Name] = n
+				}
+			}
+		}
+	})
+	for name, n := range long {
+		if !stillLong[name] {
+			t.Errorf("%s has %d lines: at most %d for a function, and for a file %d unless its top says %q",
+				name, n, functionLength, fileLength, whyLong)
+		}
+	}
+	for name := range stillLong {
+		if long[name] == 0 {
+			t.Errorf("%s is not too long any more: take it off the list", name)
+		}
 	}
 }
 

@@ -19,8 +19,8 @@ const tidyTime = 30 * time.Second
 // Two workers that rescue the same run do no harm, because only one Finish
 // of a run takes effect.
 func (s *session) sweepLoop(ctx context.Context) {
-	third := s.patience()
-	sw := sweeper{session: s, suspects: suspects{self: s.name, patience: s.w.config.Lease / 2,
+	third := s.callLimit()
+	sw := sweeper{session: s, suspects: suspects{self: s.name, grace: s.w.config.Lease / 2,
 		first: map[Beat]time.Time{}}}
 	wait := rand.N(third / 2)
 	if s.w.config.Drain {
@@ -97,7 +97,7 @@ type sweeper struct {
 func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
 	r := SweepRequest{Limit: s.load.of(sweepLimit), Lost: s.suspects.lost(time.Now())}
 	var swept Swept
-	limit := max(s.patience(), time.Second) // nothing waits for a sweep, however short the lease
+	limit := max(s.callLimit(), time.Second) // nothing waits for a sweep, however short the lease
 	took, err := s.call(ctx, limit, func(ctx context.Context) (err error) {
 		swept, err = s.w.store.Sweep(ctx, r)
 		return err
@@ -162,9 +162,9 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 // the store's clock ends every lease at once, but a worker that lives sends
 // another heartbeat within a third of a lease.
 type suspects struct {
-	self     string        // never suspected, because we are alive
-	patience time.Duration // more than a third of a lease
-	first    map[Beat]time.Time
+	self  string        // never suspected, because we are alive
+	grace time.Duration // more than a third of a lease
+	first map[Beat]time.Time
 }
 
 // lost returns the suspects that were seen for long enough. The store then
@@ -172,7 +172,7 @@ type suspects struct {
 // it.
 func (p *suspects) lost(now time.Time) (lost []Beat) {
 	for beat, first := range p.first {
-		if now.Sub(first) >= p.patience {
+		if now.Sub(first) >= p.grace {
 			lost = append(lost, beat)
 		}
 	}
@@ -202,7 +202,7 @@ func (p *suspects) note(expired []Beat, cut bool, now time.Time) {
 // next is how long until the next suspect counts as lost.
 func (p *suspects) next(now time.Time) (wait time.Duration, ok bool) {
 	for _, first := range p.first {
-		if left := p.patience - now.Sub(first); left > 0 && (!ok || left < wait) {
+		if left := p.grace - now.Sub(first); left > 0 && (!ok || left < wait) {
 			wait, ok = left, true
 		}
 	}

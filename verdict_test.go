@@ -100,7 +100,7 @@ func TestASuspectIsLostWhenTheSameBeatIsSeenForLongEnough(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()
 	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
-	p := suspects{self: "me", patience: 15 * time.Second, first: map[Beat]time.Time{}}
+	p := suspects{self: "me", grace: 15 * time.Second, first: map[Beat]time.Time{}}
 	p.note([]Beat{{"a", 1}, {"b", 1}, {"me", 4}, {"gone", -1}}, false, at(0))
 	if wait, ok := p.next(at(10)); !ok || wait != 5*time.Second {
 		t.Errorf("next in %v, %v", wait, ok)

@@ -84,7 +84,7 @@ func (w *watcher) look(ctx context.Context, age time.Duration, queues []string) 
 	for _, queue := range queues {
 		r := FetchRequest{Worker: w.name, Queues: []QueueSlots{{Queue: queue}}}
 		var f Fetched
-		if _, err := w.call(ctx, w.patience(), func(ctx context.Context) (err error) {
+		if _, err := w.call(ctx, w.callLimit(), func(ctx context.Context) (err error) {
 			f, err = w.w.store.Fetch(ctx, r)
 			return err
 		}); err != nil {
@@ -114,7 +114,7 @@ func (w *watcher) look(ctx context.Context, age time.Duration, queues []string) 
 func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Time) {
 	r := ListRequest{Filter: JobFilter{State: Available, Queue: queue}, After: q.after, Limit: 100}
 	var page JobPage
-	if _, err := w.call(ctx, w.patience(), func(ctx context.Context) (err error) {
+	if _, err := w.call(ctx, w.callLimit(), func(ctx context.Context) (err error) {
 		page, err = w.w.store.List(ctx, r)
 		return err
 	}); err != nil {

@@ -288,7 +288,7 @@ func (w *Worker) HandleKind(kind string, h func(ctx context.Context, job *JobRow
 func (w *Worker) HandleAny(h func(ctx context.Context, job *JobRow) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.mustRegister("any kind", h, w.fallback != nil)
+	w.mustRegisterLocked("any kind", h, w.fallback != nil)
 	w.fallback = h
 }
 
@@ -298,11 +298,11 @@ func (w *Worker) register(kind string, h Handler) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.mustRegister(fmt.Sprintf("kind %q", kind), h, w.handlers[kind] != nil)
+	w.mustRegisterLocked(fmt.Sprintf("kind %q", kind), h, w.handlers[kind] != nil)
 	w.handlers[kind] = h
 }
 
-func (w *Worker) mustRegister(what string, h Handler, twice bool) {
+func (w *Worker) mustRegisterLocked(what string, h Handler, twice bool) {
 	switch {
 	case h == nil:
 		panic("onceq: handler of " + what + " is nil")

@@ -122,13 +122,13 @@ func TestBorrowedConnectionsKeepTheirPatience(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		patience := func(on querier) (ms int) {
+		busyTimeout := func(on querier) (ms int) {
 			if err := on.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&ms); err != nil {
 				t.Fatal(err)
 			}
 			return ms
 		}
-		if ms := patience(tx); ms != 5000 {
+		if ms := busyTimeout(tx); ms != 5000 {
 			t.Errorf("of %d connections: in a transaction of Begin it is %d", most, ms)
 		}
 		if _, err := s.Tx(tx).Enqueue(ctx, rowsOf("tx", 1)); err != nil {
@@ -150,7 +150,7 @@ func TestBorrowedConnectionsKeepTheirPatience(t *testing.T) {
 				t.Fatal(err)
 			}
 			conns = append(conns, conn)
-			if ms := patience(conn); ms != 5000 {
+			if ms := busyTimeout(conn); ms != 5000 {
 				t.Errorf("of %d connections: one came back with a busy_timeout of %d", most, ms)
 			}
 		}

@@ -292,10 +292,10 @@ func keepFinished(b *testing.B, s *Store, n int) {
 		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: rowsFrom(1000, i)})
 		must(b, err)
 		must(b, s.write(context.Background(), "keep", func(st *step) error {
-			_, err := st.conn.ExecContext(context.Background(), `UPDATE onceq_jobs SET state = 3, run = 1,
+			_, err := st.raw.ExecContext(context.Background(), `UPDATE onceq_jobs SET state = 3, run = 1,
 				attempt = 1, finished_at = run_at, prune_at = run_at + 86400000 WHERE state = 0`)
 			if err == nil {
-				_, err = st.conn.ExecContext(context.Background(), `DELETE FROM onceq_keys`)
+				_, err = st.raw.ExecContext(context.Background(), `DELETE FROM onceq_keys`)
 			}
 			return err
 		}))

@@ -37,10 +37,10 @@ func (s *Store) Compact(ctx context.Context, progress func(done, total int64)) e
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
-	return wrap(what, s.inTurn(ctx, func(w *session) error { return s.compact(ctx, w, progress) }))
+	return wrap(what, s.inTurn(ctx, func(w *conn) error { return s.compact(ctx, w, progress) }))
 }
 
-func (s *Store) compact(ctx context.Context, w *session, progress func(done, total int64)) error {
+func (s *Store) compact(ctx context.Context, w *conn, progress func(done, total int64)) error {
 	size, err := w.fileSize()
 	if err != nil {
 		return s.why(err)
@@ -81,12 +81,12 @@ var errStillRead = errors.New("somebody does still")
 
 // vacuum runs VACUUM, and tells meanwhile how far it is: its second half goes
 // through the log.
-func (s *Store) vacuum(ctx context.Context, w *session, total int64, progress func(done, total int64)) error {
+func (s *Store) vacuum(ctx context.Context, w *conn, total int64, progress func(done, total int64)) error {
 	progress(0, total)
 	before := s.logSize()
 	done := make(chan error, 1)
 	go func() {
-		_, err := w.conn.ExecContext(ctx, "VACUUM")
+		_, err := w.raw.ExecContext(ctx, "VACUUM")
 		done <- err
 	}()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -130,7 +130,7 @@ func temporary() string {
 // beforeLeasesEnd is ctx until half of what is left of the leases of those who
 // run jobs: a heartbeat waits for the write lock, like everybody. Leases that
 // are over do not count.
-func (s *Store) beforeLeasesEnd(ctx context.Context, w *session) (context.Context, context.CancelFunc, error) {
+func (s *Store) beforeLeasesEnd(ctx context.Context, w *conn) (context.Context, context.CancelFunc, error) {
 	now, first := s.clock.now(), onceq.Never
 	if err := w.each(sqlLeases, 1, func(v []any) error {
 		if ends := integer(v[0]); ends > now {

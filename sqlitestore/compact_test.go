@@ -29,7 +29,7 @@ func emptied(t *testing.T, s *Store) {
 	if _, err := s.Change(ctx, onceq.Change{Op: onceq.OpDelete, IDs: ids}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.inTurn(ctx, func(w *session) error { return w.truncateLog(time.Minute) }); err != nil {
+	if err := s.inTurn(ctx, func(w *conn) error { return w.truncateLog(time.Minute) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -184,8 +184,8 @@ func TestCompactOnAFullDiskChangesNothing(t *testing.T) {
 	ctx := context.Background()
 	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
 	emptied(t, s)
-	if err := s.inTurn(ctx, func(w *session) error {
-		_, err := w.conn.ExecContext(ctx, "PRAGMA max_page_count = 1") // that is: as many as there are
+	if err := s.inTurn(ctx, func(w *conn) error {
+		_, err := w.raw.ExecContext(ctx, "PRAGMA max_page_count = 1") // that is: as many as there are
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -48,30 +48,30 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// session is a connection, or a caller's transaction, and the statements
+// conn is a connection, or a caller's transaction, and the statements
 // that are prepared on it. It is not for concurrent use.
 //
 // Statements run under a background context. They are short, the contexts
 // of their callers are checked before they begin, and database/sql starts a
 // goroutine for every statement whose context can end.
-type session struct {
-	on       preparer
-	conn     *sql.Conn // nil on a caller's transaction
-	lazy     bool      // it commits without a sync
-	broken   bool      // it must not be used again
-	patience int64     // its original busy_timeout, in milliseconds
-	prepared []*sql.Stmt
-	row      []any // the values of a row
-	into     []any // pointers to row
+type conn struct {
+	on          preparer
+	raw         *sql.Conn // nil on a caller's transaction
+	lazy        bool      // it commits without a sync
+	broken      bool      // it must not be used again
+	busyTimeout int64     // its original busy_timeout, in milliseconds
+	prepared    []*sql.Stmt
+	row         []any // the values of a row
+	into        []any // pointers to row
 }
 
-func newSession(on preparer) *session {
-	s := &session{on: on, prepared: make([]*sql.Stmt, statements), row: make([]any, 16), into: make([]any, 16)}
-	for i := range s.row {
-		s.into[i] = &s.row[i]
+func newConn(on preparer) *conn {
+	c := &conn{on: on, prepared: make([]*sql.Stmt, statements), row: make([]any, 16), into: make([]any, 16)}
+	for i := range c.row {
+		c.into[i] = &c.row[i]
 	}
-	s.conn, _ = on.(*sql.Conn)
-	return s
+	c.raw, _ = on.(*sql.Conn)
+	return c
 }
 
 // querier is a *sql.Conn or a *sql.Tx.
@@ -83,10 +83,10 @@ type querier interface {
 // impatient makes the connection report at once that the file is busy. The
 // store waits in Go, as long as a context allows; SQLite's own wait does
 // not know contexts.
-func (s *session) impatient() error {
-	on := s.on.(querier)
-	if err := on.QueryRowContext(context.Background(), "PRAGMA busy_timeout").Scan(&s.patience); err != nil ||
-		s.patience == 0 {
+func (c *conn) impatient() error {
+	on := c.on.(querier)
+	if err := on.QueryRowContext(context.Background(), "PRAGMA busy_timeout").Scan(&c.busyTimeout); err != nil ||
+		c.busyTimeout == 0 {
 		return err
 	}
 	_, err := on.ExecContext(context.Background(), "PRAGMA busy_timeout = 0")
@@ -95,52 +95,52 @@ func (s *session) impatient() error {
 
 // restore gives the connection its original busy_timeout again. on is the
 // connection, or the transaction on it.
-func (s *session) restore(on querier) error {
-	if s.patience == 0 {
+func (c *conn) restore(on querier) error {
+	if c.busyTimeout == 0 {
 		return nil
 	}
-	_, err := on.ExecContext(context.Background(), fmt.Sprintf("PRAGMA busy_timeout = %d", s.patience))
-	s.patience = 0
+	_, err := on.ExecContext(context.Background(), fmt.Sprintf("PRAGMA busy_timeout = %d", c.busyTimeout))
+	c.busyTimeout = 0
 	return err
 }
 
 // close gives the connection back as it was.
-func (s *session) close() {
-	for _, p := range s.prepared {
+func (c *conn) close() {
+	for _, p := range c.prepared {
 		if p != nil {
 			p.Close()
 		}
 	}
-	if s.conn != nil {
-		_ = s.restore(s.conn)
-		s.conn.Close()
+	if c.raw != nil {
+		_ = c.restore(c.raw)
+		c.raw.Close()
 	}
 }
 
-func (s *session) prepare(q *statement) (*sql.Stmt, error) {
-	if p := s.prepared[q.no]; p != nil {
+func (c *conn) prepare(q *statement) (*sql.Stmt, error) {
+	if p := c.prepared[q.no]; p != nil {
 		return p, nil
 	}
-	p, err := s.on.PrepareContext(context.Background(), q.text)
-	s.prepared[q.no] = p
+	p, err := c.on.PrepareContext(context.Background(), q.text)
+	c.prepared[q.no] = p
 	return p, err
 }
 
 // setSync switches whether commits on this connection are synced. It is not
 // a prepared statement, because SQLite runs it when it is prepared.
-func (s *session) setSync(sync bool) error {
+func (c *conn) setSync(sync bool) error {
 	level := "NORMAL"
 	if sync {
 		level = "FULL"
 	}
-	_, err := s.conn.ExecContext(context.Background(), "PRAGMA synchronous="+level)
-	s.lazy = !sync
+	_, err := c.raw.ExecContext(context.Background(), "PRAGMA synchronous="+level)
+	c.lazy = !sync
 	return err
 }
 
 // exec runs a statement that returns nothing.
-func (s *session) exec(q *statement, args ...any) error {
-	p, err := s.prepare(q)
+func (c *conn) exec(q *statement, args ...any) error {
+	p, err := c.prepare(q)
 	if err == nil {
 		_, err = p.ExecContext(context.Background(), args...)
 	}
@@ -148,8 +148,8 @@ func (s *session) exec(q *statement, args ...any) error {
 }
 
 // affect runs a statement and returns how many rows it wrote.
-func (s *session) affect(q *statement, args ...any) (int64, error) {
-	p, err := s.prepare(q)
+func (c *conn) affect(q *statement, args ...any) (int64, error) {
+	p, err := c.prepare(q)
 	if err != nil {
 		return 0, err
 	}
@@ -165,8 +165,8 @@ var errEnough = errors.New("enough")
 
 // each runs a query with so many columns. The slice that row gets is reused
 // for the next row; its values are not.
-func (s *session) each(q *statement, width int, row func(v []any) error, args ...any) error {
-	p, err := s.prepare(q)
+func (c *conn) each(q *statement, width int, row func(v []any) error, args ...any) error {
+	p, err := c.prepare(q)
 	if err != nil {
 		return err
 	}
@@ -176,10 +176,10 @@ func (s *session) each(q *statement, width int, row func(v []any) error, args ..
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := rows.Scan(s.into[:width]...); err != nil {
+		if err := rows.Scan(c.into[:width]...); err != nil {
 			return err
 		}
-		if err := row(s.row[:width]); err != nil {
+		if err := row(c.row[:width]); err != nil {
 			if err == errEnough {
 				err = nil
 			}
@@ -190,7 +190,7 @@ func (s *session) each(q *statement, width int, row func(v []any) error, args ..
 }
 
 // number runs a query with one integer as its result; 0 if there is no row.
-func (s *session) number(q *statement, args ...any) (n int64, err error) {
-	err = s.each(q, 1, func(v []any) error { n = integer(v[0]); return nil }, args...)
+func (c *conn) number(q *statement, args ...any) (n int64, err error) {
+	err = c.each(q, 1, func(v []any) error { n = integer(v[0]); return nil }, args...)
 	return n, err
 }

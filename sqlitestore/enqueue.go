@@ -108,7 +108,7 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 		}
 		// The clock is read after the snapshot: a key that holds at this
 		// instant, by the snapshot, did hold when the snapshot was taken.
-		*st = step{session: st.session, Book: rules.Book{Now: c.now()}, readOnly: true, holder: holder}
+		*st = step{conn: st.conn, Book: rules.Book{Now: c.now()}, readOnly: true, holder: holder}
 		if known {
 			j, err := st.job(r.ID)
 			if err != nil || j == nil {

@@ -29,8 +29,8 @@ type fileSize struct{ all, free int64 }
 
 func (f fileSize) live() int64 { return f.all - f.free }
 
-func (s *session) fileSize() (f fileSize, err error) {
-	err = s.each(sqlSize, 3, func(v []any) error {
+func (c *conn) fileSize() (f fileSize, err error) {
+	err = c.each(sqlSize, 3, func(v []any) error {
 		page := integer(v[2])
 		f = fileSize{integer(v[0]) * page, integer(v[1]) * page}
 		return nil

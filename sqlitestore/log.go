@@ -35,7 +35,7 @@ const (
 
 // shortenLog makes a long log begin anew. The caller has the turn and the file.
 // It is no failure when that cannot be done now.
-func (s *Store) shortenLog(w *session) {
+func (s *Store) shortenLog(w *conn) {
 	now := time.Now()
 	if s.shared == nil || now.Before(s.shortening.next) {
 		return
@@ -53,26 +53,26 @@ func (s *Store) shortenLog(w *session) {
 	s.shortening.next = now.Add(s.shortening.rest)
 }
 
-// truncateLog is the session's while nobody here reads. quiet is false where
+// truncateLog is the connection's while nobody here reads. quiet is false where
 // somebody does for longer.
-func (s *Store) truncateLog(w *session, wait time.Duration) (quiet bool, err error) {
+func (s *Store) truncateLog(w *conn, wait time.Duration) (quiet bool, err error) {
 	return s.shared.quiet(wait, func() error { return w.truncateLog(wait) })
 }
 
 // truncateLog copies the whole log back into the file and empties it, unless
 // somebody reads an old part of it for longer than wait.
-func (s *session) truncateLog(wait time.Duration) error {
+func (c *conn) truncateLog(wait time.Duration) error {
 	ctx := context.Background()
-	if _, err := s.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", wait.Milliseconds())); err != nil {
+	if _, err := c.raw.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", wait.Milliseconds())); err != nil {
 		return err
 	}
 	var busy, pages, copied int
-	err := s.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
+	err := c.raw.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
 	if err == nil && busy != 0 {
 		err = fmt.Errorf("somebody reads an old part of the log: %d of its %d pages are copied", copied, pages)
 	}
-	if _, e := s.conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); e != nil {
-		s.broken = true
+	if _, e := c.raw.ExecContext(ctx, "PRAGMA busy_timeout = 0"); e != nil {
+		c.broken = true
 	}
 	return err
 }

@@ -33,16 +33,16 @@ func (s *Store) migrate(ctx context.Context, path string) error {
 	if s.file == nil && path != "" { // in memory, where SQLite makes the file
 		defer func() { s.file, _ = newDatabase(path) }()
 	}
-	err := s.inTurn(ctx, func(w *session) error { return s.migrateOnce(w, path) })
+	err := s.inTurn(ctx, func(w *conn) error { return s.migrateOnce(w, path) })
 	if busy(err) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("others are writing it: %w", err)
 	}
 	return describe(err)
 }
 
-func (s *Store) migrateOnce(w *session, path string) (err error) {
+func (s *Store) migrateOnce(w *conn, path string) (err error) {
 	ctx := context.Background()
-	row := func(query string, into any) error { return w.conn.QueryRowContext(ctx, query).Scan(into) }
+	row := func(query string, into any) error { return w.raw.QueryRowContext(ctx, query).Scan(into) }
 
 	var version string
 	if err := row("SELECT sqlite_version()", &version); err != nil {
@@ -57,13 +57,13 @@ func (s *Store) migrateOnce(w *session, path string) (err error) {
 			return err
 		}
 	}
-	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if _, err := w.raw.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	open := true
 	defer func() {
 		if open {
-			_, _ = w.conn.ExecContext(ctx, "ROLLBACK")
+			_, _ = w.raw.ExecContext(ctx, "ROLLBACK")
 		}
 	}()
 	have, err := schemaOf(row)
@@ -79,16 +79,16 @@ func (s *Store) migrateOnce(w *session, path string) (err error) {
 		return fmt.Errorf("it is %w (its schema is %d, this one knows %d): upgrade onceq", ErrNewerSchema, have, schema)
 	}
 	for n := have + 1; n <= schema; n++ {
-		if err := apply(ctx, w.conn, n); err != nil {
+		if err := apply(ctx, w.raw, n); err != nil {
 			return err
 		}
 	}
 	if path != "" && have == 0 {
-		if _, err := w.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+		if _, err := w.raw.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
 			return err
 		}
 	}
-	if _, err := w.conn.ExecContext(ctx, "COMMIT"); err != nil {
+	if _, err := w.raw.ExecContext(ctx, "COMMIT"); err != nil {
 		return err
 	}
 	open = false

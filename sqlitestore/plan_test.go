@@ -28,7 +28,7 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 			"update_job": sqlUpdateJob, "waiting_kinds": sqlWaitingKinds, "worker_runs": sqlWorkerRuns,
 		} {
 			var plan []string
-			p, err := st.conn.PrepareContext(context.Background(), "EXPLAIN QUERY PLAN "+q.text)
+			p, err := st.raw.PrepareContext(context.Background(), "EXPLAIN QUERY PLAN "+q.text)
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ var (
 // key does; a step reads the rows that a rule needs, and writes the rows
 // that it has marked.
 type step struct {
-	*session
+	*conn
 	rules.Book
 	readOnly bool // it runs on a snapshot, without the write lock
 	holder   *job // on a snapshot: the job that was read with the key
@@ -69,8 +69,8 @@ func union(a, b map[string]bool) map[string]bool {
 	return a
 }
 
-func newStep(s *session, now int64) *step {
-	st := &step{session: s, Book: rules.Book{Now: now}}
+func newStep(c *conn, now int64) *step {
+	st := &step{conn: c, Book: rules.Book{Now: now}}
 	st.remember()
 	return st
 }

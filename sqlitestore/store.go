@@ -91,10 +91,10 @@ type Store struct {
 	lock    *lock
 
 	// For the goroutine that has the turn.
-	writer     *session // nil before use and after a failure
+	writer     *conn // nil before use and after a failure
 	shortening shortening
 
-	readers chan *session // open and not in use
+	readers chan *conn    // open and not in use
 	mayRead chan struct{} // has a token for each call that may read at once
 
 	mu     sync.Mutex
@@ -111,7 +111,7 @@ type Store struct {
 const maxReaders = 4
 
 func newStore(db *sql.DB, config Config) *Store {
-	s := &Store{db: db, clock: config.clock, readers: make(chan *session, maxReaders), mayRead: make(chan struct{},
+	s := &Store{db: db, clock: config.clock, readers: make(chan *conn, maxReaders), mayRead: make(chan struct{},
 		maxReaders), begun: map[*sql.Tx]*ending{}}
 	s.open, s.shut = context.WithCancel(context.Background())
 	if s.clock == nil {
@@ -212,7 +212,7 @@ func (s *Store) stopped(ctx context.Context) error {
 
 // connect takes a connection of the pool. The pool may be the caller's, so
 // no lock of the file is held meanwhile.
-func (s *Store) connect(ctx context.Context) (*session, error) {
+func (s *Store) connect(ctx context.Context) (*conn, error) {
 	if err := s.file.there(); err != nil { // else SQLite would make a new file
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (s *Store) connect(ctx context.Context) (*session, error) {
 		}
 		return nil, err
 	}
-	on := newSession(conn)
+	on := newConn(conn)
 	if err := on.impatient(); err != nil {
 		on.close()
 		return nil, err
@@ -280,7 +280,7 @@ func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err erro
 	if err := s.file.thereLately(); err != nil {
 		return err
 	}
-	var r *session
+	var r *conn
 	select {
 	case r = <-s.readers:
 	default:
@@ -306,8 +306,8 @@ func (s *Store) readOnce(ctx context.Context, fn func(st *step) error) (err erro
 	return fn(s.snapshot(r))
 }
 
-func (s *Store) snapshot(on *session) *step {
-	return &step{session: on, Book: rules.Book{Now: s.clock.now()}, readOnly: true}
+func (s *Store) snapshot(on *conn) *step {
+	return &step{conn: on, Book: rules.Book{Now: s.clock.now()}, readOnly: true}
 }
 
 // Traits says what the store can do besides.

@@ -19,7 +19,7 @@ func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 	defer s.Close()
 	ctx := context.Background()
 	level := func() (n int) {
-		if err := s.writer.conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&n); err != nil {
+		if err := s.writer.raw.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n

@@ -28,7 +28,7 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 	}
 	defer leave()
 	var news news
-	err = s.inTurn(ctx, func(w *session) (err error) {
+	err = s.inTurn(ctx, func(w *conn) (err error) {
 		if news, err = s.writeOnce(w, sync, fn); err == nil {
 			s.shortenLog(w)
 		}
@@ -45,7 +45,7 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 //
 // The turn belongs to this process, the connection may be the caller's, and
 // the file is shared by all: hence the order in which they are taken.
-func (s *Store) inTurn(ctx context.Context, fn func(w *session) error) (err error) {
+func (s *Store) inTurn(ctx context.Context, fn func(w *conn) error) (err error) {
 	if err := s.lock.takeTurn(ctx, s.open.Done()); err != nil {
 		return s.stopped(ctx)
 	}
@@ -90,7 +90,7 @@ var (
 	sqlRollback  = load("rollback")
 )
 
-func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (n news, err error) {
+func (s *Store) writeOnce(w *conn, sync bool, fn func(st *step) error) (n news, err error) {
 	if s.syncs && w.lazy == sync {
 		if err := w.setSync(sync); err != nil {
 			w.broken = true
@@ -124,7 +124,7 @@ func (s *Store) writeOnce(w *session, sync bool, fn func(st *step) error) (n new
 }
 
 // takeWriter returns the connection that writes. The caller has the turn.
-func (s *Store) takeWriter(ctx context.Context) (w *session, err error) {
+func (s *Store) takeWriter(ctx context.Context) (w *conn, err error) {
 	if s.writer != nil {
 		return s.writer, nil
 	}
@@ -137,7 +137,7 @@ func (s *Store) takeWriter(ctx context.Context) (w *session, err error) {
 
 // giveWriter ends the use of that connection. After an error of the
 // connection itself another is opened next time.
-func (s *Store) giveWriter(w *session, err error) {
+func (s *Store) giveWriter(w *conn, err error) {
 	if s.keeps && !w.broken && !broken(err) {
 		return
 	}

@@ -46,7 +46,7 @@ func (s *Store) Begin(ctx context.Context) (*sql.Tx, error) {
 
 // begin takes a connection, then the file, and begins. The caller has the
 // turn.
-func (s *Store) begin(ctx context.Context) (*session, *sql.Tx, error) {
+func (s *Store) begin(ctx context.Context) (*conn, *sql.Tx, error) {
 	s.lock.dropFile()
 	on, err := s.connect(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Store) begin(ctx context.Context) (*session, *sql.Tx, error) {
 }
 
 // beginOn takes the file and begins on a connection.
-func (s *Store) beginOn(ctx context.Context, on *session) (*sql.Tx, error) {
+func (s *Store) beginOn(ctx context.Context, on *conn) (*sql.Tx, error) {
 	if err := s.lock.takeFile(ctx, s.open.Done()); err != nil {
 		return nil, s.stopped(ctx)
 	}
@@ -86,8 +86,8 @@ func (s *Store) beginOn(ctx context.Context, on *session) (*sql.Tx, error) {
 	return tx, nil
 }
 
-func beginOnce(ctx context.Context, on *session) (*sql.Tx, error) {
-	tx, err := on.conn.BeginTx(ctx, nil)
+func beginOnce(ctx context.Context, on *conn) (*sql.Tx, error) {
+	tx, err := on.raw.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +99,13 @@ func beginOnce(ctx context.Context, on *session) (*sql.Tx, error) {
 }
 
 // watch releases the lock when a transaction has ended, however it ends.
-func (s *Store) watch(on *session, tx *sql.Tx) {
+func (s *Store) watch(on *conn, tx *sql.Tx) {
 	e := &ending{}
 	s.mu.Lock()
 	s.begun[tx] = e
 	s.mu.Unlock()
 	go func() {
-		on.conn.Close() // blocks until the transaction has ended; nothing else of a *sql.Tx does
+		on.raw.Close() // blocks until the transaction has ended; nothing else of a *sql.Tx does
 		s.mu.Lock()
 		news := e.news
 		s.mu.Unlock()
@@ -135,9 +135,9 @@ func (s *Store) Tx(tx *sql.Tx) onceq.Tx {
 }
 
 type callersTx struct {
-	store   *Store
-	tx      *sql.Tx
-	session *session
+	store *Store
+	tx    *sql.Tx
+	conn  *conn
 }
 
 // Data names the file.
@@ -155,8 +155,8 @@ func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.E
 	if err := checkNames(rows); err != nil {
 		return nil, wrap(what, err)
 	}
-	if t.session == nil {
-		t.session = newSession(t.tx)
+	if t.conn == nil {
+		t.conn = newConn(t.tx)
 	}
 	var results []onceq.EnqueueResult
 	if err := t.becomeWriter(ctx); err != nil {
@@ -179,12 +179,12 @@ func (t *callersTx) becomeWriter(ctx context.Context) (err error) {
 	if ours {
 		return nil
 	}
-	if err := t.session.impatient(); err != nil {
+	if err := t.conn.impatient(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.session.restore(t.tx)) }()
+	defer func() { err = errors.Join(err, t.conn.restore(t.tx)) }()
 	for wait := time.Duration(0); ; {
-		err := t.session.exec(sqlWriteLock)
+		err := t.conn.exec(sqlWriteLock)
 		switch {
 		case !busy(err):
 			return err
@@ -200,23 +200,23 @@ func (t *callersTx) becomeWriter(ctx context.Context) (err error) {
 }
 
 func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (err error) {
-	if err := t.session.exec(sqlSavepoint); err != nil {
+	if err := t.conn.exec(sqlSavepoint); err != nil {
 		return err
 	}
 	open := true
 	defer func() {
 		if open {
-			err = errors.Join(err, t.session.exec(sqlRollbackTo), t.session.exec(sqlRelease))
+			err = errors.Join(err, t.conn.exec(sqlRollbackTo), t.conn.exec(sqlRelease))
 		}
 	}()
-	st := newStep(t.session, t.store.clock.now())
+	st := newStep(t.conn, t.store.clock.now())
 	if err := st.enqueue(results, rows); err != nil {
 		return err
 	}
 	if err := st.flush(); err != nil {
 		return err
 	}
-	if err := t.session.exec(sqlRelease); err != nil {
+	if err := t.conn.exec(sqlRelease); err != nil {
 		return err
 	}
 	open = false

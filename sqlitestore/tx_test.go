@@ -175,7 +175,7 @@ func TestAFullDiskIsADefiniteError(t *testing.T) {
 		if err := s.write(ctx, "limit", func(st *step) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.writer.conn.ExecContext(ctx, "PRAGMA max_page_count = "+pages); err != nil {
+		if _, err := s.writer.raw.ExecContext(ctx, "PRAGMA max_page_count = "+pages); err != nil {
 			t.Fatal(err)
 		}
 	}

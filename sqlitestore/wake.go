@@ -201,9 +201,9 @@ func (w *waker) expecting() bool {
 // poller watches the file for commits of other connections.
 type poller struct {
 	waker *waker
-	// session is a connection of its own, because data_version compares
+	// conn is a connection of its own, because data_version compares
 	// only with itself; nil if the pool is the caller's and small.
-	session *session
+	conn    *conn
 	version int64
 	due     map[string]int64 // the count of each queue
 	stops   map[string]int64 // the count of each worker
@@ -221,7 +221,7 @@ func (w *waker) newPoller(ctx context.Context) (*poller, error) {
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	if w.store.keeps {
 		var err error
-		if p.session, err = w.store.connect(ctx); err != nil {
+		if p.conn, err = w.store.connect(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -240,8 +240,8 @@ func (p *poller) end() {
 
 func (p *poller) close() {
 	p.stop()
-	if p.session != nil {
-		p.session.close()
+	if p.conn != nil {
+		p.conn.close()
 	}
 }
 
@@ -271,25 +271,25 @@ func (p *poller) run() {
 
 // look finds out in which queues a job became due since the last look.
 func (p *poller) look(ctx context.Context) (n news, err error) {
-	session := p.session
-	if session == nil {
-		if session, err = p.waker.store.connect(ctx); err != nil {
+	on := p.conn
+	if on == nil {
+		if on, err = p.waker.store.connect(ctx); err != nil {
 			return n, err
 		}
-		defer session.close()
+		defer on.close()
 	}
-	version, err := session.number(sqlDataVersion)
-	if err != nil || p.session != nil && version == p.version {
+	version, err := on.number(sqlDataVersion)
+	if err != nil || p.conn != nil && version == p.version {
 		return n, err
 	}
 	queues, workers, err := p.waker.wanted()
 	if err != nil {
 		return n, err
 	}
-	if n.due, err = risen(session, sqlDueCounts, queues, p.due); err != nil {
+	if n.due, err = risen(on, sqlDueCounts, queues, p.due); err != nil {
 		return n, err
 	}
-	if n.stops, err = risen(session, sqlStopCounts, workers, p.stops); err == nil {
+	if n.stops, err = risen(on, sqlStopCounts, workers, p.stops); err == nil {
 		p.version, p.changed = version, time.Now()
 	}
 	return n, err
@@ -297,9 +297,9 @@ func (p *poller) look(ctx context.Context) (n news, err error) {
 
 // risen are the names whose counts are not what they were when they were
 // last seen.
-func risen(session *session, q *statement, names string, seen map[string]int64) (map[string]bool, error) {
+func risen(on *conn, q *statement, names string, seen map[string]int64) (map[string]bool, error) {
 	now := map[string]int64{}
-	if err := session.each(q, 2, func(v []any) error {
+	if err := on.each(q, 2, func(v []any) error {
 		now[text(v[0])] = integer(v[1])
 		return nil
 	}, names); err != nil {

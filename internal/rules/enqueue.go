@@ -123,7 +123,7 @@ func (b *Book) coalesce(k *Key, holder *Job, r *onceq.NewRow, action onceq.Actio
 }
 
 // write gives a waiting job new values of some fields.
-func (b *Book) write(j *Job, r *onceq.NewRow, f onceq.Fields) {
+func (b *Book) write(j *Job, r *onceq.NewRow, f onceq.JobFields) {
 	j.change()
 	if f&onceq.FieldArgs != 0 {
 		j.Args, j.Encoding, j.Digest, j.NewArgs = bytes.Clone(r.Args), r.Encoding, r.Claim.Digest, true
