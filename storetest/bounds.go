@@ -272,13 +272,18 @@ var bounds = []scenario{
 	{"a_fetch_by_kind_does_not_pay_for_jobs_of_other_kinds", func(w *world) {
 		w.fill(10, task(0), onceq.Queue("few"))
 		w.fill(9000, task(0), onceq.Queue("many")) // queues count exactly up to 10,000
-		cost := func(queue string) time.Duration {
-			return cheapest(40, func(int) { equal(w, "jobs", len(w.fetch("w", queue, 10, "mail")), 0) })
+		// The two take turns, so that a busy machine is busy for both, until the bound is met:
+		// a fetch that pays for the others never meets it.
+		few, many := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+		for range 200 {
+			fetch := func(queue string) time.Duration {
+				return cheapest(1, func(int) { equal(w, "jobs", len(w.fetch("w", queue, 10, "mail")), 0) })
+			}
+			few, many = min(few, fetch("few")), min(many, fetch("many"))
+			if many <= 4*few+time.Millisecond/2 {
+				return
+			}
 		}
-		few, many := cost("few"), cost("many")
-		if many > 4*few+time.Millisecond/2 {
-			w.Errorf("a fetch that finds nothing takes %v beside 10 jobs of another kind and %v beside %d", few, many,
-				10*scaled(2000))
-		}
+		w.Errorf("a fetch that finds nothing takes %v beside 10 jobs of another kind and %v beside 9000", few, many)
 	}},
 }

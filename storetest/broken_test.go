@@ -401,7 +401,7 @@ func runBroken(t *testing.T, name string, cases ...string) (output string, faile
 		groups, names = append(groups, group), append(names, name)
 	}
 	pattern := fmt.Sprintf("^TestBroken$/^(%s)$/^(%s)$", strings.Join(groups, "|"), strings.Join(names, "|"))
-	cmd := exec.Command(os.Args[0], "-test.run="+pattern, "-test.v", "-test.timeout=2m", "-rapid.nofailfile",
+	cmd := exec.Command(os.Args[0], "-test.run="+pattern, "-test.v", "-test.timeout=9m", "-rapid.nofailfile",
 		"-rapid.shrinktime=1ms", "-rapid.checks=5000")
 	cmd.Env = append(os.Environ(), brokenEnv+"="+name)
 	if name != "sound" {
