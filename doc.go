@@ -77,6 +77,9 @@
 //   - What to branch on: [ErrDuplicate], [ErrNotFound], [ErrUncertain],
 //     [ErrLeaseLost], [ErrClosed] with errors.Is, and [*InvalidError],
 //     [*DuplicateError], [*UncertainError] with errors.As.
+//   - What to measure: the MeterProvider of [Config] and [WorkerConfig]
+//     gets onceq.duplicates and onceq.runs, and [MeasureStore] adds
+//     onceq.store.duration.
 //   - Tests of your own code: package onceqtest.
 //
 // The guides are in the folder docs: uniqueness.md says what a key does in

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/metric"
 	"go.uber.org/goleak"
 
 	"github.com/onceq/onceq"
@@ -60,6 +61,18 @@ func harnessOf(s *Store, c *clock, open func() onceq.Store) storetest.Harness {
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, harness) }
+
+// A decorator of our own around a store with everything: transactions,
+// wake-ups, several processes.
+func TestStoreThatIsMeasured(t *testing.T) {
+	storetest.Run(t, storetest.Decorated(harness, func(s onceq.Store) onceq.Store {
+		m, err := onceq.MeasureStore(s, metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}))
+}
 
 func TestModel(t *testing.T) { model.Run(t, harness) }
 

@@ -42,11 +42,20 @@ type Tx struct {
 	Rollback func() error // ends it and undoes what was written
 }
 
-// Decorated wraps the store of a harness in a decorator that only embeds
-// it, as one for metrics or traces does. The result must be a correct
-// store.
-func Decorated(open func(*testing.T) Harness) func(*testing.T) Harness {
+// Decorated wraps the store of a harness in decorators, the last one
+// outermost: one that only embeds the store, unless others are named. The
+// result must be a correct store.
+func Decorated(open func(*testing.T) Harness,
+	decorators ...func(onceq.Store) onceq.Store) func(*testing.T) Harness {
 	decorate := func(s onceq.Store) onceq.Store { return struct{ onceq.Store }{s} }
+	if len(decorators) > 0 {
+		decorate = func(s onceq.Store) onceq.Store {
+			for _, d := range decorators {
+				s = d(s)
+			}
+			return s
+		}
+	}
 	return func(t *testing.T) Harness {
 		h := open(t)
 		h.Store = decorate(h.Store)

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/sdk/metric"
+
+	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/memstore"
 	"github.com/onceq/onceq/storetest"
 	"github.com/onceq/onceq/storetest/model"
@@ -40,6 +43,19 @@ func TestMemstore(t *testing.T) { storetest.Run(t, openMemory) }
 
 func TestMemstoreBehindADecorator(t *testing.T) {
 	storetest.Run(t, storetest.Decorated(openMemory))
+}
+
+// measured is a decorator of our own that does something.
+func measured(s onceq.Store) onceq.Store {
+	m, err := onceq.MeasureStore(s, metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func TestMemstoreThatIsMeasured(t *testing.T) {
+	storetest.Run(t, storetest.Decorated(openMemory, measured))
 }
 
 func TestModelOfMemstore(t *testing.T) { model.Run(t, openMemory) }
