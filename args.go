@@ -29,7 +29,7 @@ func kindOf(args Args) (kind string, err error) {
 		return "", invalid("args", fmt.Sprintf("%T", args), "must not be nil")
 	}
 	kind = args.Kind()
-	return kind, checkName("kind", kind)
+	return kind, nil
 }
 
 func encodeArgs(args Args) (raw []byte, encoding string, err error) {

@@ -91,6 +91,9 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 		if len(fit) == b.room() {
 			break
 		}
+		if b.Filter.hides(j) {
+			continue
+		}
 		if why := unfit(b.Op, j.State); why != "" {
 			b.passOver(j, invalid("state", j.State, "%s", why))
 		} else {

@@ -197,7 +197,10 @@ func (s *settings) check() error {
 
 // checkBounds checks each option by itself.
 func (s *settings) checkBounds() error {
-	if err := checkName("queue", s.queue); err != nil {
+	if err := s.checkQueue(); err != nil {
+		return err
+	}
+	if err := s.checkToken(); err != nil {
 		return err
 	}
 	if s.idAt != unsaid {

@@ -11,6 +11,7 @@ import (
 // DoctorReport is what [Client.Doctor] found.
 type DoctorReport struct {
 	Jobs       int      `json:"jobs"`       // that were checked
+	Reserved   int      `json:"reserved"`   // checked jobs of onceq's own (see ReservedName), not among Jobs
 	Keys       int      `json:"keys"`       // held keys that were checked
 	Inert      int      `json:"inert"`      // key rows that are free and were not swept yet
 	Violations []string `json:"violations"` // one line each; empty when all is well
@@ -65,7 +66,7 @@ func (d *doctor) growth(ctx context.Context) error {
 		d.report.Growth = append(d.report.Growth, fmt.Sprintf("%d finished jobs are kept more than %v beyond their "+
 			"retention: workers prune them, and none has run here for long", d.unpruned, late))
 	}
-	if d.report.Inert > d.report.Jobs+100_000 {
+	if d.report.Inert > d.report.Jobs+d.report.Reserved+100_000 {
 		d.report.Growth = append(d.report.Growth, fmt.Sprintf("%d rows of keys that are free were not swept: workers "+
 			"sweep them, and none has run here for long", d.report.Inert))
 	}
@@ -157,7 +158,7 @@ func (d *doctor) keyPage(ctx context.Context, keys []*HeldKey) error {
 
 func (d *doctor) reportProgress() {
 	if d.progress != nil {
-		d.progress(d.report.Jobs + d.report.Keys + d.report.Inert)
+		d.progress(d.report.Jobs + d.report.Reserved + d.report.Keys + d.report.Inert)
 	}
 }
 
@@ -260,7 +261,11 @@ func (d *doctor) jobs(ctx context.Context) error {
 			return fmt.Errorf("onceq: doctor: list jobs: %w", err)
 		}
 		for _, j := range p.Jobs {
-			d.report.Jobs++
+			if isReserved(j.Queue, j.Kind) {
+				d.report.Reserved++
+			} else {
+				d.report.Jobs++
+			}
 			if j.State.Finished() && time.Since(j.FinishedAt.Add(j.Retention)) > late {
 				d.unpruned++
 			}

@@ -40,6 +40,9 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error
 				return
 			}
 			for _, j := range p.Jobs {
+				if f.hides(j) {
+					continue
+				}
 				if !yield(j, nil) {
 					return
 				}
@@ -69,6 +72,9 @@ func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, erro
 				return
 			}
 			for _, k := range p.Keys {
+				if f.hides(k) {
+					continue
+				}
 				k.adjust()
 				if !yield(k, nil) {
 					return

@@ -191,6 +191,9 @@ type JobFilter struct {
 	// Args asks for the args of each job too. Without it a list does not read
 	// them, and JobRow.Args is nil.
 	Args bool
+	// Reserved asks for onceq's own jobs too (see [ReservedName]). They are
+	// also matched if Queue or Kind names them, or Key is set.
+	Reserved bool
 }
 
 func (f JobFilter) empty() bool {

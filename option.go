@@ -37,6 +37,9 @@ type settings struct {
 	queue       string
 	id          string
 	idAt        level
+	token       [16]byte
+	tokenAt     level
+	reserved    bool // the queue and the kind may be onceq's own
 	delay       time.Duration
 	delayAt     level
 	runAt       time.Time

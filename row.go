@@ -2,6 +2,7 @@ package onceq
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -34,7 +35,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	if s.err != nil {
 		return NewRow{}, s.err
 	}
-	if err := s.check(); err != nil {
+	if err := cmp.Or(s.checkKind(kind), s.check()); err != nil {
 		return NewRow{}, err
 	}
 	if err := s.checkStructTags(args, shapeOf(args)); err != nil {
@@ -81,7 +82,9 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 		}
 		row.ID, nonce = s.resend.IDs[index], s.resend.nonce
 	}
-	row.Nonce = nonceOf(nonce, index)
+	if row.Nonce = nonceOf(nonce, index); s.tokenAt != unsaid {
+		row.Nonce, row.token = s.token, true
+	}
 	if row.ID == "" {
 		row.ID, row.made = c.ids.next(time.Now()), true
 		if c.place != nil {

@@ -115,8 +115,14 @@ func uncertainBatch(rows []NewRow, open []int, cause error) error {
 	for i := range rows {
 		ids[i] = rows[i].ID
 	}
-	// item 0 has the nonce of the call
-	return &UncertainError{ID: ids[0], IDs: ids, Items: open, nonce: rows[0].Nonce, cause: cause}
+	nonce := rows[0].Nonce
+	for i := range rows {
+		if !rows[i].token {
+			nonce = nonceOf(rows[i].Nonce, i) // that of the call: nonceOf undoes itself
+			break
+		}
+	}
+	return &UncertainError{ID: ids[0], IDs: ids, Items: open, nonce: nonce, cause: cause}
 }
 
 // ranges writes indexes as "0-199, 400".

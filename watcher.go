@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -123,7 +122,7 @@ func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Ti
 	q.after = page.Next
 	example := map[string]*JobRow{} // the oldest of each kind
 	for _, job := range page.Jobs {
-		if slices.Contains(w.kinds, job.Kind) || strings.HasPrefix(job.Kind, "onceq.") || job.RunAt.After(by) ||
+		if slices.Contains(w.kinds, job.Kind) || ReservedName(job.Kind) || job.RunAt.After(by) ||
 			time.Since(w.named[job.Kind]) < nameAgain {
 			continue
 		}

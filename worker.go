@@ -174,7 +174,7 @@ func (c *WorkerConfig) complete() error {
 		c.Queues = map[string]QueueConfig{"default": {Concurrency: 10}}
 	}
 	for name, q := range c.Queues {
-		if err := checkName("WorkerConfig.Queues", name); err != nil {
+		if err := checkQueue("WorkerConfig.Queues", name); err != nil {
 			return err
 		}
 		if q.Concurrency < 1 || q.Concurrency > 10_000 {
@@ -293,7 +293,7 @@ func (w *Worker) HandleAny(h func(ctx context.Context, job *JobRow) error) {
 }
 
 func (w *Worker) register(kind string, h Handler) {
-	if err := checkName("kind", kind); err != nil {
+	if err := checkKind("kind", kind); err != nil {
 		panic("onceq: handler: " + err.Error())
 	}
 	w.mu.Lock()

@@ -32,6 +32,7 @@ var suite = []chapter{
 	{"coalesce", coalescing},
 	{"supersede", superseding},
 	{"batches", batches},
+	{"tokens", tokens},
 	{"transactions", transactions},
 	{"fetching", fetching},
 	{"bounds", bounds},

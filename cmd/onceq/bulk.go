@@ -153,6 +153,9 @@ func (a *app) confirm(ctx context.Context, client *onceq.Client, verb string) er
 	n, least := 0, ""
 	for _, q := range queues {
 		for _, c := range q.Counts {
+			if onceq.ReservedName(q.Name) {
+				continue
+			}
 			if n += c; c >= 10_000 {
 				least = "at least " // the counts of Queues are
 			}

@@ -57,7 +57,11 @@ func (a *app) printReport(r onceq.DoctorReport) {
 		a.printf("%s\n", clean(v))
 	}
 	if len(r.Violations) == 0 {
-		a.printf("%s: %s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"),
+		own := ""
+		if r.Reserved > 0 {
+			own = " and " + thousands(r.Reserved) + " of onceq's own"
+		}
+		a.printf("%s: %s%s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"), own,
 			count(r.Keys, "key"), count(r.Inert, "inert row"))
 	}
 	for _, line := range r.Growth {

@@ -76,7 +76,7 @@ func left(ctx context.Context, client *onceq.Client, queues map[string]onceq.Que
 	for _, q := range all {
 		counts := q.Counts
 		if _, served := queues[q.Name]; !served {
-			if n := counts[onceq.Available]; n > 0 && !q.Paused {
+			if n := counts[onceq.Available]; n > 0 && !q.Paused && !onceq.ReservedName(q.Name) {
 				elsewhere = append(elsewhere, clean(q.Name)+" ("+thousands(n)+")")
 			}
 			continue

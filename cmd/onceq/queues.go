@@ -13,16 +13,22 @@ import (
 )
 
 func newQueues(a *app) *cobra.Command {
-	return &cobra.Command{
+	var all bool
+	c := &cobra.Command{
 		Use:   "queues",
 		Short: "List queues: jobs by state, paused or not, and how far behind they are",
-		Long:  "List queues. Counts are exact up to 10,000 and mean \"at least\" beyond.",
-		Args:  noArgs,
+		Long: `List queues. Counts are exact up to 10,000 and mean "at least" beyond. The
+queues of onceq's own jobs, whose names begin with "onceq.", are left out
+unless --all is said.`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error {
 				queues, err := client.Queues(c.Context())
 				if err != nil {
 					return err
+				}
+				if !all {
+					queues = slices.DeleteFunc(queues, func(q onceq.QueueInfo) bool { return onceq.ReservedName(q.Name) })
 				}
 				if !a.json && len(queues) == 0 {
 					a.printf("no queues: there are no jobs\n")
@@ -69,6 +75,8 @@ func newQueues(a *app) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "also the queues of onceq's own jobs")
+	return c
 }
 
 func newQueue(a *app) *cobra.Command {
