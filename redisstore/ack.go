@@ -9,13 +9,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errUnacknowledged says that what was done may be lost with the server that did it.
+// errUnacknowledged says that what was done may be lost with the server
+// that did it.
 var errUnacknowledged = errors.New("not acknowledged as asked")
 
 func (s *Store) acks() bool { return s.config.AckReplicas > 0 || s.config.AckAOF }
 
-// acked sends calls that write, and on the same connection asks until how many replicas (or files) have it. Where too few do, the call did
-// happen and is uncertain to last.
+// acked sends calls that write, and asks on the same connection how many
+// replicas (or files) have the write. If too few do, the call has happened,
+// but may not last: it is uncertain.
 func (s *Store) acked(ctx context.Context, trips []*trip, calls []call) {
 	groups := map[redis.Cmdable][]int{}
 	cluster, _ := s.client.(*redis.ClusterClient)
@@ -49,7 +51,8 @@ func (s *Store) acked(ctx context.Context, trips []*trip, calls []call) {
 		for _, i := range group {
 			switch {
 			case calls[i].Err() == nil && err != nil:
-				trips[i].err = fmt.Errorf("%w within %s: %w", errUnacknowledged, time.Since(started).Round(time.Millisecond), err)
+				trips[i].err = fmt.Errorf("%w within %s: %w", errUnacknowledged,
+					time.Since(started).Round(time.Millisecond), err)
 			case redis.HasErrorPrefix(calls[i].Err(), "MOVED"), redis.HasErrorPrefix(calls[i].Err(), "ASK"):
 				moved = true
 			}
@@ -60,7 +63,8 @@ func (s *Store) acked(ctx context.Context, trips []*trip, calls []call) {
 	}
 }
 
-// enough reads the answer of WAIT (how many replicas) or WAITAOF (how many files of its own and of replicas).
+// enough reads the answer of WAIT (the number of replicas) or WAITAOF (its
+// own file, and the files of replicas).
 func (s *Store) enough(ack *redis.Cmd) error {
 	v, err := ack.Result()
 	if err != nil {

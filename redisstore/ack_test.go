@@ -11,12 +11,16 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// TestWithAckAOFAnAnswerMeansThatTheJobIsOnDisk: and where a replica is to have it that does not, the answer is uncertain, and the job exists. A server that is too old for it is refused.
+// TestWithAckAOFAnAnswerMeansThatTheJobIsOnDisk: and where a replica is to
+// have it that does not, the answer is uncertain, and the job exists. A
+// server that is too old for it is refused.
 func TestWithAckAOFAnAnswerMeansThatTheJobIsOnDisk(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "everysec")
-	if product, version, _ := strings.Cut(open(t, server.URL(), Config{}).Server(), " "); product == "Redis" && !atLeast(version, 7, 2) {
-		if _, err := Open(t.Context(), server.URL(), &Config{AckAOF: true, Logger: quiet}); err == nil || !strings.Contains(err.Error(), "7.2") {
+	if product, version, _ := strings.Cut(open(t, server.URL(), Config{}).Server(), " "); product == "Redis" &&
+		!atLeast(version, 7, 2) {
+		if _, err := Open(t.Context(), server.URL(), &Config{AckAOF: true, Logger: quiet}); err == nil ||
+			!strings.Contains(err.Error(), "7.2") {
 			t.Errorf("AckAOF on Redis %s: %v", version, err)
 		}
 		return
@@ -42,7 +46,8 @@ func TestWithAckAOFAnAnswerMeansThatTheJobIsOnDisk(t *testing.T) {
 	}
 }
 
-// TestAcknowledgementsOfReplicas: too few of them and the step is uncertain, but it has happened.
+// TestAcknowledgementsOfReplicas: too few of them and the step is
+// uncertain, but it has happened.
 func TestAcknowledgementsOfReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--repl-diskless-sync-delay", "0")

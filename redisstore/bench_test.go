@@ -29,7 +29,8 @@ func args(n int64) payload { return payload{1_000_000 + n, filler} }
 
 var counter atomic.Int64
 
-// bench is a store and client on the shared server, and what the run costs the server and this process.
+// bench is a store and client on the shared server, and what the run costs
+// the server and this process.
 type bench struct {
 	*testing.B
 	store  *Store
@@ -175,7 +176,8 @@ func BenchmarkRun100AtOnce(b *testing.B) {
 	w.fill(b.N)
 	var ran atomic.Int64
 	done := make(chan bool)
-	worker, err := onceq.NewWorker(w.store, &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 100}}, Logger: quiet})
+	worker, err := onceq.NewWorker(w.store,
+		&onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 100}}, Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -209,7 +211,8 @@ func BenchmarkFetchAndFinish(b *testing.B) {
 	w.measure(b.N, func() {
 		for n, no := 0, int64(1); n < b.N; no++ {
 			at := w.serverCPU()
-			f, err := w.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
+			f, err := w.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no,
+				Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -234,7 +237,8 @@ func BenchmarkFetchAndFinish(b *testing.B) {
 func BenchmarkEnqueueToStart(b *testing.B) {
 	w := newBench(b, Config{})
 	started := make(chan time.Time)
-	worker, err := onceq.NewWorker(w.store, &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 10}}, Logger: quiet})
+	worker, err := onceq.NewWorker(w.store,
+		&onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 10}}, Logger: quiet})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -267,7 +271,8 @@ func BenchmarkEnqueueToStart(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory is what the server's memory grows by for each job, and for a key that is left when its job is gone.
+// BenchmarkMemory is what the server's memory grows by for each job, and
+// for a key that is left when its job is gone.
 func BenchmarkMemory(b *testing.B) {
 	const jobs = 100_000
 	for _, kind := range []struct {
@@ -280,8 +285,10 @@ func BenchmarkMemory(b *testing.B) {
 		{"waiting and unique", 100, []onceq.Option{onceq.Unique{}}, ""},
 		{"waiting and unique, 1 KB of args", 1000, []onceq.Option{onceq.Unique{}}, ""},
 		{"finished", 100, []onceq.Option{onceq.Unique{}}, "run"},
-		{"finished, its key held by a window", 100, []onceq.Option{onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour}}, "run"},
-		{"a key whose job is gone", 100, []onceq.Option{onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour}, onceq.Retention(0)}, "run"},
+		{"finished, its key held by a window", 100,
+			[]onceq.Option{onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour}}, "run"},
+		{"a key whose job is gone", 100, []onceq.Option{onceq.Unique{Until: onceq.UntilFinished, Window: time.Hour},
+			onceq.Retention(0)}, "run"},
 	} {
 		b.Run(kind.name, func(b *testing.B) {
 			w := newBench(b, Config{})
@@ -298,7 +305,8 @@ func BenchmarkMemory(b *testing.B) {
 			items := make([]onceq.Item, 1000)
 			for range jobs / len(items) {
 				for i := range items {
-					items[i] = onceq.NewItem(payload{1_000_000 + counter.Add(1), strings.Repeat("x", kind.text-22)}, kind.opts...)
+					items[i] = onceq.NewItem(payload{1_000_000 + counter.Add(1), strings.Repeat("x", kind.text-22)},
+						kind.opts...)
 				}
 				if _, err := w.client.EnqueueMany(ctx, items); err != nil {
 					b.Fatal(err)
@@ -319,7 +327,8 @@ func (b *bench) runAll(jobs int) {
 		b.Fatal(err)
 	}
 	for no := int64(1); jobs > 0; no++ {
-		f, err := b.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
+		f, err := b.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: no,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
 		if err != nil || len(f.Jobs) == 0 {
 			b.Fatal("fetched none: ", err)
 		}

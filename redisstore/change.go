@@ -13,7 +13,7 @@ var ops = map[onceq.Op]string{
 	onceq.OpPause: "pause", onceq.OpResume: "resume", onceq.OpRelease: "release",
 }
 
-// Codes of change.lua.
+// The codes of change.lua.
 const (
 	changed = iota
 	missing
@@ -22,7 +22,9 @@ const (
 	held
 )
 
-// Change is an operator's step. Each job's is atomic; a pause is in force on all partitions when it returns without an error, and may be repeated.
+// Change is an operator's step. The change of each job is atomic. A pause
+// is in force on all partitions when Change returns without an error, and
+// may be repeated.
 func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -71,7 +73,9 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			if err != nil {
 				return nil, err
 			}
-			return []onceq.ChangeResult{{Err: refuse(j.ID, "holds the key and stands behind the run of "+j.Behind+": cancel or delete that waiting job instead")}}, nil
+			return []onceq.ChangeResult{
+				{Err: refuse(j.ID, "holds the key and stands behind the run of "+j.Behind+
+					": cancel or delete that waiting job instead")}}, nil
 		}
 		return make([]onceq.ChangeResult, 1), nil
 	}
@@ -104,7 +108,8 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		case refused:
 			results[i].Err = refuse(string(j.State), rules[c.Op])
 		case behind:
-			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+" and is due when that has ended")
+			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+
+				" and is due when that has ended")
 		case held:
 			id, _ := holds(text(v[2]))
 			holder, err := s.readTriple(ctx, &sh.trip, id, v[3])
@@ -132,7 +137,8 @@ var rules = map[onceq.Op]string{
 	onceq.OpDelete: "cannot be deleted: cancel the job first, and delete it when its run has ended",
 }
 
-// refuse is the answer to an operator's step that a job's state does not allow.
+// refuse is the error for an operator's step that the state of the job does
+// not allow.
 func refuse(value, rule string) error {
 	return &onceq.InvalidError{Field: "state", Value: value, Rule: rule}
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Check looks whether rows and indexes go together in every partition, a stretch at a time, each in one step; jobs come and go meanwhile.
+// Check checks that rows and indexes agree in every partition. It goes
+// through a stretch at a time, each in one step, while jobs come and go.
 func (s *Store) Check(ctx context.Context) ([]string, error) {
 	var lines []string
 	for p := range s.parts {
@@ -39,7 +40,8 @@ func (s *Store) checkPart(ctx context.Context, p int) (lines []string, err error
 		}
 		lines = append(lines, more...)
 	}
-	// How many jobs a profile has is counted while jobs come and go: what is wrong is wrong each time.
+	// How many jobs a profile has is counted while jobs come and go: what
+	// is wrong is wrong each time.
 	for range 3 {
 		_, before, err := s.checkAll(ctx, p, "meta")
 		if err != nil {
@@ -59,7 +61,8 @@ func (s *Store) checkPart(ctx context.Context, p int) (lines []string, err error
 				continue
 			}
 			if before[ref] != n && before[ref] == after[ref] {
-				wrong = append(wrong, fmt.Sprintf("profile %x is counted to have %d jobs and has %d", ref, after[ref], n))
+				wrong = append(wrong, fmt.Sprintf("profile %x is counted to have %d jobs and has %d", ref,
+					after[ref], n))
 			}
 		}
 		for ref, n := range before {
@@ -78,9 +81,10 @@ func (s *Store) checkPart(ctx context.Context, p int) (lines []string, err error
 	return append(lines, last...), nil
 }
 
-// checkAll runs check.lua over all of one of a partition's keys. It returns what is wrong, and by
-// profile how many jobs have it.
-func (s *Store) checkAll(ctx context.Context, p int, what string) (lines []string, profiles map[string]int64, err error) {
+// checkAll runs check.lua over all of one of a partition's keys. It returns
+// what is wrong, and by profile how many jobs have it.
+func (s *Store) checkAll(ctx context.Context, p int, what string) (lines []string,
+	profiles map[string]int64, err error) {
 	profiles = map[string]int64{}
 	from, limit := "0", int64(perScript)
 	if what == "ix" {

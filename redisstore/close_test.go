@@ -17,8 +17,9 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// TestCloseCutsNoCallThatIsUnderWay: who is told that nothing happened has no job in the store,
-// and Close has returned only when nobody waits for an answer any more.
+// TestCloseCutsNoCallThatIsUnderWay: who is told that nothing happened has
+// no job in the store, and Close has returned only when nobody waits for an
+// answer any more.
 func TestCloseCutsNoCallThatIsUnderWay(t *testing.T) {
 	t.Parallel()
 	for round := range 10 {
@@ -34,7 +35,8 @@ func TestCloseCutsNoCallThatIsUnderWay(t *testing.T) {
 				for i := 0; ; i++ {
 					id := fmt.Sprint(g, "-", i)
 					under.Add(1)
-					_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: id, Kind: "k", Queue: "q", MaxAttempts: 1}}})
+					_, err := s.Enqueue(context.Background(),
+						onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: id, Kind: "k", Queue: "q", MaxAttempts: 1}}})
 					if !errors.Is(err, onceq.ErrClosed) {
 						under.Add(-1)
 					}
@@ -69,7 +71,8 @@ func TestCloseCutsNoCallThatIsUnderWay(t *testing.T) {
 	}
 }
 
-// TestCloseWaitsForTheAnswerOfACall: the server stands still while a call is under way.
+// TestCloseWaitsForTheAnswerOfACall: the server stands still while a call
+// is under way.
 func TestCloseWaitsForTheAnswerOfACall(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -89,7 +92,8 @@ func TestCloseWaitsForTheAnswerOfACall(t *testing.T) {
 		held := proxy.hold("evalsha")
 		answered := make(chan error, 1)
 		go func() {
-			_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
+			_, err := s.Enqueue(context.Background(),
+				onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
 			answered <- err
 		}()
 		<-held // the answer is on its way, and stays there
@@ -111,7 +115,8 @@ func TestCloseWaitsForTheAnswerOfACall(t *testing.T) {
 	}
 }
 
-// TestCloseEndsTheWaitForAnAbsentServer: a call that waits for the server to come back is told at once.
+// TestCloseEndsTheWaitForAnAbsentServer: a call that waits for the server
+// to come back is told at once.
 func TestCloseEndsTheWaitForAnAbsentServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -138,13 +143,14 @@ func TestCloseEndsTheWaitForAnAbsentServer(t *testing.T) {
 	}
 }
 
-// TestNothingRunsAfterClose, although the server was away and came back, calls were under way,
-// somebody listened, and nobody took what was sent.
+// TestNothingRunsAfterClose, although the server was away and came back,
+// calls were under way, somebody listened, and nobody took what was sent.
 func TestNothingRunsAfterClose(t *testing.T) {
 	server := redistest.Start(t)
 	before := goleak.IgnoreCurrent()
 	for _, away := range []bool{false, true} {
-		s, err := Open(t.Context(), server.URL(), &Config{Namespace: namespace(), Logger: quiet, Patience: 50 * time.Millisecond})
+		s, err := Open(t.Context(), server.URL(), &Config{Namespace: namespace(), Logger: quiet,
+			Patience: 50 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +164,9 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		var wg sync.WaitGroup
 		for g := range 64 { // more than the pool has connections
 			wg.Go(func() {
-				_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: fmt.Sprint(g), Kind: "k", Queue: "q", MaxAttempts: 1}}})
+				_, err := s.Enqueue(context.Background(),
+					onceq.EnqueueRequest{
+						Rows: []onceq.NewRow{{ID: fmt.Sprint(g), Kind: "k", Queue: "q", MaxAttempts: 1}}})
 				if (err != nil) != away {
 					t.Errorf("server away %v: %v", away, err)
 				}
@@ -199,12 +207,14 @@ func (e ending) Enabled(context.Context, slog.Level) bool { return true }
 func (e ending) WithAttrs([]slog.Attr) slog.Handler       { return e }
 func (e ending) WithGroup(string) slog.Handler            { return e }
 
-// TestNothingIsLoggedAfterClose, neither by the store nor by the client library.
+// TestNothingIsLoggedAfterClose, neither by the store nor by the client
+// library.
 func TestNothingIsLoggedAfterClose(t *testing.T) {
 	server := redistest.Start(t)
 	for range 5 {
 		e := ending{nil, new(atomic.Bool), new(atomic.Int64), new(atomic.Int64)}
-		s, err := Open(t.Context(), server.URL(), &Config{Namespace: namespace(), Logger: slog.New(e), Patience: 20 * time.Millisecond})
+		s, err := Open(t.Context(), server.URL(), &Config{Namespace: namespace(), Logger: slog.New(e),
+			Patience: 20 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}

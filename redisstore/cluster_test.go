@@ -11,8 +11,10 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// TestASlotThatMovesUnderLoad moves partitions from node to node, key by key, while jobs are enqueued and run. While a partition is in part on
-// either side a script is answered with TRYAGAIN before it writes anything: nobody sees an error, and nothing is half done.
+// TestASlotThatMovesUnderLoad moves partitions from node to node, key by
+// key, while jobs are enqueued and run. While a partition is in part on
+// either side a script is answered with TRYAGAIN before it writes anything:
+// nobody sees an error, and nothing is half done.
 func TestASlotThatMovesUnderLoad(t *testing.T) {
 	t.Parallel()
 	redistest.Binary(t)
@@ -40,7 +42,8 @@ func TestASlotThatMovesUnderLoad(t *testing.T) {
 	sound(t, s)
 }
 
-// move moves the slot of a partition to the other of two masters, and calls between with one, two and three of its keys there.
+// move moves the slot of a partition to the other of two masters, and calls
+// between with one, two and three of its keys there.
 func move(t *testing.T, cluster *redistest.Cluster, part *partition, between func()) {
 	t.Helper()
 	at := slot(tagOf(part.keys[0]))
@@ -94,7 +97,8 @@ func atoi(s string) int {
 	return n
 }
 
-// TestAPartitionInPartElsewhereIsLeftAlone: with two of its four keys moved, every script on it is refused before it writes.
+// TestAPartitionInPartElsewhereIsLeftAlone: with two of its four keys
+// moved, every script on it is refused before it writes.
 func TestAPartitionInPartElsewhereIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	redistest.Binary(t)
@@ -134,8 +138,9 @@ func TestAPartitionInPartElsewhereIsLeftAlone(t *testing.T) {
 	sound(t, s)
 }
 
-// TestAFailoverUnderLoad fails a master over to its replica as an operator does, then kills another. The first loses nothing; the second may
-// lose what its replica did not have yet, and every such loss is told.
+// TestAFailoverUnderLoad fails a master over to its replica as an operator
+// does, then kills another. The first loses nothing; the second may lose
+// what its replica did not have yet, and every such loss is told.
 func TestAFailoverUnderLoad(t *testing.T) {
 	t.Parallel()
 	redistest.Binary(t)
@@ -161,13 +166,15 @@ func TestAFailoverUnderLoad(t *testing.T) {
 	t.Logf("a master was killed: of %d accepted jobs %d are lost, of %d ends %d; %d answers uncertain; errors: %v",
 		len(l.acked), jobs, len(l.completed), ends, l.uncertain, l.errs)
 	if older+olderEnds > 0 {
-		t.Errorf("%d jobs and %d ends are lost that were acknowledged a second before the master was killed", older, olderEnds)
+		t.Errorf("%d jobs and %d ends are lost that were acknowledged a second before the master was killed",
+			older, olderEnds)
 	}
 	healthy(t, s)
 	sound(t, s)
 }
 
-// promoted waits until a replica is a master, asking for it where that is said: on a busy machine a node may be too late, and then gives it up.
+// promoted waits until a replica is a master, asking for it where that is
+// said: on a busy machine a node may be too late, and then gives it up.
 func promoted(t *testing.T, replica *redistest.Server, ask bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
@@ -196,7 +203,8 @@ func TestSentinelsFailOver(t *testing.T) {
 	l.end()
 	jobs, ends := l.losses(s, time.Now())
 	older, olderEnds := l.losses(s, before.Add(-time.Second))
-	t.Logf("the master was killed, and %v later 200 more were accepted: of %d accepted jobs %d are lost, of %d ends %d; %d answers uncertain; errors: %v",
+	t.Logf("the master was killed, and %v later 200 more were accepted: of %d accepted jobs %d are lost, of %d ends "+
+		"%d; %d answers uncertain; errors: %v",
 		took.Round(time.Millisecond), len(l.acked), jobs, len(l.completed), ends, l.uncertain, l.errs)
 	if older+olderEnds > 0 {
 		t.Errorf("%d jobs and %d ends are lost that were acknowledged a second before", older, olderEnds)
@@ -205,7 +213,8 @@ func TestSentinelsFailOver(t *testing.T) {
 	sound(t, s)
 }
 
-// TestAClientThatRetriesByItself: a caller's own client with retries never runs a step twice.
+// TestAClientThatRetriesByItself: a caller's own client with retries never
+// runs a step twice.
 func TestAClientThatRetriesByItself(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

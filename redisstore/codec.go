@@ -11,33 +11,45 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// The layouts of what is kept, big-endian throughout. lua/lib.lua is the other reader and writer of them.
+// The layouts of what is kept, big-endian throughout. lua/rows.lua is the
+// other reader and writer of them.
 //
-//	row      head, body. The head of a job that was ever fetched, or whose row is large, stands in a
-//	         field of its own (what most steps touch), and the one in the row is then out of date.
-//	         Behind the head of a large one stands its cover.
-//	cover    the body, with the size of the args (4 bytes) in place of the args; the text is as it is
+//	row      head, body. Once a job was fetched, or if its row is large, its head
+//	         is a field of its own (which most steps change); the one in the row
+//	         is then out of date. Behind the head of a large row is its cover.
+//	cover    the body with the size of the args (4 bytes) in place of the args,
+//	         and the text uncompressed
 //	head     1 byte  state (3 bits), origin (2), has a key, keyless, cancel requested
-//	         1 byte  priority (4 bits), long form, due when enqueued, profile told inline, ID made by
-//	                 a client
+//	         1 byte  priority (4 bits), long form, due when enqueued, profile inline,
+//	                 ID made by a client
 //	         6       enqueued at
 //	         6       run at, unless due when enqueued
-//	         4       the profile: what many jobs have in common, in meta; or 2 bytes of length and the profile
+//	         4       the profile: what many jobs have in common, kept in meta;
+//	                 or, inline, 2 bytes of length and the profile
 //	         8       nonce
 //	         32      key, if any
-//	         long    attempt (3), max attempts (3), run (5), anchor (6), started (6), finished (6), fetch (6), encoding (1), and with a
-//	                 byte of length each: worker, behind, displaced, superseded by
+//	         long    attempt (3), max attempts (3), run (5), anchor (6), started (6),
+//	                 finished (6), fetch (6), encoding (1); and with a byte of length
+//	                 each: worker, behind, displaced, superseded by
 //	body     16      digest of the args, with a key
-//	         1       flags: meta, tags, the text is told by copies, args are nil
-//	         2 + n   text of the key, with a key (see told); 3 + n meta, 2 + n tags (with a byte of length each), the args
-//	profile  kind and queue (with a byte of length each), encoding (1), max attempts (3), timeout (6), retention (6), until (1),
-//	         window (6), TTL (6; 0 = none), from enqueue (1)
-//	key row  holder: held until an event only, on the terms and since the enqueue of its holder
-//	         0, and 1 or 2 (the holder's row is gone), pending event (1), frees at (6), since (6), holder and next (with a byte of length each);
-//	         gone: kind and queue (with a byte of length each), state (1), digest (16), text
-//	errors   for each, with 4 bytes of length: attempt (3), run (5), at (6), error and stack (with 4 bytes of length each)
+//	         1       flags: meta, tags, the text is compressed, args are nil
+//	         2 + n   text of the key, with a key (see compressText)
+//	         3 + n   meta, if any
+//	         2 + n   tags, if any (with a byte of length each)
+//	         n       the args
+//	profile  kind and queue (with a byte of length each), encoding (1), max
+//	         attempts (3), timeout (6), retention (6), until (1), window (6),
+//	         TTL (6; 0 = none), from enqueue (1)
+//	key row  short   the holder: held on its terms, since its enqueue, until an event
+//	         long    0; then 1, or 2 if the row of the holder is gone; pending
+//	                 event (1), frees at (6), since (6), holder and next (with a
+//	                 byte of length each); if it is gone: kind and queue (with a
+//	                 byte of length each), state (1), digest (16), text
+//	errors   for each, with 4 bytes of length: attempt (3), run (5), at (6), error
+//	         and stack (with 4 bytes of length each)
 //
-// An instant is milliseconds in 6 bytes, all ones for never. An ID that a client made is kept in 19 bytes, see packID.
+// An instant is milliseconds in 6 bytes, all ones for never. An ID that a
+// client made takes 19 bytes, see packID.
 
 // never is onceq.Never in six bytes.
 const never = 1<<48 - 1
@@ -49,10 +61,11 @@ const (
 	stCompleted
 	stDiscarded
 	stCancelled
-	stAvailable // shown, never stored
+	stAvailable // shown to people, never stored
 )
 
-var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded, onceq.Cancelled, onceq.Available}
+var states = [...]onceq.State{onceq.Scheduled, onceq.Retryable, onceq.Running, onceq.Completed, onceq.Discarded,
+	onceq.Cancelled, onceq.Available}
 
 func stateCode(s onceq.State) (byte, bool) {
 	for i, is := range states {
@@ -96,12 +109,14 @@ func put48(b []byte, v int64) []byte {
 
 func putName(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
 
-// putMilli adds a length of time, in milliseconds; what is longer than six bytes is as long as they can say.
+// putMilli adds a length of time in milliseconds. What six bytes cannot
+// hold becomes the longest that they can.
 func putMilli(b []byte, d time.Duration) []byte {
 	return put48(b, min(max(d.Milliseconds(), 0), never-1))
 }
 
-// alphabet is that of the IDs that clients make; its order is that of its bytes.
+// alphabet has the characters of the IDs that clients make. Its order is
+// the order of its bytes.
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 var digit = func() (d [256]byte) {
@@ -130,9 +145,12 @@ func made(id string) bool {
 // packedSize is the size of a packed ID.
 const packedSize = 19
 
-// packID is how an ID is kept. One of the form that clients make takes 19 bytes: three characters as they are, a NUL that no other ID
-// contains, and 23 characters at five bits. The order of packed IDs is that of the IDs; only one that a caller chose and that begins with
-// the same three characters (a year of them begins alike) sorts behind those.
+// packID is the stored form of an ID. An ID of the form that clients make
+// takes 19 bytes: three characters as they are, a NUL, which no other ID
+// contains, and 23 characters of five bits each. Packed IDs sort as the IDs
+// do, with one exception: an ID of a caller's own sorts behind the packed
+// ones if it begins with the same three characters (these are the same for
+// a year).
 func packID(id string) string {
 	if !made(id) {
 		return id
@@ -141,7 +159,7 @@ func packID(id string) string {
 	return string(appendID(b[:0], id))
 }
 
-// appendID adds an ID as it is kept.
+// appendID adds the stored form of an ID.
 func appendID(to []byte, id string) []byte {
 	if !made(id) {
 		return append(to, id...)
@@ -161,7 +179,7 @@ func appendID(to []byte, id string) []byte {
 	return append(to, b[:]...)
 }
 
-// unpackID is packID undone.
+// unpackID is the reverse of packID.
 func unpackID(s string) string {
 	if len(s) != packedSize || s[3] != 0 {
 		return s
@@ -180,7 +198,8 @@ func unpackID(s string) string {
 	return string(id[:])
 }
 
-// packBelow is a bound among packed IDs: those of the IDs below id are below it. "" stays.
+// packBelow is a bound for packed IDs: those of IDs below id are below it.
+// "" stays "".
 func packBelow(id string) string {
 	if id == "" {
 		return ""
@@ -195,7 +214,8 @@ func packBelow(id string) string {
 			}
 			continue
 		}
-		// No character is as large: what begins like this is below, and so the bound is above all of that.
+		// No character is larger than Z, so all that begins like this is
+		// below the bound.
 		for i--; i >= 0 && bound[i] == 'Z'; i-- {
 			bound[i] = '0'
 		}
@@ -205,23 +225,26 @@ func packBelow(id string) string {
 		bound[i] = alphabet[digit[bound[i]]+1]
 		return packID(string(bound))
 	}
-	if len(id) > len(bound) && made(id[:len(bound)]) { // the ID of its first 26 characters is below it too
+	if len(id) > len(bound) && made(id[:len(bound)]) { // the ID of its first 26 characters is also below
 		b := []byte(packID(string(bound)))
-		b[len(b)-1] |= 31 // the bits that IDs leave open
+		b[len(b)-1] |= 31 // the bits that no ID uses
 		return string(b)
 	}
 	return packID(string(bound))
 }
 
-// appendCommon adds what the text of a key may have in common with the rest of its row.
+// appendCommon adds what the text of a key may share with the rest of its
+// row.
 func appendCommon(b []byte, kind, queue string, args []byte) []byte {
 	b = append(append(append(append(b, "kind="...), kind...), " queue="...), queue...)
 	return append(append(b, " args="...), args[:min(len(args), 2048)]...)
 }
 
-// told tells a text by copies of what it has in common: for each a literal (with a byte of length), and where in the common text and
-// how much (2 bytes each); it may end with a literal. ok is false where that is no shorter.
-func told(b []byte, text string, all []byte) (_ []byte, ok bool) {
+// compressText writes text as literals and copies from all, as LZ77 does:
+// length of the literal (1 byte), the literal, then offset and length of
+// the copy (2 bytes each). It may end with a literal. ok is false if the
+// result is not shorter than the text.
+func compressText(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	before := len(b)
 	if text == string(all) {
 		return append(b, 0, 0, 0, byte(len(text)>>8), byte(len(text))), true
@@ -230,7 +253,7 @@ func told(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	if len(all) < shortest || len(text) < shortest {
 		return b, false
 	}
-	var at [512]uint16 // where a group of four bytes was last, plus one
+	var at [512]uint16 // where a group of four bytes occurred last, plus one
 	hash := func(a, b, c, d byte) uint32 {
 		return (uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24) * 2654435761 >> 23
 	}
@@ -271,8 +294,8 @@ func told(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	return b, len(b)-before < len(text)
 }
 
-// untold is told undone.
-func untold(s string, all []byte) (text string, ok bool) {
+// expandText is the reverse of compressText.
+func expandText(s string, all []byte) (text string, ok bool) {
 	var room [512]byte
 	b := room[:0]
 	r := reader{s: s}
@@ -289,7 +312,7 @@ func untold(s string, all []byte) (text string, ok bool) {
 	return string(b), !r.bad
 }
 
-// profile is what many jobs have in common.
+// profile has what many jobs have in common.
 type profile struct {
 	kind, queue, encoding string
 	maxAttempts           int
@@ -325,7 +348,8 @@ func readProfile(s string) (*profile, error) {
 	return p, r.err("profile")
 }
 
-// reader cuts values off a string; what is not there reads as zero and is told by err.
+// reader reads values from the front of a string. A value that is missing
+// reads as zero and sets err.
 type reader struct {
 	s   string
 	bad bool
@@ -360,7 +384,8 @@ func (r *reader) name() string          { return r.take(int(r.num(1))) }
 
 func (r *reader) err(what string) error {
 	if r.bad {
-		return fmt.Errorf("redisstore: a %s is cut short: was it written by another program, or by a later version of this one?", what)
+		return fmt.Errorf("redisstore: a %s is cut short: was it written by another program, or by a later version "+
+			"of this one?", what)
 	}
 	return nil
 }
@@ -372,11 +397,11 @@ type job struct {
 	nonce  string
 	anchor int64
 	runAt  int64
-	due    bool // it stands behind nobody and its run time has passed, or it was fetched
+	due    bool // it stands behind no job and its run time has passed, or it was fetched
 	weight int  // bytes of args and meta
 }
 
-// instant is a time as it is handed out; Never and 0 are the zero time.
+// instant turns milliseconds into a time: Never and 0 are the zero time.
 func instant(ms int64) time.Time {
 	if ms == onceq.Never || ms == 0 {
 		return time.Time{}
@@ -384,8 +409,9 @@ func instant(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// readJob reads the fields of a job: its row, and what its head's own field has, "" unless it has one.
-// Where row is "" the job is read without its args, from its cover.
+// readJob reads the fields of a job: its row, and the field of its head, ""
+// if it has none. If row is "" the job is read without args, from its
+// cover.
 func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*profile, error)) (*job, error) {
 	j := &job{}
 	j.ID = unpackID(id)
@@ -415,7 +441,8 @@ func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*
 	if err := r.err("job"); err != nil {
 		return nil, err
 	}
-	if waiting := j.State == onceq.Scheduled || j.State == onceq.Retryable; waiting && j.Behind == "" && j.runAt <= now {
+	if waiting := j.State == onceq.Scheduled || j.State == onceq.Retryable; waiting && j.Behind == "" &&
+		j.runAt <= now {
 		j.State = onceq.Available
 	}
 	j.due = j.Behind == "" && (j.Run > 0 || j.runAt <= now)
@@ -452,7 +479,8 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 	if err != nil {
 		return err
 	}
-	j.Kind, j.Queue, j.Encoding, j.MaxAttempts, j.Timeout, j.Retention = p.kind, p.queue, p.encoding, p.maxAttempts, p.timeout, p.retention
+	j.Kind, j.Queue, j.Encoding, j.MaxAttempts, j.Timeout, j.Retention = p.kind, p.queue, p.encoding, p.maxAttempts,
+		p.timeout, p.retention
 	j.State, j.Origin, j.Priority = states[a&7], origins[a>>3&3], int(b&15)
 	j.Keyless, j.CancelRequested = a&headKeyless != 0, a&headCancel != 0
 	j.EnqueuedAt, j.RunAt = instant(enqueued), instant(j.runAt)
@@ -509,16 +537,18 @@ func (j *job) readBody(r *reader) {
 	if flags&bodyTold != 0 {
 		var ok bool
 		var room [512]byte
-		if j.KeyText, ok = untold(text, appendCommon(room[:0], j.Kind, j.Queue, j.Args)); !ok {
+		if j.KeyText, ok = expandText(text, appendCommon(room[:0], j.Kind, j.Queue, j.Args)); !ok {
 			r.bad = true
 		}
 	}
 }
 
-// largeBody is how many bytes a body may have before its job is one with a cover; see rows.lua.
+// largeBody is the size of a body in bytes from which its job has a cover;
+// see rows.lua.
 const largeBody = 4096
 
-// isLarge reports whether the row of a new job is large, whatever its text has in common with it.
+// isLarge reports whether the row of a new job is large, even if its text
+// will be compressed.
 func isLarge(r *onceq.NewRow) bool {
 	n := len(r.Args) + len(r.Meta)
 	if r.Claim != nil {
@@ -527,8 +557,8 @@ func isLarge(r *onceq.NewRow) bool {
 	return n > largeBody
 }
 
-// appendRest adds what follows the instants in the row of a new job. cover is how much of the body
-// comes before the args, 0 where the row is not large.
+// appendRest adds what follows the instants in the row of a new job. cover
+// is how much of the body comes before the args; 0 if the row is not large.
 func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
 	large := isLarge(r)
 	b = append(b, ref...)
@@ -551,7 +581,7 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
 	if r.Claim != nil {
 		b = append(b, 0, 0)
 		var room [512]byte
-		if text, ok := told(b, r.Claim.Text, appendCommon(room[:0], r.Kind, r.Queue, r.Args)); ok && !large {
+		if text, ok := compressText(b, r.Claim.Text, appendCommon(room[:0], r.Kind, r.Queue, r.Args)); ok && !large {
 			b = text
 			b[at] |= bodyTold
 		} else {
@@ -580,20 +610,22 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
 	return append(b, r.Args...), cover
 }
 
-// nonce is what is kept of a nonce: it is compared with those of the same ID only.
+// nonce is the stored part of a nonce: it is compared only with that of the
+// same ID.
 func nonce(n [16]byte) []byte {
 	a, b := binary.LittleEndian.Uint64(n[:8]), binary.LittleEndian.Uint64(n[8:])
 	return binary.LittleEndian.AppendUint64(nil, mix(a)^b)
 }
 
-// mix scrambles a number so that each bit of it tells on each of the result (MurmurHash3's finalizer).
+// mix scrambles a number so that each of its bits changes every bit of the
+// result (the finalizer of MurmurHash3).
 func mix(x uint64) uint64 {
 	x = (x ^ x>>33) * 0xff51afd7ed558ccd
 	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
 	return x ^ x>>33
 }
 
-// heldKey reads a key's row; holder is its job, nil where that is gone.
+// heldKey reads the row of a key. holder is its job; nil if that is gone.
 func heldKey(key onceq.Key, row string, holder *job) (*onceq.HeldKey, error) {
 	h := new(onceq.HeldKey)
 	return h, readKey(h, key, row, holder)
@@ -635,13 +667,13 @@ func readKey(h *onceq.HeldKey, key onceq.Key, row string, holder *job) error {
 		h.Since, h.FreesWhen = holder.EnqueuedAt, holder.Hold.Until.String()
 	}
 	if h.FreesWhen == onceq.UntilDue.String() && holder.due {
-		h.FreesWhen = "" // due is a question: it has come, and only Window holds
+		h.FreesWhen = "" // the event has come by itself, and only Window holds
 	}
 	h.Kind, h.Queue, h.Text, h.State, h.Digest = holder.Kind, holder.Queue, holder.KeyText, holder.State, holder.Digest
 	return r.err("key")
 }
 
-// appendError adds the error of a run as it is sent.
+// appendError adds the error of a run in the form in which it is sent.
 func appendError(b []byte, f *onceq.Finish) []byte {
 	if f.Error == "" {
 		return b

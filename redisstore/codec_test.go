@@ -11,7 +11,8 @@ import (
 )
 
 var madeIDs = rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 26, 26, 26)
-var anyIDs = rapid.OneOf(madeIDs, rapid.StringOfN(rapid.RuneFrom([]rune("0Zz\x01 ~é")), 1, 30, -1), rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 1, 30, -1))
+var anyIDs = rapid.OneOf(madeIDs, rapid.StringOfN(rapid.RuneFrom([]rune("0Zz\x01 ~é")), 1, 30, -1),
+	rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 1, 30, -1))
 
 func TestAPackedIDKeepsItsOrderAndComesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -30,7 +31,8 @@ func TestAPackedIDKeepsItsOrderAndComesBack(t *testing.T) {
 }
 
 func TestAnIDOfTheCallersOwnIsKeptAsItIs(t *testing.T) {
-	for _, id := range []string{"a", "welcome:42", "01m80yv61g2gdms970q46j3s4a", "01M80YV61G2GDMS970Q46J3S4AX", strings.Repeat("é", 9) + "x"} {
+	for _, id := range []string{"a", "welcome:42", "01m80yv61g2gdms970q46j3s4a", "01M80YV61G2GDMS970Q46J3S4AX",
+		strings.Repeat("é", 9) + "x"} {
 		if packID(id) != id || unpackID(id) != id {
 			t.Errorf("%q is kept as %q", id, packID(id))
 		}
@@ -61,23 +63,25 @@ func TestAToldTextComesBack(t *testing.T) {
 			text = all[cut:] + strings.Join(parts, all[:cut])
 			text = text[:min(len(text), 1000)]
 		}
-		b, ok := told(nil, text, []byte(all))
+		b, ok := compressText(nil, text, []byte(all))
 		if !ok {
 			return
 		}
 		if len(b) > len(text) && text != all {
-			t.Fatalf("told in %d bytes, and it has %d", len(b), len(text))
+			t.Fatalf("compressed to %d bytes, and it has %d", len(b), len(text))
 		}
-		if back, ok := untold(string(b), []byte(all)); !ok || back != text {
-			t.Fatalf("told as %q, comes back as %q", text, back)
+		if back, ok := expandText(string(b), []byte(all)); !ok || back != text {
+			t.Fatalf("compressed to %q, it comes back as %q", text, back)
 		}
 	})
 }
 
 func TestRowsThatAreCutShortAreAnErrorAndNoPanic(t *testing.T) {
 	key := onceq.Key{1}
-	r := onceq.NewRow{ID: "a", Kind: "kind", Queue: "queue", Args: []byte(`{"a":1}`), Encoding: "json", Meta: []byte(`{"b":2}`), Tags: []string{"t"},
-		MaxAttempts: 3, Claim: &onceq.Claim{Key: key, Text: "kind=kind args={\"a\":1}", Hold: onceq.Hold{Until: onceq.UntilFinished}}}
+	r := onceq.NewRow{ID: "a", Kind: "kind", Queue: "queue", Args: []byte(`{"a":1}`), Encoding: "json",
+		Meta: []byte(`{"b":2}`), Tags: []string{"t"},
+		MaxAttempts: 3, Claim: &onceq.Claim{Key: key, Text: "kind=kind args={\"a\":1}",
+			Hold: onceq.Hold{Until: onceq.UntilFinished}}}
 	content := appendProfile(nil, &r)
 	profiles := func(string) (*profile, error) { return readProfile(string(content)) }
 	rest, _ := appendRest(nil, &r, "REF1")
@@ -86,7 +90,8 @@ func TestRowsThatAreCutShortAreAnErrorAndNoPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if j.KeyText != r.Claim.Text || string(j.Args) != string(r.Args) || *j.Key != key || !slices.Equal(j.Tags, r.Tags) || j.State != onceq.Available {
+	if j.KeyText != r.Claim.Text || string(j.Args) != string(r.Args) || *j.Key != key ||
+		!slices.Equal(j.Tags, r.Tags) || j.State != onceq.Available {
 		t.Fatalf("read %+v", j)
 	}
 	for n := range len(row) - len(r.Args) {
@@ -104,7 +109,9 @@ func TestRowsThatAreCutShortAreAnErrorAndNoPanic(t *testing.T) {
 func FuzzReadJob(f *testing.F) {
 	f.Add("row", "head", "errors")
 	f.Fuzz(func(t *testing.T, row, head, errs string) {
-		_, _ = readJob("a", row, head, errs, 1, func(ref string) (*profile, error) { return readProfile(strings.Repeat("\x00", 40)) })
+		_, _ = readJob("a", row, head, errs, 1, func(ref string) (*profile, error) {
+			return readProfile(strings.Repeat("\x00", 40))
+		})
 		_, _ = heldKey(onceq.Key{}, row, nil)
 	})
 }
@@ -140,7 +147,8 @@ func tagOf(key string) string {
 	return key[strings.IndexByte(key, '{')+1 : strings.IndexByte(key, '}')]
 }
 
-// TestScriptsTouchTheirFourKeysOnly reads the scripts: a key whose name is made of data fails on a cluster after the first write.
+// TestScriptsTouchTheirFourKeysOnly reads the scripts: a key whose name is
+// made of data fails on a cluster after the first write.
 func TestScriptsTouchTheirFourKeysOnly(t *testing.T) {
 	files, err := luaFiles.ReadDir("lua")
 	if err != nil {
@@ -169,13 +177,15 @@ func TestScriptsTouchTheirFourKeysOnly(t *testing.T) {
 				switch {
 				case strings.HasPrefix(rest, "'TIME'"), command == "'PUBLISH'":
 				case key == "jobs", key == "keys", key == "ix", key == "meta":
-				case command == "command", command == "'HMGET'" && key == "key": // of pieces and hmget, which are given one of the four
+				// of pieces and hmget, which are given one of the four
+				case command == "command", command == "'HMGET'" && key == "key":
 				default:
 					t.Errorf("%s:%d: touches %q: %s", f.Name(), i+1, key, line)
 				}
 			}
 			if strings.Contains(code, "unpack(") && !strings.Contains(code, "unpk(") {
-				if !strings.Contains(code, "PIECE") && f.Name() != "enqueue.lua" { // which has at most perScript rows, three members each
+				// which has at most perScript rows, three members each
+				if !strings.Contains(code, "PIECE") && f.Name() != "enqueue.lua" {
 					t.Errorf("%s:%d: unpack without a bound: %s", f.Name(), i+1, line)
 				}
 			}

@@ -10,18 +10,19 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// bulk is how long the library may take to send or receive what is large; the context ends it
-// earlier.
+// bulk is how long the library may take to send or receive something large.
+// The context ends it earlier.
 const bulk = 10 * time.Second
 
 // connections are a client with the settings that the store depends on.
 type connections struct {
 	usual redis.UniversalClient
-	bulk  redis.UniversalClient // for what is large
+	bulk  redis.UniversalClient // for large calls
 }
 
-// adopt gives a client those settings. A *redis.Client is copied: the copy has its connections and
-// hooks, and settings of its own. A cluster's client cannot be copied, so what it lacks is refused.
+// adopt gives a client those settings. A *redis.Client is copied: the copy
+// shares its connections and hooks, and has settings of its own. A cluster
+// client cannot be copied, so one without the settings is refused.
 func adopt(client redis.UniversalClient) (connections, error) {
 	switch c := client.(type) {
 	case nil:
@@ -38,13 +39,15 @@ func adopt(client redis.UniversalClient) (connections, error) {
 				"redis.NewClusterClient(&redis.ClusterOptions{Addrs: …, ContextTimeoutEnabled: true})")
 		}
 	case *redis.Ring:
-		return connections{}, refuseClient("*redis.Ring", "must be a *redis.Client or *redis.ClusterClient: a ring moves keys without their jobs")
+		return connections{}, refuseClient("*redis.Ring", "must be a *redis.Client or *redis.ClusterClient: a ring "+
+			"moves keys without their jobs")
 	}
 	return connections{client, client}, nil
 }
 
-// settled is a copy of a client that shares its connections. It ends a call when its context ends,
-// waits so long for the network, and never sends anything twice by itself.
+// settled copies a client, which shares its connections. The copy ends a
+// call with its context, has the given network time-out, and repeats
+// nothing by itself.
 func settled(c *redis.Client, timeout time.Duration) *redis.Client {
 	copied := c.WithTimeout(timeout)
 	o := copied.Options()

@@ -21,11 +21,13 @@ import (
 )
 
 func enqueueOne(ctx context.Context, s *Store, id string) error {
-	_, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: id, Kind: "k", Queue: "q", MaxAttempts: 1}}})
+	_, err := s.Enqueue(ctx,
+		onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: id, Kind: "k", Queue: "q", MaxAttempts: 1}}})
 	return err
 }
 
-// TestWhatIsWrongWithTheServerIsSaid: where it is, without its password, and the way out.
+// TestWhatIsWrongWithTheServerIsSaid: where it is, without its password,
+// and the way out.
 func TestWhatIsWrongWithTheServerIsSaid(t *testing.T) {
 	t.Parallel()
 	locked := redistest.Start(t, "--requirepass", "S3CRET")
@@ -39,13 +41,15 @@ func TestWhatIsWrongWithTheServerIsSaid(t *testing.T) {
 		want []string
 	}{
 		{"redis://:WR0NG@" + locked.Addr, []string{"redis://" + locked.Addr, "password"}},
-		{"redis://ada:WR0NG@" + locked.Addr + "/3", []string{"redis://ada@" + locked.Addr + "/3", "password is wrong", "URL-encoded"}},
+		{"redis://ada:WR0NG@" + locked.Addr + "/3", []string{"redis://ada@" + locked.Addr + "/3", "password is wrong",
+			"URL-encoded"}},
 		{"redis://" + locked.Addr, []string{"asks for a password"}},
 		{"redis://" + open.Addr + "/99", []string{"no database of this number"}},
 		{"redis://:WR0NG@" + nobody, []string{"redis://" + nobody, "nobody listens there", "port"}},
 		{"redis://" + stranger, []string{"not Redis"}},
 		{"redis://" + silent + "?read_timeout=100ms", []string{"redis://" + silent, "does not answer in time"}},
-		{"rediss://" + open.Addr + "?dial_timeout=200ms", []string{"rediss://" + open.Addr, "redis:// in place of rediss://"}},
+		{"rediss://" + open.Addr + "?dial_timeout=200ms", []string{"rediss://" + open.Addr,
+			"redis:// in place of rediss://"}},
 		{"redis+cluster://" + open.Addr, []string{"not a cluster"}},
 		{"redis://no-such-host.invalid:6379", []string{"host's name"}},
 		{"unix:///no/such/socket", []string{"path of the socket"}},
@@ -70,7 +74,8 @@ func TestWhatIsWrongWithTheServerIsSaid(t *testing.T) {
 	}
 }
 
-// speaking is a server that says the same to everybody who connects; "" = nothing.
+// speaking is a server that says the same to everybody who connects; "" =
+// nothing.
 func speaking(t *testing.T, words string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -104,14 +109,19 @@ func speaking(t *testing.T, words string) (addr string) {
 	return l.Addr().String()
 }
 
-// TestAURLThatDoesNotParseKeepsItsPassword: what is wrong with it may be the password.
+// TestAURLThatDoesNotParseKeepsItsPassword: what is wrong with it may be
+// the password.
 func TestAURLThatDoesNotParseKeepsItsPassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
-		"redis://:S3C%RET@h", "redis://:S3C%RETpw@h:1/0", "redis://u:S3CRET/x@h:6379", "redis://u:S3CRET?x=1@h", "redis://u:S3CRET#x@h",
-		"redis://:S3CRET", "redis://h/S3CRET@x", "redis://:12/S3CRET@h", "redis://:12?S3CRET=1@h", "rediss://:S3CRET@h:port", "redis://u:S3CRET@h/x",
-		"redis+sentinel://u:S3C%RET@h/m", "redis+sentinel://u:S3CRET@h1,,h2/m", "redis+cluster://u:S3CRET/x@h", "redis+sentinel://u:S3CRET@h/m/x",
-		"redis+cluster://u:S3CRET@h/1", "unix://u:S3C%RET@/tmp/x", "redis:S3CRET@h", "redis//:S3CRET@h", "S3CRET", "redis://h:6379/0?password=S3CRET&x=y",
+		"redis://:S3C%RET@h", "redis://:S3C%RETpw@h:1/0", "redis://u:S3CRET/x@h:6379", "redis://u:S3CRET?x=1@h",
+		"redis://u:S3CRET#x@h",
+		"redis://:S3CRET", "redis://h/S3CRET@x", "redis://:12/S3CRET@h", "redis://:12?S3CRET=1@h",
+		"rediss://:S3CRET@h:port", "redis://u:S3CRET@h/x",
+		"redis+sentinel://u:S3C%RET@h/m", "redis+sentinel://u:S3CRET@h1,,h2/m", "redis+cluster://u:S3CRET/x@h",
+		"redis+sentinel://u:S3CRET@h/m/x",
+		"redis+cluster://u:S3CRET@h/1", "unix://u:S3C%RET@/tmp/x", "redis:S3CRET@h", "redis//:S3CRET@h", "S3CRET",
+		"redis://h:6379/0?password=S3CRET&x=y",
 		"redis+sentinel://:S3CRET", "redis+cluster://:S3CRET,h",
 	} {
 		_, err := Open(t.Context(), url, &Config{Logger: quiet, Patience: time.Millisecond})
@@ -140,7 +150,8 @@ func TestAURLThatDoesNotParseKeepsItsPassword(t *testing.T) {
 	}
 }
 
-// TestAnAbsentServerIsWaitedForOnce, for Config.Patience, by every method and by Open.
+// TestAnAbsentServerIsWaitedForOnce, for Config.Patience, by every method
+// and by Open.
 func TestAnAbsentServerIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -153,7 +164,8 @@ func TestAnAbsentServerIsWaitedForOnce(t *testing.T) {
 		took := time.Since(began)
 		if err == nil || errors.Is(err, onceq.ErrUncertain) {
 			t.Errorf("%s without a server: %v, want a definite error", name, err)
-		} else if !strings.Contains(err.Error(), "redis://"+server.Addr) || !strings.Contains(err.Error(), "is the server up") {
+		} else if !strings.Contains(err.Error(), "redis://"+server.Addr) ||
+			!strings.Contains(err.Error(), "is the server up") {
 			t.Errorf("%s without a server: %v, want it to say what to do", name, err)
 		}
 		if took < patience/2 {
@@ -164,7 +176,8 @@ func TestAnAbsentServerIsWaitedForOnce(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	if _, err := Open(t.Context(), server.URL(), &Config{Logger: quiet, Patience: patience}); err == nil || time.Since(began) < patience/2 {
+	if _, err := Open(t.Context(), server.URL(), &Config{Logger: quiet, Patience: patience}); err == nil ||
+		time.Since(began) < patience/2 {
 		t.Errorf("Open without a server: %v after %v", err, time.Since(began))
 	}
 	opened := make(chan error, 1)
@@ -190,7 +203,8 @@ func TestAnEnqueueThatMayNotWaitDoesNotWaitForAnAbsentServer(t *testing.T) {
 	server.Kill()
 	rows := make([]onceq.NewRow, 3)
 	for i := range rows {
-		rows[i] = onceq.NewRow{ID: fmt.Sprint(i), Kind: "k", Queue: "q", Encoding: onceq.EncodingBytes, MaxAttempts: 1, Retention: time.Hour}
+		rows[i] = onceq.NewRow{ID: fmt.Sprint(i), Kind: "k", Queue: "q", Encoding: onceq.EncodingBytes, MaxAttempts: 1,
+			Retention: time.Hour}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -205,7 +219,8 @@ func methods(s *Store) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Enqueue": func(ctx context.Context) error { return enqueueOne(ctx, s, "a") },
 		"Fetch": func(ctx context.Context) error {
-			_, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "q", Slots: 1}}})
+			_, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+				Queues: []onceq.QueueSlots{{Queue: "q", Slots: 1}}})
 			return err
 		},
 		"Extend": func(ctx context.Context) error {
@@ -213,7 +228,8 @@ func methods(s *Store) map[string]func(context.Context) error {
 			return err
 		},
 		"Finish": func(ctx context.Context) error {
-			_, err := s.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: "a", Run: 1, Worker: "w", State: onceq.Completed}}})
+			_, err := s.Finish(ctx,
+				onceq.FinishRequest{Runs: []onceq.Finish{{ID: "a", Run: 1, Worker: "w", State: onceq.Completed}}})
 			return err
 		},
 		"Cancel": func(ctx context.Context) error {
@@ -245,7 +261,8 @@ func TestWhatWasNeverSentIsDefinite(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	var broken atomic.Bool
-	own := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: 1, PoolTimeout: 20 * time.Millisecond, ConnMaxLifetime: time.Nanosecond,
+	own := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: 1, PoolTimeout: 20 * time.Millisecond,
+		ConnMaxLifetime: time.Nanosecond,
 		CredentialsProviderContext: func(context.Context) (string, string, error) {
 			if broken.Load() {
 				return "", "", errors.New("the office that gives out tokens is closed")
@@ -275,20 +292,23 @@ func TestWhatWasNeverSentIsDefinite(t *testing.T) {
 		t.Errorf("without a connection: %v, want a definite error", err)
 	}
 	_ = held.Close()
-	if jobs, err := s.Get(t.Context(), []string{"a", "b", "c"}); err != nil || jobs[0] != nil || jobs[1] == nil || jobs[2] != nil {
+	if jobs, err := s.Get(t.Context(), []string{"a", "b", "c"}); err != nil || jobs[0] != nil || jobs[1] == nil ||
+		jobs[2] != nil {
 		t.Errorf("jobs %v, %v", jobs, err)
 	}
 }
 
-// TestCredentialsThatChangeAreAskedForAtEachConnection: the store and its subscription go on when
-// the password is another by now.
+// TestCredentialsThatChangeAreAskedForAtEachConnection: the store and its
+// subscription go on when the password is another by now.
 func TestCredentialsThatChangeAreAskedForAtEachConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	var password atomic.Value
 	password.Store("first")
 	server.Do("acl", "setuser", "jobs", "on", ">first", "~*", "&*", "+@all")
-	own := redis.NewClient(&redis.Options{Addr: server.Addr, CredentialsProvider: func() (string, string) { return "jobs", password.Load().(string) }})
+	own := redis.NewClient(&redis.Options{Addr: server.Addr, CredentialsProvider: func() (string, string) {
+		return "jobs", password.Load().(string)
+	}})
 	t.Cleanup(func() { _ = own.Close() })
 	s, err := New(own, &Config{Logger: quiet})
 	if err != nil {
@@ -331,14 +351,15 @@ func TestCredentialsThatChangeAreAskedForAtEachConnection(t *testing.T) {
 	}
 }
 
-// TestACallersClientGetsTheSettingsThatAreNeeded: what it says about retries and contexts is not
-// relied on, and its own settings stay.
+// TestACallersClientGetsTheSettingsThatAreNeeded: what it says about
+// retries and contexts is not relied on, and its own settings stay.
 func TestACallersClientGetsTheSettingsThatAreNeeded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := cutting(t, server.Addr)
 	for _, protocol := range []int{2, 3} {
-		own := redis.NewClient(&redis.Options{Addr: proxy.addr, Protocol: protocol, MaxRetries: 5, ReadTimeout: -1, WriteTimeout: -1})
+		own := redis.NewClient(&redis.Options{Addr: proxy.addr, Protocol: protocol, MaxRetries: 5, ReadTimeout: -1,
+			WriteTimeout: -1})
 		t.Cleanup(func() { _ = own.Close() })
 		s, err := New(own, &Config{Namespace: namespace(), Logger: quiet})
 		if err != nil {
@@ -404,16 +425,18 @@ func TestAClientThatWillNotDoIsRefused(t *testing.T) {
 	}
 }
 
-// linesEnv makes the test's program one in which the client library has something to say: that a
-// client of the program's own cannot connect.
+// linesEnv makes the test's program one in which the client library has
+// something to say: that a client of the program's own cannot connect.
 const linesEnv = "ONCEQ_REDISSTORE_LINES"
 
-// saySomething has a store open meanwhile, or closed; or the program has set the library's logger.
+// saySomething has a store open meanwhile, or closed; or the program has
+// set the library's logger.
 func saySomething(url, nobody, which string) {
 	if which == "set" {
 		redis.SetLogger(nothing{})
 	}
-	s, err := Open(context.Background(), url, &Config{Namespace: namespace(), Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))})
+	s, err := Open(context.Background(), url, &Config{Namespace: namespace(),
+		Logger: slog.New(slog.NewTextHandler(os.Stdout, nil))})
 	if err != nil {
 		fmt.Println("error", err)
 		return
@@ -433,7 +456,8 @@ type nothing struct{}
 
 func (nothing) Printf(context.Context, string, ...any) {}
 
-// TestTheClientLibrarysLinesGoToTheLogger and never to standard error while a store is open.
+// TestTheClientLibrarysLinesGoToTheLogger and never to standard error while
+// a store is open.
 func TestTheClientLibrarysLinesGoToTheLogger(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -16,7 +16,8 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// pressure enqueues and runs jobs on a store until it is stopped, and keeps a ledger of what was acknowledged.
+// pressure enqueues and runs jobs on a store until it is stopped, and keeps
+// a ledger of what was acknowledged.
 type pressure struct {
 	t      *testing.T
 	stores []*Store
@@ -30,13 +31,15 @@ type pressure struct {
 	uncertain int
 }
 
-// start puts load on stores: enqueuers of unique jobs, one at a time and in batches, and workers that complete them.
+// start puts load on stores: enqueuers of unique jobs, one at a time and in
+// batches, and workers that complete them.
 func startLoad(t *testing.T, stores ...*Store) *pressure { return startGently(t, 0, stores...) }
 
 // startGently leaves a pause between the enqueues of each caller.
 func startGently(t *testing.T, pause time.Duration, stores ...*Store) *pressure {
 	ctx, stop := context.WithCancel(context.Background())
-	l := &pressure{t: t, stores: stores, stop: stop, acked: map[string]time.Time{}, completed: map[string]time.Time{}, errs: map[string]int{}}
+	l := &pressure{t: t, stores: stores, stop: stop, acked: map[string]time.Time{}, completed: map[string]time.Time{},
+		errs: map[string]int{}}
 	t.Cleanup(l.end)
 	var n atomic.Int64
 	for _, s := range stores {
@@ -44,7 +47,8 @@ func startGently(t *testing.T, pause time.Duration, stores ...*Store) *pressure 
 		for range 6 {
 			l.open.Go(func() {
 				for ctx.Err() == nil {
-					r, err := c.Enqueue(ctx, task{int(n.Add(1))}, onceq.Unique{Until: onceq.UntilDeleted}, onceq.Retention(time.Hour))
+					r, err := c.Enqueue(ctx, task{int(n.Add(1))}, onceq.Unique{Until: onceq.UntilDeleted},
+						onceq.Retention(time.Hour))
 					l.accepted(err, r)
 					sleep(ctx, pause)
 				}
@@ -106,10 +110,12 @@ func (l *pressure) failed(err error) {
 func (l *pressure) work(ctx context.Context, s *Store, name string) {
 	for no := int64(1); ctx.Err() == nil; no++ {
 		call, cancel := context.WithTimeout(ctx, s.config.Patience+5*time.Second)
-		if _, err := s.Extend(call, onceq.ExtendRequest{Worker: name, Lease: time.Minute, FetchesDone: no - 1}); err != nil {
+		if _, err := s.Extend(call, onceq.ExtendRequest{Worker: name, Lease: time.Minute,
+			FetchesDone: no - 1}); err != nil {
 			l.failed(err)
 		}
-		f, err := s.Fetch(call, onceq.FetchRequest{Worker: name, No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 50}}})
+		f, err := s.Fetch(call, onceq.FetchRequest{Worker: name, No: no,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 50}}})
 		if err != nil && !errors.Is(err, onceq.ErrLeaseLost) {
 			l.failed(err)
 		}
@@ -154,7 +160,8 @@ func (l *pressure) accepts(more int) {
 		if time.Now().After(deadline) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.t.Fatalf("%d jobs were accepted in 30 s, want %d; errors: %v, %d uncertain", len(l.acked)-start, more, l.errs, l.uncertain)
+			l.t.Fatalf("%d jobs were accepted in 30 s, want %d; errors: %v, %d uncertain", len(l.acked)-start, more,
+				l.errs, l.uncertain)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -165,7 +172,8 @@ func (l *pressure) end() {
 	l.open.Wait()
 }
 
-// losses compares the ledger with a store: jobs that were acknowledged before an instant and are not there, and ends that are forgotten.
+// losses compares the ledger with a store: jobs that were acknowledged
+// before an instant and are not there, and ends that are forgotten.
 func (l *pressure) losses(s *Store, before time.Time) (jobs, ends int) {
 	l.t.Helper()
 	var ids []string
@@ -212,7 +220,8 @@ func TestAKilledServerThatSyncsAlwaysLosesNothing(t *testing.T) {
 	}
 	r := healthy(t, s)
 	sound(t, s)
-	t.Logf("%d jobs accepted, %d completed, %d answers uncertain, %d jobs and %d keys there; errors: %v", len(l.acked), len(l.completed), l.uncertain, r.Jobs, r.Keys, l.errs)
+	t.Logf("%d jobs accepted, %d completed, %d answers uncertain, %d jobs and %d keys there; errors: %v", len(l.acked),
+		len(l.completed), l.uncertain, r.Jobs, r.Keys, l.errs)
 }
 
 func TestAKilledServerThatSyncsEverySecondLosesTheLastTwoAtMost(t *testing.T) {
@@ -234,20 +243,24 @@ func TestAKilledServerThatSyncsEverySecondLosesTheLastTwoAtMost(t *testing.T) {
 	jobs, ends := l.losses(s, time.Now())
 	r := healthy(t, s) // never two holders
 	sound(t, s)
-	t.Logf("of %d jobs accepted and %d completed, %d and %d are lost; %d keys", len(l.acked), len(l.completed), jobs, ends, r.Keys)
+	t.Logf("of %d jobs accepted and %d completed, %d and %d are lost; %d keys", len(l.acked), len(l.completed),
+		jobs, ends, r.Keys)
 }
 
 // helperEnv makes the test's program a worker process: TestMain runs it.
 const helperEnv = "ONCEQ_REDISSTORE_WORKER"
 
-// helper runs one job: it says so, waits for a line on standard input, and says what became of it.
+// helper runs one job: it says so, waits for a line on standard input, and
+// says what became of it.
 func helper(url string) {
 	s, err := Open(context.Background(), url, &Config{Namespace: os.Getenv(helperEnv), Logger: quiet})
 	if err != nil {
 		fmt.Println("error", err)
 		return
 	}
-	worker, err := onceq.NewWorker(s, &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}, Lease: time.Second, Logger: quiet, ID: "stalled"})
+	worker, err := onceq.NewWorker(s,
+		&onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}, Lease: time.Second,
+			Logger: quiet, ID: "stalled"})
 	if err != nil {
 		fmt.Println("error", err)
 		return

@@ -13,7 +13,8 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// cutter is a proxy that can swallow answers: the request reaches the server, and the connection is cut when the answer comes.
+// cutter is a proxy that can swallow answers: the request reaches the
+// server, and the connection is cut when the answer comes.
 type cutter struct {
 	addr string
 	cut  atomic.Int32 // so many answers to requests that contain the word
@@ -24,7 +25,8 @@ type cutter struct {
 	free chan struct{} // closed when it may go on
 }
 
-// hold keeps back the answers to requests with this word; the channel is closed when there is one.
+// hold keeps back the answers to requests with this word; the channel is
+// closed when there is one.
 func (p *cutter) hold(word string) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +43,8 @@ func (p *cutter) release() {
 	p.held = nil
 }
 
-// wait keeps an answer back for as long as it is to be. asked says that its request had the word.
+// wait keeps an answer back for as long as it is to be. asked says that its
+// request had the word.
 func (p *cutter) wait(asked bool) {
 	p.mu.Lock()
 	held, free := p.held, p.free
@@ -141,12 +144,14 @@ func TestAnAnswerCutAfterTheScriptRan(t *testing.T) {
 	if _, err := c.Enqueue(ctx, task{0}); err != nil {
 		t.Fatal(err)
 	}
-	row := onceq.NewRow{ID: "mine", Nonce: [16]byte{1}, Kind: "task", Queue: "default", Args: []byte("1"), Encoding: "json", MaxAttempts: 1, Retention: time.Hour}
+	row := onceq.NewRow{ID: "mine", Nonce: [16]byte{1}, Kind: "task", Queue: "default", Args: []byte("1"),
+		Encoding: "json", MaxAttempts: 1, Retention: time.Hour}
 	cut()
 	if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); !errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("enqueue: %v, want it to be uncertain", err)
 	}
-	if r, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); err != nil || r[0].Outcome != onceq.Inserted || r[0].Job.ID != "mine" {
+	if r, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); err != nil ||
+		r[0].Outcome != onceq.Inserted || r[0].Job.ID != "mine" {
 		t.Errorf("the same again: %v, %v", r, err)
 	}
 	cut()
@@ -166,7 +171,8 @@ func TestAnAnswerCutAfterTheScriptRan(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut()
-	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
+	f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
 	if err != nil || len(f.Jobs) != 100 {
 		t.Fatalf("fetched %d: %v", len(f.Jobs), err)
 	}

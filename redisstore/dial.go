@@ -9,12 +9,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// dials are the connections that a client of ours is about to make. It is a hook of that client.
+// dials are the connections that a client of ours is about to make. It is a
+// hook of that client.
 //
-// go-redis makes a connection in a goroutine of its own, and after enough failures it keeps another
-// one that tries once a second, both of which may outlive the client. So a connection that cannot
-// be made is handed out all the same, as one that fails at once: the library counts no failures and
-// starts no goroutine, and the first call after the server is back finds it.
+// go-redis makes a connection in a goroutine of its own, and after enough
+// failures another goroutine tries once a second. Both may outlive the
+// client. So a connection that cannot be made is handed out all the same,
+// as one that fails at once: the library counts no failures and starts no
+// goroutine, and the first call after the server is back succeeds.
 type dials struct {
 	open context.Context // ends when the client is to be closed
 	shut context.CancelFunc
@@ -39,7 +41,7 @@ func (d *dials) attach(client redis.UniversalClient) {
 	client.AddHook(d)
 }
 
-// close ends what is being dialled, and waits for it.
+// close cancels connections that are being made, and waits for them.
 func (d *dials) close() {
 	d.mu.Lock()
 	d.over = true
@@ -78,7 +80,8 @@ func (d *dials) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	return next
 }
 
-// failed is a connection that could not be made. Whoever uses it is told why.
+// failed is a connection that could not be made. Whoever uses it gets the
+// reason.
 type failed struct{ err error }
 
 func (f failed) Read([]byte) (int, error)         { return 0, f.err }

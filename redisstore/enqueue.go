@@ -13,27 +13,29 @@ import (
 	"github.com/onceq/onceq/internal/dedup"
 )
 
-// Modes of a row, see enqueue.lua.
+// The modes of a row, as enqueue.lua describes them.
 const (
-	modeMeek     = 0 // due now, held until an event, and it writes to nobody
-	modeWrites   = 1 // it may write to whom it meets
-	modeHard     = 2 // it has to do with other rows of its share
-	modeFollower = 3 // it repeats the key of another
-	modeClocks   = 4 // added to the first two: it has a delay, or clocks on its key
+	modePlain    = 0 // due now; the key is held until an event; the policy never writes to a holder
+	modeWrites   = 1 // its policy may write to the holder
+	modeHard     = 2 // it must be judged together with other rows of its share
+	modeFollower = 3 // it has the same key as an earlier row
+	modeClocks   = 4 // added to the first two: it has a delay, or its key has a Window or TTL
 )
 
-// planSize is what enqueue.lua needs to know of a row, in bytes.
+// planSize is the size of a plan in bytes: what enqueue.lua needs to know
+// of a row.
 const planSize = 44
 
-// share is what one script call takes of a batch.
+// share is the part of a batch that one script call takes.
 type share struct {
 	trip
-	rows   []int // their places in the batch
-	leader []int // of followers
+	rows   []int // their indexes in the batch
+	leader []int // the row that a follower follows
 	made   *scratch
 }
 
-// scratch is what the arguments of a share are made of. It serves one share after another.
+// scratch has the memory for the arguments of a share. It serves one share
+// after another.
 type scratch struct {
 	mode        []byte
 	leader      []int
@@ -45,25 +47,28 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// column is an argument that needs no memory of its own: the client library writes what a pointer to it stands for.
+// column is an argument that needs no memory of its own: given a pointer to
+// it, the client library writes what it holds.
 type column []byte
 
 func (c *column) MarshalBinary() ([]byte, error) { return *c, nil }
 
-// sized is a slice of n zero elements, in the memory of s where that suffices.
+// sized returns n zero elements, in the memory of s if that suffices.
 func sized[T any](s []T, n int) []T {
 	s = slices.Grow(s[:0], n)[:n]
 	clear(s)
 	return s
 }
 
-// perPipeline is how many bytes of rows travel together, and in one script, at most: what follows
-// waits until they are answered. A row that is larger travels alone.
+// perPipeline is how many bytes of rows travel together, and in one script,
+// at most: the next wait until these are answered. A larger row travels
+// alone.
 const perPipeline = 4 << 20
 
-// Enqueue accepts rows, in shares of at most 200 and 4 MiB of one partition. Each share is atomic.
-// Where some were done and some were not, the results have those that were, and the error is uncertain
-// and names the others.
+// Enqueue accepts rows in shares of at most 200 rows and 4 MiB of one
+// partition. Each share is atomic. If some shares were applied and some
+// not, the results have those that were, and the error is uncertain and
+// names the others.
 func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	rows := r.Rows
 	leave, err := s.enter(ctx)
@@ -82,7 +87,7 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 		return nil, err
 	}
 	results := make([]onceq.EnqueueResult, len(rows))
-	var again []int // followers whose ID, or whose leader's, was taken: they are judged by themselves
+	var again []int // followers that cannot be answered from their leader: its ID or theirs was taken
 	var first error
 	for todo := stretches(rows, byPart); len(todo) > 0 && first == nil; {
 		n, bytes := 0, 0
@@ -121,14 +126,14 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	return results, fmt.Errorf("rows %s of %d: %w", ranges(open), len(rows), uncertain(first))
 }
 
-// stretch is what is to be a share.
+// stretch is the rows of a share to be.
 type stretch struct {
 	part  int
-	rows  []int // their places in the batch
+	rows  []int // their indexes in the batch
 	bytes int
 }
 
-// stretches cuts the rows of each partition, in their order.
+// stretches cuts the rows of each partition into shares, in their order.
 func stretches(rows []onceq.NewRow, byPart [][]int) (all []stretch) {
 	for p, places := range byPart {
 		for len(places) > 0 {
@@ -193,8 +198,9 @@ func (s *Store) spread(rows []onceq.NewRow) ([][]int, error) {
 	return byPart, nil
 }
 
-// plain reports whether a row is due now and holds until an event.
-func plain(r *onceq.NewRow) bool {
+// noClocks reports whether a row is due now and its key is held until an
+// event only.
+func noClocks(r *onceq.NewRow) bool {
 	if r.Delay != 0 || !r.RunAt.IsZero() {
 		return false
 	}
@@ -205,7 +211,8 @@ func plain(r *onceq.NewRow) bool {
 	return h.Until != onceq.UntilDue && h.Until != onceq.UntilWindowEnds && h.TTL == 0
 }
 
-// share makes the arguments of a script call. alone says that no row follows another.
+// share makes the arguments of a script call. alone says that no row
+// follows another.
 func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *share {
 	sh := &share{trip: trip{script: luaEnqueue, part: part}, rows: places}
 	n := len(places)
@@ -214,9 +221,9 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	modes(rows, places, mode, leader, alone)
 
 	plans := sized(made.plans, n*planSize)[:0]
-	buf, ends := made.rows[:0], append(made.ends[:0], 0) // of each row its ID, its key and the rest, and where they end
+	buf, ends := made.rows[:0], append(made.ends[:0], 0) // the ID, the key and the rest of each row, and where they end
 	var queues, names, contents, counts []any
-	queueNo, profileNo := "", -1 // of the row before
+	queueNo, profileNo := "", -1 // those of the previous row
 	content := make([]byte, 0, 128)
 	keyed := false
 	for k, i := range places {
@@ -255,7 +262,8 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 			plans = put48(append(plans, 1), min(max(r.RunAt.UnixMilli(), 0), never-1))
 		}
 		re := &r.Reactions
-		plans = append(plans, byte(re.Scheduled), byte(re.Available), byte(re.Retryable), byte(re.Running), byte(re.Ended), byte(r.Write))
+		plans = append(plans, byte(re.Scheduled), byte(re.Available), byte(re.Retryable), byte(re.Running),
+			byte(re.Ended), byte(r.Write))
 		plans = append(putMilli(plans, r.MaxWait), 0)
 		ends = append(ends, len(buf))
 		var h onceq.Hold
@@ -290,14 +298,15 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	return sh
 }
 
-// done gives back what the arguments were made of.
+// done gives back the memory of the arguments.
 func (sh *share) done() {
 	clear(sh.made.args)
 	scratches.Put(sh.made)
 	sh.whole, sh.args, sh.leader, sh.made = nil, nil, nil, nil
 }
 
-// place finds a name in a list, or adds it; before is the name that was last. It returns the number, from 1.
+// place finds a name in a list, or adds it, and returns its number, from 1.
+// before is the name of the previous row.
 func place(list *[]any, prefix, name, before string) int {
 	if n := len(*list); n > 0 && name == before {
 		for i := n - 1; i >= 0; i-- {
@@ -315,7 +324,8 @@ func place(list *[]any, prefix, name, before string) int {
 	return len(*list)
 }
 
-// byID is the places of the rows (from 1, 2 bytes each) in the order of their IDs; "" where that is their own.
+// byID has the indexes of the rows (from 1, 2 bytes each) in the order of
+// their IDs; "" if they are in that order already.
 func byID(rows []onceq.NewRow, places []int) string {
 	if slices.IsSortedFunc(places, func(a, b int) int { return strings.Compare(rows[a].ID, rows[b].ID) }) {
 		return ""
@@ -332,12 +342,14 @@ func byID(rows []onceq.NewRow, places []int) string {
 	return string(text)
 }
 
-// leads reports whether a row, once it is inserted, holds its key for a while, and writes to nobody if it is not.
+// leads reports whether other rows can follow this one: once inserted it
+// holds its key for a while, and it never writes to a holder.
 func leads(r *onceq.NewRow, mode byte) bool {
-	return (mode == modeMeek || mode == modeMeek+modeClocks) && r.Claim.Hold.Until != onceq.UntilDue
+	return (mode == modePlain || mode == modePlain+modeClocks) && r.Claim.Hold.Until != onceq.UntilDue
 }
 
-// hashID tells IDs apart by their last characters, where those that are made are random.
+// hashID hashes the last characters of an ID, which are random in IDs that
+// clients make.
 func hashID(id string) (h uint32) {
 	for _, c := range []byte(id[max(0, len(id)-8):]) {
 		h = h<<5 ^ h>>27 ^ uint32(c)
@@ -345,15 +357,16 @@ func hashID(id string) (h uint32) {
 	return h
 }
 
-// modes says for each row of a share how simple it is. Rows that share an ID, and rows that share a key with one that writes, are judged
-// one after another; the others that share a key follow the first of them.
+// modes finds the simplest mode for each row of a share. Rows with the same
+// ID, and rows with the same key as a row that writes, are judged one after
+// another. Other rows with the same key follow the first of them.
 func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone bool) {
 	for k, i := range places {
 		r := &rows[i]
 		if r.Reactions.Writes() {
 			mode[k] = modeWrites
 		}
-		if !plain(r) {
+		if !noClocks(r) {
 			mode[k] += modeClocks
 		}
 	}
@@ -382,7 +395,9 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 			continue
 		}
 		key := &r.Claim.Key
-		first := keys.Find(binary.LittleEndian.Uint32(key[:]), k, func(n int) bool { return rows[places[n]].Claim.Key == *key })
+		first := keys.Find(binary.LittleEndian.Uint32(key[:]), k, func(n int) bool {
+			return rows[places[n]].Claim.Key == *key
+		})
 		switch {
 		case first == k:
 		case leads(&rows[places[first]], mode[first]) && !r.Reactions.Writes() && !alone:
@@ -402,8 +417,10 @@ func modes(rows []onceq.NewRow, places []int, mode []byte, leader []int, alone b
 	}
 }
 
-// enqueueShares sends shares and fills in their results. It returns the followers that have to go by themselves, and the first error.
-func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares []*share, results []onceq.EnqueueResult) (again []int, first error) {
+// enqueueShares sends shares and fills in their results. It returns the
+// followers that have to be sent by themselves, and the first error.
+func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares []*share,
+	results []onceq.EnqueueResult) (again []int, first error) {
 	trips := make([]*trip, len(shares))
 	for i := range shares {
 		trips[i] = &shares[i].trip
@@ -416,7 +433,8 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 		}
 		status, details, profiles := text(sh.reply[0]), sh.reply[1:], s.profilesOf(ctx, &sh.trip)
 		if status != "" && len(status) != len(sh.rows) {
-			first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer cannot be read (%w)", onceq.ErrUncertain))
+			first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer cannot be read (%w)",
+				onceq.ErrUncertain))
 			continue
 		}
 		for k, i := range sh.rows {
@@ -441,7 +459,8 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 					tells = 4
 				}
 				if len(details) < tells {
-					first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer is too short (%w)", onceq.ErrUncertain))
+					first = errors.Join(first, fmt.Errorf("redisstore: enqueue: the answer is too short (%w)",
+						onceq.ErrUncertain))
 					break
 				}
 				var err error
@@ -454,7 +473,8 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 					err = s.met(ctx, &rows[i], sh, list(details[0]), &results[i])
 				}
 				if err != nil {
-					first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err, onceq.ErrUncertain))
+					first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err,
+						onceq.ErrUncertain))
 				}
 				details = details[tells:]
 			}
@@ -465,15 +485,18 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 
 var outcomes = [...]onceq.Outcome{onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded}
 
-// inserted is the answer for a new job: all of it is known here but the clock.
+// inserted is the answer for a new job. All of it is known here, except the
+// time.
 func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 	runAt := now + r.Delay.Milliseconds()
 	if !r.RunAt.IsZero() {
 		runAt = max(now, r.RunAt.UnixMilli())
 	}
-	j := &onceq.JobRow{ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: append([]byte{}, r.Args...), Encoding: r.Encoding, Tags: append([]string(nil), r.Tags...),
-		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention,
-		Origin: onceq.Inserted, EnqueuedAt: instant(now), RunAt: instant(runAt)}
+	j := &onceq.JobRow{ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: append([]byte{}, r.Args...), Encoding: r.Encoding,
+		Tags:  append([]string(nil), r.Tags...),
+		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout,
+		Retention: r.Retention,
+		Origin:    onceq.Inserted, EnqueuedAt: instant(now), RunAt: instant(runAt)}
 	if r.Args == nil {
 		j.Args = nil
 	}
@@ -494,14 +517,15 @@ func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 	return result
 }
 
-// followed is the answer for a row that met the same key as its leader in the same instant.
+// followed is the answer for a row that met the same key as its leader at
+// the same instant.
 func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 	result := onceq.EnqueueResult{Outcome: onceq.Skipped}
 	if r.Reactions.Refuses() {
 		result.Outcome = onceq.Rejected
 	}
 	if leader.Job == nil {
-		return result // its answer could not be read
+		return result // the answer of its leader could not be read
 	}
 	job := *leader.Job
 	result.Job = &job
@@ -509,7 +533,8 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 	if leader.Conflict != nil {
 		c = *leader.Conflict
 	} else {
-		c = onceq.Conflict{By: "key", Key: r.Claim.Key, Text: job.KeyText, Holder: job.ID, State: job.State, Since: job.EnqueuedAt,
+		c = onceq.Conflict{By: "key", Key: r.Claim.Key, Text: job.KeyText, Holder: job.ID, State: job.State,
+			Since:   job.EnqueuedAt,
 			FreesAt: instant(leader.FreesAt), FreesWhen: job.Hold.Until.String()}
 		if job.Hold.Until == onceq.UntilWindowEnds {
 			c.FreesWhen = ""
@@ -527,7 +552,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		return errors.New("there is no answer")
 	}
 	switch code := number(v[0]); {
-	case code == 2 && len(v) == 5: // its own echo
+	case code == 2 && len(v) == 5: // this call was sent twice
 		j, err := read(r.ID, v[2])
 		if err != nil {
 			return err
@@ -587,7 +612,8 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 				return nil
 			}
 			key := r.Claim.Key
-			result.Job = &onceq.JobRow{ID: held.Holder, Kind: held.Kind, Queue: held.Queue, Key: &key, KeyText: held.Text, State: held.State}
+			result.Job = &onceq.JobRow{ID: held.Holder, Kind: held.Kind, Queue: held.Queue, Key: &key,
+				KeyText: held.Text, State: held.State}
 			return nil
 		}
 		j, err := read("", stands)
@@ -600,8 +626,10 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 	return fmt.Errorf("the answer is %v", v[0])
 }
 
-// skipped reads the answer for a row that met the holder of its key and writes to nobody: the key's row, and three fields of the holder.
-func skipped(r *onceq.NewRow, outcome onceq.Outcome, now int64, v []any, profiles func(string) (*profile, error), result *onceq.EnqueueResult) error {
+// skipped reads the answer for a row that met the holder of its key and
+// does not write: the row of the key, and three fields of the holder.
+func skipped(r *onceq.NewRow, outcome onceq.Outcome, now int64, v []any, profiles func(string) (*profile, error),
+	result *onceq.EnqueueResult) error {
 	row := text(v[0])
 	id, _ := holds(row)
 	head, errs := "", ""
@@ -620,7 +648,8 @@ func skipped(r *onceq.NewRow, outcome onceq.Outcome, now int64, v []any, profile
 	return nil
 }
 
-// holds reads who (packed) holds a key by its row, and when a clock frees it.
+// holds reads from the row of a key who holds it (packed), and when a clock
+// frees it.
 func holds(row string) (id string, frees int64) {
 	if row == "" || row[0] != 0 {
 		return row, onceq.Never

@@ -16,20 +16,22 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// definite is an error of a call that did not happen, and will not by trying again.
+// definite is an error of a call that did not happen, and would not by
+// trying again.
 type definite string
 
 func (d definite) Error() string { return string(d) }
 
-// errSetUp says that a partition is not set up (any more), and errMoving that it is brought to
-// another form.
+// errSetUp says that a partition is not set up, or no longer; errMoving
+// that it is being brought to another form.
 var (
 	errSetUp  = errors.New("the partition is not set up")
 	errMoving = errors.New("the data is brought to a new form: try again soon")
 )
 
-// definite reports whether nothing happened: the call was never written to a connection, or the
-// server refused it. A script checks first and writes last, so no error comes after its first write.
+// definite reports whether nothing happened: the call was never written to
+// a connection, or the server refused it. A script checks first and writes
+// last, so no error comes after its first write.
 func (t *trip) definite() bool {
 	var said redis.Error
 	var d definite
@@ -43,7 +45,8 @@ func (t *trip) definite() bool {
 }
 
 // passing are the answers of a server that will do it later.
-var passing = []string{"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED", "ASK", "ERR max number of clients"}
+var passing = []string{"LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MOVED", "ASK",
+	"ERR max number of clients"}
 
 // passes reports whether trying again may help, given that nothing happened.
 func passes(err error) bool {
@@ -64,13 +67,13 @@ func passes(err error) bool {
 			return true
 		}
 	}
-	return strings.Contains(err.Error(), "-READONLY ") // as 6.2 says it from inside a script
+	return strings.Contains(err.Error(), "-READONLY ") // what 6.2 answers from inside a script
 }
 
 // transient reports whether nothing happened and trying again may help.
 func (t *trip) transient() bool { return t.definite() && passes(t.err) }
 
-// uncertain marks an error of a step that was done in part.
+// uncertain marks the error of a step that was done in part.
 func uncertain(err error) error {
 	if errors.Is(err, onceq.ErrUncertain) {
 		return err
@@ -78,8 +81,8 @@ func uncertain(err error) error {
 	return fmt.Errorf("%w (%w: part of it was done)", err, onceq.ErrUncertain)
 }
 
-// advise names the server, without its password, and says what to do about an error that has to do
-// with the way to it.
+// advise adds the name of the server, without its password, and what to do,
+// to an error about the connection.
 func (s *Store) advise(err error) error {
 	if what := advice(err, strings.HasPrefix(s.address, "rediss")); what != "" {
 		return fmt.Errorf("%s: %w: %s", s.address, err, what)
@@ -87,7 +90,8 @@ func (s *Store) advise(err error) error {
 	return err
 }
 
-// advice is what to do about an error; "" where it says so itself. secure says that TLS is spoken.
+// advice is what to do about an error; "" if the error says so itself.
+// secure says that TLS is used.
 func advice(err error, secure bool) string {
 	var said redis.Error
 	if errors.As(err, &said) {
@@ -102,7 +106,8 @@ func advice(err error, secure bool) string {
 	case errors.As(err, &header):
 		return "what answers there does not speak TLS: is it redis:// in place of rediss://, or another port?"
 	case errors.As(err, &name), errors.As(err, &hostname):
-		return "its certificate is not trusted here: install its CA, or open the store with New and a client with a TLSConfig of yours"
+		return "its certificate is not trusted here: install its CA, or open the store with New and a client with a " +
+			"TLSConfig of yours"
 	case errors.As(err, &dns):
 		return "is the host's name right?"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -119,7 +124,8 @@ func advice(err error, secure bool) string {
 		return "all connections of the client are in use: make its PoolSize larger"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		if secure {
-			return "it does not answer in time: is it up, and does the port speak TLS (else redis:// in place of rediss://)?"
+			return "it does not answer in time: is it up, and does the port speak TLS (else redis:// in place of " +
+				"rediss://)?"
 		}
 		return "it does not answer in time: is it up, is a firewall in between, does it swap?"
 	}

@@ -7,8 +7,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Extend is a worker's heartbeat, on every partition: each knows the workers by itself. It looks at
-// the runs in shares of at most 200.
+// Extend is a worker's heartbeat. It goes to every partition, because each
+// knows the workers by itself, and looks at the runs in shares of at most
+// 200.
 func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -20,7 +21,8 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 		p := s.ofID(run.ID)
 		runs[p] = append(runs[p], i)
 	}
-	// The first share of a partition renews the lease there and hands back; it has the IDs of the others.
+	// The first share of a partition renews the lease there and hands jobs
+	// back. It has the IDs of the other shares.
 	var todo []*share
 	for p := range s.parts {
 		n := min(len(runs[p]), perScript)
@@ -78,12 +80,12 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 
 // What a part of a heartbeat does, see extend.lua.
 const (
-	beatMore = "b" // it hands back more
+	beatMore = "b" // it hands back more jobs
 	beatLook = "c" // it only looks at runs
 )
 
-// beat is a part of a heartbeat: runs are those to look at, others those that the worker has in hand
-// besides.
+// beat is a part of a heartbeat. runs are the runs to look at, others the
+// other runs that the worker has.
 func (s *Store) beat(r *onceq.ExtendRequest, part int, what string, runs, others []int) *share {
 	args := []any{r.Worker, r.Lease.Milliseconds(), min(max(r.FetchesDone, 0), never-2), what, len(runs), len(others)}
 	for _, i := range runs {

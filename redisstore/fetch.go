@@ -11,8 +11,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Fetch starts due jobs. With several partitions it looks first which of them come first of all, and
-// then starts those; what another worker takes in between is replaced by the next in that partition.
+// Fetch starts due jobs. With several partitions it first looks which jobs
+// come first of all, and then starts those. If another worker takes some in
+// between, the next in that partition take their place.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -54,14 +55,14 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	got.NextDue = looked
 	for _, p := range chosen {
 		if p.full || slices.ContainsFunc(p.walks, func(w *walk) bool { return w.asked > 0 && w.slots > 0 }) {
-			got.NextDue = 0 // another worker was faster, or what came in its place was too large
+			got.NextDue = 0 // another worker was faster: look again, or what came in its place was too large
 		}
 	}
 	return got, nil
 }
 
-// packKinds are the arguments that name the kinds: how many (-1 = any), and the kinds in the order
-// in which they stand in the index: shorter ones first.
+// packKinds returns the arguments that name the kinds: how many (-1 = any),
+// then the kinds in the order of the index: shorter ones first.
 func packKinds(kinds []string) []any {
 	if kinds == nil {
 		return []any{-1}
@@ -76,47 +77,48 @@ func packKinds(kinds []string) []any {
 	return args
 }
 
-// fetch is one fetch under way.
+// fetch is one fetch that is under way.
 type fetch struct {
 	s     *Store
 	r     onceq.FetchRequest
-	kinds []any // how many, and which
+	kinds []any // the number of kinds, and the kinds
 	jobs  []started
 	found []candidate
 
-	answered bool // by some partition
-	soon     bool // to be repeated, because some partition did not
+	answered bool // some partition has answered
+	soon     bool // repeat it, because some partition has not
 }
 
-// started is a job that was started, with the place of its queue in the request.
+// started is a job that was started, with the index of its queue in the
+// request.
 type started struct {
 	queue int
 	*onceq.JobRow
 }
 
-// candidate is a due job that was only looked at.
+// candidate is a due job that was found but not started yet.
 type candidate struct {
 	part, queue int
 	member      string // its order
-	bytes       int    // of args and meta, at most; 0 = it was not asked
+	bytes       int    // of args and meta, at most; 0 = not asked for
 }
 
 // fetchPart is what a fetch does on one partition.
 type fetchPart struct {
 	part  int
-	bytes int  // that may still be brought; 0 = any
-	given bool // of them something was
-	full  bool // they are used up
+	bytes int  // bytes that it may still bring; 0 = any
+	given bool // some of them are used
+	full  bool // all of them are used
 	walks []*walk
 }
 
 // walk is one queue of one partition, as a fetch goes through it.
 type walk struct {
-	queue  int // its place in the request
+	queue  int // its index in the request
 	asked  int // slots
 	slots  int // still wanted
 	cursor string
-	next   int64 // milliseconds until the next is due; -1 = none
+	next   int64 // milliseconds until its next job is due; -1 = there is none
 	done   bool
 }
 
@@ -128,8 +130,9 @@ func walksOf(slots []int) []*walk {
 	return walks
 }
 
-// choose picks, of the jobs that were looked at, those that come first of all and fit together, and
-// says what each partition is to start. more says that others are due.
+// choose picks, of the jobs that were found, those that come first of all
+// and fit together, and says what each partition is to start. more says
+// that others are due.
 func (f *fetch) choose(wanted []int) (chosen []*fetchPart, more bool) {
 	slices.SortFunc(f.found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.member, b.member))
@@ -169,9 +172,11 @@ func (f *fetch) choose(wanted []int) (chosen []*fetchPart, more bool) {
 // soon is when a fetch is repeated that some partition has not answered.
 const soon = 20 * time.Millisecond
 
-// overlooks reports whether all that failed passes by itself (a slot moves, a node fails over) and has
-// not lasted for longer than Config.Patience, while other partitions have answered: there is something
-// to do elsewhere meanwhile, and no reason to alarm anybody.
+// overlooks reports whether a fetch may do without the partitions that
+// failed. They must fail in a way that passes by itself (a slot moves, a
+// node fails over), for no longer than Config.Patience, while other
+// partitions answer. Then there is work elsewhere, and no reason to alarm
+// anybody.
 func (f *fetch) overlooks(trips []*trip) bool {
 	overlooked, now := true, time.Now()
 	for _, t := range trips {
@@ -190,8 +195,8 @@ func (f *fetch) overlooks(trips []*trip) bool {
 	return overlooked
 }
 
-// run goes on until each queue of each partition was looked through, or ctx ends. The partitions'
-// scripts travel together.
+// run goes on until it has been through each queue of each partition, or
+// ctx ends. The scripts of all partitions travel together.
 func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	var first error
 	lost, asked := 0, len(parts)
@@ -240,7 +245,7 @@ func (f *fetch) run(ctx context.Context, parts []*fetchPart, look bool) error {
 	return first
 }
 
-// trip is the next call for a partition, and the queues that it is about; nil = it is done.
+// trip is the next call for a partition, and its queues; nil = it is done.
 func (f *fetch) trip(p *fetchPart, look bool) (*trip, []*walk) {
 	room := perScript
 	var walks []*walk
@@ -251,7 +256,7 @@ func (f *fetch) trip(p *fetchPart, look bool) (*trip, []*walk) {
 		}
 		n := min(w.slots, room)
 		if n == 0 && w.slots > 0 {
-			continue // in the next round
+			continue // it is sent in the next round
 		}
 		room -= n
 		walks = append(walks, w)
@@ -265,14 +270,15 @@ func (f *fetch) trip(p *fetchPart, look bool) (*trip, []*walk) {
 		bytes = max(1, bytes/len(f.s.parts))
 	}
 	if p.given {
-		bytes = -bytes // not even one beyond
+		bytes = -bytes // not even one job beyond them
 	}
 	head := []any{f.r.Worker, f.r.No, flag(look), bytes, f.kinds[0], len(walks)}
 	head = append(head, f.kinds[1:]...)
 	return &trip{script: luaFetch, part: p.part, args: append(head, args...)}, walks
 }
 
-// again asks once more for what a fetch started whose answer was lost: the script knows its token.
+// again sends a fetch once more whose answer was lost. The script knows its
+// token and returns the same jobs.
 func (s *Store) again(ctx context.Context, trips []*trip) error {
 	var lost []*trip
 	for _, t := range trips {
@@ -296,7 +302,7 @@ func flag(on bool) string {
 	return "0"
 }
 
-// finish says that nothing more is to be looked at.
+// finish marks everything as looked at.
 func (p *fetchPart) finish() {
 	for _, w := range p.walks {
 		w.done = true
@@ -361,14 +367,15 @@ func (f *fetch) place(walks []*walk, queue string) int {
 	return 0
 }
 
-// answer is what the fetch found, in order.
+// answer has the jobs that the fetch started, in order.
 func (f *fetch) answer(parts []*fetchPart) onceq.Fetched {
 	r := onceq.Fetched{NextDue: -1}
 	slices.SortStableFunc(f.jobs, func(a, b started) int {
 		if len(f.s.parts) == 1 {
 			return cmp.Compare(a.queue, b.queue)
 		}
-		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt), strings.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.Priority, b.Priority), a.RunAt.Compare(b.RunAt),
+			strings.Compare(a.ID, b.ID))
 	})
 	for _, j := range f.jobs {
 		r.Jobs = append(r.Jobs, j.JobRow)

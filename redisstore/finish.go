@@ -7,8 +7,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Finish ends runs, in shares of at most 200 of one partition. Where some were done and some were not, the error is uncertain and all may be sent
-// again: what took effect is answered as the first time.
+// Finish ends runs, in shares of at most 200 of one partition. If some
+// shares were applied and some not, the error is uncertain. All may then be
+// sent again: what took effect is answered as the first time.
 func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
 	fs := r.Runs
 	leave, err := s.enter(ctx)
@@ -24,12 +25,13 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 		sh.args = make([]any, 1, 1+2*len(sh.rows))
 		sh.args[0] = len(sh.rows)
 		var room [128]byte
-		before := any("") // most have the same
+		before := any("") // most runs have the same
 		for _, i := range sh.rows {
 			f := &fs[i]
 			state, ok := stateCode(f.State)
 			if !ok || state == stRunning || state == stAvailable {
-				return nil, &onceq.InvalidError{Field: "state", Value: string(f.State), Rule: "cannot be what a run ends with"}
+				return nil, &onceq.InvalidError{Field: "state", Value: string(f.State),
+					Rule: "cannot be what a run ends with"}
 			}
 			flags := byte(0)
 			if f.Rescue {
@@ -73,7 +75,7 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 	return results, nil
 }
 
-// byID splits what concerns jobs into shares of one partition.
+// byID splits requests about jobs into shares of one partition.
 func (s *Store) byID(script *script, n int, id func(i int) string) []*share {
 	byPart := make([][]int, len(s.parts))
 	for i := range n {
@@ -84,7 +86,8 @@ func (s *Store) byID(script *script, n int, id func(i int) string) []*share {
 	for p, places := range byPart {
 		for len(places) > 0 {
 			n, seen := 0, make(map[string]bool, len(places))
-			for n < min(len(places), perScript) && !seen[id(places[n])] { // an ID that comes again is for the next call
+			// an ID that occurs twice waits for the next call
+			for n < min(len(places), perScript) && !seen[id(places[n])] {
 				seen[id(places[n])] = true
 				n++
 			}
@@ -95,7 +98,7 @@ func (s *Store) byID(script *script, n int, id func(i int) string) []*share {
 	return shares
 }
 
-// doShares is doTrips where the reply has a value for each of the rows.
+// doShares is doTrips for replies that have one value for each row.
 func (s *Store) doShares(ctx context.Context, shares []*share, read func(sh *share, k, i int) error) error {
 	return s.doTrips(ctx, shares, func(sh *share) error {
 		if len(sh.reply) < len(sh.rows) {
@@ -110,7 +113,8 @@ func (s *Store) doShares(ctx context.Context, shares []*share, read func(sh *sha
 	})
 }
 
-// doTrips sends shares and reads their answers. An error of a writing step that was done in part is uncertain.
+// doTrips sends shares and reads their answers. If a writing step was done
+// in part, its error is uncertain.
 func (s *Store) doTrips(ctx context.Context, shares []*share, read func(sh *share) error) error {
 	trips := make([]*trip, len(shares))
 	for i := range shares {

@@ -37,7 +37,8 @@ func (w *bare) at(after time.Duration) { w.Helper(); setClock(w, w.s, noon.Add(a
 
 // newRow is a row without a key.
 func newRow(id string, change ...func(*onceq.NewRow)) onceq.NewRow {
-	r := onceq.NewRow{ID: id, Nonce: [16]byte{1}, Kind: "k", Queue: "q", Args: []byte(`{"id":"` + id + `"}`), Encoding: onceq.EncodingJSON, MaxAttempts: 3,
+	r := onceq.NewRow{ID: id, Nonce: [16]byte{1}, Kind: "k", Queue: "q", Args: []byte(`{"id":"` + id + `"}`),
+		Encoding: onceq.EncodingJSON, MaxAttempts: 3,
 		Retention: time.Hour, Priority: 5}
 	for _, c := range change {
 		c(&r)
@@ -48,7 +49,8 @@ func newRow(id string, change ...func(*onceq.NewRow)) onceq.NewRow {
 // holding gives a row a key.
 func holding(name string, until onceq.Until, change ...func(*onceq.NewRow)) func(*onceq.NewRow) {
 	return func(r *onceq.NewRow) {
-		r.Claim = &onceq.Claim{Key: sha256.Sum256([]byte(name)), Text: "key=" + name, Digest: [16]byte{2}, Hold: onceq.Hold{Until: until}}
+		r.Claim = &onceq.Claim{Key: sha256.Sum256([]byte(name)), Text: "key=" + name, Digest: [16]byte{2},
+			Hold: onceq.Hold{Until: until}}
 		for _, c := range change {
 			c(r)
 		}
@@ -68,7 +70,8 @@ func kind(k string) func(*onceq.NewRow)             { return func(r *onceq.NewRo
 // reacting gives a row one action for all states of whom it meets.
 func reacting(a onceq.Action) func(*onceq.NewRow) {
 	return func(r *onceq.NewRow) {
-		r.Reactions = onceq.Reactions{Scheduled: a, Available: a, Retryable: a, Running: a, Ended: min(a, onceq.ActionRefuse)}
+		r.Reactions = onceq.Reactions{Scheduled: a, Available: a, Retryable: a, Running: a,
+			Ended: min(a, onceq.ActionRefuse)}
 		if a == onceq.ActionWrite {
 			r.Reactions.Running, r.Write = onceq.ActionAnswer, onceq.FieldArgs|onceq.FieldPriority|onceq.FieldRunAt
 		}
@@ -76,7 +79,8 @@ func reacting(a onceq.Action) func(*onceq.NewRow) {
 			r.Reactions.Running = onceq.ActionAnswer
 		}
 		if a == onceq.ActionStand {
-			r.Reactions.Scheduled, r.Reactions.Available, r.Reactions.Retryable = onceq.ActionMerge, onceq.ActionMerge, onceq.ActionMerge
+			r.Reactions.Scheduled, r.Reactions.Available, r.Reactions.Retryable = onceq.ActionMerge, onceq.ActionMerge,
+				onceq.ActionMerge
 		}
 	}
 }
@@ -107,7 +111,8 @@ func (w *bare) known(workers ...string) {
 
 func (w *bare) fetch(worker string, slots int, kinds ...string) (onceq.Fetched, error) {
 	w.no++
-	return w.s.Fetch(context.Background(), onceq.FetchRequest{Worker: worker, No: w.no, Kinds: kinds, Queues: []onceq.QueueSlots{{Queue: "q", Slots: slots}}})
+	return w.s.Fetch(context.Background(), onceq.FetchRequest{Worker: worker, No: w.no, Kinds: kinds,
+		Queues: []onceq.QueueSlots{{Queue: "q", Slots: slots}}})
 }
 
 // start fetches so many jobs, which must be there.
@@ -151,7 +156,8 @@ func (w *bare) sweep(lost ...onceq.Beat) error {
 	return err
 }
 
-// kept is everything that the partitions of a store keep, a line each. What is random is left out.
+// kept is everything that the partitions of a store keep, a line each. What
+// is random is left out.
 func (w *bare) kept() []string {
 	w.Helper()
 	ctx := context.Background()
@@ -191,38 +197,74 @@ type fullCase struct {
 // fullCases reach every branch of every script that writes.
 var fullCases = []fullCase{
 	// extend
-	{"the first heartbeat of a worker", false, func(w *bare) {}, func(w *bare) error { return w.extend(onceq.ExtendRequest{Worker: "w", Lease: time.Minute}) }},
-	{"another heartbeat", false, func(w *bare) { w.known("w") }, func(w *bare) error { return w.extend(onceq.ExtendRequest{Worker: "w", Lease: time.Minute}) }},
-	{"a heartbeat that hands back", false, func(w *bare) { w.known("w"); w.add(newRow("a"), newRow("b")); w.start("w", 2) },
+	{"the first heartbeat of a worker", false, func(w *bare) {}, func(w *bare) error {
+		return w.extend(onceq.ExtendRequest{Worker: "w", Lease: time.Minute})
+	}},
+	{"another heartbeat", false, func(w *bare) { w.known("w") }, func(w *bare) error {
+		return w.extend(onceq.ExtendRequest{Worker: "w", Lease: time.Minute})
+	}},
+	{"a heartbeat that hands back", false, func(w *bare) {
+		w.known("w")
+		w.add(newRow("a"), newRow("b"))
+		w.start("w", 2)
+	},
 		func(w *bare) error {
-			return w.extend(onceq.ExtendRequest{Worker: "w", Lease: time.Minute, Runs: []onceq.Run{{ID: "a", Run: 1}, {ID: "c", Run: 1}}, FetchesDone: 9})
+			return w.extend(onceq.ExtendRequest{Worker: "w", Lease: time.Minute,
+				Runs: []onceq.Run{{ID: "a", Run: 1}, {ID: "c", Run: 1}}, FetchesDone: 9})
 		}},
-	{"a worker that takes leave with runs", false, func(w *bare) { w.known("w"); w.add(newRow("a", holding("a", onceq.UntilFinished))); w.start("w", 1) },
+	{"a worker that takes leave with runs", false, func(w *bare) {
+		w.known("w")
+		w.add(newRow("a", holding("a", onceq.UntilFinished)))
+		w.start("w", 1)
+	},
 		func(w *bare) error { return w.extend(onceq.ExtendRequest{Worker: "w"}) }},
-	{"a worker that takes leave", false, func(w *bare) { w.known("w") }, func(w *bare) error { return w.extend(onceq.ExtendRequest{Worker: "w"}) }},
-	{"a stranger that takes leave", false, func(w *bare) {}, func(w *bare) error { return w.extend(onceq.ExtendRequest{Worker: "w"}) }},
+	{"a worker that takes leave", false, func(w *bare) { w.known("w") }, func(w *bare) error {
+		return w.extend(onceq.ExtendRequest{Worker: "w"})
+	}},
+	{"a stranger that takes leave", false, func(w *bare) {}, func(w *bare) error {
+		return w.extend(onceq.ExtendRequest{Worker: "w"})
+	}},
 	// fetch
-	{"a fetch of nothing from an unknown queue", false, func(w *bare) { w.known("w") }, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
-	{"a fetch of nothing from a known queue", false, func(w *bare) { w.run(onceq.Completed, newRow("a")) }, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
-	{"a fetch of later jobs", false, func(w *bare) { w.known("w"); w.add(newRow("a", delay(time.Minute))) }, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
+	{"a fetch of nothing from an unknown queue", false, func(w *bare) { w.known("w") }, func(w *bare) error {
+		_, err := w.fetch("w", 5)
+		return err
+	}},
+	{"a fetch of nothing from a known queue", false, func(w *bare) {
+		w.run(onceq.Completed, newRow("a"))
+	}, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
+	{"a fetch of later jobs", false, func(w *bare) { w.known("w"); w.add(newRow("a", delay(time.Minute))) },
+		func(w *bare) error { _, err := w.fetch("w", 5); return err }},
 	{"a fetch of first runs", false, func(w *bare) {
 		w.known("w")
-		w.add(newRow("a"), newRow("b", holding("b", onceq.UntilFinished)), newRow("c", holding("c", onceq.UntilStarted)), newRow("d", holding("d", onceq.UntilStarted, window(time.Hour))))
+		w.add(newRow("a"), newRow("b", holding("b", onceq.UntilFinished)),
+			newRow("c", holding("c", onceq.UntilStarted)), newRow("d",
+				holding("d", onceq.UntilStarted, window(time.Hour))))
 	}, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
-	{"a fetch of first runs that leaves some", false, func(w *bare) { w.known("w"); w.add(newRow("a"), newRow("b"), newRow("c")) }, func(w *bare) error { _, err := w.fetch("w", 2); return err }},
+	{"a fetch of first runs that leaves some", false, func(w *bare) {
+		w.known("w")
+		w.add(newRow("a"), newRow("b"), newRow("c"))
+	}, func(w *bare) error { _, err := w.fetch("w", 2); return err }},
 	{"a fetch of second runs", false, func(w *bare) {
 		w.known("w")
 		w.add(newRow("a", holding("a", onceq.UntilStarted)), newRow("b"))
 		w.start("w", 2)
-		w.must(w.end(onceq.Finish{ID: "a", State: onceq.Retryable, Error: "no"}, onceq.Finish{ID: "b", State: onceq.Scheduled, GiveBack: true}))
+		w.must(w.end(onceq.Finish{ID: "a", State: onceq.Retryable, Error: "no"},
+			onceq.Finish{ID: "b", State: onceq.Scheduled, GiveBack: true}))
 	}, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
 	{"a fetch by kinds", false, func(w *bare) {
 		w.known("w")
 		w.add(newRow("a", kind("x")), newRow("b", kind("y")), newRow("c", kind("z")))
 	},
 		func(w *bare) error { _, err := w.fetch("w", 5, "y", "z", "v"); return err }},
-	{"a fetch by kinds of nothing", false, func(w *bare) { w.known("w"); w.add(newRow("a", kind("x"))) }, func(w *bare) error { _, err := w.fetch("w", 5, "y"); return err }},
-	{"a fetch from a paused queue", false, func(w *bare) { w.known("w"); w.add(newRow("a")); w.must(w.pause()) }, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
+	{"a fetch by kinds of nothing", false, func(w *bare) {
+		w.known("w")
+		w.add(newRow("a", kind("x")))
+	}, func(w *bare) error { _, err := w.fetch("w", 5, "y"); return err }},
+	{"a fetch from a paused queue", false, func(w *bare) {
+		w.known("w")
+		w.add(newRow("a"))
+		w.must(w.pause())
+	}, func(w *bare) error { _, err := w.fetch("w", 5); return err }},
 	// finish
 	{"a plain end", false, func(w *bare) {
 		w.known("w")
@@ -230,7 +272,8 @@ var fullCases = []fullCase{
 		w.start("w", 2)
 	},
 		func(w *bare) error {
-			return w.end(onceq.Finish{ID: "a", State: onceq.Completed}, onceq.Finish{ID: "b", State: onceq.Discarded, Error: "no"})
+			return w.end(onceq.Finish{ID: "a", State: onceq.Completed},
+				onceq.Finish{ID: "b", State: onceq.Discarded, Error: "no"})
 		}},
 	{"a plain end of what is not kept", false, func(w *bare) {
 		w.known("w")
@@ -241,11 +284,13 @@ var fullCases = []fullCase{
 	}},
 	{"ends whose keys stay", false, func(w *bare) {
 		w.known("w")
-		w.add(newRow("a", holding("a", onceq.UntilDeleted)), newRow("b", holding("b", onceq.UntilFinished, window(time.Hour)), retention(0)),
+		w.add(newRow("a", holding("a", onceq.UntilDeleted)),
+			newRow("b", holding("b", onceq.UntilFinished, window(time.Hour)), retention(0)),
 			newRow("c", holding("c", onceq.UntilSucceeded, ttl(time.Hour))))
 		w.start("w", 3)
 	}, func(w *bare) error {
-		return w.end(onceq.Finish{ID: "a", State: onceq.Completed}, onceq.Finish{ID: "b", State: onceq.Completed}, onceq.Finish{ID: "c", State: onceq.Completed})
+		return w.end(onceq.Finish{ID: "a", State: onceq.Completed}, onceq.Finish{ID: "b", State: onceq.Completed},
+			onceq.Finish{ID: "c", State: onceq.Completed})
 	}},
 	{"failures, a snooze, a hand-back", false, func(w *bare) {
 		w.known("w")
@@ -253,7 +298,8 @@ var fullCases = []fullCase{
 		w.start("w", 3)
 	},
 		func(w *bare) error {
-			return w.end(onceq.Finish{ID: "a", State: onceq.Retryable, Error: "no", Stack: "s", Delay: time.Minute}, onceq.Finish{ID: "b", State: onceq.Scheduled, Delay: time.Second},
+			return w.end(onceq.Finish{ID: "a", State: onceq.Retryable, Error: "no", Stack: "s", Delay: time.Minute},
+				onceq.Finish{ID: "b", State: onceq.Scheduled, Delay: time.Second},
 				onceq.Finish{ID: "c", State: onceq.Scheduled, GiveBack: true})
 		}},
 	{"the end of a run that is to stop", false, func(w *bare) {
@@ -263,23 +309,41 @@ var fullCases = []fullCase{
 		w.must(w.change(onceq.OpCancel, "a"))
 	},
 		func(w *bare) error { return w.end(onceq.Finish{ID: "a", State: onceq.Retryable, Error: "no"}) }},
-	{"an end that lets a waiter go", false, func(w *bare) { w.standing(coalescing) }, func(w *bare) error { return w.end(onceq.Finish{ID: "a", State: onceq.Completed}) }},
+	{"an end that lets a waiter go", false, func(w *bare) { w.standing(coalescing) }, func(w *bare) error {
+		return w.end(onceq.Finish{ID: "a", State: onceq.Completed})
+	}},
 	{"a rescue", false, func(w *bare) { w.known("lost"); w.add(newRow("a")); w.start("lost", 1) },
 		func(w *bare) error {
 			return w.end(onceq.Finish{ID: "a", Worker: "w", Rescue: true, State: onceq.Retryable, Error: "lost"})
 		}},
-	{"a repeated end", false, func(w *bare) { w.run(onceq.Completed, newRow("a")) }, func(w *bare) error { return w.end(onceq.Finish{ID: "a", State: onceq.Completed}) }},
+	{"a repeated end", false, func(w *bare) { w.run(onceq.Completed, newRow("a")) }, func(w *bare) error {
+		return w.end(onceq.Finish{ID: "a", State: onceq.Completed})
+	}},
 	{"an end of somebody else's run", false, func(w *bare) { w.known("w", "x"); w.add(newRow("a")); w.start("w", 1) },
 		func(w *bare) error { return w.end(onceq.Finish{ID: "a", Worker: "x", State: onceq.Completed}) }},
 	// change
-	{"a cancel of a waiting job", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
-	{"a cancel of a waiting job that is not kept", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished, window(time.Hour)), retention(0))) },
+	{"a cancel of a waiting job", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) },
 		func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
-	{"a cancel of a running job", false, func(w *bare) { w.known("w"); w.add(newRow("a")); w.start("w", 1) }, func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
-	{"a cancel of a cancelled job", false, func(w *bare) { w.add(newRow("a")); w.must(w.change(onceq.OpCancel, "a")) }, func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
-	{"a cancel of a waiter", false, func(w *bare) { w.standing(coalescing) }, func(w *bare) error { return w.change(onceq.OpCancel, "b") }},
-	{"a retry of a finished job", false, func(w *bare) { w.run(onceq.Discarded, newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error { return w.change(onceq.OpRetry, "a") }},
-	{"a retry of a job that never ran", false, func(w *bare) { w.add(newRow("a")); w.must(w.change(onceq.OpCancel, "a")) }, func(w *bare) error { return w.change(onceq.OpRetry, "a") }},
+	{"a cancel of a waiting job that is not kept", false, func(w *bare) {
+		w.add(newRow("a", holding("a", onceq.UntilFinished, window(time.Hour)), retention(0)))
+	},
+		func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
+	{"a cancel of a running job", false, func(w *bare) { w.known("w"); w.add(newRow("a")); w.start("w", 1) },
+		func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
+	{"a cancel of a cancelled job", false, func(w *bare) {
+		w.add(newRow("a"))
+		w.must(w.change(onceq.OpCancel, "a"))
+	}, func(w *bare) error { return w.change(onceq.OpCancel, "a") }},
+	{"a cancel of a waiter", false, func(w *bare) { w.standing(coalescing) }, func(w *bare) error {
+		return w.change(onceq.OpCancel, "b")
+	}},
+	{"a retry of a finished job", false, func(w *bare) {
+		w.run(onceq.Discarded, newRow("a", holding("a", onceq.UntilFinished)))
+	}, func(w *bare) error { return w.change(onceq.OpRetry, "a") }},
+	{"a retry of a job that never ran", false, func(w *bare) {
+		w.add(newRow("a"))
+		w.must(w.change(onceq.OpCancel, "a"))
+	}, func(w *bare) error { return w.change(onceq.OpRetry, "a") }},
 	{"a retry of a retryable job", false, func(w *bare) {
 		w.known("w")
 		w.add(newRow("a"))
@@ -293,11 +357,15 @@ var fullCases = []fullCase{
 		if err := w.change(onceq.OpRetry, "a"); !errors.Is(err, onceq.ErrDuplicate) {
 			return fmt.Errorf("%v, want a duplicate", err)
 		}
-		_, err := w.s.Change(context.Background(), onceq.Change{Op: onceq.OpRetry, IDs: []string{"a"}, WithoutKey: true})
+		_, err := w.s.Change(context.Background(), onceq.Change{Op: onceq.OpRetry, IDs: []string{"a"},
+			WithoutKey: true})
 		return err
 	}},
-	{"a run now", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilDue), delay(time.Hour)), newRow("b")) }, func(w *bare) error { return w.change(onceq.OpRunNow, "a") }},
-	{"a delete of a waiting job", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error { return w.change(onceq.OpDelete, "a") }},
+	{"a run now", false, func(w *bare) {
+		w.add(newRow("a", holding("a", onceq.UntilDue), delay(time.Hour)), newRow("b"))
+	}, func(w *bare) error { return w.change(onceq.OpRunNow, "a") }},
+	{"a delete of a waiting job", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) },
+		func(w *bare) error { return w.change(onceq.OpDelete, "a") }},
 	{"a delete that leaves the key", false, func(w *bare) {
 		w.run(onceq.Completed, newRow("a", holding("a", onceq.UntilFinished, window(time.Hour))))
 	},
@@ -308,11 +376,16 @@ var fullCases = []fullCase{
 		_, err := w.s.Change(context.Background(), onceq.Change{Op: onceq.OpResume, Queue: "q"})
 		return err
 	}},
-	{"a release", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error { return w.release("a") }},
-	{"a release to a waiter", false, func(w *bare) { w.standing(coalescing) }, func(w *bare) error { return w.release("a") }},
+	{"a release", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error {
+		return w.release("a")
+	}},
+	{"a release to a waiter", false, func(w *bare) { w.standing(coalescing) }, func(w *bare) error {
+		return w.release("a")
+	}},
 	// sweep, lost, await
 	{"a sweep of finished jobs", false, func(w *bare) {
-		w.run(onceq.Completed, newRow("a"), newRow("b", holding("b", onceq.UntilDeleted, ttl(3*time.Hour))), newRow("c", holding("c", onceq.UntilDeleted)))
+		w.run(onceq.Completed, newRow("a"), newRow("b", holding("b", onceq.UntilDeleted, ttl(3*time.Hour))),
+			newRow("c", holding("c", onceq.UntilDeleted)))
 		w.at(2 * time.Hour)
 	}, func(w *bare) error { return w.sweep() }},
 	{"a sweep of keys", false, func(w *bare) {
@@ -326,9 +399,16 @@ var fullCases = []fullCase{
 			w.run(onceq.Completed, newRow(fmt.Sprint("a", i)))
 		}
 	}, func(w *bare) error { return w.sweep() }},
-	{"the runs of a lost worker", false, func(w *bare) { w.known("w"); w.add(newRow("a")); w.start("w", 1); w.at(time.Hour) },
+	{"the runs of a lost worker", false, func(w *bare) {
+		w.known("w")
+		w.add(newRow("a"))
+		w.start("w", 1)
+		w.at(time.Hour)
+	},
 		func(w *bare) error { return w.sweep(onceq.Beat{Worker: "w", No: 1}) }},
-	{"a lost worker without runs", false, func(w *bare) { w.known("w"); w.at(time.Hour) }, func(w *bare) error { return w.sweep(onceq.Beat{Worker: "w", No: 1}) }},
+	{"a lost worker without runs", false, func(w *bare) { w.known("w"); w.at(time.Hour) }, func(w *bare) error {
+		return w.sweep(onceq.Beat{Worker: "w", No: 1})
+	}},
 	{"somebody who waits", false, func(w *bare) { w.add(newRow("a")) }, func(w *bare) error {
 		return w.s.wakes.await(context.Background(), &listener{queues: []string{"q", "r"}})
 	}},
@@ -336,24 +416,31 @@ var fullCases = []fullCase{
 	{"a new job", true, func(w *bare) {}, func(w *bare) error { return w.enqueue(newRow("a")) }},
 	{"new jobs of a known queue", true, func(w *bare) { w.add(newRow("a")) },
 		func(w *bare) error {
-			return w.enqueue(newRow("b"), newRow("c", holding("c", onceq.UntilFinished)), newRow("d", holding("d", onceq.UntilDue), delay(time.Minute)))
+			return w.enqueue(newRow("b"), newRow("c", holding("c", onceq.UntilFinished)),
+				newRow("d", holding("d", onceq.UntilDue), delay(time.Minute)))
 		}},
 	{"new jobs beside duplicates", true, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) },
 		func(w *bare) error { return w.enqueue(newRow("b", holding("a", onceq.UntilFinished)), newRow("c")) }},
 	{"duplicates", false, func(w *bare) {
-		w.add(newRow("a", holding("a", onceq.UntilFinished)), newRow("b", holding("b", onceq.UntilFinished, ttl(time.Hour))))
+		w.add(newRow("a", holding("a", onceq.UntilFinished)),
+			newRow("b", holding("b", onceq.UntilFinished, ttl(time.Hour))))
 	},
 		func(w *bare) error {
-			return w.enqueue(newRow("c", holding("a", onceq.UntilFinished)), newRow("d", holding("b", onceq.UntilFinished), reacting(onceq.ActionRefuse)), newRow("a"))
+			return w.enqueue(newRow("c", holding("a", onceq.UntilFinished)),
+				newRow("d", holding("b", onceq.UntilFinished), reacting(onceq.ActionRefuse)), newRow("a"))
 		}},
-	{"an echo", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error { return w.enqueue(newRow("a", holding("a", onceq.UntilFinished))) }},
+	{"an echo", false, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) }, func(w *bare) error {
+		return w.enqueue(newRow("a", holding("a", onceq.UntilFinished)))
+	}},
 	{"a replace", true, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) },
 		func(w *bare) error {
-			return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), reacting(onceq.ActionWrite), delay(time.Minute)))
+			return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), reacting(onceq.ActionWrite),
+				delay(time.Minute)))
 		}},
 	{"a debounce", true, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilStarted), delay(time.Minute))) },
 		func(w *bare) error {
-			return w.enqueue(newRow("b", holding("a", onceq.UntilStarted), reacting(onceq.ActionPushBack), delay(2*time.Minute), func(r *onceq.NewRow) { r.MaxWait = time.Hour }))
+			return w.enqueue(newRow("b", holding("a", onceq.UntilStarted), reacting(onceq.ActionPushBack),
+				delay(2*time.Minute), func(r *onceq.NewRow) { r.MaxWait = time.Hour }))
 		}},
 	{"a coalesce into a waiting job", true, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) },
 		func(w *bare) error { return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), coalescing)) }},
@@ -362,7 +449,9 @@ var fullCases = []fullCase{
 		w.add(newRow("a", holding("a", onceq.UntilFinished)))
 		w.start("w", 1)
 	}, func(w *bare) error { return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), coalescing)) }},
-	{"a coalesce into a waiter", true, func(w *bare) { w.standing(coalescing) }, func(w *bare) error { return w.enqueue(newRow("c", holding("a", onceq.UntilFinished), coalescing)) }},
+	{"a coalesce into a waiter", true, func(w *bare) { w.standing(coalescing) }, func(w *bare) error {
+		return w.enqueue(newRow("c", holding("a", onceq.UntilFinished), coalescing))
+	}},
 	{"a supersede of a waiting job", true, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished))) },
 		func(w *bare) error { return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), superseding)) }},
 	{"a supersede of a running job", true, func(w *bare) {
@@ -370,8 +459,12 @@ var fullCases = []fullCase{
 		w.add(newRow("a", holding("a", onceq.UntilFinished)))
 		w.start("w", 1)
 	}, func(w *bare) error { return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), superseding)) }},
-	{"a supersede of a waiter", true, func(w *bare) { w.standing(superseding) }, func(w *bare) error { return w.enqueue(newRow("c", holding("a", onceq.UntilFinished), superseding)) }},
-	{"a supersede that leaves nothing", true, func(w *bare) { w.add(newRow("a", holding("a", onceq.UntilFinished), retention(0))) },
+	{"a supersede of a waiter", true, func(w *bare) { w.standing(superseding) }, func(w *bare) error {
+		return w.enqueue(newRow("c", holding("a", onceq.UntilFinished), superseding))
+	}},
+	{"a supersede that leaves nothing", true, func(w *bare) {
+		w.add(newRow("a", holding("a", onceq.UntilFinished), retention(0)))
+	},
 		func(w *bare) error { return w.enqueue(newRow("b", holding("a", onceq.UntilFinished), superseding)) }},
 }
 
@@ -394,8 +487,9 @@ func (w *bare) release(name string) error {
 	return err
 }
 
-// TestAFullServerRefusesWhatGrowsAndNothingElse: whatever the step and the state of the store, a
-// step is done as a whole or refused as a whole, and only one that brings something new is refused.
+// TestAFullServerRefusesWhatGrowsAndNothingElse: whatever the step and the
+// state of the store, a step is done as a whole or refused as a whole, and
+// only one that brings something new is refused.
 func TestAFullServerRefusesWhatGrowsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -449,8 +543,8 @@ func differ(got, want []string) string {
 	return b.String()
 }
 
-// TestAWorkerThatStartsOnAFullServerDrainsIt: whoever restarts workers because the memory is full
-// gets out of it.
+// TestAWorkerThatStartsOnAFullServerDrainsIt: whoever restarts workers
+// because the memory is full gets out of it.
 func TestAWorkerThatStartsOnAFullServerDrainsIt(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -469,7 +563,8 @@ func TestAWorkerThatStartsOnAFullServerDrainsIt(t *testing.T) {
 	}
 	server.Do("config", "set", "maxmemory", 1)
 	var ran atomic.Int64
-	worker, err := onceq.NewWorker(s, &onceq.WorkerConfig{Logger: quiet, Drain: true, Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 10}}})
+	worker, err := onceq.NewWorker(s, &onceq.WorkerConfig{Logger: quiet, Drain: true,
+		Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 10}}})
 	if err != nil {
 		t.Fatal(err)
 	}

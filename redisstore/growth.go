@@ -40,12 +40,14 @@ func (s *Store) growth(ctx context.Context) (lines []string, err error) {
 	return lines, err
 }
 
-// grown says that a memory is nearly full; "" while it is not, or has no bound. It is pure.
+// grown says that a memory is nearly full; "" while it is not, or has no
+// bound. It is pure.
 func grown(which string, used, most int64) string {
 	if most == 0 || used < most/5*4 {
 		return ""
 	}
-	return fmt.Sprintf("%s uses %d of %d MiB (maxmemory): a full one refuses what is new; shorten Retention, delete finished jobs, or raise maxmemory",
+	return fmt.Sprintf("%s uses %d of %d MiB (maxmemory): a full one refuses what is new; shorten Retention, delete "+
+		"finished jobs, or raise maxmemory",
 		which, used>>20, most>>20)
 }
 

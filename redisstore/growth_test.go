@@ -7,7 +7,8 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// A server whose memory is nearly full is named by the doctor, before it refuses what is new.
+// A server whose memory is nearly full is named by the doctor, before it
+// refuses what is new.
 func TestAMemoryThatIsNearlyFullIsNamed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

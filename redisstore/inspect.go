@@ -14,7 +14,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Get returns the jobs of these IDs. A script stops at 4 MiB of them, and the rest is asked for again.
+// Get returns the jobs with these IDs. A script stops at 4 MiB of them, and
+// the rest is asked for again.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -59,15 +60,17 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 	return rows, nil
 }
 
-// List goes through the jobs by ID, on all partitions at once. With a filter it looks at a bounded
-// number of jobs for a page, so that a page may be short, or empty, with a cursor.
+// List goes through the jobs by ID, on all partitions at once. With a
+// filter it looks at a bounded number of jobs for a page, so a page may be
+// short, or empty, with a cursor.
 func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return onceq.JobPage{}, err
 	}
 	defer leave()
-	after, filtered := r.After, r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" || r.Filter.Key != nil
+	after, filtered := r.After, r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" ||
+		r.Filter.Key != nil
 	chunk := min(r.Limit, perScript)
 	if n := len(s.parts); n > 1 {
 		chunk = min(chunk, 2*r.Limit/n+10)
@@ -113,13 +116,15 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 	return page, nil
 }
 
-// listed are the next jobs of all partitions below an ID, the largest first. Below the frontier not
-// everything was looked through; "" = it was.
-func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) (all []*job, frontier string, err error) {
+// listed returns the next jobs of all partitions below an ID, the largest
+// first. Below the frontier not all jobs were looked at; "" = all were.
+func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) (all []*job,
+	frontier string, err error) {
 	bytes := max(onceq.MaxPageBytes/len(s.parts), 64<<10)
 	var trips []*trip
 	for p := range s.parts {
-		trips = append(trips, &trip{script: luaList, part: p, args: []any{packBelow(after), after, chunk, flag(args), bytes}})
+		trips = append(trips, &trip{script: luaList, part: p,
+			args: []any{packBelow(after), after, chunk, flag(args), bytes}})
 	}
 	if err := s.do(ctx, trips...); err != nil {
 		return nil, "", err
@@ -146,17 +151,20 @@ func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) 
 }
 
 func matches(f *onceq.JobFilter, j *job) bool {
-	return (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) && (f.Kind == "" || f.Kind == j.Kind) &&
+	return (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) &&
+		(f.Kind == "" || f.Kind == j.Kind) &&
 		(f.Key == nil || j.Key != nil && *f.Key == *j.Key)
 }
 
-// keyListing is a stretch of all keys, in order. Keys are kept in no order (an index of them would cost every job 120 bytes); a listing reads
-// them all, in small steps, and remembers the next keysAhead of them for the pages that follow.
+// keyListing is a stretch of all keys, in order. Keys are stored in no
+// order (an index would cost every job 120 bytes). A listing reads all of
+// them, in small steps, and remembers the next keysAhead of them for the
+// pages that follow.
 type keyListing struct {
 	mu       sync.Mutex
-	after    string // the stretch begins behind this key
+	after    string // the stretch begins after this key
 	keys     []string
-	complete bool // there is nothing behind it
+	complete bool // no key comes after it
 	at       time.Time
 }
 
@@ -165,7 +173,8 @@ const (
 	keysStale = time.Minute
 )
 
-// Keys returns held keys in their order. A key that was taken while a listing is under way may be missed.
+// Keys returns held keys in their order. It may miss a key that is taken
+// while a listing is under way.
 func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -222,7 +231,7 @@ func visible(f *onceq.KeyFilter, h *onceq.HeldKey) bool {
 	return (!h.Inert || f.Inert) && (f.Queue == "" || f.Queue == h.Queue) && (f.Kind == "" || f.Kind == h.Kind)
 }
 
-// readKeys reads key rows; nil where there is none.
+// readKeys reads the rows of keys; nil where there is none.
 func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey, error) {
 	byPart := make([][]int, len(s.parts))
 	for i, name := range names {
@@ -264,12 +273,14 @@ func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey,
 	return held, err
 }
 
-// keysAfter returns up to n keys behind one, in order, and whether there are more.
+// keysAfter returns up to n keys after the given one, in order, and whether
+// there are more.
 func (s *Store) keysAfter(ctx context.Context, after string, n int) (names []string, more bool, err error) {
 	l := &s.listing
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if after == "" || after < l.after || time.Since(l.at) > keysStale || !l.complete && (len(l.keys) == 0 || after >= l.keys[len(l.keys)-1]) {
+	if after == "" || after < l.after || time.Since(l.at) > keysStale || !l.complete &&
+		(len(l.keys) == 0 || after >= l.keys[len(l.keys)-1]) {
 		keys, complete, err := s.scanKeys(ctx, after)
 		if err != nil {
 			return nil, false, err
@@ -284,7 +295,8 @@ func (s *Store) keysAfter(ctx context.Context, after string, n int) (names []str
 	return names, i+n < len(l.keys) || !l.complete, nil
 }
 
-// scanKeys reads all keys of all partitions, a thousand at a time, and keeps the first keysAhead behind one.
+// scanKeys reads all keys of all partitions, a thousand at a time, and
+// keeps the first keysAhead after the given one.
 func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, complete bool, err error) {
 	complete = true
 	trim := func(n int) {
@@ -317,7 +329,8 @@ func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, comp
 	return keys, complete, nil
 }
 
-// Queues counts: every partition keeps the number of jobs of each queue in each state, and what is due is a count of an index's range.
+// Queues counts the jobs of each queue. Every partition keeps the numbers
+// by state; due jobs are counted in an index.
 func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -354,7 +367,8 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 					}
 				}
 				if r := (reader{s: text(q[9])}); r.s != "" {
-					if due := instant(r.instant()); !due.IsZero() && (info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
+					if due := instant(r.instant()); !due.IsZero() &&
+						(info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
 						info.OldestDue = due
 					}
 				}
@@ -375,7 +389,8 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 	return all, nil
 }
 
-// readMeta reads meta that a client encoded; nil where it is not a JSON object.
+// readMeta reads meta that a client encoded; nil if it is not a JSON
+// object.
 func readMeta(s string) map[string]any {
 	var meta map[string]any
 	d := json.NewDecoder(bytes.NewReader([]byte(s)))

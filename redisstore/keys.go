@@ -9,11 +9,12 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// A partition is four keys of fixed names under one hash tag, so in one slot. A job lies in the partition of its key.
+// A partition is four keys of fixed names under one hash tag, so in one
+// slot. A job lies in the partition of its key.
 type partition struct {
 	keys  []string // jobs, keys, ix, meta
 	known profiles
-	away  atomic.Int64 // since when fetches have not reached it, in Unix milliseconds; 0 = they do
+	away  atomic.Int64 // Unix milliseconds since which no fetch has reached it; 0 = fetches reach it
 }
 
 func (p *partition) meta() string { return p.keys[3] }
@@ -21,8 +22,9 @@ func (p *partition) meta() string { return p.keys[3] }
 // slots is how many slots a cluster has.
 const slots = 16384
 
-// partitions names the partitions of a namespace. Their tags are chosen to lie evenly over the slots; the first is the same for every count,
-// so that the count can be read there.
+// partitions names the partitions of a namespace. Their tags are chosen to
+// lie evenly over the slots. The first is the same for every count, so that
+// the count can be read there.
 func partitions(namespace string, count int) []*partition {
 	all := make([]*partition, count)
 	first := 0
@@ -56,7 +58,9 @@ func slot(tag string) int {
 	return int(crc) % slots
 }
 
-// ofID is the partition of a job: a function of its ID alone. The last three characters of an ID that a client made say it; any other is hashed.
+// ofID is the partition of a job. It depends on the ID alone: the last
+// three characters of an ID that a client made name it, any other ID is
+// hashed.
 func (s *Store) ofID(id string) int {
 	n := len(s.parts)
 	if n == 1 {
@@ -89,8 +93,10 @@ func (s *Store) ofKey(k *onceq.Key) int {
 	return int(h % uint64(n))
 }
 
-// Place makes an ID fall where its key lies, by its last three characters at most. It is for IDs that are made; one that a caller chose is
-// used as it is, and with a key only where both happen to fall together.
+// Place changes at most the last three characters of an ID, so that it
+// falls into the partition of the key. It is for IDs that clients make. An
+// ID of a caller's own is used as it is, and with a key only if both fall
+// into the same partition.
 func (s *Store) Place(id string, key *onceq.Key) string {
 	n := len(s.parts)
 	if n == 1 || key == nil {
@@ -111,17 +117,21 @@ func (s *Store) Place(id string, key *onceq.Key) string {
 	return id
 }
 
-// where is the partition of a new row. An ID of the caller's own together with a key that lies elsewhere is refused: the one thing that
-// a partitioned store cannot do.
+// where is the partition of a new row. It refuses an ID of a caller's own
+// together with a key that lies elsewhere: the one thing that a partitioned
+// store cannot do.
 func (s *Store) where(r *onceq.NewRow) (int, error) {
 	p := s.ofID(r.ID)
 	if r.Claim == nil {
 		return p, nil
 	}
 	if of := s.ofKey(&r.Claim.Key); of != p {
-		return 0, &onceq.InvalidError{Field: "ID", Value: bound(r.ID), Rule: "lies in partition " + strconv.Itoa(p) + " of " + strconv.Itoa(len(s.parts)) +
-			" and the job's key in partition " + strconv.Itoa(of) + ": on a Redis store with partitions a job that is unique by key gets its ID from the client" +
-			" (leave ID away; or leave Unique away, the ID is unique by itself; or open the namespace with Partitions: 1)"}
+		return 0, &onceq.InvalidError{Field: "ID", Value: bound(r.ID),
+			Rule: "lies in partition " + strconv.Itoa(p) + " of " + strconv.Itoa(len(s.parts)) +
+				" and the job's key in partition " + strconv.Itoa(of) +
+				": on a Redis store with partitions a job that is unique by key gets its ID from the client" +
+				" (leave ID away; or leave Unique away, the ID is unique by itself; or open the namespace with " +
+				"Partitions: 1)"}
 	}
 	return p, nil
 }

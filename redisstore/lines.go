@@ -12,12 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lines is where go-redis' own lines go. The library has one logger for the whole process and does
-// not say which client a line is about, so a line goes to the Logger of each store that is open.
-// While none is, lines are printed as the library would.
+// lines receives the log lines of go-redis. The library has one logger for
+// the whole process and does not say which client a line is about, so a
+// line goes to the Logger of each open store. While no store is open, lines
+// are printed as the library would.
 //
-// It is set when the program starts, and never again: a program that calls redis.SetLogger itself
-// has the last word.
+// It is set when the program starts and never again, so a program that
+// calls redis.SetLogger itself wins.
 type lines struct {
 	mu     sync.RWMutex
 	stores map[*Store]bool
@@ -28,7 +29,8 @@ var library = &lines{stores: map[*Store]bool{}, plain: log.New(os.Stderr, "redis
 
 func init() { redis.SetLogger(library) }
 
-// Printf is called by go-redis. A store that is closed meanwhile waits until its Logger is done.
+// Printf is called by go-redis. A store that is closed meanwhile waits
+// until its Logger has returned.
 func (l *lines) Printf(_ context.Context, format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	l.mu.RLock()
@@ -58,7 +60,8 @@ func (l *lines) remove(s *Store) {
 	delete(l.stores, s)
 }
 
-// log writes a line to Config.Logger. One that panics does not end the process.
+// log writes a line to Config.Logger. A Logger that panics does not end the
+// process.
 func (s *Store) log(level slog.Level, text string, args ...any) {
 	defer func() { _ = recover() }()
 	s.config.Logger.Log(context.Background(), level, text, args...)

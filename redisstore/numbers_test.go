@@ -10,10 +10,12 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// What stands in databases that are there: a new value takes the next number, none ever changes.
+// What stands in databases that are there: a new value takes the next
+// number, none ever changes.
 func TestNumbersThatAreOnDiskNeverChange(t *testing.T) {
 	t.Parallel()
-	if want := []onceq.State{"scheduled", "retryable", "running", "completed", "discarded", "cancelled", "available"}; !slices.Equal(states[:], want) {
+	if want := []onceq.State{"scheduled", "retryable", "running", "completed", "discarded", "cancelled",
+		"available"}; !slices.Equal(states[:], want) {
 		t.Errorf("states are stored as the indexes of %q, want %q", states, want)
 	}
 	if want := []onceq.Outcome{"inserted", "coalesced", "superseded"}; !slices.Equal(origins[:], want) {
@@ -28,7 +30,8 @@ func TestNumbersThatAreOnDiskNeverChange(t *testing.T) {
 	}{
 		{"headKey", headKey, 32}, {"headKeyless", headKeyless, 64}, {"headCancel", headCancel, 128},
 		{"headLong", headLong, 16}, {"headNow", headNow, 32}, {"headInline", headInline, 64},
-		{"bodyMeta", bodyMeta, 1}, {"bodyTags", bodyTags, 2}, {"bodyTold", bodyTold, 4}, {"bodyNilArgs", bodyNilArgs, 8},
+		{"bodyMeta", bodyMeta, 1}, {"bodyTags", bodyTags, 2}, {"bodyTold", bodyTold, 4},
+		{"bodyNilArgs", bodyNilArgs, 8},
 		{"never", never, 281474976710655}, {"packedSize", packedSize, 19},
 	} {
 		if n.got != n.want {

@@ -9,8 +9,10 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// placing is a store with partitions on which a caller's ID goes together with any key, as the suite has it: it gives such an ID a suffix
-// that makes it fall where its key lies. All else is the store's own. (The store by itself refuses such a row: see TestACallersIDWithAKeyElsewhere.)
+// placing is a store with partitions on which a caller's ID goes together
+// with any key, as the suite has it: it gives such an ID a suffix that
+// makes it fall where its key lies. All else is the store's own. (The store
+// by itself refuses such a row: see TestACallersIDWithAKeyElsewhere.)
 type placing struct {
 	*Store
 	ids *placedIDs
@@ -20,7 +22,8 @@ type placedIDs struct {
 	mu         sync.Mutex
 	inner, out map[string]string
 
-	// taking is held from where an ID gets its place until it is enqueued: of two calls with one ID the second meets the first.
+	// taking is held from where an ID gets its place until it is enqueued:
+	// of two calls with one ID the second meets the first.
 	taking sync.Mutex
 }
 
@@ -78,7 +81,8 @@ func (p placing) Place(id string, key *onceq.Key) string { return p.Store.Place(
 
 func (p placing) row(j *onceq.JobRow) {
 	if j != nil {
-		j.ID, j.Behind, j.Displaced, j.SupersededBy = p.outside(j.ID), p.outside(j.Behind), p.outside(j.Displaced), p.outside(j.SupersededBy)
+		j.ID, j.Behind, j.Displaced, j.SupersededBy = p.outside(j.ID), p.outside(j.Behind), p.outside(j.Displaced),
+			p.outside(j.SupersededBy)
 	}
 }
 

@@ -7,16 +7,18 @@ import (
 	"sync"
 )
 
-// profiles are those that were read of a partition. The name of a profile is made of its content, but
-// one that was dropped may leave its name to another: then the generation is another too, and what was
-// read before does not count.
+// profiles caches the profiles that were read of a partition. The name of a
+// profile is a hash of its content, but one that was dropped may leave its
+// name to another. Then the generation changes, and what was read before
+// does not count.
 type profiles struct {
 	mu    sync.Mutex
 	gen   string
 	byRef map[string]*profile
 }
 
-// find is a profile that was read in this generation, nil where none was.
+// find returns a profile that was read in this generation; nil if it was
+// not.
 func (p *profiles) find(gen, ref string) *profile {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -35,15 +37,15 @@ func (p *profiles) keep(gen, ref string, read *profile) {
 	p.byRef[ref] = read
 }
 
-// refOf names a profile.
+// refOf is the name of a profile.
 func refOf(content []byte) uint32 {
 	h := fnv.New64a()
 	_, _ = h.Write(content)
 	return uint32(mix(h.Sum64()))
 }
 
-// profilesOf reads the profiles of what a trip has brought. One that this process has not met is asked
-// for once.
+// profilesOf reads the profiles that a trip has brought. It asks the server
+// once for each profile.
 func (s *Store) profilesOf(ctx context.Context, of *trip) func(ref string) (*profile, error) {
 	return func(ref string) (*profile, error) {
 		if len(ref) != 4 {
@@ -69,8 +71,8 @@ func (s *Store) profilesOf(ctx context.Context, of *trip) func(ref string) (*pro
 	}
 }
 
-// readTriple reads a job as scripts hand it out: {row, head, errors}, or {ID, row, head, errors} where
-// id is "". nil where there is none.
+// readTriple reads a job as scripts return it: {row, head, errors}, or {ID,
+// row, head, errors} if id is "". The result is nil if there is no job.
 func (s *Store) readTriple(ctx context.Context, of *trip, id string, v any) (*job, error) {
 	l := list(v)
 	if len(l) == 4 {

@@ -22,15 +22,17 @@ import (
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-// script is one of the files in lua/, behind lib.lua. Each says in its header what it takes and answers.
+// script is one of the files in lua/, with lib.lua in front. The header of
+// each says what it takes and answers.
 type script struct {
 	name, source, sha string
 	writes            bool
 	bulk              bool // its answer may be large
 }
 
-// bookkeeping is what pages.lua needs of lib.lua.
-const bookkeeping = `local call, sub, byte, floor, unpk, jobs, ix = redis.call, string.sub, string.byte, math.floor, struct.unpack, KEYS[1], KEYS[3]
+// bookkeeping is the part of lib.lua that pages.lua needs.
+const bookkeeping = `local call, sub, byte = redis.call, string.sub, string.byte
+local floor, unpk, jobs, ix = math.floor, struct.unpack, KEYS[1], KEYS[3]
 `
 
 func load(name string, writes bool) *script {
@@ -43,9 +45,10 @@ func load(name string, writes bool) *script {
 	}
 	library := read("lib") + read("pages") + read("rows") + read("moves") + read("model")
 	source := library + read(name)
-	if name == "enqueue" { // the library comes to be only for rows that are not plain
+	if name == "enqueue" { // the library is made only for rows that are not plain
 		source = "local function judge(rows)\n" + library + read("judge") + "end\n" +
-			"local function book(comes, is, set, add)\n" + bookkeeping + read("pages") + "open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + read(name)
+			"local function book(comes, is, set, add)\n" + bookkeeping + read("pages") +
+			"open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + read(name)
 	}
 	sum := sha1.Sum([]byte(source))
 	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:]), writes: writes}
@@ -77,13 +80,15 @@ func init() {
 	}
 }
 
-// large is how many bytes of a call take the time of bulk.
+// large is the size in bytes from which a call gets the time-outs of bulk.
 const large = 64 << 10
 
-// perScript is how many jobs of a partition one script call takes: the server does nothing else meanwhile.
+// perScript is how many jobs of a partition one script call takes. The
+// server does nothing else meanwhile.
 const perScript = 200
 
-// call is a command that the client library never sends a second time by itself: what may have been done is for the store to judge.
+// call is a command that the client library never repeats by itself: the
+// store judges what may have happened.
 type call struct{ *redis.Cmd }
 
 // NoRetry is true.
@@ -93,19 +98,19 @@ func (call) NoRetry() bool { return true }
 type trip struct {
 	script *script
 	part   int
-	args   []any // behind token, sender and channel
-	whole  []any // args with room for the head in front of them, where there is
-	size   int   // of the args in bytes, where they may be large
+	args   []any // without token, sender and channel
+	whole  []any // args with room for the head in front of them, if there is any
+	size   int   // bytes of the args, where they may be many
 
 	wire  *wire
-	reply []any // behind token, stamp and what is to be woken
+	reply []any // without token, stamp and what to wake
 	now   int64
-	gen   string // how often profiles were dropped, see profiles
+	gen   string // the generation, see profiles
 	err   error
 }
 
-// wire is the token of a call on its way. It knows whether it was ever written to a connection: a
-// call that was not has certainly not happened.
+// wire is the token of a call. It knows whether it was ever written to a
+// connection: a call that was not has certainly not happened.
 type wire struct {
 	token string
 	sent  atomic.Bool
@@ -121,12 +126,15 @@ func newToken() string {
 	return string(binary.LittleEndian.AppendUint64(nil, rand.Uint64()))
 }
 
-// head is how many arguments stand before those of a script: command, script, keys and what lib.lua lists.
+// head is the number of arguments in front of those of a script: command,
+// script, keys, and what lib.lua lists.
 const head = 2 + 1 + 4 + 3
 
-// do makes script calls, in one trip of the network where it can, and fills in their replies. What is definite and passes by itself (a
-// server that loads, is busy, fails over, moves the slot) is tried again for as long as ctx and Config.Patience allow.
-// It returns the first error.
+// do makes script calls, in one network round trip if it can, and fills in
+// their replies. A call that has not happened, for a reason that passes by
+// itself (the server loads, is busy, fails over, moves the slot), is tried
+// again for as long as ctx and Config.Patience allow. It returns the first
+// error.
 func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	over := ctx.Err()
 	for _, t := range trips {
@@ -147,7 +155,7 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 		}
 		for _, t := range todo {
 			if t.script == luaFetch && answered && t.err != nil {
-				continue // there is something to do elsewhere meanwhile
+				continue // other partitions have work meanwhile
 			}
 			if t.transient() || t.err != nil && !t.script.writes && !t.definite() && ctx.Err() == nil {
 				again = append(again, t)
@@ -180,8 +188,8 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	return first
 }
 
-// glance is how long a call under NoWait waits for a server that is not there:
-// if it fails, its rows are sent one by one, and those calls wait.
+// glance is how long a call under NoWait waits for an absent server. If it
+// fails, its rows are sent one by one, and those calls wait.
 const glance = time.Second
 
 type hurried struct{} // the key of a context value
@@ -193,7 +201,9 @@ func (s *Store) patience(ctx context.Context) time.Duration {
 	return s.config.Patience
 }
 
-// look makes the client of a cluster look anew who serves what, where it seems to have changed. (The library does so by itself every ten seconds.)
+// look makes the client of a cluster ask again which node serves which
+// slot, when that seems to have changed. (The library does so by itself
+// every ten seconds.)
 func (s *Store) look(ctx context.Context, trips []*trip) {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
@@ -207,8 +217,8 @@ func (s *Store) look(ctx context.Context, trips []*trip) {
 	}
 }
 
-// pause waits before something is tried again. It is false where nothing should be: ctx or the store
-// has ended.
+// pause waits before something is tried again. It returns false if ctx or
+// the store has ended.
 func (s *Store) pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -232,11 +242,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// send makes each call once; again where the script or the partition has to be brought there first,
-// which is definite.
+// send makes each call once, or again where the script or the partition has
+// to be brought to the server first; such a call has not happened.
 func (s *Store) send(ctx context.Context, trips []*trip) {
 	s.exchange(ctx, trips, false)
-	if unknown := having(trips, func(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }); len(unknown) > 0 {
+	if unknown := having(trips, func(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }); len(
+		unknown) > 0 {
 		s.exchange(ctx, unknown, true)
 	}
 	if unset := having(trips, func(err error) bool { return err == errSetUp }); len(unset) > 0 {
@@ -247,7 +258,7 @@ func (s *Store) send(ctx context.Context, trips []*trip) {
 	}
 }
 
-// having are the trips with such an error.
+// having returns the trips with such an error.
 func having(trips []*trip, is func(error) bool) (some []*trip) {
 	for _, t := range trips {
 		if t.err != nil && is(t.err) {
@@ -257,7 +268,8 @@ func having(trips []*trip, is func(error) bool) (some []*trip) {
 	return some
 }
 
-// begin sets up the partitions of calls that found none, and makes the calls again.
+// begin sets up the partitions of calls that found none, and makes the
+// calls again.
 func (s *Store) begin(ctx context.Context, unset []*trip) {
 	var inits []*trip
 	done := map[int]bool{}
@@ -278,7 +290,8 @@ func (s *Store) begin(ctx context.Context, unset []*trip) {
 			return
 		}
 	}
-	s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server flushed, "+
+	s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server "+
+		"flushed, "+
 		"or did it start without its files?", "namespace", s.config.Namespace, "partitions", len(inits))
 	s.exchange(ctx, unset, true)
 }
@@ -312,7 +325,7 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 	if s.acks() && trips[0].script.writes && trips[0].script != luaInit {
 		s.acked(ctx, trips, calls)
 	} else if len(calls) == 1 {
-		_ = client.Process(ctx, calls[0]) // its error stands in the call
+		_ = client.Process(ctx, calls[0]) // the call keeps its error
 	} else {
 		pipe := client.Pipeline()
 		for _, c := range calls {
@@ -332,7 +345,8 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 	}
 }
 
-// read takes a reply apart. One that does not begin with the token of its request is somebody else's.
+// read takes a reply apart. A reply that does not begin with the token of
+// its request belongs to another request.
 func (t *trip) read(c call) error {
 	reply, err := c.Slice()
 	if err != nil {
@@ -354,8 +368,8 @@ func (t *trip) read(c call) error {
 	return nil
 }
 
-// noForm is the error of a call that found its partition in no form that is known, by what stands in
-// its "v".
+// noForm is the error of a call whose partition has an unknown form, from
+// the value of its "v".
 func noForm(v []any) error {
 	switch form := text(append(v, nil)[0]); formOf(form) {
 	case "":
@@ -363,11 +377,12 @@ func noForm(v []any) error {
 	case formMoving:
 		return errMoving
 	default:
-		return definite(fmt.Sprintf("the data is in form %q, of a later version of onceq: use that version, or another namespace", form))
+		return definite(fmt.Sprintf("the data is in form %q, of a later version of onceq: use that version, or "+
+			"another namespace", form))
 	}
 }
 
-// woke passes on which queues got something due, to those of this process who wait for it.
+// woke tells the listeners of this process which queues have a due job.
 func (s *Store) woke(t *trip) {
 	queues, _ := t.reply[0].([]any)
 	for _, q := range queues {

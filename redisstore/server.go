@@ -13,7 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// examine looks at the server, or at each master of a cluster, and refuses what would break a promise.
+// examine asks the server, or each master of a cluster, for its settings,
+// and refuses those that would break a promise.
 func (s *Store) examine(ctx context.Context) error {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
@@ -54,28 +55,35 @@ func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which strin
 		server = "Valkey " + v
 	}
 	if !atLeast(version, 6, 2) {
-		return server, fmt.Errorf("redisstore: %s is %s: Redis 6.2 (or any Valkey) is the oldest that will do", which, server)
+		return server, fmt.Errorf("redisstore: %s is %s: Redis 6.2 (or any Valkey) is the oldest that will "+
+			"do", which, server)
 	}
 	if s.config.AckAOF && !atLeast(version, 7, 2) {
-		return server, fmt.Errorf("redisstore: %s is %s: Config.AckAOF needs WAITAOF, which came with Redis 7.2", which, server)
+		return server, fmt.Errorf("redisstore: %s is %s: Config.AckAOF needs WAITAOF, which came with Redis "+
+			"7.2", which, server)
 	}
 	if about["role"] == "slave" {
-		return server, fmt.Errorf("redisstore: %s is a replica (of %s:%s): name the master, or its Sentinels", which, about["master_host"], about["master_port"])
+		return server, fmt.Errorf("redisstore: %s is a replica (of %s:%s): name the master, or its Sentinels", which,
+			about["master_host"], about["master_port"])
 	}
 	if _, single := s.client.(*redis.Client); single && about["cluster_enabled"] == "1" {
-		return server, fmt.Errorf("redisstore: %s is a node of a cluster: open it as redis+cluster://, or with a *redis.ClusterClient", which)
+		return server, fmt.Errorf("redisstore: %s is a node of a cluster: open it as redis+cluster://, or with a "+
+			"*redis.ClusterClient", which)
 	}
 	if policy := about["maxmemory_policy"]; policy != "" && policy != "noeviction" && !s.config.AllowEviction {
-		return server, fmt.Errorf("redisstore: %s has maxmemory-policy %s and would throw away jobs and keys when its memory is full: "+
+		return server, fmt.Errorf("redisstore: %s has maxmemory-policy %s and would throw away jobs and keys when "+
+			"its memory is full: "+
 			"set `maxmemory-policy noeviction` there (or accept the loss with Config.AllowEviction)", which, policy)
 	}
 	if about["aof_enabled"] == "0" {
 		save, err := node.ConfigGet(ctx, "save").Result()
 		switch {
 		case err == nil && save["save"] == "":
-			s.log(slog.LevelWarn, "redisstore: persistence is off: when the server stops, all jobs and keys are gone; set `appendonly yes`", "server", which)
+			s.log(slog.LevelWarn, "redisstore: persistence is off: when the server stops, all jobs and keys are "+
+				"gone; set `appendonly yes`", "server", which)
 		case err == nil:
-			s.log(slog.LevelInfo, "redisstore: the append-only file is off: when the server is killed, what came after its last snapshot is gone", "server", which)
+			s.log(slog.LevelInfo, "redisstore: the append-only file is off: when the server is killed, what came "+
+				"after its last snapshot is gone", "server", which)
 		}
 	}
 	if s.config.AckAOF && about["aof_enabled"] == "0" {
@@ -84,7 +92,8 @@ func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which strin
 	return server, nil
 }
 
-// info asks a server about itself. One that is not there, or starts, is waited for.
+// info asks a server about itself. It waits for a server that is absent or
+// starting.
 func (s *Store) info(ctx context.Context, node redis.Cmdable) (string, error) {
 	deadline := time.Now().Add(s.config.Patience)
 	for {
@@ -106,7 +115,7 @@ func readInfo(info string) map[string]string {
 	return about
 }
 
-// atLeast compares a version; one that does not read as a version is taken for good.
+// atLeast compares a version. What does not read as a version passes.
 func atLeast(version string, major, minor int) bool {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {

@@ -90,21 +90,21 @@ func fake(t *testing.T, info string) string {
 
 func TestAServerThatWouldBreakAPromiseIsRefused(t *testing.T) {
 	t.Parallel()
-	for info, want := range map[string]string{
-		"redis_version:6.0.16\r\nmaxmemory_policy:noeviction\r\n":                                   "Redis 6.2",
-		"redis_version:7.0.0\r\nmaxmemory_policy:allkeys-lru\r\n":                                   "maxmemory-policy allkeys-lru",
-		"redis_version:7.0.0\r\nmaxmemory_policy:volatile-ttl\r\n":                                  "maxmemory-policy noeviction",
-		"redis_version:7.0.0\r\nrole:slave\r\nmaster_host:elsewhere\r\nmaster_port:1\r\n":           "replica",
-		"redis_version:7.0.0\r\ncluster_enabled:1\r\n":                                              "redis+cluster://",
-		"redis_version:7.2.4\r\nvalkey_version:8.1.0\r\nmaxmemory_policy:allkeys-random\r\n":        "maxmemory-policy",
-		"redis_version:5.0.14\r\nvalkey_version:\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n": "6.2",
+	for _, c := range []struct{ info, want string }{
+		{"redis_version:6.0.16\r\nmaxmemory_policy:noeviction\r\n", "Redis 6.2"},
+		{"redis_version:7.0.0\r\nmaxmemory_policy:allkeys-lru\r\n", "maxmemory-policy allkeys-lru"},
+		{"redis_version:7.0.0\r\nmaxmemory_policy:volatile-ttl\r\n", "maxmemory-policy noeviction"},
+		{"redis_version:7.0.0\r\nrole:slave\r\nmaster_host:elsewhere\r\nmaster_port:1\r\n", "replica"},
+		{"redis_version:7.0.0\r\ncluster_enabled:1\r\n", "redis+cluster://"},
+		{"redis_version:7.2.4\r\nvalkey_version:8.1.0\r\nmaxmemory_policy:allkeys-random\r\n", "maxmemory-policy"},
+		{"redis_version:5.0.14\r\nvalkey_version:\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n", "6.2"},
 	} {
-		s, err := Open(t.Context(), fake(t, info), &Config{Logger: quiet})
+		s, err := Open(t.Context(), fake(t, c.info), &Config{Logger: quiet})
 		if err == nil {
 			_ = s.Close()
 		}
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want it to say %q", info, err, want)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want it to say %q", c.info, err, c.want)
 		}
 	}
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
@@ -125,7 +125,8 @@ func TestAServerThatCannotBeReachedIsDefinite(t *testing.T) {
 	server.Kill()
 	var err error
 	for range 20 { // the connections that were open break first
-		_, err = s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
+		_, err = s.Enqueue(t.Context(),
+			onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a", Kind: "k", Queue: "q", MaxAttempts: 1}}})
 	}
 	if err == nil || errors.Is(err, onceq.ErrUncertain) {
 		t.Errorf("%v, want a definite error", err)
@@ -164,7 +165,8 @@ func TestAStoreLivesThroughARestart(t *testing.T) {
 	other := clientOf(t, open(t, server.URL(), Config{}))
 	deadline := time.After(20 * time.Second)
 	for n := 10; ; n++ { // until the subscription is there again
-		if err := s.wakes.await(t.Context(), &listener{queues: []string{"default"}}); err != nil { // as a fetch that finds nothing does
+		// as a fetch that finds nothing does
+		if err := s.wakes.await(t.Context(), &listener{queues: []string{"default"}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := other.Enqueue(t.Context(), task{n}, onceq.Unique{}); err != nil {
@@ -183,11 +185,13 @@ func TestAStoreLivesThroughARestart(t *testing.T) {
 }
 
 func TestAURLThatIsWrongSaysWhatIsRight(t *testing.T) {
-	for _, url := range []string{"", "localhost:6379", "http://localhost", "redis+sentinel://h1,h2", "redis+sentinel://h1/main/x", "redis+cluster://h1,,h2",
+	for _, url := range []string{"", "localhost:6379", "http://localhost", "redis+sentinel://h1,h2",
+		"redis+sentinel://h1/main/x", "redis+cluster://h1,,h2",
 		"redis+cluster://h1/0", "unix+cluster://h", "redis+ring://h", "redis+sentinel://u%zz:secret@h1/main"} {
 		_, err := Open(t.Context(), url, nil)
 		var invalid *onceq.InvalidError
-		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "redis+cluster://") || strings.Contains(err.Error(), "secret") {
+		if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "redis+cluster://") ||
+			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
@@ -210,8 +214,10 @@ func TestAURLThatIsWrongSaysWhatIsRight(t *testing.T) {
 	}
 }
 
-// acl are the rights that a store needs, for docs: its keys, its channel, and these commands.
-const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists +hincrby +hscan +hstrlen +zadd +zrem +zscore " +
+// acl are the rights that a store needs, for docs: its keys, its channel,
+// and these commands.
+const acl = "resetkeys ~{%[1]s:* resetchannels &%[1]s:wake -@all +eval +evalsha +hmget +hget +hset +hdel +hexists " +
+	"+hincrby +hscan +hstrlen +zadd +zrem +zscore " +
 	"+zlexcount +zrangebylex +zrevrangebylex +time +publish +subscribe +unsubscribe +ping +info +wait"
 
 func TestTheRightsThatAreNeeded(t *testing.T) {
@@ -246,7 +252,8 @@ func TestTheRightsThatAreNeeded(t *testing.T) {
 	if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
+	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}})
 	if err != nil || len(f.Jobs) != 10 {
 		t.Fatal(len(f.Jobs), err)
 	}
@@ -269,7 +276,8 @@ func TestTheRightsThatAreNeeded(t *testing.T) {
 	sound(t, s)
 }
 
-// TestARightThatIsMissingIsToldByOpen and not by a step that has done a part of its work.
+// TestARightThatIsMissingIsToldByOpen and not by a step that has done a
+// part of its work.
 func TestARightThatIsMissingIsToldByOpen(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

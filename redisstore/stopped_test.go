@@ -15,7 +15,8 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// TestAWorkerThatIsStoppedBeyondItsLease: its job runs again elsewhere, and what it says when it goes on changes nothing.
+// TestAWorkerThatIsStoppedBeyondItsLease: its job runs again elsewhere, and
+// what it says when it goes on changes nothing.
 func TestAWorkerThatIsStoppedBeyondItsLease(t *testing.T) {
 	t.Parallel()
 	s := fresh(t, Config{})
@@ -56,8 +57,10 @@ func TestAWorkerThatIsStoppedBeyondItsLease(t *testing.T) {
 	}
 	_ = child.Process.Signal(syscall.SIGSTOP)
 
-	worker, err := onceq.NewWorker(s, &onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}}, Lease: time.Second, Logger: quiet,
-		ID: "other", Retry: func(*onceq.JobRow, error) time.Duration { return time.Millisecond }})
+	worker, err := onceq.NewWorker(s,
+		&onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 1}},
+			Lease: time.Second, Logger: quiet,
+			ID: "other", Retry: func(*onceq.JobRow, error) time.Duration { return time.Millisecond }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +95,8 @@ func TestAWorkerThatIsStoppedBeyondItsLease(t *testing.T) {
 	_, _ = in.Write([]byte("\n"))
 	time.Sleep(300 * time.Millisecond)
 	after, err := c.Job(t.Context(), r.Job.ID)
-	if err != nil || after.State != onceq.Completed || after.Run != 2 || after.Worker != done.Worker || !after.FinishedAt.Equal(done.FinishedAt) {
+	if err != nil || after.State != onceq.Completed || after.Run != 2 || after.Worker != done.Worker ||
+		!after.FinishedAt.Equal(done.FinishedAt) {
 		t.Errorf("it is %+v (%v)\nand was %+v", after, err, done)
 	}
 	healthy(t, s)

@@ -1,11 +1,17 @@
-// Package redisstore is onceq's store on Redis 6.2 or later, or Valkey: a single server, one watched by Sentinels, or a cluster.
+// Package redisstore is onceq's store on Redis 6.2 or later, or Valkey: a
+// single server, one with Sentinels, or a cluster.
 //
-// A namespace lies in partitions, each of four keys under one hash tag; a job lies in the partition of its key, so every step on it is one
-// script on one slot: it happens as a whole or not at all, on a cluster too. What a partitioned store cannot do is to give a job of
-// a caller's own ID a key that lies elsewhere; it says so (see Place). A single server has one partition unless told otherwise.
+// A namespace lies in partitions of four keys each, which share a hash tag.
+// A job lies in the partition of its key. So every step on it is one script
+// on one slot: it happens as a whole or not at all, on a cluster too. With
+// several partitions, a job with an ID of a caller's own cannot have a key
+// that lies in another partition (see [Store.Place]); such an enqueue is
+// refused. A single server has one partition unless told otherwise.
 //
-// What is acknowledged is as durable as the server makes it: say `appendfsync always` and a killed server loses nothing; with `everysec` it
-// may lose the last two seconds or so; a failover to a replica may lose the tail that the replica did not have (see Config.AckReplicas).
+// What is acknowledged is as durable as the server makes it. With
+// `appendfsync always` a killed server loses nothing. With `everysec` it
+// may lose about the last two seconds. A failover to a replica may lose
+// what the replica did not have yet (see [Config.AckReplicas]).
 package redisstore
 
 import (
@@ -24,30 +30,41 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Config is how a store is opened. The zero value is ready to use.
+// Config says how a store is opened. The zero value is ready to use.
 type Config struct {
-	// Namespace is the prefix of all keys; "" = "onceq". Stores of one namespace on one server are one store.
+	// Namespace is the prefix of all keys; "" = "onceq". Stores with the
+	// same namespace on the same server are one store.
 	Namespace string
-	// Partitions is into how many parts the jobs are spread; it is fixed at the first use of a namespace. 0 = as it is there, and for a new
-	// namespace 1 on a single server and DefaultClusterPartitions on a cluster.
+	// Partitions is the number of parts over which the jobs are spread. It
+	// is fixed at the first use of a namespace. 0 = what the namespace has;
+	// for a new one 1 on a single server and DefaultClusterPartitions on a
+	// cluster.
 	Partitions int
-	// RetentionMax is how many finished jobs a partition keeps, whatever their retention says: beyond
-	// it the oldest are pruned early, with a warning. A job that holds a key, and one with an ID of the
-	// caller's, is never pruned before its retention is over: where these are too many a warning says
-	// so, and in the end the server's memory is full. 0 = DefaultRetentionMax.
+	// RetentionMax is how many finished jobs a partition keeps, whatever
+	// their retention says. Beyond it the oldest are pruned early, with a
+	// warning. A job that holds a key, or has an ID of a caller's own, is
+	// never pruned before its retention is over: if these are too many a
+	// warning says so, and in the end the memory of the server is full. 0 =
+	// DefaultRetentionMax.
 	RetentionMax int
-	// AllowEviction accepts a server that evicts keys when its memory is full. It may then lose all jobs and keys at once.
+	// AllowEviction accepts a server that evicts keys when its memory is
+	// full. Such a server may lose all jobs and keys at once.
 	AllowEviction bool
-	// AckReplicas makes a step that writes wait (WAIT, or WAITAOF with AckAOF) until so many replicas have it. Where fewer do within
-	// AckTimeout the step has happened, and its error wraps onceq.ErrUncertain. It narrows what a failover can lose; it cannot exclude it.
+	// AckReplicas makes a step that writes wait (WAIT, or WAITAOF with
+	// AckAOF) until so many replicas have it. If fewer do within
+	// AckTimeout, the step has happened and its error wraps
+	// onceq.ErrUncertain. This makes the loss in a failover less likely; it
+	// cannot exclude it.
 	AckReplicas int
-	// AckAOF makes a step that writes wait until it is in the server's append-only file on disk (WAITAOF; Redis 7.2 or later).
+	// AckAOF makes a step that writes wait until it is in the append-only
+	// file on the server's disk (WAITAOF; Redis 7.2 or later).
 	AckAOF bool
 	// AckTimeout is how long that may take; 0 = one second.
 	AckTimeout time.Duration
-	// Patience is how long a call, and Open, goes on trying where nothing happened and something
-	// may later: the server cannot be reached, starts, fails over, or moves the partition. The
-	// caller's context ends it earlier, and so does Close. 0 = 10 seconds.
+	// Patience is how long a call, and Open, keeps trying where nothing has
+	// happened yet and something may later: the server cannot be reached,
+	// starts, fails over, or moves the partition. The end of the caller's
+	// context and Close end it earlier. 0 = 10 seconds.
 	Patience time.Duration
 	Logger   *slog.Logger // nil = slog.Default()
 }
@@ -63,35 +80,36 @@ const (
 type Store struct {
 	client  redis.UniversalClient
 	owned   bool        // Close closes the client
-	conns   connections // of the client, with the settings that are needed
+	conns   connections // the client, with the settings that are needed
 	address string      // the server's URL, without its password
 	config  Config
 	parts   []*partition
-	server  string // which and what version
-	sender  string // this process, eight bytes
+	server  string // its name and version
+	sender  string // names this process, in eight bytes
 	channel string
-	dials   *dials // of a client of ours; nil = it is the caller's
+	dials   *dials // nil = the client is the caller's
 	wakes   wakes
 	listing keyListing
 	late    lateness
-	tries   atomic.Int64 // how often something was sent; for tests
+	tries   atomic.Int64 // how often a call was sent; for tests
 
 	mu      sync.Mutex
 	closed  bool
-	told    time.Time      // when it was last said that finished jobs stay
+	told    time.Time      // when it last warned of finished jobs that stay
 	calls   sync.WaitGroup // under way
-	closing chan struct{}  // closed when Close begins: nobody waits for an absent server any more
+	closing chan struct{}  // closed when Close begins: calls stop waiting for an absent server
 }
 
 var _ onceq.Store = (*Store)(nil)
 
-// New makes a store of the caller's own client: a *redis.Client (also a failover client) or a
-// *redis.ClusterClient with ContextTimeoutEnabled. Close leaves it open.
+// New makes a store from the caller's own client: a *redis.Client (also a
+// failover client), or a *redis.ClusterClient with ContextTimeoutEnabled.
+// Close leaves it open.
 func New(client redis.UniversalClient, config *Config) (*Store, error) {
 	return NewContext(context.Background(), client, config)
 }
 
-// NewContext is New with a context for the first look at the server.
+// NewContext is New with a context for the first calls to the server.
 func NewContext(ctx context.Context, client redis.UniversalClient, config *Config) (*Store, error) {
 	return newStore(ctx, client, config, "")
 }
@@ -101,7 +119,8 @@ func newStore(ctx context.Context, client redis.UniversalClient, config *Config,
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, conns: conns, address: cmp.Or(address, addressOf(client)), sender: newToken(), closing: make(chan struct{})}
+	s := &Store{client: client, conns: conns, address: cmp.Or(address, addressOf(client)), sender: newToken(),
+		closing: make(chan struct{})}
 	if config != nil {
 		s.config = *config
 	}
@@ -110,13 +129,16 @@ func newStore(ctx context.Context, client redis.UniversalClient, config *Config,
 		c.Namespace = "onceq"
 	}
 	if strings.ContainsAny(c.Namespace, "{}") || len(c.Namespace) > 100 {
-		return nil, &onceq.InvalidError{Field: "Config.Namespace", Value: bound(c.Namespace), Rule: "must be at most 100 bytes, without { and }"}
+		return nil, &onceq.InvalidError{Field: "Config.Namespace", Value: bound(c.Namespace),
+			Rule: "must be at most 100 bytes, without { and }"}
 	}
 	if c.Partitions < 0 || c.Partitions > maxPartitions {
-		return nil, &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(c.Partitions), Rule: "must be 0 (as it is there) to " + strconv.Itoa(maxPartitions)}
+		return nil, &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(c.Partitions),
+			Rule: "must be 0 (as it is there) to " + strconv.Itoa(maxPartitions)}
 	}
 	if c.RetentionMax < 0 || c.AckReplicas < 0 {
-		return nil, &onceq.InvalidError{Field: "Config", Value: "", Rule: "must have no negative RetentionMax or AckReplicas"}
+		return nil, &onceq.InvalidError{Field: "Config", Value: "",
+			Rule: "must have no negative RetentionMax or AckReplicas"}
 	}
 	if c.RetentionMax == 0 {
 		c.RetentionMax = DefaultRetentionMax
@@ -143,7 +165,8 @@ func newStore(ctx context.Context, client redis.UniversalClient, config *Config,
 	return s, nil
 }
 
-// setUp finds or makes the partitions, and brings them to the form of this version.
+// setUp finds or makes the partitions, and brings them to the form of this
+// version.
 func (s *Store) setUp(ctx context.Context) error {
 	want := s.config.Partitions
 	if want == 0 {
@@ -160,12 +183,14 @@ func (s *Store) setUp(ctx context.Context) error {
 	at := text(first.reply[0])
 	p, count, ok := placeOf(at)
 	if !ok || p != 0 {
-		return fmt.Errorf("redisstore: what stands under namespace %q is not a store of this version (%q)", s.config.Namespace, at)
+		return fmt.Errorf("redisstore: what stands under namespace %q is not a store of this version (%q)",
+			s.config.Namespace, at)
 	}
 	if count != want {
 		if s.config.Partitions != 0 {
 			return &onceq.InvalidError{Field: "Config.Partitions", Value: strconv.Itoa(s.config.Partitions),
-				Rule: fmt.Sprintf("must be %d for namespace %q, or 0: the number of partitions is fixed at the first use. "+
+				Rule: fmt.Sprintf("must be %d for namespace %q, or 0: the number of partitions is fixed at the first "+
+					"use. "+
 					"For another number take another namespace", count, s.config.Namespace)}
 		}
 		s.parts = partitions(s.config.Namespace, count)
@@ -202,7 +227,8 @@ func (s *Store) checkInit(t *trip) error {
 	}
 	at, form := text(t.reply[0]), formOf(text(t.reply[1]))
 	if p, count, ok := placeOf(at); !ok || p != t.part || count != len(s.parts) {
-		return definite(fmt.Sprintf("redisstore: partition %d of %d of namespace %q says that it is %q", t.part, len(s.parts), s.config.Namespace, at))
+		return definite(fmt.Sprintf("redisstore: partition %d of %d of namespace %q says that it is %q", t.part,
+			len(s.parts), s.config.Namespace, at))
 	}
 	if form != formOld && form != formMoving && form != formNew {
 		return fmt.Errorf("redisstore: namespace %q: %w", s.config.Namespace, noForm([]any{form}))
@@ -210,22 +236,23 @@ func (s *Store) checkInit(t *trip) error {
 	return nil
 }
 
-// Traits says how group commits are best sent here: up to 8 at once while the server is far, or
-// waits for its disk or for replicas. With fewer than 24 calls a second one beside the first costs
-// more a job than it gains.
+// Traits says how group commits are best sent: up to 8 at once while the
+// server is far, or waits for its disk or for replicas. While trips are
+// short, a second one beside the first costs more than it gains with fewer
+// than 24 calls.
 func (s *Store) Traits() onceq.Traits {
 	return onceq.Traits{InFlight: 8, Join: 24, Place: s.Place, Wake: s.Wake, Check: s.Check, Growth: s.growth}
 }
 
-// Partitions is into how many parts the jobs are spread.
+// Partitions is the number of parts over which the jobs are spread.
 func (s *Store) Partitions() int { return len(s.parts) }
 
-// Server says which server it is, and what version.
+// Server is the name and version of the server.
 func (s *Store) Server() string { return s.server }
 
-// Close waits for the calls that are under way and ends all wake-ups. It closes the client if Open
-// made it; one that was handed to New stays open. Calls afterwards answer onceq.ErrClosed, and so
-// does a second Close.
+// Close waits for the calls that are under way and ends all wake-ups. It
+// closes a client that Open made; one that was passed to New stays open.
+// Later calls, a second Close too, answer onceq.ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {

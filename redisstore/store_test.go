@@ -50,7 +50,8 @@ func open(t testing.TB, url string, c Config) *Store {
 // namespace is a name that no other test uses.
 func namespace() string { return fmt.Sprintf("t%016x", rand.Uint64()) }
 
-// setClock makes the clock of a namespace stand still; the zero time lets it run.
+// setClock makes the clock of a namespace stand still; the zero time lets
+// it run.
 func setClock(t testing.TB, s *Store, at time.Time) {
 	t.Helper()
 	_, err := s.client.Pipelined(context.Background(), func(p redis.Pipeliner) error {
@@ -75,7 +76,8 @@ func drop(s *Store) {
 	}
 }
 
-// sound wants rows and indexes to go together, and counts to be what they count.
+// sound wants rows and indexes to go together, and counts to be what they
+// count.
 func sound(t testing.TB, s *Store) {
 	t.Helper()
 	ctx := context.Background()
@@ -148,10 +150,13 @@ func TestModel(t *testing.T) {
 	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
 }
 
-// Behind a decorator besides, for partitions are where a store has most to say beyond its methods.
+// Behind a decorator besides, for partitions are where a store has most to
+// say beyond its methods.
 func TestStoreInEightPartitionsBehindADecorator(t *testing.T) {
 	url := redistest.URL(t)
-	storetest.Run(t, storetest.Decorated(func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) }))
+	storetest.Run(t, storetest.Decorated(func(t *testing.T) storetest.Harness {
+		return harness(t, url, Config{Partitions: 8})
+	}))
 }
 
 func TestModelInEightPartitions(t *testing.T) {

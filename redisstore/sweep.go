@@ -11,13 +11,14 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// laps is how many more stretches of finished jobs a sweep looks at on a partition that keeps too many,
-// where none of a stretch may be pruned.
+// laps is how many more stretches of finished jobs a sweep looks at on a
+// partition that keeps too many, where none of a stretch may be pruned.
 const laps = 10
 
-// Sweep tidies all partitions. Each of them knows the workers by itself; a worker's beat is shown as the
-// largest of those on the partitions where its lease is over, and which it was on each is remembered
-// until the same beat is named as lost.
+// Sweep tidies all partitions. Each partition knows the workers by itself.
+// The beat of a worker is shown as the largest of those on the partitions
+// where its lease is over; the beats of each partition are remembered until
+// that beat is named as lost.
 func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -29,7 +30,8 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 	for p := range parts {
 		parts[p] = p
 	}
-	// First each partition gets an equal part of the limit, then those with more to do share what is left of it.
+	// First each partition gets an equal part of the limit, then those with
+	// more to do share the rest of it.
 	for round := 0; len(parts) > 0 && sw.failed == nil; round++ {
 		left := max(0, r.Limit-max(sw.swept.Jobs, sw.swept.Keys))
 		if round > 0 && left == 0 {
@@ -54,7 +56,9 @@ func (s *Store) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, e
 			sw.swept.Expired = append(sw.swept.Expired, onceq.Beat{Worker: b.Worker, No: at.max()})
 		}
 	}
-	slices.SortFunc(sw.swept.Expired, func(a, b onceq.Beat) int { return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No)) })
+	slices.SortFunc(sw.swept.Expired, func(a, b onceq.Beat) int {
+		return cmp.Or(cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.No, b.No))
+	})
 	if sw.failed != nil && (sw.swept.Jobs > 0 || sw.swept.Keys > 0) {
 		sw.failed = uncertain(sw.failed)
 	}
@@ -123,14 +127,16 @@ func (sw *sweep) round(ctx context.Context, parts []int, limit int, first bool) 
 	return more
 }
 
-// tellEvery is how often it is said that there are more finished jobs than there should be.
+// tellEvery is how often it is said that there are more finished jobs than
+// there should be.
 const tellEvery = time.Hour
 
 // tell says what was done about too many finished jobs, and what could not be.
 func (sw *sweep) tell() {
 	s := sw.s
 	if sw.early > 0 {
-		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention was over, for a partition keeps "+
+		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention was over, for a "+
+			"partition keeps "+
 			"Config.RetentionMax of them. Those with an ID of the caller's, and those that hold a key, stay",
 			"pruned", sw.early, "retention_max", s.config.RetentionMax)
 	}
@@ -144,13 +150,16 @@ func (sw *sweep) tell() {
 	}
 	s.mu.Unlock()
 	if due {
-		s.log(slog.LevelWarn, "redisstore: there are more finished jobs than Config.RetentionMax, and none of them may be pruned: "+
+		s.log(slog.LevelWarn, "redisstore: there are more finished jobs than Config.RetentionMax, and none of them "+
+			"may be pruned: "+
 			"they have an ID of the caller's or hold a key, which are never forgotten before their retention is over. "+
-			"Shorten their Retention, or give the server more memory", "beyond", sw.stays, "retention_max", s.config.RetentionMax)
+			"Shorten their Retention, or give the server more memory", "beyond", sw.stays, "retention_max",
+			s.config.RetentionMax)
 	}
 }
 
-// beats are those of one worker on the partitions where its lease is over.
+// beats has the beat of one worker on each partition where its lease is
+// over.
 type beats map[int]int64
 
 func (at beats) max() int64 {
@@ -161,8 +170,10 @@ func (at beats) max() int64 {
 	return no
 }
 
-// lateness is since when this process has seen a worker's beat stand still on a partition. Where the partitions have heard different beats of
-// a worker, the largest of them, which is shown, does not tell that another has moved.
+// lateness remembers since when this process has seen the beat of a worker
+// unchanged on a partition. Partitions may have heard different beats of a
+// worker, and the largest, which is shown, does not tell whether another
+// has moved.
 type lateness struct {
 	mu   sync.Mutex
 	seen map[seat]stillness
@@ -180,7 +191,7 @@ type stillness struct {
 	last  time.Time
 }
 
-// note is called with what a sweep has seen.
+// note records what a sweep has seen.
 func (l *lateness) note(worker string, part int, beat int64, lease time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,8 +222,10 @@ func (l *lateness) stands(worker string, part int, beat int64) bool {
 	return ok && still.beat == beat && time.Since(still.since) >= still.lease/3
 }
 
-// lost lists the runs of workers that were seen twice with the same beat, and forgets those that have none left anywhere.
-func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]beats, swept *onceq.Swept) error {
+// lost lists the runs of workers that were seen twice with the same beat.
+// It forgets the workers that have no run left anywhere.
+func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[onceq.Beat]beats,
+	swept *onceq.Swept) error {
 	if len(r.Lost) == 0 {
 		return nil
 	}
@@ -222,7 +235,7 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 		if at.max() != lost.No {
 			continue
 		}
-		alike := lost.No == -1 || len(at) == len(s.parts) // then what the caller has seen is all there is to see
+		alike := lost.No == -1 || len(at) == len(s.parts) // then the caller has seen all of its beats
 		for _, beat := range at {
 			alike = alike && beat == lost.No
 		}
@@ -271,7 +284,9 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 	for i, lost := range r.Lost {
 		order[lost.Worker] = i
 	}
-	slices.SortFunc(swept.Runs, func(a, b *onceq.JobRow) int { return cmp.Or(order[a.Worker]-order[b.Worker], cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(swept.Runs, func(a, b *onceq.JobRow) int {
+		return cmp.Or(order[a.Worker]-order[b.Worker], cmp.Compare(a.ID, b.ID))
+	})
 	for worker, parts := range idle {
 		if busy[worker] {
 			continue

@@ -82,7 +82,8 @@ func TestTheNumberOfPartitionsIsFixedAtTheFirstUse(t *testing.T) {
 	}
 	_, err := Open(t.Context(), url, &Config{Namespace: name, Partitions: 4, Logger: quiet})
 	var invalid *onceq.InvalidError
-	if !errors.As(err, &invalid) || invalid.Field != "Config.Partitions" || !strings.Contains(err.Error(), "must be 5") {
+	if !errors.As(err, &invalid) || invalid.Field != "Config.Partitions" ||
+		!strings.Contains(err.Error(), "must be 5") {
 		t.Errorf("opened with another number: %v", err)
 	}
 }
@@ -130,7 +131,8 @@ func TestAMadeIDFallsWhereItsKeyLies(t *testing.T) {
 	}
 }
 
-// TestOneQueueIsFetchedInOrderFromAllPartitions has priorities, run times and IDs mixed over partitions.
+// TestOneQueueIsFetchedInOrderFromAllPartitions has priorities, run times
+// and IDs mixed over partitions.
 func TestOneQueueIsFetchedInOrderFromAllPartitions(t *testing.T) {
 	t.Parallel()
 	s := fresh(t, Config{Partitions: 8})
@@ -145,7 +147,8 @@ func TestOneQueueIsFetchedInOrderFromAllPartitions(t *testing.T) {
 	}
 	var got []*onceq.JobRow
 	for no := int64(1); len(got) < 500; no++ {
-		f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 33}}})
+		f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 33}}})
 		if err != nil || len(f.Jobs) == 0 {
 			t.Fatal(len(got), err)
 		}
@@ -161,7 +164,8 @@ func TestOneQueueIsFetchedInOrderFromAllPartitions(t *testing.T) {
 	}
 }
 
-// TestAKindBehindManyOthersIsFound: a script looks at a bounded number of jobs, a fetch goes on.
+// TestAKindBehindManyOthersIsFound: a script looks at a bounded number of
+// jobs, a fetch goes on.
 func TestAKindBehindManyOthersIsFound(t *testing.T) {
 	t.Parallel()
 	for _, parts := range []int{1, 3} {
@@ -176,7 +180,8 @@ func TestAKindBehindManyOthersIsFound(t *testing.T) {
 		if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
-		f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}, Kinds: []string{"rare"}})
+		f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}, Kinds: []string{"rare"}})
 		if err != nil || len(f.Jobs) != 1 || f.Jobs[0].Kind != "rare" {
 			t.Errorf("%d partitions: %d jobs, %v", parts, len(f.Jobs), err)
 		}
@@ -193,7 +198,8 @@ func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 	c := clientOf(t, s)
 	at := time.UnixMilli(1<<47 + 123456789012345 - 7).UTC() // 15 digits
 	setClock(t, s, at)
-	j, err := c.Enqueue(t.Context(), task{1}, onceq.Unique{Until: onceq.UntilFinished, Window: 12345 * time.Millisecond}, onceq.Delay(1001*time.Millisecond))
+	j, err := c.Enqueue(t.Context(), task{1}, onceq.Unique{Until: onceq.UntilFinished,
+		Window: 12345 * time.Millisecond}, onceq.Delay(1001*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +210,10 @@ func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 		}
 		return row
 	}
-	if row := read(); !row.EnqueuedAt.Equal(at) || !row.RunAt.Equal(at.Add(1001*time.Millisecond)) || !row.Anchor.Equal(row.RunAt) {
-		t.Errorf("enqueued at %d, to run at %d, want %d", row.EnqueuedAt.UnixMilli(), row.RunAt.UnixMilli(), at.UnixMilli())
+	if row := read(); !row.EnqueuedAt.Equal(at) || !row.RunAt.Equal(at.Add(1001*time.Millisecond)) ||
+		!row.Anchor.Equal(row.RunAt) {
+		t.Errorf("enqueued at %d, to run at %d, want %d", row.EnqueuedAt.UnixMilli(), row.RunAt.UnixMilli(),
+			at.UnixMilli())
 	}
 	at = at.Add(1001 * time.Millisecond)
 	setClock(t, s, at)
@@ -213,7 +221,8 @@ func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	no := int64(1<<47 + 1234567891)
-	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
 	if err != nil || len(f.Jobs) != 1 {
 		t.Fatal(len(f.Jobs), err)
 	}
@@ -222,14 +231,18 @@ func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 		done int64
 		back int
 	}{{no - 1, 0}, {no, 1}} {
-		if x, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute, FetchesDone: e.done}); err != nil || x.Back != e.back {
+		if x, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute,
+			FetchesDone: e.done}); err != nil || x.Back != e.back {
 			t.Errorf("fetches done %d: %d handed back, want %d (%v)", e.done, x.Back, e.back, err)
 		}
 	}
-	if f, err = s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no + 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}}); err != nil || len(f.Jobs) != 1 {
+	if f, err = s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: no + 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}}); err != nil || len(f.Jobs) != 1 {
 		t.Fatal(len(f.Jobs), err)
 	}
-	if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.Job.ID, Run: 2, Worker: "w", State: onceq.Completed}}}); err != nil {
+	if _, err := s.Finish(t.Context(),
+		onceq.FinishRequest{Runs: []onceq.Finish{
+			{ID: j.Job.ID, Run: 2, Worker: "w", State: onceq.Completed}}}); err != nil {
 		t.Fatal(err)
 	}
 	held, err := c.Key(t.Context(), *j.Job.Key)
@@ -239,7 +252,8 @@ func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 	sound(t, s)
 }
 
-// TestMemoryFullIsDefiniteAndNothingIsHalfDone: each enqueue is taken as a whole or refused as a whole, and what runs can finish.
+// TestMemoryFullIsDefiniteAndNothingIsHalfDone: each enqueue is taken as a
+// whole or refused as a whole, and what runs can finish.
 func TestMemoryFullIsDefiniteAndNothingIsHalfDone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -254,7 +268,8 @@ func TestMemoryFullIsDefiniteAndNothingIsHalfDone(t *testing.T) {
 		if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
-		f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
+		f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
 		if err != nil || len(f.Jobs) != 100 {
 			t.Fatal(len(f.Jobs), err)
 		}
@@ -272,7 +287,8 @@ func TestMemoryFullIsDefiniteAndNothingIsHalfDone(t *testing.T) {
 				return err
 			},
 		} {
-			if err := enqueue(); err == nil || errors.Is(err, onceq.ErrUncertain) || !strings.Contains(err.Error(), "OOM") {
+			if err := enqueue(); err == nil || errors.Is(err, onceq.ErrUncertain) ||
+				!strings.Contains(err.Error(), "OOM") {
 				t.Errorf("%d partitions: %v, want a definite error that says OOM", parts, err)
 			}
 		}
@@ -285,12 +301,14 @@ func TestMemoryFullIsDefiniteAndNothingIsHalfDone(t *testing.T) {
 			if i%3 == 0 {
 				state = onceq.Retryable
 			}
-			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: state, Error: strings.Repeat("no luck ", i%2)})
+			ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: state,
+				Error: strings.Repeat("no luck ", i%2)})
 		}
 		if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: ends}); err != nil {
 			t.Errorf("what runs cannot finish: %v", err)
 		}
-		if f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 2, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}}); err != nil || len(f.Jobs) != 10 {
+		if f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 2,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}}); err != nil || len(f.Jobs) != 10 {
 			t.Errorf("fetched %d: %v", len(f.Jobs), err)
 		}
 		if r := healthy(t, s); r.Jobs != 300 {
@@ -332,7 +350,8 @@ func TestAnAnswerOfAnotherRequestIsNotTaken(t *testing.T) {
 	tr := &trip{script: luaGet, wire: &wire{token: "12345678"}}
 	tr.wire.sent.Store(true)
 	c := call{redis.NewCmd(t.Context())}
-	for _, reply := range [][]any{{"87654321", "\x00\x00\x00\x00\x00\x01", []any{}}, {}, {"12345678"}, {int64(1), "x"}} {
+	for _, reply := range [][]any{{"87654321", "\x00\x00\x00\x00\x00\x01", []any{}}, {}, {"12345678"},
+		{int64(1), "x"}} {
 		c.SetVal(reply)
 		if tr.err = tr.read(c); tr.err == nil || tr.definite() {
 			t.Errorf("%q: %v, want an error that says nothing of what happened", reply, tr.err)
@@ -359,7 +378,8 @@ func TestAWakeOfAnotherProcessIsQuick(t *testing.T) {
 	}
 	var took []time.Duration
 	for i := range 50 {
-		if _, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: int64(i + 1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}}); err != nil {
+		if _, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: int64(i + 1),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 10}}}); err != nil {
 			t.Fatal(err)
 		}
 		for len(wake) > 0 {
@@ -380,7 +400,8 @@ func TestAWakeOfAnotherProcessIsQuick(t *testing.T) {
 	t.Logf("half of the wakes took at most %v, the longest %v", took[len(took)/2], took[len(took)-1])
 }
 
-// TestRetentionIsCappedByNumber: more finished jobs than RetentionMax are pruned early, but for those that hold a key.
+// TestRetentionIsCappedByNumber: more finished jobs than RetentionMax are
+// pruned early, but for those that hold a key.
 func TestRetentionIsCappedByNumber(t *testing.T) {
 	t.Parallel()
 	s := fresh(t, Config{RetentionMax: 50})
@@ -397,7 +418,8 @@ func TestRetentionIsCappedByNumber(t *testing.T) {
 	if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
-	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1, Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
+	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 200}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +447,8 @@ func TestRetentionIsCappedByNumber(t *testing.T) {
 	sound(t, s)
 }
 
-// TestClosedIsClosed: all that the store started has ended, and the caller's client is the caller's.
+// TestClosedIsClosed: all that the store started has ended, and the
+// caller's client is the caller's.
 func TestClosedIsClosed(t *testing.T) {
 	t.Parallel()
 	o, err := redis.ParseURL(redistest.URL(t))
@@ -448,7 +471,8 @@ func TestClosedIsClosed(t *testing.T) {
 	}
 	for range wake { // it ends
 	}
-	if _, err := s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a"}}}); !errors.Is(err, onceq.ErrClosed) {
+	if _, err := s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: []onceq.NewRow{{ID: "a"}}}); !errors.Is(err,
+		onceq.ErrClosed) {
 		t.Error(err)
 	}
 	if err := own.Ping(t.Context()).Err(); err != nil {
@@ -456,7 +480,8 @@ func TestClosedIsClosed(t *testing.T) {
 	}
 }
 
-// TestIDsOutOfOrderAreListedInOrder: batches of several clients with clocks of their own, and IDs that go again.
+// TestIDsOutOfOrderAreListedInOrder: batches of several clients with clocks
+// of their own, and IDs that go again.
 func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
 	t.Parallel()
 	s := fresh(t, Config{})
@@ -508,7 +533,8 @@ func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
 		}
 	}
 	if len(got) != len(want) || !slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(b, a) }) {
-		t.Errorf("%d are listed of %d, in order: %v", len(got), len(want), slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(b, a) }))
+		t.Errorf("%d are listed of %d, in order: %v", len(got), len(want),
+			slices.IsSortedFunc(got, func(a, b string) int { return strings.Compare(b, a) }))
 	}
 	sound(t, s)
 }

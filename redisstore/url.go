@@ -15,7 +15,8 @@ import (
 )
 
 // forms are the URLs that Open takes, for messages.
-const forms = "redis://[user:password@]host:port/db, rediss://…, unix:///path?db=0, redis+sentinel://h1:26379,h2:26379/master/db, redis+cluster://h1:6379,h2:6379"
+const forms = "redis://[user:password@]host:port/db, rediss://…, unix:///path?db=0, " +
+	"redis+sentinel://h1:26379,h2:26379/master/db, redis+cluster://h1:6379,h2:6379"
 
 // Open connects to the server (or servers) that the URL names:
 //
@@ -24,7 +25,8 @@ const forms = "redis://[user:password@]host:port/db, rediss://…, unix:///path?
 //	redis+sentinel://[user:password@]h1[:26379],h2,…/master[/db]      rediss+sentinel:// for TLS
 //	redis+cluster://[user:password@]h1[:6379],h2,…                    rediss+cluster:// for TLS
 //
-// The first and the second take the options of go-redis as a query. Close closes the connections.
+// The first and the second take the options of go-redis as a query. Close
+// closes the connections.
 func Open(ctx context.Context, rawURL string, config *Config) (*Store, error) {
 	client, err := dial(rawURL)
 	if err != nil {
@@ -56,7 +58,7 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 			return nil, badURL(rawURL, "the host, the number of the database or an option")
 		}
 		o.ContextTimeoutEnabled, o.MaxRetries, o.DialerRetries, o.MaintNotificationsConfig = true, -1, 1, quiet
-		o.Protocol = 2 // nothing here needs more, and the library looks less often for what it does not get
+		o.Protocol = 2 // enough for us, and the library then does not look for push messages
 		return redis.NewClient(o), nil
 	case strings.HasSuffix(scheme, "+sentinel") || strings.HasSuffix(scheme, "+cluster"):
 		name, kind, _ := strings.Cut(scheme, "+")
@@ -86,8 +88,10 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 			if err != nil {
 				return nil, err
 			}
-			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Username: user, Password: password, TLSConfig: secure,
-				Protocol: 2, ContextTimeoutEnabled: true, MaxRedirects: 8, DialerRetries: 1, MaintNotificationsConfig: quiet}), nil
+			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Username: user, Password: password,
+				TLSConfig: secure,
+				Protocol:  2, ContextTimeoutEnabled: true, MaxRedirects: 8, DialerRetries: 1,
+				MaintNotificationsConfig: quiet}), nil
 		}
 		master, db, _ := strings.Cut(path, "/")
 		n := 0
@@ -104,7 +108,8 @@ func dial(rawURL string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, err
 		}
-		return redis.NewFailoverClient(&redis.FailoverOptions{MasterName: master, SentinelAddrs: addrs, Username: user, Password: password, DB: n,
+		return redis.NewFailoverClient(&redis.FailoverOptions{MasterName: master, SentinelAddrs: addrs, Username: user,
+			Password: password, DB: n,
 			TLSConfig: secure, Protocol: 2, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1}), nil
 	}
 	return nil, badURL(rawURL, "")
@@ -127,10 +132,11 @@ func addresses(rawURL, hosts, port string) ([]string, error) {
 	return all, nil
 }
 
-// encoded is what a password in a URL must be.
+// encoded says what a password in a URL must be.
 const encoded = "user and password must be URL-encoded (%40 for @, %3A for :, %2F for /, %23 for #, %25 for %)"
 
-// badURL repeats no more of the URL than redacted does: what is wrong may be the password.
+// badURL repeats only the part of the URL that redacted shows: the wrong
+// part may be the password.
 func badURL(rawURL, why string) error {
 	rule := "must be one of " + forms
 	if why != "" {
@@ -139,8 +145,8 @@ func badURL(rawURL, why string) error {
 	return &onceq.InvalidError{Field: "store URL", Value: redacted(rawURL), Rule: rule}
 }
 
-// redacted is a store URL without its password and options. Of one that does not parse only the
-// scheme is shown, and what follows the last @.
+// redacted is a store URL without its password and options. If the URL does
+// not parse, only the scheme is shown and what follows the last @.
 func redacted(rawURL string) string {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {
@@ -163,8 +169,8 @@ func redacted(rawURL string) string {
 	return scheme + "://…@" + host
 }
 
-// plainHosts reports whether each of the hosts in front of the path has a name, and a port that is
-// a number if any: then none of them is a password.
+// plainHosts reports whether each host in front of the path has a name and,
+// if it has a port, a numeric one: then none of them is a password.
 func plainHosts(rest string) bool {
 	hosts, _, _ := strings.Cut(rest, "/")
 	for _, h := range strings.Split(hosts, ",") {

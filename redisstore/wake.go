@@ -13,19 +13,21 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// What is published on the store's channel is the sender, in eight bytes, and a message: the name of a
-// queue that got something due, with mark and the kind of the job where that is known; or mark and the
-// name of a worker one of whose runs is to stop. No name contains the mark.
+// A message on the store's channel is the sender, in eight bytes, and a
+// text: the name of a queue that has a due job, with mark and the kind of
+// the job if that is known; or mark and the name of a worker that has a run
+// to stop. No name contains the mark.
 const mark = "\x00"
 
-// wakes is who waits in this process, and its one subscription to what others say.
+// wakes has the listeners of this process, and its one subscription to the
+// messages of others.
 type wakes struct {
 	s *Store
 
 	mu        sync.Mutex
 	listeners map[*listener]bool
-	stop      context.CancelFunc // of the subscription; nil = there is none
-	ready     chan struct{}      // closed when it is in force
+	stop      context.CancelFunc // ends the subscription; nil = there is none
+	ready     chan struct{}      // closed when the subscription is in force
 	done      chan struct{}      // closed when it has ended
 }
 
@@ -34,14 +36,15 @@ type listener struct {
 	kinds  []string // nil = any
 	worker string   // of whose stopped runs to hear; "" = of nobody's
 	wake   chan onceq.Wake
-	forget func() bool // its context's end is no longer waited for
+	forget func() bool // stops waiting for the end of its context
 }
 
 func (w *wakes) init(s *Store) { w.s, w.listeners = s, map[*listener]bool{} }
 
-// Wake says what became due and whose run is to stop: in this process at once, from others by a
-// message that a script publishes when somebody waits. When the channel is closed nothing of it
-// runs any more.
+// Wake sends which queue has a due job, and which worker has a run to stop:
+// at once for changes in this process, for others when a script publishes a
+// message, which it does when somebody waits. When the channel is closed
+// nothing of it runs any more.
 func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wake, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
@@ -49,14 +52,15 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 	}
 	defer leave()
 	w := &s.wakes
-	l := &listener{queues: slices.Clone(r.Queues), kinds: slices.Clone(r.Kinds), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
+	l := &listener{queues: slices.Clone(r.Queues), kinds: slices.Clone(r.Kinds), worker: r.Worker,
+		wake: make(chan onceq.Wake, 16)}
 	ready := w.join(ctx, l)
 	t := time.NewTimer(time.Second)
 	defer t.Stop()
 	select {
 	case <-ready:
 		_ = w.await(ctx, l) // who fetches says so too
-	case <-t.C: // it goes on trying
+	case <-t.C: // try again
 	case <-ctx.Done():
 	case <-s.closing:
 	}
@@ -106,7 +110,7 @@ func (w *wakes) all() []*listener {
 	return slices.Collect(maps.Keys(w.listeners))
 }
 
-// leave takes a listener away, and ends the subscription with the last one.
+// leave removes a listener, and ends the subscription with the last one.
 func (w *wakes) leave(l *listener) {
 	w.mu.Lock()
 	if !w.listeners[l] {
@@ -149,7 +153,8 @@ func (w *wakes) close() {
 	}
 }
 
-// notify passes a message on to those here whom it concerns; "" = something may be due anywhere.
+// notify passes a message on to the listeners that it concerns; "" =
+// something may be due in any queue.
 func (w *wakes) notify(message string) {
 	name, rest, more := strings.Cut(message, mark)
 	if name == "" && more {
@@ -159,12 +164,14 @@ func (w *wakes) notify(message string) {
 	}
 }
 
-// due says that something may be due: in a queue ("" = in any), of a kind ("" = of any).
+// due says that something may be due: in a queue ("" = in any), of a kind
+// ("" = of any).
 func (w *wakes) due(queue, kind string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.listeners {
-		if (queue == "" || slices.Contains(l.queues, queue)) && (kind == "" || l.kinds == nil || slices.Contains(l.kinds, kind)) {
+		if (queue == "" || slices.Contains(l.queues, queue)) &&
+			(kind == "" || l.kinds == nil || slices.Contains(l.kinds, kind)) {
 			l.sendLocked(onceq.Wake{Queue: queue})
 		}
 	}
@@ -181,8 +188,9 @@ func (w *wakes) stops(worker string) {
 	}
 }
 
-// sendLocked never waits. Where the channel is full, the two oldest make room for what they and this
-// one say together. Nobody else sends meanwhile.
+// sendLocked never waits. If the channel is full, it replaces the two
+// oldest messages by one that says as much as they and this one together.
+// Nobody else sends meanwhile.
 func (l *listener) sendLocked(wake onceq.Wake) {
 	select {
 	case l.wake <- wake:
@@ -203,8 +211,9 @@ func (l *listener) sendLocked(wake onceq.Wake) {
 	}
 }
 
-// subscribe passes on what others publish, until ctx ends. It connects again by itself, and wakes
-// everybody then: something may have been said meanwhile.
+// subscribe passes on what others publish, until ctx ends. It connects
+// again by itself and then wakes all listeners, because a message may have
+// been missed.
 func (w *wakes) subscribe(ctx context.Context, ready, before, done chan struct{}) {
 	defer close(done)
 	if before != nil {
@@ -224,7 +233,7 @@ func (w *wakes) receive(ctx context.Context, ready func()) {
 	closed := make(chan struct{})
 	go func() {
 		<-over.Done()
-		_ = sub.Close() // which ends a wait for a message
+		_ = sub.Close() // this ends a wait for a message
 		close(closed)
 	}()
 	defer func() {
@@ -235,8 +244,9 @@ func (w *wakes) receive(ctx context.Context, ready func()) {
 	for {
 		m, err := sub.ReceiveTimeout(ctx, 5*time.Second)
 		if err != nil {
-			if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() && !pinged && sub.Ping(ctx) == nil {
-				pinged = true // half-open connections are found out by the missing answer
+			if timeout, ok := err.(interface{ Timeout() bool }); ok && timeout.Timeout() && !pinged &&
+				sub.Ping(ctx) == nil {
+				pinged = true // a missing answer shows that the connection is half-open
 				continue
 			}
 			return

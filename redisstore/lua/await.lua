@@ -1,6 +1,7 @@
--- await.lua notes that somebody waits for jobs of queues, so that who makes one due there says so.
+-- await.lua notes that somebody waits for jobs of queues, so that a script
+-- that makes a job due there publishes a message.
 --
--- ARGV  4 how many follow: for each the name of a queue, how many kinds (-1 = any), and the kinds
+--   ARGV  4 how many queues follow; for each its name, how many kinds (-1 = any), and the kinds
 local fields, kindsof, at = {}, {}, 5
 for i = 1, tonumber(ARGV[4]) do
   local n = tonumber(ARGV[at + 1])

@@ -1,10 +1,17 @@
 -- change.lua is an operator's step.
 --
--- ARGV  4 op (cancel, retry, run, delete, pause, resume, release), 5 '1' = without the key, 6 queue, 7 key
---       8 states: one byte for each that is meant, as stored and 6 = available; '' = any
---       9 IDs: how many follow
--- reply after the three, for a queue: nothing; for a key: {code, job}; for each ID {code, job, key row, holder}
---       code 0 = done, 1 = not found, 2 = refused, 3 = refused because it stands behind another, 4 = the key is held
+--   ARGV  4 op: cancel, retry, run, delete, pause, resume or release
+--         5 '1' = without the key
+--         6 queue
+--         7 key
+--         8 states: one byte for each state to change, as stored, and 6 = available; '' = any
+--         9 IDs: how many follow
+--   reply after the three
+--         for a queue: nothing
+--         for a key:   {code, job}
+--         for each ID: {code, job, key row, holder}
+--         codes: 0 = done, 1 = not found, 2 = refused,
+--                3 = refused because it stands behind another, 4 = the key is held
 local op, withoutkey, queue, key, states, n = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
 local got, unknown = start({})
 if not got then return unknown end

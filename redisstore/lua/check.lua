@@ -1,8 +1,12 @@
--- check.lua looks whether rows and indexes of a partition go together, a stretch at a time.
+-- check.lua checks that rows and indexes of a partition agree, a stretch at
+-- a time.
 --
--- ARGV  4 'jobs', 'keys', 'ix' or 'meta', 5 where to go on, 6 how many at most (about)
--- reply after the three: where to go on ('' = it was the last), lines, how many bytes of rows were read
---       of jobs and of meta also {profile, how many (of these) jobs have it ...}
+--   ARGV  4 'jobs', 'keys', 'ix' or 'meta'
+--         5 where to go on
+--         6 how many at most, about
+--   reply after the three: where to go on ('' = it was the last), lines, how many
+--         bytes of rows were read; of jobs and of meta also {profile, how many of
+--         these jobs have it ...}
 local what, from, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local got, unknown = start({})
 if not got then return unknown end
@@ -69,7 +73,9 @@ elseif what == 'keys' then
   m.loadkeys(names)
   for _, name in ipairs(names) do
     local k = m.keyrow(name)
-    if k.frees < NEVER and k.next == '' and not has('x' .. pack('>I6', k.frees) .. name) then wrong('key ', hex(name), ' lacks its time') end
+    if k.frees < NEVER and k.next == '' and not has('x' .. pack('>I6', k.frees) .. name) then
+      wrong('key ', hex(name), ' lacks its time')
+    end
     if not k.gone and not m.job(k.holder) then wrong('key ', hex(name), ' has no holder ', hex(k.holder)) end
     if k.next ~= '' and not m.job(k.next) then wrong('key ', hex(name), ' has no waiter ', hex(k.next)) end
   end
@@ -105,7 +111,9 @@ else
       local last
       for at = 1, #page, SIZE do
         local one = sub(page, at, at + SIZE - 1)
-        if call('HEXISTS', jobs, one) == 0 then wrong('page ', hex(member), ' lists ', hex(one), ', which is not there') end
+        if call('HEXISTS', jobs, one) == 0 then
+          wrong('page ', hex(member), ' lists ', hex(one), ', which is not there')
+        end
         if last and not below(last, one) then wrong('page ', hex(member), ' is not in order') end
         last = one
       end

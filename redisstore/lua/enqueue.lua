@@ -1,26 +1,47 @@
--- enqueue.lua accepts rows, as if one after another. What is plain is done here: a row that meets nobody, and one that meets the holder of its
--- key and writes nothing. The rest goes to judge.lua, behind all that was written here. Rows that have to do with each other all go there.
+-- enqueue.lua accepts rows, as if one after another. Plain rows are done
+-- here: a row that meets no job, and a row that meets the holder of its key
+-- and does not write to it. All other rows go to judge.lua, after
+-- everything that is written here. Rows that depend on each other all go
+-- there.
 --
--- KEYS and the first of ARGV: see lib.lua
--- ARGV  4 queues, 5 profiles, 6 rows: how many of each follow
---       7 the rows in the order of their IDs (2 bytes each), '' = as they come
---       8 '1' = some have a key
---       9 plans: for each row, in 44 bytes
---         2 bytes of a head (for a row due now); mode: 0 = plain: due now, held until an event, and it writes to nobody; 1 = the same but that it
---         may write to whom it meets; 2 = not plain; 3 = a follower: it has only an ID, and the number of the row of the same key that it
---         repeats; 4 and 5 = 0 and 1 with a delay or clocks; queue; profile; leader (2 bytes); time (0 = delay, 1 = instant); milliseconds (6);
---         reactions to scheduled, available, retryable, running and ended; fields; max wait (6); -, until; from enqueue; window (6); TTL (6);
---         how much of the body comes before the args where the row is large, else 0 (3)
---       10 on: "q"NAME of each queue; "P"REF of each profile; the content of each; "\0\0\0N"REF of each; the ID of each row; its
---       key, or ''; what follows the instants in it: REF, nonce, key, body
--- reply after the three: what became of each row, a byte each ('' = all were inserted), then what some of them tell, one behind the other
---       'i' inserted; 'f' as its leader; 'x' its ID is taken, or its leader's: send it again as a row of its own
---       's' skipped, 'r' rejected: key row and row of the holder; 'S', 'R': and its head and errors
---       'd' a list
---       {2, outcome, job, key row, displaced}   an echo of its own
---       {3, job}                                the ID is taken
---       {4, outcome, key row, holder, job}      the key is held: job is {ID, row, head, errors}, or false where it is the holder as it was
---       a job is {row, head, errors}, or false
+--   KEYS and the first of ARGV: see lib.lua
+--   ARGV  4 queues, 5 profiles, 6 rows: how many of each follow
+--         7 the rows in the order of their IDs, 2 bytes each; '' = as they come
+--         8 '1' = some have a key
+--         9 plans, 44 bytes for each row:
+--           2 bytes  of a head, for a row that is due now
+--           1        mode, see below
+--           1, 1     queue, profile
+--           2        leader: the number of the row that a follower follows
+--           1, 6     time: 0 = delay, 1 = instant; milliseconds
+--           5        reactions to scheduled, available, retryable, running, ended
+--           1, 6     fields to write; max wait
+--           1, 1, 1  not used; until; from enqueue
+--           6, 6     window; TTL
+--           3        how much of the body comes before the args; 0 = the row is not large
+--        10 on: "q"NAME of each queue; "P"REF of each profile; the content of each
+--           profile; "\0\0\0N"REF of each profile; the ID of each row; its key, or
+--           ''; what follows the instants in its row: REF, nonce, key, body
+--
+--   modes 0 = plain: due now, held until an event, it never writes to a holder
+--         1 = the same, but it may write to a holder
+--         2 = not plain
+--         3 = a follower: it has only an ID, and repeats the key of its leader
+--         4 and 5 = 0 and 1 with a delay, or with clocks on the key
+--
+--   reply after the three: one byte for each row ('' = all were inserted), then in
+--   the same order what some of these say
+--         'i' inserted
+--         'f' as its leader
+--         'x' its ID is taken, or its leader's: send it again as a row of its own
+--         's' skipped, 'r' rejected: key row and row of the holder
+--         'S', 'R' the same, and its head and errors
+--         'd' a list:
+--           {2, outcome, job, key row, displaced}  this call was sent before
+--           {3, job}                               the ID is taken
+--           {4, outcome, key row, holder, job}     the key is held. job is {ID, row,
+--                               head, errors}, or false where it is the holder as it was
+--         a job is {row, head, errors}, or false
 local call, sub, byte, char, pack, unpk = redis.call, string.sub, string.byte, string.char, struct.pack, struct.unpack
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local nq, np, n, plans = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[9]
@@ -73,7 +94,7 @@ end
 local hard, status, detail, holders, comes, new, loud = {}, {}, {}, {}, {}, {}, {}
 local setjobs, setkeys, add = {}, {}, {}
 local nj, nk, na, nc, nh = 0, 0, 0, 0, 0
-local front, lane, counts = {}, {}, {} -- of rows, of members: what they have in common; how many of a profile
+local front, lane, counts = {}, {}, {} -- what the rows, and the members, have in common; how many of a profile
 local plain = true
 for i = 1, n do
   local o = PLAN * (i - 1)
@@ -92,7 +113,7 @@ for i = 1, n do
       holder = held
     elseif byte(held, 2) == 1 and now < unpk('>I6', held, 4) then
       holder = unpk('>Bc0', held, 16)
-      if byte(held, 17 + #holder) ~= 0 then holder = nil end -- somebody stands behind it
+      if byte(held, 17 + #holder) ~= 0 then holder = nil end -- a waiter stands behind it
     end
     if holder and mode % 4 == 0 then
       holders[nh + 1], holders[nh + 2] = holder, '\0' .. holder
@@ -192,7 +213,8 @@ for k = 2, nh, 2 do
   if met[k] then errors[k] = call('HGET', jobs, '\0\0' .. holders[k - 1]) or '' end
 end
 
--- The new IDs go to the open page where they are above all there and find room; else pages.lua finds their places.
+-- The new IDs go to the open page if they are above all IDs there and have
+-- room. Else pages.lua finds their places.
 if ARGV[7] ~= '' and nc > 1 then
   nc = 0
   for p = 1, #ARGV[7], 2 do
@@ -220,14 +242,14 @@ if nj > 0 then
       nj = nj + 2
     end
   end
-  call('HSET', jobs, unpack(setjobs)) -- refused when memory is full, and then nothing was written
+  call('HSET', jobs, unpack(setjobs)) -- fails when memory is full, before anything was written
   if nk > 0 then call('HSET', keys, unpack(setkeys)) end
   call('ZADD', ix, unpack(add))
-  for q, kinds in pairs(loud) do -- somebody waits for these jobs
+  for q, kinds in pairs(loud) do -- somebody waits for jobs like these
     local row, message, waits, at = got[2 + q], ARGV[2] .. sub(ARGV[9 + q], 2), '', COUNTED + 7
     if not form2 then call('PUBLISH', ARGV[3], message) end
     for kind in pairs(kinds) do call('PUBLISH', ARGV[3], message .. '\0' .. sub(kind, 2)) end
-    while at <= #row do -- the others wait on
+    while at <= #row do -- the others go on waiting
       local kind = sub(row, at, at + byte(row, at))
       if not kinds[kind] then waits = waits .. kind end
       at = at + #kind

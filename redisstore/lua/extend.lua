@@ -1,12 +1,15 @@
 -- extend.lua is a worker's heartbeat.
 --
--- ARGV  4 worker, 5 lease in milliseconds (0 = it takes leave), 6 fetches done
---       7 what to do: '' = all; 'b' = all, once more, for there was more to hand back; 'c' = only look at runs
---       8 runs: how many follow: for each the run (5 bytes) and the ID
---       9 how many IDs follow, which the worker has in hand besides
---       then the runs, and the IDs
--- reply after the three: for each run '' or 'l' (lost) or 's' (to stop); then how many were handed back;
--- then 1 where there is more to do
+--   ARGV  4 worker
+--         5 lease in milliseconds; 0 = the worker leaves
+--         6 fetches done
+--         7 what to do: '' = all; 'b' = all once more, because there was more to
+--           hand back; 'c' = only look at runs
+--         8 runs: how many follow; for each the run (5 bytes) and the ID
+--         9 how many IDs follow: the other runs that the worker has
+--           then the runs, and the IDs
+--   reply after the three: for each run '', 'l' (lost) or 's' (to stop); how many
+--         were handed back; 1 = there is more to do
 local worker, lease, done, what = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local n, others = tonumber(ARGV[8]), tonumber(ARGV[9])
 local got, unknown = start({'k' .. worker})
@@ -32,7 +35,8 @@ if what == 'c' then
   return reply
 end
 
--- What runs for this worker and is not in its hands goes back.
+-- Jobs that run for this worker, and that it does not have, are handed
+-- back.
 local LIMIT = 200
 local range = 'r' .. named(worker)
 local from, stop = '[' .. range, '(' .. range .. pack('>I6', done + 1)

@@ -1,19 +1,24 @@
 -- fetch.lua starts due jobs.
 --
--- ARGV  4 worker, 5 number of the fetch, 6 '1' = only look: start nothing
---       7 how many bytes of args and meta at most, 0 = any; negative: so many, and not even one job beyond
---       8 kinds (-1 = any), 9 queues: how many of each follow
---       the kinds, in the order of their bytes, shorter ones first; for each queue: name, slots, cursor ('' or
---       where to go on)
--- reply after the three: false where the worker is not known, else {jobs, for each queue milliseconds until
---       the next is due (-1 = none), cursors, 1 where the bytes were used up}
---       a job is {ID, row, head, errors}, or ID and row where it is the first run of one that nothing was
---       changed of; only looked at, {the queue's number in the request, its member of ix from the priority on,
---       its bytes, at most}; a cursor is '' when the queue was looked through
+--   ARGV  4 worker
+--         5 number of the fetch
+--         6 '1' = only look, start nothing
+--         7 bytes of args and meta at most; 0 = any; negative: so many, and not even
+--           one job beyond them
+--         8 kinds (-1 = any), 9 queues: how many of each follow
+--           the kinds, shorter ones first, else in the order of their bytes; for
+--           each queue its name, slots, and cursor ('' or where to go on)
+--   reply after the three: false if the worker is not known, else {jobs, for each
+--   queue the milliseconds until the next job is due (-1 = none), cursors, 1 = the
+--   bytes are used up}
+--         a job is {ID, row, head, errors}, or ID and row on the first run of a job
+--         that was never changed; when only looking {number of the queue in the
+--         request, its member of ix from the priority on, its bytes at most}
+--         a cursor is '' when the whole queue was looked at
 local worker, no, look, bytes = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 local nk, nq = tonumber(ARGV[8]), tonumber(ARGV[9])
 local base = 9 + max(nk, 0)
-local CHUNK, SCANNED, LANES = 200, 1000, 2000 -- at once; of form 1, and lanes of a queue, in one script
+local CHUNK, SCANNED, LANES = 200, 1000, 2000 -- read at once; rows of form 1, and lanes of a queue, in one script
 local fields = {'k' .. worker}
 for i = 1, nq do fields[1 + i] = 'q' .. ARGV[base + 3 * i - 2] end
 local got, unknown = start(fields)
@@ -32,7 +37,7 @@ local m
 
 local reply, nextdue, cursors = {}, {}, {}
 local leaseends, beat, token, last, lease = unpk('>I6I6c8I6I6', got[1])
-if token == ARGV[1] then -- this very fetch was here before, and its answer was lost
+if token == ARGV[1] then -- this fetch was done before, and its answer was lost
   local ids = {}
   local range = 'r' .. named(worker)
   local from, stop = '[' .. range .. pack('>I6', no), '(' .. range .. pack('>I6', no + 1)
@@ -45,7 +50,7 @@ if token == ARGV[1] then -- this very fetch was here before, and its answer was 
   return {ARGV[1], stamp, wokenlist, {reply, nextdue, cursors, 0}}
 end
 
--- before compares as bytes.
+-- before compares two texts as bytes.
 local function before(a, b)
   for i = 1, min(#a, #b) do
     local x, y = byte(a, i), byte(b, i)
@@ -54,8 +59,9 @@ local function before(a, b)
   return #a < #b
 end
 
--- A lane is a stretch of ix in the order of fetches: of a queue and kind, or in form 1 of a queue. buf are
--- members of it that were read, i the next of them; more = there may be others behind; want = how many to
+-- A lane is a stretch of ix in the order of fetches: of a queue and kind,
+-- or in form 1 of a queue. buf has members of it that were read, i is the
+-- next of them; more = there may be others after these; want = how many to
 -- read at once.
 local scanned = 0
 
@@ -70,8 +76,9 @@ local function refill(l, from)
   m.load(ids)
 end
 
--- advance sets member and at (priority and run time as a number) to the next due job of a lane; nil where
--- there is none. It notes when the next is due of those that are not.
+-- advance sets member and at (priority and run time as a number) to the
+-- next due job of a lane; nil if there is none. It notes when the next of
+-- the later jobs is due.
 local function advance(l)
   local n = #l.pre
   while true do
@@ -89,7 +96,7 @@ local function advance(l)
       local prio, runat = unpk('>BI6', member, n + 1)
       l.i = l.i + 1
       if l.filter and not wanted[named(m.job(sub(member, n + 8)).prof.kind)] then
-        -- of another kind
+        -- A job of another kind.
       elseif runat <= now then
         l.member, l.at = member, prio * (NEVER + 1) + runat
         return
@@ -102,8 +109,9 @@ local function advance(l)
   end
 end
 
--- lanesof finds the lanes of a queue that have waiting jobs of kinds that are wanted, from a place on. It
--- returns them, and where to go on when there are too many.
+-- lanesof finds the lanes of a queue that have waiting jobs of the wanted
+-- kinds, from a place on. It returns them, and where to go on if there are
+-- too many.
 local function lanesof(name, slots, from)
   local lanes, want = {}, min(slots + 1, CHUNK)
   local queue = 'w' .. named(name)
@@ -126,7 +134,7 @@ local function lanesof(name, slots, from)
     if #chunk < want then return lanes end
     if l then l.more = true end
     from = '(' .. queue .. kind .. '\255'
-    if kinds then -- lanes of other kinds are passed over
+    if kinds then -- skip lanes of other kinds
       while kinds[k] and not before(kind, kinds[k]) do k = k + 1 end
       if not kinds[k] then return lanes end
       from = '[' .. queue .. kinds[k]
@@ -136,7 +144,7 @@ local function lanesof(name, slots, from)
   end
 end
 
-local ids, was, from, queues = {}, {}, {}, {} -- of the jobs to start: member, number of the queue; rows of queues
+local ids, was, from, queues = {}, {}, {}, {} -- member and queue number of each job to start; rows of queues
 for i = 1, nq do
   local a = base + 3 * i - 2
   local name, slots, cursor = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
@@ -192,10 +200,11 @@ for i = 1, nq do
     if l.later and (nextdue[i] < 0 or l.later < nextdue[i]) then nextdue[i] = l.later end
     if l.cursor then cursors[i] = l.cursor end
   end
-  if waits and slots > 0 and cursors[i] == '' then await(name, kinds) end -- it will wait for more
+  if waits and slots > 0 and cursors[i] == '' then await(name, kinds) end -- the worker will wait for more
 end
 
--- What the jobs weigh is looked at where they may be too much together. A row that holds its head is small.
+-- The size of the jobs is only looked at if they may be too much together.
+-- A row that has its head is small.
 local heads, rows = {}, {}
 local n = #ids
 local fields = {} -- of heads
@@ -221,7 +230,7 @@ local function size(i)
 end
 
 if look then
-  -- Rows are not read here: their size is told, or that they are small.
+  -- Rows are not read here: their size is known, or that they are small.
   if bytes ~= 0 then
     for i = 1, n do
       local head, weighs = heads[i], LARGE
@@ -233,8 +242,8 @@ if look then
   return {ARGV[1], stamp, wokenlist, {reply, nextdue, cursors, 0}}
 end
 
--- Rows that hold their heads are small. A large one is read when it is certain that it is started; a lone
--- job is started whatever its size.
+-- Rows that have their heads are small. A large one is read when it is
+-- certain that it will start; a single job starts whatever its size.
 local lone, place = {}, {}
 for i = 1, n do
   if not heads[i] then
@@ -273,7 +282,7 @@ end
 local slow, set, add, rem = {}, {}, {}, {}
 local ns, na, nr, nj = 0, 0, 0, 0
 local running, zero6 = 'r' .. named(worker) .. pack('>I6', no), pack('>I6', 0)
-local tails, where = {}, {} -- by REF: what stands before and behind the anchor in the head of a first run; in the reply
+local tails, where = {}, {} -- by REF: the parts of the head of a first run before and after the anchor; in the reply
 for i = 1, n do
   local id, row, p = ids[i], rows[i], nil
   local a, b = byte(heads[i] or row, 1, 2)

@@ -1,14 +1,17 @@
 -- finish.lua ends runs.
 --
--- ARGV  4 how many follow, no ID twice: for each
---       ID, spec (run, state, flags: 1 = rescue, 2 = the attempt is not spent; delay; worker, with a byte of length; error, packed, or nothing)
--- reply after the three: for each 2 bytes (status: 0 = done, 1 = lost, 2 = gone, 3 = done, and a queue has a job that is due now; state), and
---       behind them the queues of those with status 3
+--   ARGV  4 how many follow, no ID twice; for each
+--           ID
+--           spec: run, state, flags (1 = rescue, 2 = the attempt is not spent),
+--           delay, worker (with a byte of length), error (packed, or nothing)
+--   reply after the three: 2 bytes for each run (status, state), then the queues of
+--   those with status 3
+--         status 0 = done, 1 = lost, 2 = gone, 3 = done, and a queue has a due job
 local n = tonumber(ARGV[4])
 local got, unknown = start({})
 if not got then return unknown end
 
--- The specs of a batch are mostly the same one.
+-- Most specs of a batch are the same.
 local specs = {}
 for i = 6, 2 * n + 4, 2 do
   local text = ARGV[i]
@@ -20,8 +23,9 @@ for i = 6, 2 * n + 4, 2 do
   end
 end
 
--- The common case is done without the model: a job completes, is discarded or cancelled by the worker that runs it, and its key has nobody
--- behind it and is free from now on, or stays as it is.
+-- The common case needs no model: a job is completed, discarded or
+-- cancelled by the worker that runs it, and its key has no waiter, and
+-- becomes free now or stays as it is.
 local fields, names, row, prof, hard = {}, {}, {}, {}, {}
 local nk = 0
 for i = 1, n do fields[i] = '\0' .. ARGV[2 * i + 3] end
@@ -48,11 +52,12 @@ for i = 1, n do
   local s, p = heads[i], prof[i]
   if p and row[i] then
     local k = taken[row[i]]
-    local quick = unpk('>I6', s, 70) <= now -- the anchor
+    local quick = unpk('>I6', s, 70) <= now -- the anchor has passed
     if quick and k then
       local id = ARGV[2 * i + 3]
       local short = k == id
-      quick = short or byte(k) == 0 and byte(k, 2) == 1 and byte(k, 3) ~= 0 and unpk('>Bc0', k, 16) == id and byte(k, 17 + #id) == 0
+      quick = short or byte(k) == 0 and byte(k, 2) == 1 and byte(k, 3) ~= 0 and unpk('>Bc0', k, 16) == id and
+        byte(k, 17 + #id) == 0
       if quick and ends(p.till, specs[ARGV[2 * i + 4]].state) then
         quick = p.window == 0
       elseif quick then
@@ -94,7 +99,8 @@ for i = 1, n do
     local q = qmade(p.queue)
     q[3] = q[3] - 1
     if p.retention > 0 then
-      set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - RUNNING + state) .. sub(s, 2, o + 22) .. now6 .. sub(s, o + 29)
+      set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - RUNNING + state) .. sub(s, 2, o + 22) .. now6 ..
+        sub(s, o + 29)
       ns = ns + 2
       p.ended = p.ended or 'f' .. pack('>I6', now + p.retention)
       add[na + 1], add[na + 2] = '0', p.ended .. id

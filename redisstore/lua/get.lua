@@ -1,8 +1,9 @@
 -- get.lua reads jobs.
 --
--- ARGV  4 how many bytes of rows are enough, 5 IDs: how many follow
--- reply after the three: for each {ID, row, head, errors} or false; fewer than were asked for where the
--- bytes are together
+--   ARGV  4 how many bytes of rows are enough
+--         5 IDs: how many follow
+--   reply after the three: for each {ID, row, head, errors} or false; fewer than
+--         were asked for when these bytes are reached
 local bytes, n = tonumber(ARGV[4]), tonumber(ARGV[5])
 local got, unknown = start({})
 if not got then return unknown end

@@ -1,7 +1,8 @@
--- init.lua sets up a partition: none of its keys is ever empty, so that all four are in a slot or none is.
+-- init.lua sets up a partition. None of its four keys is ever empty, so in
+-- a slot that moves either all of them are there or none.
 --
--- ARGV  4 what is to stand in "p": the form and the partition
--- reply token, what stands in "p", what stands in "v"
+--   ARGV  4 the value for "p": the form and the partition
+--   reply token, the value of "p", the value of "v"
 local got = call('HMGET', meta, 'p', 'v')
 local at, form = got[1], got[2]
 if not at then
@@ -11,8 +12,9 @@ if not at then
   call('HSET', keys, '\0', 'onceq')
   call('ZADD', ix, 0, '\0')
 end
--- Every command that any script writes with is tried, to no effect: a right that is missing is told here
--- and now, and not by a script that has written a part.
+-- Every command that any script writes with is tried, to no effect: a right
+-- that is missing is told here and now, and not by a script that has
+-- written a part.
 call('ZREM', ix, '')
 call('ZADD', ix, 0, '\0')
 call('HSET', jobs, '\0', 'onceq')

@@ -1,5 +1,6 @@
--- judge.lua, behind the library, is the body of the function judge(rows) that enqueue.lua calls for what is
--- not plain: rows are the numbers of those rows. It returns the answers by row, and what to wake.
+-- judge.lua, after the library, is the body of the function judge(rows).
+-- enqueue.lua calls it for rows that are not plain; rows has their numbers.
+-- It returns the answer for each row, and what to wake.
 local got = start({'PN'})
 local profiles = tonumber(got[1]) or 0
 local PROFILES, PLAN = 10000, 44 -- how many profiles there are at most; bytes of a plan
@@ -7,7 +8,8 @@ local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local base, plans = 9 + nq + 3 * np, ARGV[9]
 
 local ref, fresh = {}, {}
--- profileof is the name of a profile; or all of it, to be told with each row, where there are too many.
+-- profileof is the name of a profile; or the whole profile, kept with each
+-- row, if there are too many.
 local function profileof(i)
   if ref[i] then return ref[i] end
   local name, content = ARGV[9 + nq + i], ARGV[9 + nq + np + i]
@@ -46,7 +48,7 @@ end
 m.load(ids)
 m.loadkeys(names)
 local more, morekeys = {}, {}
-for _, id in ipairs(ids) do -- what an echo tells
+for _, id in ipairs(ids) do -- for the answer to a call that was sent twice
   local j = m.job(id)
   if j then
     if j.displaced ~= '' then more[#more + 1] = j.displaced end
@@ -67,7 +69,7 @@ for _, i in ipairs(rows) do
     unpk('>BBBBI2BI6BBBBBBI6', plans, o + 2)
   local j = m.job(id)
   if j then
-    -- The ID exists. Its own echo has the same nonce.
+    -- The ID exists. A call that was sent twice has the same nonce.
     if j.nonce == sub(rest, 5, 12) then
       local k = j.key and m.keyrow(j.key)
       local other = j.displaced ~= '' and m.job(j.displaced)
@@ -129,7 +131,7 @@ for _, i in ipairs(rows) do
           local w = m.job(k.next)
           m.renew(w, r)
           was[2], was[5] = 2, whole(w)
-        elseif holder.behind ~= '' then -- the key has passed to the waiter already
+        elseif holder.behind ~= '' then -- a clock has passed the key to the waiter
           m.renew(holder, r)
           was[2], was[5] = 2, whole(holder)
         elseif action == 5 then

@@ -1,8 +1,8 @@
 -- keys.lua reads keys.
 --
--- ARGV  4 keys: how many follow
--- reply after the three: for each {held (1, else 0), row as of its effective holder, holder}, or false;
--- a holder is told without args where it is large
+--   ARGV  4 keys: how many follow
+--   reply after the three: for each {1 = held or 0, row with the effective holder,
+--         holder}, or false; a large holder comes without args
 local n = tonumber(ARGV[4])
 local got, unknown = start({})
 if not got then return unknown end

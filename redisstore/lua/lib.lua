@@ -1,48 +1,60 @@
--- lib.lua stands before every script. A partition is four keys, and a script declares all four and
--- touches nothing else:
+-- lib.lua comes first in every script. A partition is four keys. A script
+-- declares all four and touches nothing else:
 --
---   KEYS  1 jobs   hash   ID -> row (head and body)
---                         "\0"ID -> head of a job that was ever fetched, or whose row is large; of a
---                                   large row also its cover: all of the body but the args
---                         "\0\0"ID -> its errors; "\0\0\0" and "\0\0\0"ID -> pages of IDs;
---                         "\0\0\0N"REF -> how many jobs have a profile
---         2 keys   hash   key -> row
---         3 ix     zset   all scores 0, ordered as bytes: the members that members(), kmembers() and
---                         idpages() tell of, and "q"NAME and "l"LEASE WORKER
---         4 meta   hash   "v" and "p" (form and partition), "clock" (tests only), "q"NAME (a queue),
---                         "P"REF (a profile), "PN" (how many profiles), "k"WORKER, "c:" and a letter
---                         (where a sweep goes on)
---   ARGV  1 token     said again at the head of the reply, which is tied to its request by it
---         2 sender    who enqueues, for the message that wakes
---         3 channel   where that message goes
---   reply token, stamp, what to wake, then what the script's own header says; or token, false, "v", where
---         the partition is not there or not in a form that is known. The stamp is now, and what stands
---         behind the form in "v"
+--   KEYS  1 jobs  hash  ID        row: head and body
+--                       "\0"ID    head of a job that was ever fetched, or whose row
+--                                 is large; of a large row also its cover: all of
+--                                 the body but the args
+--                       "\0\0"ID  its errors
+--                       "\0\0\0" and "\0\0\0"ID  pages of IDs, see pages.lua
+--                       "\0\0\0N"REF  how many jobs have a profile
+--         2 keys  hash  key -> row
+--         3 ix    zset  all scores 0, ordered as bytes; the members are those of
+--                       members(), kmembers() and idpages(), "q"NAME, and
+--                       "l"LEASE WORKER
+--         4 meta  hash  "v" and "p"  form and partition
+--                       "clock"      tests only
+--                       "q"NAME      a queue
+--                       "P"REF       a profile
+--                       "PN"         how many profiles
+--                       "k"WORKER    a worker
+--                       "c:" and a letter  where a sweep goes on
+--   ARGV  1 token    repeated at the head of the reply, which proves that the
+--                    reply belongs to the request
+--         2 sender   who sends, for the message that wakes
+--         3 channel  where that message goes
+--   reply token, stamp, what to wake, then what the header of the script says; or
+--         token, false, "v" if the partition does not exist or has an unknown form.
+--         The stamp is now, and what follows the form in "v"
 --
--- Forms of a partition, which "v" begins with: 1 = waiting jobs stand in ix by queue alone, and nobody counts
--- the jobs of a profile; 2 = by queue and kind, and "v" goes on with how often profiles were dropped (the
--- name of one that is gone may stand for another). m = it is being brought from 1 to 2 (see migrate.lua).
+-- Forms of a partition, the first byte of "v". 1: waiting jobs are in ix by
+-- queue alone, and the jobs of a profile are not counted. 2: by queue and
+-- kind; the rest of "v" is how often profiles were dropped, because the name
+-- of a dropped profile may mean another one later. m: it is being brought
+-- from 1 to 2 (see migrate.lua).
 --
--- The layouts of rows are described in codec.go, which is the other reader of them. Instants are whole
--- milliseconds in six bytes.
--- Checks come first and writes last: after the first write nothing can fail. A server whose memory
--- is full refuses a script at its first write, if that may need memory, and never later. So a script
--- that brings something new writes that first, and any other begins with a write that is never
--- refused: see begin.
--- Strings are never compared with <: that goes by the server's locale. The score 0 is told as '0': a
--- number would be printed for each call.
-local call, sub, byte, char, floor, max, min = redis.call, string.sub, string.byte, string.char, math.floor, math.max, math.min
+-- codec.go, the other reader of rows, describes their layouts. Instants are
+-- whole milliseconds in six bytes. Checks come first and writes last: after
+-- the first write nothing can fail. A server whose memory is full refuses a
+-- script at its first write, if that may need memory, and never later. So a
+-- script that brings something new writes that first, and any other begins
+-- with a write that is never refused: see begin. Strings are never compared
+-- with <, which follows the locale of the server. The score 0 is passed as
+-- '0', because a number would be printed for each call.
+local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
+local floor, max, min = math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NEVER = 281474976710655
-local PIECE = 1500 -- arguments of one call, divisible by two and three: unpack has a bound
+local PIECE = 1500 -- arguments of one call: unpack has a limit; divisible by two and three
 
 local now, now6, stamp
-local form2 = false -- the partition is in form 2
+local form2 = false -- whether the partition is in form 2
 local qrows, qnew, woken, wokenlist = {}, {}, {}, {}
-local metaset = {} -- fields and values of meta that qsave writes
+local metaset = {} -- fields and values that qsave writes to meta
 
--- pieces makes one call of many arguments, in as few calls as unpack allows.
+-- pieces makes one call of many arguments, in as few calls as unpack
+-- allows.
 local function pieces(command, key, args)
   for i = 1, #args, PIECE do
     call(command, key, unpack(args, i, min(i + PIECE - 1, #args)))
@@ -60,9 +72,10 @@ local function hmget(key, fields)
   return all
 end
 
--- begin makes the first write of a script one that needs no memory, so that a full server refuses
--- none of those that follow. rem is what is to be taken from ix anyway. Scripts that bring something
--- new set grows instead.
+-- begin makes the first write of a script one that needs no memory, so that
+-- a full server refuses none of those that follow. rem is what is to be
+-- taken out of ix anyway. Scripts that bring something new set grows
+-- instead.
 local begun, grows = false, false
 local function begin(rem)
   if rem and #rem > 0 then
@@ -84,8 +97,9 @@ local function clock(set)
   now6 = pack('>I6', now)
 end
 
--- start reads the clock and the named fields of meta. It returns their values; or nil, and what the
--- script is to answer, where the partition is not in a form that is known.
+-- start reads the clock and the named fields of meta. It returns their
+-- values; or nil, and the answer of the script, if the form of the
+-- partition is not known.
 local function start(fields)
   local n = #fields
   fields[n + 1], fields[n + 2] = 'clock', 'v'
@@ -98,13 +112,16 @@ local function start(fields)
   return got
 end
 
--- name packs a name with its length, so that no name is the beginning of another.
+-- named packs a name with its length, so that no name is the beginning of
+-- another.
 local function named(s) return pack('>Bc0', #s, s) end
 
--- The row of a queue: its number in ix (form 1), paused, sleepers (1 = somebody waits for its jobs), and
--- how many of its jobs (2) stand behind another, (3) run, and are (4) completed, (5) discarded, (6)
--- cancelled. How many wait is counted in ix. In form 2 it goes on, where there is any: since when sweeps
--- find it empty, and the kinds, each with its length, that somebody waits for.
+-- The row of a queue: its number in ix (form 1), paused, sleepers (1 =
+-- somebody waits for its jobs), and how many of its jobs (2) stand behind
+-- another, (3) run, and are (4) completed, (5) discarded, (6) cancelled.
+-- Waiting jobs are counted in ix. In form 2 there may follow: since when
+-- sweeps find it empty, and the kinds, each with its length, for which
+-- somebody waits.
 local COUNTS, COUNTED = '>I3BBI5I5I5I5I5', 30
 
 local function qread(name, text)
@@ -139,14 +156,15 @@ local function qmade(name)
     q.no, q.paused, q.sleepers = 0, 0, 0
     for i = 1, 6 do q[i] = 0 end
     qnew[#qnew + 1] = q
-    if not form2 then -- a number is never used again while the partition is in form 1
+    if not form2 then -- numbers are never used again in form 1
       q.no = (tonumber(call('HGET', meta, 'Q')) or 0) + #qnew
     end
   end
   return q
 end
 
--- without is a list of packed names without one of them, and whether it was there.
+-- without returns a list of packed names without one of them, and whether
+-- it was there.
 local function without(list, one)
   local at = 1
   while at <= #list do
@@ -157,9 +175,10 @@ local function without(list, one)
   return list, false
 end
 
-local KINDS = 2000 -- bytes of the kinds that are waited for in a queue; beyond it any will do
+local KINDS = 2000 -- bytes of the kinds waited for in a queue; beyond it, any kind
 
--- await notes that somebody waits for jobs of a queue: of these kinds (packed), or, without them, of any.
+-- await notes that somebody waits for jobs of a queue: of these kinds
+-- (packed), or of any kind.
 local function await(name, kinds)
   local q = qmade(name)
   q.mark = 0
@@ -177,8 +196,9 @@ local function await(name, kinds)
   end
 end
 
--- wake notes that something became due in a queue; kind is that of the job, nil = of any. tellstop notes
--- that a run of a worker was asked to stop. What a message says is told in wake.go.
+-- wake notes that a job became due in a queue; kind is that of the job, nil
+-- = any. tellstop notes that a run of a worker was asked to stop. wake.go
+-- describes the messages.
 local function wake(queue, kind)
   local message = queue
   if form2 and kind then message = queue .. '\0' .. kind end
@@ -196,7 +216,8 @@ local function tellstop(worker)
   end
 end
 
--- disturb takes those who wait for a kind of a queue from its row, and reports whether there are any.
+-- disturb removes those who wait for a kind from the row of a queue, and
+-- reports whether there were any.
 local function disturb(q, kind)
   local any = q.sleepers == 1
   q.sleepers = 0
@@ -210,7 +231,8 @@ local function disturb(q, kind)
   return any or there
 end
 
--- qsave writes the queues' rows that changed, and tells those who wait. The last writes of a script.
+-- qsave writes the rows of queues that changed, and publishes for those who
+-- wait. These are the last writes of a script.
 local function qsave()
   for _, message in ipairs(wokenlist) do
     local to = woken[message]

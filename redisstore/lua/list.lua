@@ -1,8 +1,11 @@
--- list.lua reads jobs by ID, the largest first: those with IDs that clients made, and the others.
+-- list.lua reads jobs by ID, the largest first: those with IDs that clients
+-- made, and the others.
 --
--- ARGV  4 begin below this packed ID, 5 below this other ID, 6 how many at most of each, each '' = from the top
---       7 '1' = with args, 8 how many bytes of rows are enough of each
--- reply after the three: for each of the two kinds {1 where there are more, {ID, row, head, errors} ...}
+--   ARGV  4 begin below this packed ID, 5 below this other ID; '' = from the top
+--         6 how many at most of each
+--         7 '1' = with args
+--         8 how many bytes of rows are enough of each
+--   reply after the three: for each of the two kinds {1 = there are more, {ID, row, head, errors} ...}
 local below4, below5, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local args, bytes = ARGV[7] == '1', tonumber(ARGV[8])
 local got, unknown = start({})
@@ -35,7 +38,8 @@ while more == 0 do
 end
 
 local others, moreothers = {}, 0
-for i, member in ipairs(call('ZREVRANGEBYLEX', ix, below5 == '' and '(k' or '(j' .. below5, '[j', 'LIMIT', 0, limit + 1)) do
+for i, member in ipairs(call('ZREVRANGEBYLEX', ix, below5 == '' and '(k' or '(j' .. below5, '[j', 'LIMIT', 0,
+  limit + 1)) do
   if i > limit then
     moreothers = 1
   else

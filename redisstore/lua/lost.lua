@@ -1,9 +1,11 @@
--- lost.lua lists the runs of workers that are confirmed lost, and forgets those that have none left.
+-- lost.lua lists the runs of workers that are confirmed lost, and forgets
+-- the workers that have none left.
 --
--- ARGV  4 how many runs at most, 5 '1' = forget, 6 workers: how many follow: for each its name and its beat
---       (-1 = it is not known)
--- reply after the three: {{ID, row, head, errors} ...} without args where they are large, 1 where there are
--- more, {the workers that have no run left}
+--   ARGV  4 how many runs at most
+--         5 '1' = forget
+--         6 workers: how many follow; for each its name and its beat (-1 = it is not known)
+--   reply after the three: {{ID, row, head, errors} ...}, large ones without args;
+--         1 = there are more; {the workers that have no run left}
 local limit, forget, n = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local got, unknown = start({})
 if not got then return unknown end

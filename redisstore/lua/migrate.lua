@@ -1,12 +1,15 @@
--- migrate.lua brings a partition from form 1 to form 2, a stretch at a time. Meanwhile no other script does
--- anything there, so that nothing is in two forms at once; whoever meets that goes on with the work.
+-- migrate.lua brings a partition from form 1 to form 2, a stretch at a
+-- time. No other script works there meanwhile, so that nothing is in two
+-- forms at once; a program that finds it half done continues the work.
 --
--- In form 2 waiting jobs stand in ix by queue and kind, the jobs of each profile are counted, and large rows
--- have covers. Where it is going on, meta has "m": 'i' or 'j', and the ID of the last job that was done.
+-- In form 2 waiting jobs are in ix by queue and kind, the jobs of each
+-- profile are counted, and large rows have covers. "m" in meta says where
+-- it is: 'i' or 'j', and the ID of the last job that was done.
 --
--- ARGV  4 how many jobs at most, 5 what is to stand in "p" in the end
---       6 for how many milliseconds no program that knows form 1 alone must have been seen
--- reply after the three: the form ('1' = such a program was here lately), how many jobs were done
+--   ARGV  4 how many jobs at most
+--         5 the final value of "p"
+--         6 for how many milliseconds no program that only knows form 1 may have been seen
+--   reply after the three: the form ('1' = such a program was here lately), how many jobs were done
 local limit, quiet = tonumber(ARGV[4]), tonumber(ARGV[6])
 local got = call('HMGET', meta, 'v', 'clock', 'm', 'old')
 local form, at = got[1], got[3]
@@ -14,7 +17,7 @@ if form ~= '1' and form ~= 'm' then return {ARGV[1], '\0\0\0\0\0\0', {}, form, 0
 clock(got[2])
 
 if form == '1' then
-  -- The row of a worker of such a program ends behind its lease.
+  -- Such a program writes a row of a worker that ends behind its lease.
   local seen = tonumber(got[4]) or 0
   for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(m', 'LIMIT', 0, 1000)) do
     local row = call('HGET', meta, 'k' .. sub(member, 8))
@@ -28,7 +31,8 @@ if form == '1' then
   at = 'i'
 end
 
--- The jobs in the order of their IDs: those in pages, then the others.
+-- The jobs in the order of their IDs: first those in pages, then the
+-- others.
 local ids = {}
 local last = sub(at, 2)
 if byte(at) == 105 then
@@ -56,7 +60,9 @@ end
 local made = #ids
 if byte(at) == 106 then
   local from = last == '' and '[j' or '(j' .. last
-  for _, member in ipairs(call('ZRANGEBYLEX', ix, from, '(k', 'LIMIT', 0, limit - made)) do ids[#ids + 1] = sub(member, 2) end
+  for _, member in ipairs(call('ZRANGEBYLEX', ix, from, '(k', 'LIMIT', 0, limit - made)) do
+    ids[#ids + 1] = sub(member, 2)
+  end
 end
 
 local fields, rem, add, set, read, done = {}, {}, {}, {}, 0, 0

@@ -1,30 +1,35 @@
--- model.lua, behind lib.lua, pages.lua, rows.lua and moves.lua, reads jobs and keys and writes what changed.
+-- model.lua, after lib.lua, pages.lua, rows.lua and moves.lua, reads jobs
+-- and keys and writes what changed.
 --
 --   reading    job, load, loadkeys, loadwith, bodies, all, body, keyrow, kview, krow
 --   answering  triple, hand
 --   writing    dirty, kdirty, flush
 --   changing   see moves.lua
 
--- model reads jobs and keys into tables, changes them as internal/memstore does (the same names, the same
--- order), and writes what changed. It is made only by scripts that need it.
+-- model reads jobs and keys into tables, changes them by the rules of
+-- internal/rules (the same names, the same order), and writes what changed.
+-- It is made only by scripts that need it.
 --
--- A job is read by its head alone; its row only where the head stands in it, and it is small then. The
--- fields of a job j: full = its row, at = where the body begins in it, split = what its head's own field
--- has, cover = what follows the head there, errs = its errors (false = none); nil = not read, or not there.
+-- A job is read by its head alone. Its row is read only if it has the head,
+-- and is then small. The fields of a job j: full = its row; at = where the
+-- body begins in it; split = the field of its head; cover = what follows
+-- the head there; errs = its errors (false = none); nil = not read, or it
+-- does not exist.
 local function model()
   local m = {}
   local jobof, keyof = {}, {}
   local dirtyjobs, dirtykeys = {}, {}
   m.jobof, m.keyof = jobof, keyof
 
-  -- job is a job that was read and is there.
+  -- job is a job that was read and exists.
   function m.job(id)
     local j = jobof[id]
     if j and not j.off then return j end
     return nil
   end
 
-  -- read takes in what was read of a job: its row, or what its head's own field has, or both.
+  -- read takes in what was read of a job: its row, or the field of its
+  -- head, or both.
   function m.read(id, row, head)
     local j, at = readhead(id, head or row)
     j.full = row
@@ -74,8 +79,8 @@ local function model()
     for i, j in ipairs(want) do j.errs = got[i] end
   end
 
-  -- bodies reads the rows of jobs where load left them, and their errors. Without args it leaves those
-  -- whose cover will do.
+  -- bodies reads the rows of jobs that load did not read, and their errors.
+  -- Without args it skips jobs whose cover is enough.
   function m.bodies(list, args)
     local want, fields = {}, {}
     for _, j in ipairs(list) do
@@ -89,7 +94,7 @@ local function model()
     m.errors(list)
   end
 
-  -- all are the jobs that were read.
+  -- all returns the jobs that were read.
   function m.all()
     local list = {}
     for _, j in pairs(jobof) do
@@ -115,7 +120,8 @@ local function model()
     return k
   end
 
-  -- loadkeys reads keys that were not read yet, and the jobs that hold them and stand behind them.
+  -- loadkeys reads keys that were not read yet, and the jobs that hold them
+  -- or stand behind the holder.
   function m.loadkeys(names)
     local want, ids = {}, {}
     for _, key in ipairs(names) do
@@ -136,14 +142,14 @@ local function model()
     m.load(ids)
     for _, key in ipairs(want) do
       local k = keyof[key]
-      if k and not k.pending then -- the short form: on the terms and since the enqueue of its holder
+      if k and not k.pending then -- the short form: held on the terms of its holder, since its enqueue
         local j = jobof[k.holder]
         k.pending, k.since = j.prof.till, j.enq
       end
     end
   end
 
-  -- loadwith reads jobs and whatever their end may touch.
+  -- loadwith reads jobs and all that their end may touch.
   function m.loadwith(ids)
     m.load(ids)
     local names = {}
@@ -154,7 +160,8 @@ local function model()
     m.loadkeys(names)
   end
 
-  -- body is the body of a job. Its args are there where they are asked for, and where it is small.
+  -- body is the body of a job. It has the args if they are asked for, or if
+  -- it is small.
   local function body(j, args)
     local b = j.body
     if not b then
@@ -178,8 +185,8 @@ local function model()
   end
   m.body = body
 
-  -- written is what a job's fields are to be: its row (nil = as it is), and what its head's own field has
-  -- (nil = it has none).
+  -- written returns what the fields of a job are to be: its row (nil =
+  -- unchanged), and the field of its head (nil = it has none).
   local function written(j)
     local head, row, cover = writehead(j), nil, j.cover
     if j.bodydirty then
@@ -229,8 +236,9 @@ local function model()
   end
   m.keyrow = keyrow
 
-  -- triple is a job as it is handed out: its row, its head's own field, its errors. readjob in codec.go
-  -- reads it. Without args the row is '' where the cover will do.
+  -- triple is a job as scripts return it: its row, the field of its head,
+  -- its errors. readJob in codec.go reads it. Without args the row is '' if
+  -- the cover is enough.
   function m.triple(j, args)
     local row, split = j.full, j.split
     if j.dirty then
@@ -247,8 +255,9 @@ local function model()
     return row, split or false, j.errs or false
   end
 
-  -- hand answers for jobs by ID, until so many bytes of rows are together; for one at least. It returns
-  -- for each {ID, row, head, errors} or false, and for how many.
+  -- hand returns jobs by ID until there are so many bytes of rows, but at
+  -- least one job. It returns {ID, row, head, errors} or false for each,
+  -- and for how many.
   function m.hand(ids, args, bytes)
     m.load(ids)
     local total, n, list = 0, 0, {}
@@ -280,7 +289,8 @@ local function model()
   local function krow(k)
     if k.gone then
       local g = k.gone
-      return '\0' .. pack('>BBI6I6Bc0Bc0Bc0Bc0B', 2, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next, #g.kind, g.kind,
+      return '\0' .. pack('>BBI6I6Bc0Bc0Bc0Bc0B', 2, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next,
+        #g.kind, g.kind,
         #g.queue, g.queue, g.state) .. g.digest .. g.text
     end
     local j = jobof[k.holder]
@@ -289,22 +299,25 @@ local function model()
   end
   m.krow = krow
 
-  -- kview is a held key as it is shown: its effective holder; and that job, or nil when its row is gone.
+  -- kview is a held key as it is shown, with its effective holder, and that
+  -- job; nil if its row is gone.
   function m.kview(k)
     local shown = {}
     for name, v in pairs(k) do shown[name] = v end
     if k.next ~= '' and now >= k.frees then
       local w = jobof[k.next]
-      shown.holder, shown.next, shown.since, shown.gone, shown.pending, shown.frees = k.next, '', k.frees, nil, m.pending(w), NEVER
+      shown.holder, shown.next, shown.since, shown.gone, shown.pending, shown.frees = k.next, '', k.frees, nil,
+        m.pending(w), NEVER
     end
     return shown, not shown.gone and jobof[shown.holder] or nil
   end
 
-  -- flush writes all that changed. IDs of jobs that the caller deleted by itself are listed no more, with the others.
+  -- flush writes all that changed. less has IDs of jobs that the caller
+  -- deleted by itself: they are taken out of the pages with the others.
   function m.flush(less)
     local set, del, add, rem, kset, kdel = {}, {}, {}, {}, {}, {}
     local comes, goes = {}, less or {} -- packed IDs
-    local stays = {} -- fields that are set: an ID that goes may come again at once
+    local stays = {} -- fields that are set: an ID may be used again at once
     for _, j in ipairs(dirtyjobs) do
       local is = {}
       if not j.off then
@@ -382,7 +395,7 @@ local function model()
     end
     idpages(comes, goes, false, set, del, add, rem)
     if #set + #del + #add + #rem + #kset + #kdel == 0 then return end
-    if grows then pieces('HSET', jobs, set) end -- refused when memory is full
+    if grows then pieces('HSET', jobs, set) end -- fails when memory is full
     begin(rem)
     if not grows then pieces('HSET', jobs, set) end
     pieces('HDEL', jobs, del)

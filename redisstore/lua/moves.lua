@@ -1,10 +1,11 @@
--- moves.lua, behind lib.lua, pages.lua and rows.lua, is how jobs and keys change: the rules of
--- internal/rules (the same names, the same order), over the rows that model.lua has read.
+-- moves.lua, after lib.lua, pages.lua and rows.lua, is how jobs and keys
+-- change: the rules of internal/rules (the same names, the same order),
+-- over the rows that model.lua has read.
 --
 --   a key  held, take, settle, come, letgo, ended, release, drop
 --   a job  finish, finishrun, moverun, remove, write, renew, insert, stand, supersede
 
--- moves gives a model its changes.
+-- moves adds its changes to a model.
 local function moves(m)
   local jobof, keyof, dirty, kdirty, body, keyrow = m.jobof, m.keyof, m.dirty, m.kdirty, m.body, m.keyrow
 
@@ -17,7 +18,7 @@ local function moves(m)
   end
   m.pending = pending
 
-  -- anchorat, freesat and restat are onceq.Hold's.
+  -- anchorat, freesat and restat are those of onceq.Hold.
   local function anchorat(j, enq, runat)
     if j.prof.fromenq == 1 then return enq end
     return max(enq, runat)
@@ -41,7 +42,9 @@ local function moves(m)
     return rest
   end
 
-  -- put keeps a key row, unless it holds no longer. The row's place in keyof stays the same table, so that its old members go.
+  -- put keeps the row of a key that is held, and removes it otherwise.
+  -- keyof keeps the same table for the row, so that its old members are
+  -- removed.
   local function put(k)
     kdirty(k)
     k.off = not held(k)
@@ -90,15 +93,16 @@ local function moves(m)
     return nil
   end
 
-  -- ended does for the key what the end of a job does: finished (its state says so) or deleted. It returns
-  -- the queue in which a waiter became due, and wakes it.
+  -- ended does to the key what the end of a job does: it is finished (its
+  -- state says so) or deleted. It returns the queue in which a waiter
+  -- became due, and wakes it.
   local function ended(j, deleted)
     if not j.key then return nil end
     local k = keyrow(j.key)
     if k then settle(k) end
     local early = j.anchor > now
     if early then j.anchor = now end
-    if j.behind ~= '' then -- a waiter goes
+    if j.behind ~= '' then -- it was a waiter
       j.behind = ''
       if k and k.next == j.id then
         kdirty(k)
@@ -110,7 +114,7 @@ local function moves(m)
     if not k then return nil end
     if k.holder ~= j.id or k.gone then
       local w = jobof[k.holder]
-      if w and w.behind == j.id then return letgo(k, w) end -- the key had passed to the waiter before
+      if w and w.behind == j.id then return letgo(k, w) end -- a clock had passed the key
       return nil
     end
     if k.next ~= '' then
@@ -132,7 +136,8 @@ local function moves(m)
   end
   m.ended = ended
 
-  -- remove takes a row away. A key that it still holds describes its holder by itself from now on.
+  -- remove deletes a row. If the job still holds its key, the key keeps
+  -- what is known of its holder.
   local function remove(j, pruned)
     dirty(j)
     j.off = true
@@ -144,12 +149,14 @@ local function moves(m)
     end
     kdirty(k)
     local b = body(j)
-    k.gone = {kind = j.prof.kind, queue = j.prof.queue, text = b.text, state = j.state, digest = b.digest, flags = b.flags}
+    k.gone = {kind = j.prof.kind, queue = j.prof.queue, text = b.text, state = j.state, digest = b.digest,
+      flags = b.flags}
     put(k)
   end
   m.remove = remove
 
-  -- moverun gives a waiting job another run time. Before the first fetch the anchor goes along.
+  -- moverun gives a waiting job another run time. Until the first fetch the
+  -- anchor moves with it.
   local function moverun(j, runat)
     dirty(j)
     local wasdue = j.runat <= now
@@ -176,7 +183,8 @@ local function moves(m)
   end
   m.finish = finish
 
-  -- finishrun ends the current run of a job. errs is the error of the run, packed, or ''.
+  -- finishrun ends the current run of a job. err is the error of the run,
+  -- packed, or ''.
   function m.finishrun(j, worker, state, delay, giveback, err)
     dirty(j)
     if j.cancel and state ~= COMPLETED then state = CANCELLED end
@@ -209,7 +217,7 @@ local function moves(m)
     return state, woke
   end
 
-  -- write gives a waiting job new values of some fields of an enqueue r.
+  -- write gives a waiting job new values of some fields of the enqueue r.
   local ARGS, META, PRIORITY, MAX, TAGS = 1, 2, 4, 16, 32
   function m.write(j, r, fields)
     dirty(j)
@@ -236,7 +244,8 @@ local function moves(m)
     if j.behind == '' and j.runat <= now then wake(j.prof.queue, j.prof.kind) end
   end
 
-  -- renew gives a waiter the args and options of the latest enqueue, and the earlier of the two run times.
+  -- renew gives a waiter the args and options of the latest enqueue, and
+  -- the earlier of the two run times.
   function m.renew(w, r)
     dirty(w)
     local k = keyrow(w.key)
@@ -247,7 +256,7 @@ local function moves(m)
     w.anchor = anchorat(w, w.enq, w.runat)
   end
 
-  -- insert adds a job that newrow made. Its key is the caller's business.
+  -- insert adds a job that newrow made. The caller sees to its key.
   function m.insert(j, origin, behind, displaced)
     j.origin, j.behind, j.displaced, j.enq = origin, behind, displaced, now
     j.anchor = j.key and anchorat(j, now, j.runat) or 0
@@ -265,7 +274,8 @@ local function moves(m)
     put(k)
   end
 
-  -- release frees a key that was settled, or gives it to the one who stands behind its holder.
+  -- release frees a key that was settled, or passes it to the waiter behind
+  -- its holder.
   function m.release(k)
     kdirty(k)
     if k.next == '' then
@@ -277,13 +287,13 @@ local function moves(m)
     put(k)
   end
 
-  -- drop takes a key away that holds no longer.
+  -- drop removes the row of a key that is free.
   function m.drop(k)
     kdirty(k)
     k.off = true
   end
 
-  -- withdraw cancels a waiting job whose key is another's from now on.
+  -- withdraw cancels a waiting job whose key another job takes.
   local function withdraw(j, by)
     dirty(j)
     j.behind, j.superseded, j.keyless = '', by, true
@@ -292,7 +302,7 @@ local function moves(m)
     if j.prof.retention == 0 then j.off = true end
   end
 
-  -- supersede puts the new job in the holder's place.
+  -- supersede puts the new job in the place of the holder.
   function m.supersede(holder, k, r)
     if k.next ~= '' then
       kdirty(k)

@@ -1,10 +1,18 @@
--- pages.lua, behind lib.lua, lists IDs in their order. One that a client made (19 bytes, packed) stands in a page of about PAGE of them: the page
--- is the field "\0\0\0"FIRST of jobs and has the member "i"FIRST in ix; FIRST is not above any ID of it, and not below any of the page before. The
--- last page is open: it is the field "\0\0\0", 19 bytes that all its IDs are above, and the IDs. Any other ID has a member "j"ID in ix of its own.
--- (A member for each ID would take five times the memory.)
+-- pages.lua, after lib.lua, lists IDs in their order. (A member of ix for
+-- each ID would take five times the memory.)
+--
+-- An ID that a client made (19 bytes, packed) is in a page of about PAGE of
+-- them. The page is the field "\0\0\0"FIRST of jobs and has the member
+-- "i"FIRST in ix. FIRST is not above any ID of the page, and not below any
+-- of the page before.
+--
+-- The last page is open: it is the field "\0\0\0" and has 19 bytes that all
+-- its IDs are above, and the IDs.
+--
+-- Any other ID has a member "j"ID of its own in ix.
 local BOOK = '\0\0\0'
 local PAGE, SIZE, BOTTOM = 32, 19, string.rep('\0', 19)
-local open -- the last page, as it was read
+local open -- the open page, as it was read
 
 local function packed(id) return #id == SIZE and byte(id, 4) == 0 end
 
@@ -17,14 +25,15 @@ local function below(a, b)
   return a4 < b4
 end
 
--- idpages adds and drops packed IDs. What is to be written to ix it puts into add and rem, what to jobs into set and del.
+-- idpages adds and drops packed IDs. It puts what is to be written to ix
+-- into add and rem, and what is to be written to jobs into set and del.
 -- ascending says that the IDs to add are in order.
 local function idpages(adds, drops, ascending, set, del, add, rem)
   if #adds + #drops == 0 then return end
   if not open then open = call('HGET', jobs, BOOK) or BOTTOM end
   local lower, ids, changed, fresh = sub(open, 1, SIZE), sub(open, SIZE + 1), {}, {}
 
-  -- close makes a page that find will know, although it is not written yet.
+  -- close makes a page that find knows, although it is not written yet.
   local function close(s)
     local first = sub(s, 1, SIZE)
     changed[first] = s
@@ -33,7 +42,7 @@ local function idpages(adds, drops, ascending, set, del, add, rem)
     add[#add + 1] = 'i' .. first
   end
 
-  -- find is the closed page in which an ID belongs.
+  -- find is the closed page to which an ID belongs.
   local function find(id)
     local member = call('ZREVRANGEBYLEX', ix, '[i' .. id, '[i', 'LIMIT', 0, 1)[1]
     local first = member and sub(member, 2)
@@ -50,7 +59,7 @@ local function idpages(adds, drops, ascending, set, del, add, rem)
     return at and sub(s, 1, at - 1) .. sub(s, at + SIZE)
   end
 
-  -- rank is how many IDs of a page are below one.
+  -- rank is the number of IDs of a page that are below the given one.
   local function rank(s, id)
     local lo, hi = 0, #s / SIZE
     while lo < hi do
@@ -74,7 +83,8 @@ local function idpages(adds, drops, ascending, set, del, add, rem)
     end
   end
 
-  -- All of what is added often belongs in one place: behind the rest, or between two that were added before by somebody else.
+  -- Often all IDs to add belong in one place: after the rest, or between
+  -- two that were added before.
   local n = #adds
   local i = 1
   while i <= n do
@@ -92,7 +102,7 @@ local function idpages(adds, drops, ascending, set, del, add, rem)
     i = i + 1
     s = sub(s, 1, at * SIZE) .. run .. sub(s, at * SIZE + 1)
     if inopen then
-      while #s >= PAGE * SIZE do -- it is full: the next is open
+      while #s >= PAGE * SIZE do -- the page is full: begin another
         local full = sub(s, 1, PAGE * SIZE)
         close(full)
         lower, s = sub(full, -SIZE), sub(s, PAGE * SIZE + 1)

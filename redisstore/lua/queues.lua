@@ -1,9 +1,10 @@
--- queues.lua counts.
+-- queues.lua counts the jobs of queues.
 --
--- ARGV  4 begin after this queue, or '', 5 how many at most
--- reply after the three: 1 where there are more, then for each
---       {name, paused, scheduled, available, running, retryable, completed, discarded, cancelled, the earliest
---       run time of a due job}
+--   ARGV  4 begin after this queue, or ''
+--         5 how many at most
+--   reply after the three: 1 = there are more; then for each queue
+--         {name, paused, scheduled, available, running, retryable, completed,
+--         discarded, cancelled, the earliest run time of a due job}
 local limit = tonumber(ARGV[5])
 local got, unknown = start({})
 if not got then return unknown end
@@ -30,7 +31,7 @@ for i, member in ipairs(names) do
     local first = call('ZRANGEBYLEX', ix, from, stop, 'LIMIT', 0, 1)[1]
     calls = calls + 1
     if not first then break end
-    local at = #pre + 1 -- of the priority
+    local at = #pre + 1 -- where the priority is
     if form2 then at = at + 1 + byte(first, at) end
     local prio, runat = unpk('>BI6', first, at)
     local here = sub(first, 1, at)

@@ -1,10 +1,10 @@
--- rows.lua, behind lib.lua and pages.lua, reads and writes the rows of jobs, and says where a job stands
--- in ix.
+-- rows.lua, after lib.lua and pages.lua, reads and writes the rows of jobs,
+-- and says which members of ix a job has.
 --
 --   profile(ref)         what many jobs have in common
 --   readhead, writehead  a head
 --   readbody, writebody  a body, without its args
---   members(j)           what stands in ix for a job
+--   members(j)           the members of ix for a job
 
 -- The states as they are stored, and the events.
 local SCHEDULED, RETRYABLE, RUNNING, COMPLETED, DISCARDED, CANCELLED = 0, 1, 2, 3, 4, 5
@@ -12,7 +12,7 @@ local DUE, STARTED, FINISHED, SUCCEEDED, FAILED, DELETED, WINDOWENDS = 1, 2, 3, 
 
 local LARGE = 4096 -- bytes of a body; a larger one has its head and cover in a field of their own
 
--- ends reports whether a job that finishes in this state brings the event.
+-- ends reports whether the event comes when a job finishes in this state.
 local function ends(till, state)
   if till <= FINISHED then return state >= COMPLETED end
   if till == SUCCEEDED then return state == COMPLETED end
@@ -29,7 +29,8 @@ local function readprofile(text)
   return p
 end
 
--- profile is what many jobs have in common: a row of meta, or inline where meta has too many of them.
+-- profile is what many jobs have in common: a field of meta, or inline
+-- where meta has too many.
 local function profile(ref)
   local p = profof[ref]
   if not p then
@@ -42,7 +43,7 @@ local function profile(ref)
   return p
 end
 
-local used, wanted = {}, {} -- by REF of a profile: how many jobs more have it; whether any job is told with it
+local used, wanted = {}, {} -- by REF: how many more jobs have it; whether a job is written with it
 
 local function count(ref, n)
   if form2 and #ref == 4 then used[ref] = (used[ref] or 0) + n end
@@ -55,7 +56,8 @@ local function savecounts()
   used = {}
 end
 
--- lane is where the waiting jobs of a profile stand in ix, and tally where its retryable ones do.
+-- lane is the prefix in ix of the waiting jobs of a profile, tally that of
+-- its retryable ones.
 local function lane(p)
   if not p.lane then
     p.lane = 'w' .. (form2 and named(p.queue) .. named(p.kind) or pack('>I3', qmade(p.queue).no))
@@ -65,11 +67,12 @@ end
 
 local function tally(p) return 't' .. (form2 and named(p.queue) or pack('>I3', qmade(p.queue).no)) end
 
--- readhead reads a head into a table. A head says only what differs from the profile. It also returns
--- where the body begins.
+-- readhead reads a head into a table. A head has only what differs from the
+-- profile. It also returns where the body begins.
 local function readhead(id, s)
   local a, b, enq = unpk('>BBI6', s)
-  local j = {id = id, state = band(a, 7), origin = floor(band(a, 24) / 8), keyless = band(a, 64) ~= 0, cancel = a >= 128,
+  local j = {id = id, state = band(a, 7), origin = floor(band(a, 24) / 8), keyless = band(a, 64) ~= 0,
+    cancel = a >= 128,
     prio = band(b, 15), made = b >= 128, enq = enq}
   local at = 9
   if band(b, 32) ~= 0 then
@@ -87,7 +90,8 @@ local function readhead(id, s)
   j.nonce, at = sub(s, at, at + 7), at + 8
   if band(a, 32) ~= 0 then j.key, at = sub(s, at, at + 31), at + 32 end
   if band(b, 16) ~= 0 then
-    j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc, j.worker, j.behind, j.displaced, j.superseded, at =
+    j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc, j.worker, j.behind, j.displaced,
+      j.superseded, at =
       unpk('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', s, at)
   else
     j.attempt, j.max, j.run, j.started, j.finished, j.fetch, j.enc = 0, p.max, 0, 0, 0, 0, p.enc
@@ -98,30 +102,34 @@ local function readhead(id, s)
   return j, at
 end
 
--- writehead is readhead undone.
+-- writehead is the reverse of readhead.
 local function writehead(j)
   local p = j.prof
   local derived = 0
   if j.key then derived = p.fromenq == 1 and j.enq or max(j.enq, j.runat) end
-  local ext = j.run > 0 or j.attempt ~= 0 or j.max ~= p.max or j.enc ~= p.enc or j.anchor ~= derived or j.finished ~= 0 or
+  local ext = j.run > 0 or j.attempt ~= 0 or j.max ~= p.max or j.enc ~= p.enc or j.anchor ~= derived or
+    j.finished ~= 0 or
     j.worker ~= '' or j.behind ~= '' or j.displaced ~= '' or j.superseded ~= ''
   local same = not ext and j.runat == j.enq
   local inline = #j.ref ~= 4
   local s = char(j.state + j.origin * 8 + (j.key and 32 or 0) + (j.keyless and 64 or 0) + (j.cancel and 128 or 0),
-    j.prio + (ext and 16 or 0) + (same and 32 or 0) + (inline and 64 or 0) + (j.made and 128 or 0)) .. pack('>I6', j.enq)
+    j.prio + (ext and 16 or 0) + (same and 32 or 0) + (inline and 64 or 0) + (j.made and 128 or 0)) ..
+      pack('>I6', j.enq)
   if not same then s = s .. pack('>I6', j.runat) end
   if inline then s = s .. pack('>I2', #j.ref) end
   s = s .. j.ref .. j.nonce
   if j.key then s = s .. j.key end
   if ext then
-    s = s .. pack('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc,
+    s = s .. pack('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch,
+      j.enc,
       #j.worker, j.worker, #j.behind, j.behind, #j.displaced, j.displaced, #j.superseded, j.superseded)
   end
   return s
 end
 
--- readbody reads the body of a job that begins at a place of s: of its row, or of its cover, which ends
--- with the size of the args in four bytes in place of the args.
+-- readbody reads the body of a job at a place of s: in its row, or in its
+-- cover, which ends with the size of the args (4 bytes) in place of the
+-- args.
 local function readbody(j, s, at, cover)
   local b = {text = '', meta = '', tags = ''}
   if j.key then b.digest, at = sub(s, at, at + 15), at + 16 end
@@ -136,7 +144,7 @@ local function readbody(j, s, at, cover)
     b.args = sub(s, at)
     b.size = #b.args
   end
-  if band(b.flags, 4) ~= 0 then -- the text is told by what it has in common with the rest
+  if band(b.flags, 4) ~= 0 then -- the text is compressed, see compressText in codec.go
     local all = 'kind=' .. j.prof.kind .. ' queue=' .. j.prof.queue .. ' args=' .. sub(b.args, 1, 2048)
     local text, i = {}, 1
     while i <= #told do
@@ -154,7 +162,7 @@ local function readbody(j, s, at, cover)
   return b
 end
 
--- writebody is readbody undone, without the args.
+-- writebody is the reverse of readbody, without the args.
 local function writebody(j, b)
   local s = (j.key and b.digest or '') .. char(b.flags)
   if j.key then s = s .. pack('>I2', #b.text) .. b.text end
@@ -166,7 +174,8 @@ end
 -- due reports whether a job is available.
 local function due(j) return j.state <= RETRYABLE and j.behind == '' and j.runat <= now end
 
--- members lists what stands in ix for a job, beside its place in the list of IDs.
+-- members lists the members of ix that a job has, besides its place in the
+-- list of IDs.
 local function members(j)
   local state = j.state
   if state <= RETRYABLE then
@@ -183,7 +192,7 @@ local function members(j)
   return {f, 's' .. char(state) .. j.id}
 end
 
--- class is where a job counts in its queue's row.
+-- class is the number in the row of the queue that counts this job.
 local function class(j)
   if j.state <= RETRYABLE then return j.behind == '' and 1 or 2 end
   return j.state + 1

@@ -1,12 +1,16 @@
--- sweep.lua tidies: finished jobs whose retention has passed, keys that hold no longer, which workers are late,
--- rows of queues that nobody uses, and profiles that no job has. What it does not get done goes on in the next
--- sweep where it stopped ("c:" and a letter in meta), so that nothing is behind for ever.
+-- sweep.lua tidies: it prunes finished jobs whose retention is over, drops
+-- keys that are free, reports workers whose lease is over, and drops rows
+-- of queues that nobody uses and profiles that no job has. A sweep that
+-- does not finish continues next time where it stopped ("c:" and a letter
+-- in meta), so that all is done in the end.
 --
--- ARGV  4 how many of each at most, 5 how many finished jobs may be kept, 6 '1' = the first of a sweep
--- reply after the three: jobs pruned, of them before their time, keys dropped, 1 where there is more
---       {worker, beat, lease ...} (beat -1: it runs jobs and is not known)
---       how many finished jobs there are beyond those that may be kept; 1 where some of them were not looked at
---       yet; 1 where none of them may be pruned; the form
+--   ARGV  4 how many of each at most
+--         5 how many finished jobs may be kept
+--         6 '1' = the first script of a sweep
+--   reply after the three: jobs pruned, how many of them early, keys dropped, 1 = there is more,
+--         {worker, beat, lease ...}; beat -1: the worker has runs and is not known
+--         how many finished jobs there are beyond those that may be kept; 1 = some
+--         of them were not looked at yet; 1 = none of them may be pruned; the form
 local limit, cap, first = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6] == '1'
 local got, unknown = start({'c:f', 'c:l', 'c:r', 'c:q', 'c:p', 'PN', 'old'})
 if not got then return unknown end
@@ -14,7 +18,7 @@ local m = model()
 local more = 0
 local function keep(field, value) metaset[#metaset + 1], metaset[#metaset + 2] = field, value end
 
--- Finished jobs whose time has come.
+-- Finished jobs whose retention is over.
 local ids, early = {}, 0
 local past = pack('>I6', now + 1)
 local due = call('ZRANGEBYLEX', ix, '[f', '(f' .. past, 'LIMIT', 0, limit + 1)
@@ -26,8 +30,9 @@ for i, member in ipairs(due) do
   end
 end
 
--- Too many for the memory: the oldest go first whose IDs clients made and which hold no key. The cursor goes
--- round; "c:l" is how many were pruned in this lap.
+-- More finished jobs than may be kept: the oldest go first, if clients made
+-- their IDs and they hold no key. The cursor goes round; "c:l" is how many
+-- were pruned in this round.
 local beyond = call('ZLEXCOUNT', ix, '[f' .. past, '(g') - cap
 local lapped, on = 0, 0
 if beyond > 0 and #ids < limit then
@@ -54,7 +59,7 @@ if beyond > 0 and #ids < limit then
     end
   end
   lap = lap + early
-  if early < left and #stretch < 2 * limit then -- the end of a lap
+  if early < left and #stretch < 2 * limit then -- the end of a round
     lapped = lap == 0 and 1 or 0
     at, lap = '', 0
   end
@@ -65,7 +70,7 @@ end
 m.loadwith(ids)
 for _, id in ipairs(ids) do m.remove(m.job(id), true) end
 
--- Keys that hold no longer.
+-- Keys that are free.
 local names, dropped = {}, 0
 for i, member in ipairs(call('ZRANGEBYLEX', ix, '[x', '(x' .. past, 'LIMIT', 0, limit + 1)) do
   if i > limit then
@@ -85,7 +90,7 @@ end
 
 local late = {}
 if first then
-  -- Workers whose lease is over, and those that nobody knows.
+  -- Workers whose lease is over, and unknown workers.
   local WORKERS = 1000
   for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(l' .. past, 'LIMIT', 0, WORKERS)) do
     local worker = sub(member, 8)
@@ -112,7 +117,8 @@ if first then
   if from ~= (got[3] or '[r') then keep('c:r', from) end
 end
 
--- Rows of queues without a job, that are not paused, and for whose jobs nobody has asked for an hour.
+-- Rows of queues that have no job, are not paused, and for whose jobs
+-- nobody has asked for an hour.
 local IDLE, QUEUES, PROFILES = 3600000, 100, 100
 if first and form2 then
   local from = got[4] or ''
@@ -127,7 +133,7 @@ if first and form2 then
         q.mark = now
       elseif now - q.mark >= IDLE then
         rem[#rem + 1], del[#del + 1] = member, member
-        q.no = nil -- it is not written again
+        q.no = nil -- so that it is not written again
       end
     elseif q.no then
       q.mark = 0
@@ -166,7 +172,7 @@ if first and form2 then
     keep('c:p', scanned[1])
   end
 end
-if first and not form2 then -- somebody who knows form 1 alone: see migrate.lua
+if first and not form2 then -- a program that knows only form 1, see migrate.lua
   local seen = false
   for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(m', 'LIMIT', 0, 1000)) do
     local row = call('HGET', meta, 'k' .. sub(member, 8))
