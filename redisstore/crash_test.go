@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -222,6 +223,69 @@ func TestAKilledServerThatSyncsAlwaysLosesNothing(t *testing.T) {
 	sound(t, s)
 	t.Logf("%d jobs accepted, %d completed, %d answers uncertain, %d jobs and %d keys there; errors: %v", len(l.acked),
 		len(l.completed), l.uncertain, r.Jobs, r.Keys, l.errs)
+}
+
+// A kill may come while the server writes a script into its append-only
+// file. Wherever the file ends then, the script is gone as a whole, also
+// after the restart that follows; see redistest.
+func TestAScriptThatWasWrittenByHalfIsGoneAsAWhole(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := open(t, server.URL(), Config{})
+	c := clientOf(t, s)
+	file := appendOnlyFile(t, server.Dir)
+	size := func() int64 {
+		t.Helper()
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	n := 0
+	for back := int64(1); ; back += 29 { // an end in each of its commands
+		before := size()
+		if _, err := c.EnqueueMany(t.Context(), items(40, n)); err != nil { // a page is full, too
+			t.Fatal(err)
+		}
+		n += 40
+		server.Kill()
+		if back >= size()-before {
+			server.Restart()
+			break
+		}
+		if err := os.Truncate(file, size()-back); err != nil {
+			t.Fatal(err)
+		}
+		server.Restart()
+		if _, err := c.Enqueue(t.Context(), task{-n}, onceq.Unique{}); err != nil {
+			t.Fatal(err)
+		}
+		server.Kill()
+		server.Restart()
+		if r := healthy(t, s); r.Jobs != r.Keys {
+			t.Fatalf("%d jobs and %d keys", r.Jobs, r.Keys)
+		}
+		if sound(t, s); t.Failed() {
+			t.Fatalf("a script that lacks its last %d bytes is there by half", back)
+		}
+		back += back / 4
+	}
+	healthy(t, s)
+	sound(t, s)
+}
+
+// appendOnlyFile is the one that the server of a folder writes to.
+func appendOnlyFile(t *testing.T, dir string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "appendonlydir", "*.incr.aof"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) == 0 {
+		return filepath.Join(dir, "appendonly.aof") // of 6.2
+	}
+	return found[0]
 }
 
 func TestAKilledServerThatSyncsEverySecondLosesTheLastTwoAtMost(t *testing.T) {
