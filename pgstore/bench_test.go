@@ -155,7 +155,8 @@ func BenchmarkRun(b *testing.B) {
 	}
 	m.start(b)
 	for n := range b.N {
-		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: int64(n + 1), Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
+		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: int64(n + 1),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -170,8 +171,10 @@ func BenchmarkRun(b *testing.B) {
 	m.stop(b, b.N*100)
 }
 
-// BenchmarkSlowDisk is how long an enqueue takes where the server's commits do, for a few callers and for many, and beside it the barest
-// insert, one a transaction, from as many connections: where commits mostly wait, sharing them must not make anybody wait twice.
+// BenchmarkSlowDisk is how long an enqueue takes on a server whose commits
+// take long, for a few callers and for many. Beside it stands the barest
+// insert, one a transaction, from as many connections: where commits mostly
+// wait, sharing them must not make anybody wait twice.
 func BenchmarkSlowDisk(b *testing.B) {
 	for _, delay := range []int{0, 500, 1000, 5000} {
 		server := pgtest.Start(b, "-c", fmt.Sprint("commit_delay=", delay), "-c", "commit_siblings=0")
@@ -191,7 +194,8 @@ func BenchmarkSlowDisk(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Cleanup(pool.Close)
-		if _, err := pool.Exec(b.Context(), "create table bare (id bigint primary key, key text unique, args text)"); err != nil {
+		if _, err := pool.Exec(b.Context(),
+			"create table bare (id bigint primary key, key text unique, args text)"); err != nil {
 			b.Fatal(err)
 		}
 		var n atomic.Int64
@@ -205,7 +209,8 @@ func BenchmarkSlowDisk(b *testing.B) {
 			}},
 			{"bare", func() error {
 				i := n.Add(1)
-				_, err := pool.Exec(context.Background(), "insert into bare values ($1, $2, $3) on conflict (key) do nothing", i, fmt.Sprint(i), reason)
+				_, err := pool.Exec(context.Background(),
+					"insert into bare values ($1, $2, $3) on conflict (key) do nothing", i, fmt.Sprint(i), reason)
 				return err
 			}},
 		} {

@@ -22,8 +22,10 @@ import (
 	"github.com/onceq/onceq/pgstore"
 )
 
-// BenchmarkGrowth measures what each operation costs beside few jobs and beside many, in turns: beside ONCEQ_BIG kept ones (100,000 unless
-// said), and beside as many that are scheduled for later. With ONCEQ_PLANS=1 it prints the plans, as the server's auto_explain saw them.
+// BenchmarkGrowth measures what each operation costs beside few jobs and
+// beside many, in turns: beside ONCEQ_BIG kept ones (100,000 unless said),
+// and beside as many that are scheduled for later. With ONCEQ_PLANS=1 it
+// prints the plans, as the server's auto_explain saw them.
 //
 //	ONCEQ_BIG=1000000 go test ./pgstore -run '^$' -bench Growth -benchtime 200x
 func BenchmarkGrowth(b *testing.B) {
@@ -85,15 +87,20 @@ func (s *side) fill(b *testing.B, url string) {
 		s.cycle(b) // 1,000 finished jobs
 	}
 	// More of the same: as the last one, but for the ID and the key.
-	s.exec(b, `do $$ declare columns text := (select string_agg(case column_name when 'id' then $x$'0' || lpad(n::text, 25, '0')$x$ when 'key' then $x$sha256(n::text::bytea)$x$ else column_name end, ', ' order by ordinal_position)
+	s.exec(b, `do $$ declare columns text := (select string_agg(case column_name
+			when 'id' then $x$'0' || lpad(n::text, 25, '0')$x$
+			when 'key' then $x$sha256(n::text::bytea)$x$
+			else column_name end, ', ' order by ordinal_position)
 			from information_schema.columns where table_schema = '`+s.schema+`' and table_name = 'jobs'); begin
-		execute format('insert into {ns}.jobs select %s from (select * from {ns}.jobs order by id desc limit 1) j cross join generate_series(1, `+fmt.Sprint(s.kept-1000)+`) n', columns);
+		execute format('insert into {ns}.jobs select %s from (select * from {ns}.jobs order by id desc limit 1) j '
+			'cross join generate_series(1, `+fmt.Sprint(s.kept-1000)+`) n', columns);
 	end $$`)
 	items := make([]onceq.Item, 1000)
 	for n := 0; n < s.scheduled; n += len(items) {
 		for i := range items {
 			s.next++
-			items[i] = onceq.NewItem(reindex{Repo: s.next, Reason: reason}, unique, onceq.Delay(24*time.Hour+time.Duration(s.next)*time.Second))
+			items[i] = onceq.NewItem(reindex{Repo: s.next, Reason: reason}, unique,
+				onceq.Delay(24*time.Hour+time.Duration(s.next)*time.Second))
 		}
 		if _, err := s.client.EnqueueMany(context.Background(), items); err != nil {
 			b.Fatal(err)
@@ -114,7 +121,8 @@ func (s *side) use(b *testing.B, store *pgstore.Store) {
 	}
 	b.Cleanup(func() { c.Close() })
 	s.store, s.client = store, c
-	if _, err := store.Extend(context.Background(), onceq.ExtendRequest{Worker: "w", Lease: 24 * time.Hour}); err != nil {
+	extend := onceq.ExtendRequest{Worker: "w", Lease: 24 * time.Hour}
+	if _, err := store.Extend(context.Background(), extend); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -134,7 +142,8 @@ func (s *side) cycle(b *testing.B) {
 	var got onceq.Fetched
 	s.time(b, "fetch", func() (err error) {
 		s.fetches++
-		got, err = s.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: s.fetches, Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
+		got, err = s.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: s.fetches,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
 		return err
 	})
 	if len(got.Jobs) != n {
@@ -191,8 +200,10 @@ func (s *side) explain(b *testing.B) {
 		plans[query] = plan.String()
 	}
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, `load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
-			set auto_explain.log_timing = off; set auto_explain.log_buffers = on; set auto_explain.log_format = json; set client_min_messages = log`)
+		_, err := c.Exec(ctx, `load 'auto_explain'; set auto_explain.log_min_duration = 0;
+			set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
+			set auto_explain.log_timing = off; set auto_explain.log_buffers = on;
+			set auto_explain.log_format = json; set client_min_messages = log`)
 		return err
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
@@ -209,7 +220,8 @@ func (s *side) explain(b *testing.B) {
 	for range 10 {
 		s.cycle(b)
 	}
-	fmt.Printf("\nbeside %s:\n", cmp.Or(map[string]string{"few": "1,000 kept jobs"}[s.name], fmt.Sprintf("%d kept jobs and %d scheduled", s.kept, s.scheduled)))
+	fmt.Printf("\nbeside %s:\n", cmp.Or(map[string]string{"few": "1,000 kept jobs"}[s.name],
+		fmt.Sprintf("%d kept jobs and %d scheduled", s.kept, s.scheduled)))
 	for _, query := range order {
 		fmt.Printf("\n%.160s\n%s", query, plans[query])
 	}

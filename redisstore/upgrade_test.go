@@ -84,7 +84,8 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 
 	// What holds its key holds it still.
 	for key, outcome := range map[string]onceq.Outcome{"key completed": onceq.Inserted, "key discarded": onceq.Skipped,
-		"key cancelled": onceq.Skipped, "key kept": onceq.Skipped, "key rests": onceq.Skipped, "key gone": onceq.Skipped,
+		"key cancelled": onceq.Skipped, "key kept": onceq.Skipped, "key rests": onceq.Skipped,
+		"key gone":    onceq.Skipped,
 		"key deleted": onceq.Skipped, "replaced": onceq.Skipped, "released": onceq.Inserted} {
 		r, err := c.Enqueue(ctx, onceq.JSON("order", []byte(`{}`)), onceq.UniqueKey(key))
 		if err != nil || r.Outcome != outcome {
@@ -161,10 +162,14 @@ func jobLine(t *testing.T, j *onceq.JobRow) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := fmt.Sprintf("job %q kind=%q queue=%q state=%s args=%q encoding=%s meta=%s tags=%q priority=%d attempt=%d/%d run=%d timeout=%v retention=%v"+
-		" enqueued=%d due=%d started=%d finished=%d anchor=%d hold=%d/%v/%v/%v key=%v text=%q digest=%x origin=%s worker=%q behind=%q displaced=%q by=%q cancel=%v keyless=%v",
-		j.ID, j.Kind, j.Queue, j.State, j.Args, j.Encoding, meta, j.Tags, j.Priority, j.Attempt, j.MaxAttempts, j.Run, j.Timeout, j.Retention,
-		milli(j.EnqueuedAt), milli(j.RunAt), milli(j.StartedAt), milli(j.FinishedAt), milli(j.Anchor), int(j.Hold.Until), j.Hold.Window, j.Hold.TTL, j.Hold.FromEnqueue, j.Key, j.KeyText,
+	line := fmt.Sprintf("job %q kind=%q queue=%q state=%s args=%q encoding=%s meta=%s tags=%q priority=%d "+
+		"attempt=%d/%d run=%d timeout=%v retention=%v"+
+		" enqueued=%d due=%d started=%d finished=%d anchor=%d hold=%d/%v/%v/%v key=%v text=%q digest=%x "+
+		"origin=%s worker=%q behind=%q displaced=%q by=%q cancel=%v keyless=%v",
+		j.ID, j.Kind, j.Queue, j.State, j.Args, j.Encoding, meta, j.Tags, j.Priority,
+		j.Attempt, j.MaxAttempts, j.Run, j.Timeout, j.Retention,
+		milli(j.EnqueuedAt), milli(j.RunAt), milli(j.StartedAt), milli(j.FinishedAt), milli(j.Anchor),
+		int(j.Hold.Until), j.Hold.Window, j.Hold.TTL, j.Hold.FromEnqueue, j.Key, j.KeyText,
 		j.Digest, j.Origin, j.Worker, j.Behind, j.Displaced, j.SupersededBy, j.CancelRequested, j.Keyless)
 	for _, e := range j.Errors {
 		line += fmt.Sprintf(" error=%d/%d/%d/%q/%q", e.Attempt, e.Run, milli(e.At), e.Error, e.Stack)
@@ -174,8 +179,10 @@ func jobLine(t *testing.T, j *onceq.JobRow) string {
 
 // keyLine is how the fixture writes a key down.
 func keyLine(k *onceq.HeldKey) string {
-	return fmt.Sprintf("key %v holder=%q waiter=%q kind=%q queue=%q text=%q state=%s since=%d frees=%d gone=%v inert=%v digest=%x",
-		k.Key, k.Holder, k.Waiter, k.Kind, k.Queue, k.Text, k.State, milli(k.Since), milli(k.FreesAt), k.Gone, k.Inert, k.Digest)
+	return fmt.Sprintf("key %v holder=%q waiter=%q kind=%q queue=%q text=%q state=%s "+
+		"since=%d frees=%d gone=%v inert=%v digest=%x",
+		k.Key, k.Holder, k.Waiter, k.Kind, k.Queue, k.Text, k.State,
+		milli(k.Since), milli(k.FreesAt), k.Gone, k.Inert, k.Digest)
 }
 
 // milli is an instant as the fixture writes it down.

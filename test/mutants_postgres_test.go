@@ -14,14 +14,16 @@ var postgresMutants = []mutant{
 		"then state in (4, 5) else false end", "then state = 5 else false end",
 		inStore("holding/after_a_job_is_discarded")},
 	{"an event that has come is still named", "pgstore/schema/functions/keys.sql",
-		"select case when pending = 1 and behind is null and (run > 0 or run_at <= now) then 0 else pending end::smallint", "select pending",
+		"select case when pending = 1 and behind is null and (run > 0 or run_at <= now) " +
+			"then 0 else pending end::smallint", "select pending",
 		inStore("holding/an_event_that_has_come_is_named_no_more")},
 	{"an early end leaves the anchor where it was", "pgstore/schema/functions/keys.sql",
 		"if early then\n    j.anchor := now;\n  end if;", "",
 		inStore("holding/after_a_job_is_cancelled_before_it_is_due")},
 	{"a key whose event has come ends early by the wrong clock", "pgstore/schema/functions/keys.sql",
 		"elsif early then\n    k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);",
-		"elsif early then\n    k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);",
+		"elsif early then\n    k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, " +
+			"j.anchor, j.run_at);",
 		inStore("holding/an_event_that_has_come_stays_so_when_the_job_is_put_off_and_ends_early")},
 	{"run-now moves the anchor after the first fetch too", "pgstore/schema/functions/keys.sql",
 		"if j.run > 0 or j.key is null then", "if j.key is null then",

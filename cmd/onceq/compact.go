@@ -30,11 +30,14 @@ PostgreSQL (autovacuum) and Redis do it by themselves.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			file := storeurl.File(a.store)
 			if file == "" {
-				return usagef("compact is for a SQLite file: PostgreSQL (autovacuum), Redis and a store in memory do it by themselves")
+				return usagef("compact is for a SQLite file: PostgreSQL (autovacuum), Redis and a store in memory " +
+					"do it by themselves")
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), stopSignals()...)
 			defer stop()
-			return a.withSession(ctx, nil, func(s *session) error { return a.compact(ctx, s.store.(*sqlitestore.Store), file) })
+			return a.withSession(ctx, nil, func(s *session) error {
+				return a.compact(ctx, s.store.(*sqlitestore.Store), file)
+			})
 		},
 	}
 }
@@ -59,7 +62,8 @@ func (a *app) compact(ctx context.Context, store *sqlitestore.Store, file string
 			After  int64  `json:"after"`
 		}{file, before, after})
 	case before-after >= 1<<16:
-		a.printf("%s had %s and has %s: %s are given back\n", clean(file), mebibytes(before), mebibytes(after), mebibytes(before-after))
+		a.printf("%s had %s and has %s: %s are given back\n",
+			clean(file), mebibytes(before), mebibytes(after), mebibytes(before-after))
 	default:
 		a.printf("%s has %s: there was nothing to give back\n", clean(file), mebibytes(after))
 	}

@@ -100,7 +100,8 @@ func newQueue(a *app) *cobra.Command {
 			Short: s.short,
 			Args:  nArgs(1, 1),
 			RunE: func(c *cobra.Command, args []string) error {
-				// The client would warn of a queue that nobody has used: that is said here, or meant.
+				// The client would warn of a queue that nobody has used:
+				// that is said here, or meant.
 				quiet := &onceq.Config{Logger: slog.New(slog.DiscardHandler)}
 				return a.withSession(c.Context(), quiet, func(open *session) error {
 					done, err := s.change(c.Context(), open.client, args[0])

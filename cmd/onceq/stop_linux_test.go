@@ -79,7 +79,8 @@ func TestTheBannerHasNoPassword(t *testing.T) {
 	}
 }
 
-// Who had the hang-up ignored wants the worker to outlive its terminal, although it cannot write to it any more.
+// Who had the hang-up ignored wants the worker to outlive its terminal,
+// although it cannot write to it any more.
 func TestAClosedTerminalIsOutlivedWhereTheHangupIsIgnored(t *testing.T) {
 	outer, inner := terminal(t)
 	s := serve(t, "while ! test -e go; do echo line; echo >>lines; sleep 0.01; done", func(cmd *exec.Cmd) {

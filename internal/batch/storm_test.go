@@ -12,10 +12,16 @@ import (
 	"github.com/onceq/onceq/internal/batch"
 )
 
+// rivalsByName are two kinds of callers that wait.
+var rivalsByName = map[string]func(*int) uint64{
+	"waiting":        nil,
+	"behind a rival": func(*int) uint64 { return 1 },
+}
+
 // Who gives up costs the same however many others wait, for the lock is everybody's. How long
 // the callers took to come is what their leaving is measured by.
 func TestManyCallersWhoGiveUpAtOnceHoldNobodyUp(t *testing.T) {
-	for name, rivals := range map[string]func(*int) uint64{"waiting": nil, "behind a rival": func(*int) uint64 { return 1 }} {
+	for name, rivals := range rivalsByName {
 		t.Run(name, func(t *testing.T) {
 			n := 60_000
 			if raced {
@@ -62,7 +68,7 @@ func TestManyCallersWhoGiveUpAtOnceHoldNobodyUp(t *testing.T) {
 
 // What is left when some have given up goes in the order in which it came.
 func TestCallersWhoGiveUpLeaveTheOthersInOrder(t *testing.T) {
-	for name, rivals := range map[string]func(*int) uint64{"waiting": nil, "behind a rival": func(*int) uint64 { return 1 }} {
+	for name, rivals := range rivalsByName {
 		t.Run(name, func(t *testing.T) {
 			g := newGate()
 			b := batch.New(batch.Config[int]{InFlight: 1, Calls: 100, Rivals: rivals}, g.send)

@@ -70,7 +70,8 @@ local function above(id, page)
   return a1 < b1 or a1 == b1 and (a2 < b2 or a2 == b2 and (a3 < b3 or a3 == b3 and a4 < b4))
 end
 
--- A lone row that is plain, as most calls send one, goes straight on; what is not settled here is below.
+-- A single plain row, as most calls send, is done here at once. What is not
+-- settled here goes on below.
 if n == 1 and not known[own + 1] then
   local a, b, mode = byte(plans, 1, 3)
   local id, key, rest = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3]
@@ -81,12 +82,14 @@ if n == 1 and not known[own + 1] then
     if not met[2] then return {ARGV[1], stamp, {}, refused and 'r' or 's', held, met[1] or ''} end
     local errors = call('HGET', jobs, '\0\0' .. held) or ''
     return {ARGV[1], stamp, {}, refused and 'R' or 'S', held, met[1] or '', met[2], errors}
-  elseif form2 and not held and mode < HARD and queue and #queue == COUNTED and byte(queue, 5) == 0 and #rest <= LARGE and
-    got[4] == ARGV[12] and page and #page < PAGE * SIZE and #id == SIZE and byte(id, 4) == 0 and above(id, page) then
+  elseif form2 and not held and mode < HARD and #rest <= LARGE and queue and #queue == COUNTED and
+    byte(queue, 5) == 0 and got[4] == ARGV[12] and page and #page < PAGE * SIZE and #id == SIZE and
+    byte(id, 4) == 0 and above(id, page) then
     local name, content = ARGV[10], ARGV[12]
     call('HSET', jobs, id, char(a, b) .. now6 .. rest, '\0\0\0', page .. id, ARGV[base], (tonumber(known[2]) or 0) + 1)
     if key ~= '' then call('HSET', keys, key, id) end
-    call('ZADD', ix, '0', 'w' .. char(#name - 1) .. sub(name, 2) .. sub(content, 1, 1 + byte(content)) .. char(b % 16) .. now6 .. id)
+    local lane = 'w' .. char(#name - 1) .. sub(name, 2) .. sub(content, 1, 1 + byte(content))
+    call('ZADD', ix, '0', lane .. char(b % 16) .. now6 .. id)
     return {ARGV[1], stamp, {}, ''}
   end
 end

@@ -5,7 +5,8 @@
 --         6 how many at most of each
 --         7 '1' = with args
 --         8 how many bytes of rows are enough of each
---   reply after the three: for each of the two kinds {1 = there are more, {ID, row, head, errors} ...}
+--   reply after the three: for each of the two kinds {1 = there are more,
+--         {ID, row, head, errors} ...}
 local below4, below5, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local args, bytes = ARGV[7] == '1', tonumber(ARGV[8])
 local got, unknown = start({})
