@@ -229,26 +229,10 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 	if len(r.Lost) == 0 {
 		return nil
 	}
-	args := make([][]any, len(s.parts))
-	for _, lost := range r.Lost {
-		at := expired[onceq.Beat{Worker: lost.Worker, No: min(lost.No, 0)}]
-		if at.max() != lost.No {
-			continue
-		}
-		alike := lost.No == -1 || len(at) == len(s.parts) // then the caller has seen all of its beats
-		for _, beat := range at {
-			alike = alike && beat == lost.No
-		}
-		for p, beat := range at {
-			if alike || s.late.stands(lost.Worker, p, beat) {
-				args[p] = append(args[p], lost.Worker, beat)
-			}
-		}
-	}
 	idle := map[string][]int{} // the partitions where a worker has no run
 	busy := map[string]bool{}
 	single := len(s.parts) == 1
-	for p, workers := range args {
+	for p, workers := range s.confirmed(r.Lost, expired) {
 		if len(workers) == 0 {
 			continue
 		}
@@ -287,14 +271,42 @@ func (s *Store) lost(ctx context.Context, r onceq.SweepRequest, expired map[once
 	slices.SortFunc(swept.Runs, func(a, b *onceq.JobRow) int {
 		return cmp.Or(order[a.Worker]-order[b.Worker], cmp.Compare(a.ID, b.ID))
 	})
-	for worker, parts := range idle {
-		if busy[worker] {
+	for worker := range busy {
+		delete(idle, worker)
+	}
+	return s.forget(ctx, idle, expired)
+}
+
+// confirmed are, by partition, the workers that are lost there, each with
+// its beat.
+func (s *Store) confirmed(lost []onceq.Beat, expired map[onceq.Beat]beats) [][]any {
+	workers := make([][]any, len(s.parts))
+	for _, b := range lost {
+		at := expired[onceq.Beat{Worker: b.Worker, No: min(b.No, 0)}]
+		if at.max() != b.No {
 			continue
 		}
+		alike := b.No == -1 || len(at) == len(s.parts) // then the caller has seen all of its beats
+		for _, beat := range at {
+			alike = alike && beat == b.No
+		}
+		for p, beat := range at {
+			if alike || s.late.stands(b.Worker, p, beat) {
+				workers[p] = append(workers[p], b.Worker, beat)
+			}
+		}
+	}
+	return workers
+}
+
+// forget takes workers without a run off their partitions. A single
+// partition has forgotten them already.
+func (s *Store) forget(ctx context.Context, idle map[string][]int, expired map[onceq.Beat]beats) error {
+	for worker, parts := range idle {
 		known := expired[onceq.Beat{Worker: worker}]
 		var trips []*trip
 		for _, p := range parts {
-			if beat, ok := known[p]; ok && !single {
+			if beat, ok := known[p]; ok && len(s.parts) > 1 {
 				trips = append(trips, &trip{script: luaLost, part: p, args: []any{0, "1", 1, worker, beat}})
 			}
 			delete(known, p)
