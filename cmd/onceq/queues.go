@@ -28,7 +28,9 @@ unless --all is said.`,
 					return err
 				}
 				if !all {
-					queues = slices.DeleteFunc(queues, func(q onceq.QueueInfo) bool { return onceq.ReservedName(q.Name) })
+					queues = slices.DeleteFunc(queues, func(q onceq.QueueInfo) bool {
+						return onceq.ReservedName(q.Name)
+					})
 				}
 				if !a.json && len(queues) == 0 {
 					a.printf("no queues: there are no jobs\n")
