@@ -32,11 +32,11 @@ func (s *settings) checkUnique() error {
 				"name members of args or meta: add ByArgs or ByMeta")
 		}
 		if s.metaFields != nil && s.by&ByMeta == 0 {
-			return s.clash("Unique.MetaFields", s.metaAt, "Unique.By", s.byAt, cmp.Or(s.by, byDefault),
+			return s.clash("Unique.MetaFields", s.metaFieldsAt, "Unique.By", s.byAt, cmp.Or(s.by, byDefault),
 				"name members of meta, which takes no part: add ByMeta to By")
 		}
 		if s.metaFields != nil && s.fields != nil && s.by&ByArgs == 0 {
-			return s.clash("Unique.MetaFields", s.metaAt, "Unique.Fields", s.fieldsAt, s.fields,
+			return s.clash("Unique.MetaFields", s.metaFieldsAt, "Unique.Fields", s.fieldsAt, s.fields,
 				"narrow the same meta, since args take no part: keep one of them, or add ByArgs to By")
 		}
 		if s.fields != nil && s.narrowsHalf() {

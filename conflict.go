@@ -54,7 +54,13 @@ func (p Policy) String() string {
 	return [...]string{"skip", "reject", "coalesce", "supersede"}[p]
 }
 
-func (r Replace) String() string { return "replace:" + r.fields().String() }
+func (r Replace) String() string {
+	text := "replace:" + r.fields().String()
+	for i, s := range r.Only {
+		text += [...]string{":", ","}[min(i, 1)] + string(s)
+	}
+	return text
+}
 
 // fields are those that the policy writes.
 func (r Replace) fields() (f JobFields) {
@@ -104,27 +110,27 @@ func (Debounce) reactions() Reactions {
 
 // Conflict names the job that an enqueue met, and what will free its key.
 type Conflict struct {
-	By     string `json:"by"`             // what was taken: "key" or "id"
-	Key    Key    `json:"key,omitzero"`   // zero where By is "id"
-	Text   string `json:"text,omitempty"` // the readable key; the ID where By is "id"
-	Holder string `json:"holder"`         // job ID, never empty
-	State  State  `json:"state"`          // of the holder; "" when it is gone
+	By     string // what was taken: "key" or "id"
+	Key    Key    // zero where By is "id"
+	Text   string // the readable key; "" where By is "id"
+	Holder string // job ID, never empty
+	State  State  // of the holder; "" when it is gone
 	// Gone says that the row of the holder is no longer kept. What is left of a
 	// Window or a TTL holds the key.
-	Gone       bool      `json:"gone"`
-	HolderKind string    `json:"holder_kind,omitempty"` // "" where it is not known
-	Since      time.Time `json:"since"`                 // when the holder took the key, or the ID
+	Gone       bool
+	HolderKind string    // "" where it is not known
+	Since      time.Time // when the holder took the key, or the ID
 	// FreesAt is when a clock alone frees the key; zero when none does.
-	FreesAt time.Time `json:"frees_at,omitzero"`
+	FreesAt time.Time
 	// FreesWhen is the event that still has to come: "due", "started",
 	// "finished", "succeeded", "failed", "deleted", or "" for none. A job
 	// that is no longer kept is deleted.
-	FreesWhen string `json:"frees_when,omitempty"`
+	FreesWhen string
 	// KeptUntil is when the retention of a holder is over that has ended,
 	// if that frees the key or the ID. The next worker that tidies up
 	// removes it then.
-	KeptUntil  time.Time `json:"kept_until,omitzero"`
-	ArgsDiffer bool      `json:"args_differ"` // by value, from the args of the holder
+	KeptUntil  time.Time
+	ArgsDiffer bool // by value, from the args of the holder
 }
 
 // adjust makes what a store says of a conflict true for the state of the
@@ -196,8 +202,6 @@ func (c Conflict) String() string {
 	}
 	return b.String()
 }
-
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // goneText says how a row goes.
 func goneText(kept time.Time) string {

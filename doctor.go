@@ -10,14 +10,39 @@ import (
 
 // DoctorReport is what [Client.Doctor] found.
 type DoctorReport struct {
-	Jobs       int      `json:"jobs"`       // that were checked
-	Reserved   int      `json:"reserved"`   // checked jobs of onceq's own (see ReservedName), not among Jobs
-	Keys       int      `json:"keys"`       // held keys that were checked
-	Inert      int      `json:"inert"`      // key rows that are free and were not swept yet
-	Violations []string `json:"violations"` // one line each; empty when all is well
+	Jobs       int         // that were checked
+	Reserved   int         // checked jobs of onceq's own (see ReservedName), not among Jobs
+	Keys       int         // held keys that were checked
+	Inert      int         // key rows that are free and were not swept yet
+	Violations []Violation // empty when all is well
 	// Growth names what only grows, and what makes it smaller, one line each. It is
 	// no violation.
-	Growth []string `json:"growth,omitempty"`
+	Growth []string
+}
+
+// OK reports whether there are no violations.
+func (r DoctorReport) OK() bool { return len(r.Violations) == 0 }
+
+// Violation is one broken invariant.
+type Violation struct {
+	// Code names the invariant, for programs: one of those that docs/json.md
+	// lists.
+	Code    string
+	Job     string // the ID of the job that is concerned; "" = none
+	Key     *Key   // the key that is concerned; nil = none
+	KeyText string // the readable key
+	Text    string // what is wrong, in words
+}
+
+// String is all of it in one line.
+func (v Violation) String() string {
+	switch {
+	case v.Key == nil && v.Job == "":
+		return v.Text
+	case v.Key == nil:
+		return fmt.Sprintf("job %s: %s", v.Job, v.Text)
+	}
+	return fmt.Sprintf("key %s (%s), job %s: %s", v.Key, v.KeyText, v.Job, v.Text)
 }
 
 // Doctor checks the invariants of every job and every key of a store, while
@@ -51,7 +76,9 @@ func (c *Client) Doctor(ctx context.Context, progress func(done int)) (DoctorRep
 		if err != nil {
 			return d.report, err
 		}
-		d.report.Violations = append(d.report.Violations, lines...)
+		for _, line := range lines {
+			d.report.Violations = append(d.report.Violations, Violation{Code: "damage", Text: line})
+		}
 	}
 	return d.report, d.growth(ctx)
 }
@@ -136,16 +163,16 @@ func (d *doctor) keyPage(ctx context.Context, keys []*HeldKey) error {
 		holder, waiter := jobs[0], jobs[1]
 		jobs = jobs[2:]
 		wrong := judgeHolder(k, holder)
-		if wrong == "" && k.Waiter != "" {
+		if wrong == nil && k.Waiter != "" {
 			wrong = judgeWaiter(k, holder, waiter)
 		}
-		if wrong != "" {
-			if wrong, err = d.suspect(ctx, func() (string, error) { return d.judgeKey(ctx, k.Key) }); err != nil {
+		if wrong != nil {
+			if wrong, err = d.suspect(ctx, func() (*Violation, error) { return d.judgeKey(ctx, k.Key) }); err != nil {
 				return err
 			}
 		}
-		if wrong != "" {
-			d.report.Violations = append(d.report.Violations, fmt.Sprintf("key %s (%s): %s", k.Key, k.Text, wrong))
+		if wrong != nil {
+			d.report.Violations = append(d.report.Violations, *wrong)
 			continue
 		}
 		d.holders[maphash.String(d.seed, k.Holder)] = struct{}{}
@@ -164,22 +191,22 @@ func (d *doctor) reportProgress() {
 
 // suspect repeats a check until it finds nothing wrong, or has found
 // something wrong every time.
-func (d *doctor) suspect(ctx context.Context, judge func() (string, error)) (wrong string, err error) {
+func (d *doctor) suspect(ctx context.Context, judge func() (*Violation, error)) (wrong *Violation, err error) {
 	for look := range looks {
 		if look > 0 {
 			sleep(ctx, time.Duration(look*look)*5*time.Millisecond)
 		}
-		if wrong, err = judge(); err != nil || wrong == "" {
-			return "", err
+		if wrong, err = judge(); err != nil || wrong == nil {
+			return nil, err
 		}
 	}
 	return wrong, nil
 }
 
-func (d *doctor) judgeKey(ctx context.Context, key Key) (string, error) {
+func (d *doctor) judgeKey(ctx context.Context, key Key) (*Violation, error) {
 	k, err := lookUp(ctx, d.store, key)
 	if err != nil || k == nil {
-		return "", err
+		return nil, err
 	}
 	ids := []string{k.Holder}
 	if k.Waiter != "" {
@@ -187,41 +214,45 @@ func (d *doctor) judgeKey(ctx context.Context, key Key) (string, error) {
 	}
 	jobs, err := d.store.Get(ctx, ids)
 	if err != nil {
-		return "", fmt.Errorf("onceq: doctor: get jobs: %w", err)
+		return nil, fmt.Errorf("onceq: doctor: get jobs: %w", err)
 	}
-	if wrong := judgeHolder(k, jobs[0]); wrong != "" {
+	if wrong := judgeHolder(k, jobs[0]); wrong != nil {
 		return wrong, nil
 	}
 	if k.Waiter != "" {
 		return judgeWaiter(k, jobs[0], jobs[1]), nil
 	}
-	return "", nil
+	return nil, nil
 }
 
-// judgeHolder says what is wrong with a held key and its holder. It is
-// pure.
-func judgeHolder(k *HeldKey, j *JobRow) string {
+// judgeHolder says what is wrong with a held key and its holder; nil = nothing.
+// It is pure.
+func judgeHolder(k *HeldKey, j *JobRow) *Violation {
+	wrong := func(code, text string, args ...any) *Violation {
+		return &Violation{code, k.Holder, &k.Key, k.Text, fmt.Sprintf(text, args...)}
+	}
 	switch {
 	case k.Gone:
 		if k.FreesAt.IsZero() {
-			return fmt.Sprintf("its holder %s is gone and no clock frees it", k.Holder)
+			return wrong("held-forever", "the holder is gone and no clock frees the key")
 		}
-		return ""
+		return nil
 	case j == nil:
-		return fmt.Sprintf("its holder %s does not exist", k.Holder)
+		return wrong("holder-missing", "the holder does not exist")
 	case j.Key == nil || *j.Key != k.Key:
-		return fmt.Sprintf("its holder %s is not a job of this key", k.Holder)
+		return wrong("holder-of-another-key", "the holder is not a job of this key")
 	case j.Keyless:
-		return fmt.Sprintf("its holder %s had given it up", k.Holder)
+		return wrong("holder-gave-up", "the holder had given the key up")
 	case j.Behind != "":
-		return "" // its clocks do not run yet; the job is checked later
+		return nil // its clocks do not run yet; the job is checked later
 	}
 	pending := k.FreesWhen
 	if pending != "" && pending != j.Hold.Until.String() {
-		return fmt.Sprintf("it waits until %s, and its holder's terms say until %s", pending, j.Hold.Until)
+		return wrong("wrong-event", "the key waits until %s, and its holder's terms say until %s", pending,
+			j.Hold.Until)
 	}
 	if pending != "" && j.Hold.Until.EndsOn(j.State) {
-		return fmt.Sprintf("it waits until %s, and its holder is %s", pending, j.State)
+		return wrong("not-released", "the key waits until %s, and its holder is %s", pending, j.State)
 	}
 	frees := Never
 	if !k.FreesAt.IsZero() {
@@ -230,28 +261,33 @@ func judgeHolder(k *HeldKey, j *JobRow) string {
 	anchor := j.Anchor.UnixMilli()
 	switch {
 	case pending == "" && frees != j.Hold.RestAt(anchor):
-		return fmt.Sprintf("it frees at %s, and by its holder's terms it should at %s", stamp(k.FreesAt),
+		return wrong("wrong-clock", "the key frees at %s, and by its holder's terms it should at %s", stamp(k.FreesAt),
 			stamp(time.UnixMilli(j.Hold.RestAt(anchor))))
 	case pending != "" && j.Hold.Until != UntilDue && frees != j.Hold.FreesAt(anchor, j.RunAt.UnixMilli()):
-		return fmt.Sprintf("a clock frees it at %q, which is not what its holder's terms say", stamp(k.FreesAt))
+		return wrong("wrong-clock", "a clock frees the key at %q, which is not what its holder's terms say",
+			stamp(k.FreesAt))
 	}
-	return ""
+	return nil
 }
 
-// judgeWaiter says what is wrong with the job behind the holder. It is
-// pure.
-func judgeWaiter(k *HeldKey, j, w *JobRow) string {
+// judgeWaiter says what is wrong with the job behind the holder; nil = nothing.
+// It is pure.
+func judgeWaiter(k *HeldKey, j, w *JobRow) *Violation {
+	wrong := func(code, text string, args ...any) *Violation {
+		return &Violation{code, k.Waiter, &k.Key, k.Text, fmt.Sprintf(text, args...)}
+	}
 	switch {
 	case w == nil:
-		return fmt.Sprintf("its waiter %s does not exist", k.Waiter)
+		return wrong("waiter-missing", "the waiter of the key does not exist")
 	case w.Behind != k.Holder:
-		return fmt.Sprintf("its waiter %s stands behind %q, not behind its holder %s", k.Waiter, w.Behind, k.Holder)
+		return wrong("waiter-astray", "the waiter of the key stands behind %q, not behind the holder %s", w.Behind,
+			k.Holder)
 	case w.Key == nil || *w.Key != k.Key:
-		return fmt.Sprintf("its waiter %s is not a job of this key", k.Waiter)
+		return wrong("waiter-of-another-key", "the waiter of the key is not a job of this key")
 	case j.State.Finished():
-		return fmt.Sprintf("its waiter %s stands behind %s, which is %s", k.Waiter, k.Holder, j.State)
+		return wrong("waiter-left-behind", "the waiter of the key stands behind %s, which is %s", k.Holder, j.State)
 	}
-	return ""
+	return nil
 }
 
 func (d *doctor) jobs(ctx context.Context) error {
@@ -273,13 +309,12 @@ func (d *doctor) jobs(ctx context.Context) error {
 				j.Behind == "" {
 				continue
 			}
-			wrong, err := d.suspect(ctx, func() (string, error) { return d.judgeJob(ctx, j.ID) })
+			wrong, err := d.suspect(ctx, func() (*Violation, error) { return d.judgeJob(ctx, j.ID) })
 			if err != nil {
 				return err
 			}
-			if wrong != "" {
-				d.report.Violations = append(d.report.Violations,
-					fmt.Sprintf("job %s (%s): %s", j.ID, j.KeyText, wrong))
+			if wrong != nil {
+				d.report.Violations = append(d.report.Violations, *wrong)
 			}
 		}
 		d.reportProgress()
@@ -308,36 +343,44 @@ func mustHold(j *JobRow) bool {
 	return false
 }
 
-func (d *doctor) judgeJob(ctx context.Context, id string) (string, error) {
+// judgeJob reads a job that should hold its key, or stand behind another, and
+// says what is wrong with it; nil = nothing.
+func (d *doctor) judgeJob(ctx context.Context, id string) (*Violation, error) {
 	jobs, err := d.store.Get(ctx, []string{id})
 	if err != nil {
-		return "", fmt.Errorf("onceq: doctor: get job %s: %w", id, err)
+		return nil, fmt.Errorf("onceq: doctor: get job %s: %w", id, err)
 	}
 	j := jobs[0]
 	if j == nil || !mustHold(j) && j.Behind == "" {
-		return "", nil
+		return nil, nil
+	}
+	wrong := func(code, text string, args ...any) (*Violation, error) {
+		return &Violation{code, j.ID, j.Key, j.KeyText, fmt.Sprintf(text, args...)}, nil
+	}
+	if j.Key == nil {
+		return wrong("behind-without-key", "the job stands behind %s and has no key", j.Behind)
 	}
 	k, err := lookUp(ctx, d.store, *j.Key)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if j.Behind == "" {
 		switch {
 		case k == nil:
-			return "its terms say that it holds its key, and the key is free", nil
+			return wrong("key-free", "the job's terms say that it holds its key, and the key is free")
 		case k.Holder != j.ID || k.Gone:
-			return fmt.Sprintf("its terms say that it holds its key, and %s does", k.Holder), nil
+			return wrong("key-of-another-job", "the job's terms say that it holds its key, and %s does", k.Holder)
 		}
-		return "", nil
+		return nil, nil
 	}
 	if k == nil || k.Holder != j.ID && k.Waiter != j.ID {
-		return fmt.Sprintf("it stands behind %s, and its key does not know it", j.Behind), nil
+		return wrong("waiter-unknown", "the job stands behind %s, and its key does not know it", j.Behind)
 	}
 	if jobs, err = d.store.Get(ctx, []string{j.Behind}); err != nil {
-		return "", fmt.Errorf("onceq: doctor: get job %s: %w", j.Behind, err)
+		return nil, fmt.Errorf("onceq: doctor: get job %s: %w", j.Behind, err)
 	}
 	if jobs[0] == nil || jobs[0].State.Finished() {
-		return fmt.Sprintf("it stands behind %s, which has ended", j.Behind), nil
+		return wrong("behind-ended", "the job stands behind %s, which has ended", j.Behind)
 	}
-	return "", nil
+	return nil, nil
 }

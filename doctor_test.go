@@ -103,12 +103,12 @@ func TestDoctorNamesDamageAndFindsNoneInAHealthyStore(t *testing.T) {
 			"is not a job of this key"},
 		"a holder that has ended": {ill{job: func(j *onceq.JobRow) { j.State = onceq.Completed }},
 			"and its holder is completed"},
-		"a holder that gave it up":      {ill{job: func(j *onceq.JobRow) { j.Keyless = true }}, "had given it up"},
+		"a holder that gave it up":      {ill{job: func(j *onceq.JobRow) { j.Keyless = true }}, "had given the key up"},
 		"a waiter behind somebody else": {ill{job: func(j *onceq.JobRow) { j.Behind = "" }}, "stands behind"},
 		"a waiter its key forgot": {ill{key: func(k *onceq.HeldKey) bool { k.Waiter = ""; return true }},
 			"its key does not know it"},
 		"a gone holder for ever": {ill{key: func(k *onceq.HeldKey) bool { k.FreesAt = time.Time{}; return true }},
-			"is gone and no clock frees it"},
+			"is gone and no clock frees the key"},
 		"a clock that was forgotten": {ill{job: func(j *onceq.JobRow) {
 			if running(j) {
 				j.Hold.TTL = time.Hour * 1000
@@ -127,7 +127,10 @@ func TestDoctorNamesDamageAndFindsNoneInAHealthyStore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			found := strings.Join(report.Violations, "\n")
+			found := ""
+			for _, v := range report.Violations {
+				found += v.String() + "\n"
+			}
 			if c.says == "" && (found != "" || report.Jobs != 3 || report.Keys != 3) {
 				t.Errorf("%+v", report)
 			}

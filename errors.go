@@ -32,6 +32,10 @@ var errClosed = fmt.Errorf("onceq: the client is %w", ErrClosed)
 // was written.
 type InvalidError struct {
 	Field string // what was wrong, e.g. "queue"
+	// Path is the same as a member of a job as JSON, for other surfaces than Go:
+	// ["window"], or ["jobs", "3", "window"] for the item of a batch. nil where
+	// there is no such member, because the mistake can only be made in Go.
+	Path  []string
 	Value string // the value, at most 100 bytes of it
 	Rule  string // what it must be, and what to do
 }

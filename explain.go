@@ -19,7 +19,11 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Outcome: Inserted, Hint: hint(&row)}
+	terms, err := c.terms(args, opts)
+	if err != nil {
+		return Explanation{}, err
+	}
+	e := Explanation{Outcome: Inserted, Terms: terms, Hint: hint(&row)}
 	if row.Claim != nil {
 		e.Key, e.Text = &row.Claim.Key, row.Claim.Text
 	}
@@ -28,7 +32,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 		return Explanation{}, fmt.Errorf("onceq: get job %s: %w", row.ID, err)
 	}
 	if j := jobs[0]; j != nil {
-		e.Conflict = &Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.State, Since: j.EnqueuedAt,
+		e.Conflict = &Conflict{By: "id", Holder: j.ID, State: j.State, Since: j.EnqueuedAt,
 			ArgsDiffer: argsDiffer(&row, j)}
 		e.Conflict.adjust(j)
 		e.Outcome = Skipped

@@ -16,11 +16,13 @@ import (
 // do not know each other, and only storeurl and the command know them all.
 var mayUse = map[string][]string{
 	".": {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/dedup", "onceq/internal/reserved",
-		"go.opentelemetry.io/otel"},
+		"onceq/internal/jsontext", "go.opentelemetry.io/otel"},
 	"internal/fingerprint": {},
 	"internal/batch":       {},
 	"internal/dedup":       {},
 	"internal/reserved":    {},
+	"internal/jsontext":    {},
+	"internal/wire":        {"onceq", "onceq/internal/jsontext"},
 	"internal/rules":       {"onceq"},
 	"internal/memstore":    {"onceq", "onceq/internal/rules"},
 	"sqlitestore":          {"onceq", "onceq/internal/rules", "modernc.org/sqlite"},
@@ -38,7 +40,8 @@ var mayUse = map[string][]string{
 	"onceqtest":          {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},
 	"internal/pgtest":    {"github.com/jackc/pgx/v5"},
 	"internal/redistest": {"github.com/redis/go-redis/v9"},
-	"cmd/onceq": {"onceq", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore", "github.com/jackc/pgx/v5",
+	"cmd/onceq": {"onceq", "onceq/internal/jsontext", "onceq/internal/wire", "onceq/storeurl",
+		"onceq/sqlitestore", "onceq/pgstore", "github.com/jackc/pgx/v5",
 		"github.com/redis/go-redis/v9/logging", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 		"golang.org/x/sys"},
 }

@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -98,78 +97,68 @@ func ParseKey(s string) (Key, error) {
 // JobRow is a job as a store keeps it. All instants are by the store's
 // clock, in whole milliseconds; the zero time means "not yet".
 type JobRow struct {
-	ID    string `json:"id"`    // unique in the store while the job is kept
-	Kind  string `json:"kind"`  // as Args.Kind said
-	Queue string `json:"queue"` // where workers fetch it
+	ID    string // unique in the store while the job is kept
+	Kind  string // as Args.Kind said
+	Queue string // where workers fetch it
 	// Args are the encoded args; nil in a list without JobFilter.Args.
-	Args     []byte         `json:"args"`
-	Encoding string         `json:"encoding"`       // of Args: EncodingJSON or EncodingBytes
-	Meta     map[string]any `json:"meta,omitempty"` // as [Meta] set it
-	Tags     []string       `json:"tags,omitempty"` // as [Tags] set them
-	State    State          `json:"state"`          // now, by the store's clock
-	Priority int            `json:"priority"`       // 0 (first) to 9 (last)
+	Args     []byte
+	Encoding string         // of Args: EncodingJSON or EncodingBytes
+	Meta     map[string]any // as [Meta] set it
+	Tags     []string       // as [Tags] set them
+	State    State          // now, by the store's clock
+	Priority int            // 0 (first) to 9 (last)
 	// Attempt counts the attempts that were spent. The one that runs is
 	// included; a snooze and a hand-back on shutdown are not.
-	Attempt     int `json:"attempt"`
-	MaxAttempts int `json:"max_attempts"` // the job is discarded when so many have failed
+	Attempt     int
+	MaxAttempts int // the job is discarded when so many have failed
 	// Run is the number of the job's latest run, one more at each fetch.
 	// Only the current run may finish the job.
-	Run       int64         `json:"run"`
-	Timeout   time.Duration `json:"-"` // of one run; 0 = none
-	Retention time.Duration `json:"-"` // how long the finished job is kept
+	Run       int64
+	Timeout   time.Duration // of one run; 0 = none
+	Retention time.Duration // how long the finished job is kept
 
-	Key     *Key      `json:"key,omitempty"`      // nil when the job is not unique
-	KeyText string    `json:"key_text,omitempty"` // what the key was made of, readable
-	Hold    Hold      `json:"hold,omitzero"`      // how long the key is held
-	Anchor  time.Time `json:"anchor,omitzero"`    // where Window and TTL count from
+	Key     *Key      // nil when the job is not unique
+	KeyText string    // what the key was made of, readable
+	Hold    Hold      // how long the key is held
+	Anchor  time.Time // where Window and TTL count from
 	// Keyless says that this job gave up its key for good. An operator
 	// released it, it passed to the waiter behind this job, a job that
 	// superseded this one took it, or this job was retried with WithoutKey.
-	Keyless bool     `json:"keyless,omitempty"`
-	Digest  [16]byte `json:"-"` // of the args by value; only with a key
+	Keyless bool
+	Digest  [16]byte // of the args by value; only with a key
 
-	Behind       string  `json:"behind,omitempty"`        // the running job whose key this one will get
-	Origin       Outcome `json:"origin,omitempty"`        // how it was accepted: Inserted, Coalesced or Superseded
-	Displaced    string  `json:"displaced,omitempty"`     // the job it was accepted behind, or took the key from
-	SupersededBy string  `json:"superseded_by,omitempty"` // the job that took its place
+	Behind       string  // the running job whose key this one will get
+	Origin       Outcome // how it was accepted: Inserted, Coalesced or Superseded
+	Displaced    string  // the job it was accepted behind, or took the key from
+	SupersededBy string  // the job that took its place
 
-	CancelRequested bool   `json:"cancel_requested,omitempty"` // it runs, and is to stop
-	Worker          string `json:"worker,omitempty"`           // that runs it, or ran it last
+	CancelRequested bool   // it runs, and is to stop
+	Worker          string // that runs it, or ran it last
 
-	EnqueuedAt time.Time `json:"enqueued_at,omitzero"` // when the enqueue was accepted
-	RunAt      time.Time `json:"run_at,omitzero"`      // when it is, or was, due
-	StartedAt  time.Time `json:"started_at,omitzero"`  // of the latest run
-	FinishedAt time.Time `json:"finished_at,omitzero"` // when it was completed, discarded or cancelled
+	EnqueuedAt time.Time // when the enqueue was accepted
+	RunAt      time.Time // when it is, or was, due
+	StartedAt  time.Time // of the latest run
+	FinishedAt time.Time // when it was completed, discarded or cancelled
 
-	Errors []AttemptError `json:"errors,omitempty"` // the last 5, oldest first
+	Errors []AttemptError // the last 5, oldest first
 }
 
-// MarshalJSON writes JSON args as they are, opaque args in base64, and lengths
-// of time in milliseconds.
-func (j *JobRow) MarshalJSON() ([]byte, error) {
-	type plain JobRow
-	shown := struct {
-		*plain
-		Args      any   `json:"args"`
-		Timeout   int64 `json:"timeout_ms,omitempty"`
-		Retention int64 `json:"retention_ms"`
-	}{plain: (*plain)(j), Args: j.Args, Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds()}
-	switch {
-	case j.Args == nil:
-		shown.Args = nil
-	case j.Encoding == EncodingJSON:
-		shown.Args = json.RawMessage(j.Args)
+// KeepUntil is when the retention of a finished job is over: the next worker
+// that tidies up removes it then. It is zero while the job is not finished.
+func (j *JobRow) KeepUntil() time.Time {
+	if !j.State.Finished() || j.FinishedAt.IsZero() {
+		return time.Time{}
 	}
-	return json.Marshal(shown)
+	return j.FinishedAt.Add(j.Retention)
 }
 
 // AttemptError is what went wrong in one run.
 type AttemptError struct {
-	Attempt int       `json:"attempt"`         // from 1
-	Run     int64     `json:"run"`             // the number of the run
-	At      time.Time `json:"at"`              // when the failure was recorded
-	Error   string    `json:"error"`           // at most 4 KiB
-	Stack   string    `json:"stack,omitempty"` // of a panic, at most 8 KiB
+	Attempt int       // from 1
+	Run     int64     // the number of the run
+	At      time.Time // when the failure was recorded
+	Error   string    // at most 4 KiB
+	Stack   string    // of a panic, at most 8 KiB
 }
 
 // Job is a job as its handler gets it.
@@ -212,9 +201,10 @@ func (f JobFilter) validate() error {
 
 // QueueInfo is one queue.
 type QueueInfo struct {
-	Name   string `json:"name"`   // as Queue named it
-	Paused bool   `json:"paused"` // no worker starts its jobs
-	// Counts are the jobs by state: exact up to 10,000, "at least" beyond.
-	Counts    map[State]int `json:"counts"`
-	OldestDue time.Time     `json:"oldest_due,omitzero"` // run time of the job that has been due longest
+	Name   string // as Queue named it
+	Paused bool   // no worker starts its jobs
+	// Counts are the jobs by state, exact unless AtLeast has the state.
+	Counts    map[State]int
+	AtLeast   []State   // states whose count is a lower bound: there are that many or more
+	OldestDue time.Time // run time of the job that has been due longest
 }

@@ -34,42 +34,52 @@ func (l level) String() string {
 type settings struct {
 	at level // the level that is being applied
 
-	queue       string
-	id          string
-	idAt        level
-	token       [16]byte
-	tokenAt     level
-	reserved    bool // the queue and the kind may be onceq's own
-	delay       time.Duration
-	delayAt     level
-	runAt       time.Time
-	runAtAt     level
-	priority    int
-	maxAttempts int
-	timeout     time.Duration
-	retention   time.Duration
-	meta        map[string]any
-	tags        []string
+	queue         string
+	queueAt       level
+	id            string
+	idAt          level
+	token         [16]byte
+	tokenAt       level
+	reserved      bool // the queue and the kind may be onceq's own
+	delay         time.Duration
+	delayAt       level
+	runAt         time.Time
+	runAtAt       level
+	priority      int
+	priorityAt    level
+	maxAttempts   int
+	maxAttemptsAt level
+	timeout       time.Duration
+	timeoutAt     level
+	retention     time.Duration
+	retentionAt   level
+	meta          map[string]any
+	metaAt        level
+	tags          []string
+	tagsAt        level
 
-	unique      bool
-	notUnique   bool // NotUnique was said last
-	by          Part
-	byAt        level
-	fields      []string
-	fieldsAt    level
-	metaFields  []string
-	metaAt      level
-	allowBlank  bool
-	until       Until
-	untilAt     level
-	window      time.Duration
-	windowAt    level
-	ttl         time.Duration
-	ttlAt       level
-	fromEnqueue bool
-	customKey   string
-	customScope Part
-	customAt    level // unsaid = the caller gave no key of its own
+	unique        bool
+	uniqueAt      level
+	notUnique     bool // NotUnique was said last
+	by            Part
+	byAt          level
+	fields        []string
+	fieldsAt      level
+	metaFields    []string
+	metaFieldsAt  level
+	allowBlank    bool
+	allowBlankAt  level
+	until         Until
+	untilAt       level
+	window        time.Duration
+	windowAt      level
+	ttl           time.Duration
+	ttlAt         level
+	fromEnqueue   bool
+	fromEnqueueAt level
+	customKey     string
+	customScope   Part
+	customAt      level // unsaid = the caller gave no key of its own
 
 	policy   ConflictPolicy
 	policyAt level
@@ -202,7 +212,7 @@ const (
 	ResetUnique
 )
 
-func (o queueOption) apply(s *settings) { s.queue = string(o) }
+func (o queueOption) apply(s *settings) { s.queue, s.queueAt = string(o), s.at }
 func (o idOption) apply(s *settings)    { s.id, s.idAt = string(o), s.at }
 func (o delayOption) apply(s *settings) {
 	if s.runAtAt == s.at {
@@ -216,12 +226,12 @@ func (o runAtOption) apply(s *settings) {
 	}
 	s.runAt, s.runAtAt, s.delay, s.delayAt = time.Time(o), s.at, 0, unsaid
 }
-func (o priorityOption) apply(s *settings)    { s.priority = int(o) }
-func (o maxAttemptsOption) apply(s *settings) { s.maxAttempts = int(o) }
-func (o timeoutOption) apply(s *settings)     { s.timeout = time.Duration(o) }
-func (o retentionOption) apply(s *settings)   { s.retention = time.Duration(o) }
-func (o metaOption) apply(s *settings)        { s.meta = o }
-func (o tagsOption) apply(s *settings)        { s.tags = o }
+func (o priorityOption) apply(s *settings)    { s.priority, s.priorityAt = int(o), s.at }
+func (o maxAttemptsOption) apply(s *settings) { s.maxAttempts, s.maxAttemptsAt = int(o), s.at }
+func (o timeoutOption) apply(s *settings)     { s.timeout, s.timeoutAt = time.Duration(o), s.at }
+func (o retentionOption) apply(s *settings)   { s.retention, s.retentionAt = time.Duration(o), s.at }
+func (o metaOption) apply(s *settings)        { s.meta, s.metaAt = o, s.at }
+func (o tagsOption) apply(s *settings)        { s.tags, s.tagsAt = o, s.at }
 
 func (o conflictOption) apply(s *settings) {
 	switch p := o.policy.(type) {
@@ -265,11 +275,12 @@ func (o resendOption) apply(s *settings) {
 }
 
 func (o UniqueSwitch) apply(s *settings) {
-	s.unique, s.notUnique = false, o == NotUnique
+	s.unique, s.uniqueAt, s.notUnique = false, s.at, o == NotUnique
 	if o == ResetUnique {
 		s.dropParts()
 		s.until, s.untilAt = 0, unsaid
-		s.window, s.windowAt, s.ttl, s.ttlAt, s.fromEnqueue = 0, unsaid, 0, unsaid, false
+		s.window, s.windowAt, s.ttl, s.ttlAt = 0, unsaid, 0, unsaid
+		s.fromEnqueue, s.fromEnqueueAt = false, unsaid
 		s.customKey, s.customScope, s.customAt = "", 0, unsaid
 		s.policy, s.policyAt = Skip, unsaid
 	}
@@ -277,12 +288,12 @@ func (o UniqueSwitch) apply(s *settings) {
 
 // dropParts forgets which parts of the job make up its key.
 func (s *settings) dropParts() {
-	s.by, s.byAt, s.fields, s.fieldsAt, s.metaFields, s.metaAt, s.allowBlank = 0, unsaid, nil, unsaid,
-		nil, unsaid, false
+	s.by, s.byAt, s.fields, s.fieldsAt, s.metaFields, s.metaFieldsAt = 0, unsaid, nil, unsaid, nil, unsaid
+	s.allowBlank, s.allowBlankAt = false, unsaid
 }
 
 func (u Unique) apply(s *settings) {
-	s.unique = true
+	s.unique, s.uniqueAt = true, s.at
 	if parts := u.compares(); parts != "" {
 		if s.customAt == s.at {
 			s.bothSaid("UniqueKey", "Unique."+parts)
@@ -296,10 +307,10 @@ func (u Unique) apply(s *settings) {
 		s.fields, s.fieldsAt = u.Fields, s.at
 	}
 	if u.MetaFields != nil {
-		s.metaFields, s.metaAt = u.MetaFields, s.at
+		s.metaFields, s.metaFieldsAt = u.MetaFields, s.at
 	}
 	if u.AllowBlank {
-		s.allowBlank = true
+		s.allowBlank, s.allowBlankAt = true, s.at
 	}
 	if u.Until != untilUnsaid {
 		s.until, s.untilAt = u.Until, s.at
@@ -311,7 +322,7 @@ func (u Unique) apply(s *settings) {
 		s.ttl, s.ttlAt = u.TTL, s.at
 	}
 	if u.FromEnqueue {
-		s.fromEnqueue = true
+		s.fromEnqueue, s.fromEnqueueAt = true, s.at
 	}
 }
 
@@ -337,12 +348,12 @@ func (s *settings) bothSaid(a, b string) {
 func (o uniqueKeyOption) apply(s *settings) {
 	if s.fieldsAt == s.at {
 		s.bothSaid("UniqueKey", "Unique.Fields")
-	} else if s.metaAt == s.at {
+	} else if s.metaFieldsAt == s.at {
 		s.bothSaid("UniqueKey", "Unique.MetaFields")
 	} else if s.byAt == s.at {
 		s.bothSaid("UniqueKey", "Unique.By")
 	}
-	s.unique = true
+	s.unique, s.uniqueAt = true, s.at
 	s.dropParts()
 	s.customKey, s.customScope, s.customAt = o.key, o.scope, s.at
 }

@@ -1,9 +1,6 @@
 package onceq
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Outcome is what an enqueue did.
 type Outcome string
@@ -34,44 +31,35 @@ func (r Receipt) Duplicate() bool {
 	return r.Outcome == Skipped || r.Outcome == Rejected || r.Outcome == Replaced
 }
 
-// MarshalJSON adds "duplicate".
-func (r Receipt) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Outcome   Outcome   `json:"outcome"`
-		Duplicate bool      `json:"duplicate"`
-		Job       *JobRow   `json:"job"`
-		Conflict  *Conflict `json:"conflict"`
-	}{r.Outcome, r.Duplicate(), r.Job, r.Conflict})
-}
-
 // Explanation is what Client.Explain found: a dry run.
 type Explanation struct {
-	Key      *Key      `json:"key"`            // nil when the job would not be unique
-	Text     string    `json:"text"`           // its readable parts
-	Outcome  Outcome   `json:"outcome"`        // what Enqueue would answer now
-	Conflict *Conflict `json:"conflict"`       // the holder, if any
-	Hint     string    `json:"hint,omitempty"` // what looks like a mistake, for people
+	Key      *Key      // nil when the job would not be unique
+	Text     string    // its readable parts
+	Outcome  Outcome   // what Enqueue would answer now
+	Conflict *Conflict // the holder, if any
+	Terms    []Term    // what all levels together say
+	Hint     string    // what looks like a mistake, for people
 }
 
 // HeldKey is a key and who holds it.
 type HeldKey struct {
-	Key    Key       `json:"key"`    // String is hex
-	Text   string    `json:"text"`   // what the key was made of, readable
-	Kind   string    `json:"kind"`   // of the holder
-	Queue  string    `json:"queue"`  // of the holder
-	Holder string    `json:"holder"` // the ID of the job that holds the key
-	State  State     `json:"state"`  // of the holder, or its last one when it is gone
-	Gone   bool      `json:"gone"`   // the holder's row is no longer kept
-	Since  time.Time `json:"since"`  // when the holder took the key
+	Key    Key       // String is hex
+	Text   string    // what the key was made of, readable
+	Kind   string    // of the holder
+	Queue  string    // of the holder
+	Holder string    // the ID of the job that holds the key
+	State  State     // of the holder, or its last one when it is gone
+	Gone   bool      // the holder's row is no longer kept
+	Since  time.Time // when the holder took the key
 	// FreesAt is when a clock alone frees the key; zero when none does.
-	FreesAt time.Time `json:"frees_at,omitzero"`
+	FreesAt time.Time
 	// FreesWhen is the event that still has to come: "due", "started",
 	// "finished", "succeeded", "failed", "deleted", or "" for none. A job
 	// that is no longer kept is deleted.
-	FreesWhen string   `json:"frees_when,omitempty"`
-	Waiter    string   `json:"waiter,omitempty"` // the job that stands behind the holder
-	Inert     bool     `json:"inert,omitempty"`  // free, not yet swept; only with KeyFilter.Inert
-	Digest    [16]byte `json:"-"`                // of the holder's args, by value
+	FreesWhen string
+	Waiter    string   // the job that stands behind the holder
+	Inert     bool     // free, not yet swept; only with KeyFilter.Inert
+	Digest    [16]byte // of the holder's args, by value
 }
 
 // FreesText says in words when a clock frees the key, or on what event.

@@ -21,24 +21,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	}
 	s := spareSettings.Get().(*settings)
 	defer spareSettings.Put(s)
-	*s = newSettings()
-	s.applyAll(ofDefaults, c.config.Defaults)
-	if o, ok := args.(EnqueueOptioner); ok {
-		ofItsType, err := optionsOfType(o)
-		if err != nil {
-			return NewRow{}, err
-		}
-		s.applyAll(ofType, ofItsType)
-	}
-	s.applyAll(ofKind, c.config.Kinds[kind])
-	s.applyAll(ofCall, opts)
-	if s.err != nil {
-		return NewRow{}, s.err
-	}
-	if err := cmp.Or(s.checkKind(kind), s.check()); err != nil {
-		return NewRow{}, err
-	}
-	if err := s.checkStructTags(args, shapeOf(args)); err != nil {
+	if err := c.merge(s, kind, args, opts); err != nil {
 		return NewRow{}, err
 	}
 	row := NewRow{
@@ -92,6 +75,28 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 		}
 	}
 	return row, nil
+}
+
+// merge sets s to what all levels together say of an enqueue, and checks it.
+func (c *Client) merge(s *settings, kind string, args Args, opts []Option) error {
+	*s = newSettings()
+	s.applyAll(ofDefaults, c.config.Defaults)
+	if o, ok := args.(EnqueueOptioner); ok {
+		ofItsType, err := optionsOfType(o)
+		if err != nil {
+			return err
+		}
+		s.applyAll(ofType, ofItsType)
+	}
+	s.applyAll(ofKind, c.config.Kinds[kind])
+	s.applyAll(ofCall, opts)
+	if s.err != nil {
+		return s.err
+	}
+	if err := cmp.Or(s.checkKind(kind), s.check()); err != nil {
+		return err
+	}
+	return s.checkStructTags(args, shapeOf(args))
 }
 
 // size is what a row weighs: the bytes of its args, meta and tags.

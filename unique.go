@@ -1,7 +1,6 @@
 package onceq
 
 import (
-	"encoding/json"
 	"math"
 	"strings"
 	"time"
@@ -139,16 +138,6 @@ type Hold struct {
 	Window      time.Duration // held at least this long after the anchor
 	TTL         time.Duration // held at most this long after the anchor; 0 = no such limit
 	FromEnqueue bool          // the anchor is the enqueue, not the run time
-}
-
-// MarshalJSON writes lengths of time in milliseconds.
-func (h Hold) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Until       Until `json:"until"`
-		Window      int64 `json:"window_ms,omitempty"`
-		TTL         int64 `json:"ttl_ms,omitempty"`
-		FromEnqueue bool  `json:"from_enqueue,omitempty"`
-	}{h.Until, h.Window.Milliseconds(), h.TTL.Milliseconds(), h.FromEnqueue})
 }
 
 // Never is the instant, in milliseconds, of what no clock brings about: a key

@@ -501,7 +501,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 		c.Gone = true
 	}
 	if by == 2 {
-		c.By, c.Text = "id", c.Holder
+		c.By, c.Text = "id", ""
 		return try, row, now, result
 	}
 	claim := b.rows[row].Claim

@@ -587,7 +587,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		if r.Reactions.Refuses() || j.Kind != r.Kind {
 			result.Outcome = onceq.Rejected
 		}
-		result.Conflict = &onceq.Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.State, Since: j.EnqueuedAt}
+		result.Conflict = &onceq.Conflict{By: "id", Holder: j.ID, State: j.State, Since: j.EnqueuedAt}
 		return nil
 	case code == 4 && len(v) == 5:
 		row := text(v[2])

@@ -130,9 +130,6 @@ func (p placing) enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enqu
 		}
 		if c := r.Conflict; c != nil {
 			c.Holder = p.outside(c.Holder)
-			if c.By == "id" {
-				c.Text = c.Holder
-			}
 		}
 	}
 	return results, err

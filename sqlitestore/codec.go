@@ -239,18 +239,31 @@ func length(ms int64) time.Duration { return time.Duration(ms) * time.Millisecon
 
 // more has what most jobs do not have.
 type more struct {
-	Meta         json.RawMessage      `json:"meta,omitempty"`
-	Tags         []string             `json:"tags,omitempty"`
-	Displaced    string               `json:"displaced,omitempty"`
-	SupersededBy string               `json:"superseded_by,omitempty"`
-	Errors       []onceq.AttemptError `json:"errors,omitempty"`
+	Meta         json.RawMessage `json:"meta,omitempty"`
+	Tags         []string        `json:"tags,omitempty"`
+	Displaced    string          `json:"displaced,omitempty"`
+	SupersededBy string          `json:"superseded_by,omitempty"`
+	Errors       []failure       `json:"errors,omitempty"`
+}
+
+// failure is the stored form of an AttemptError.
+type failure struct {
+	Attempt int       `json:"attempt"`
+	Run     int64     `json:"run"`
+	At      time.Time `json:"at"`
+	Error   string    `json:"error"`
+	Stack   string    `json:"stack,omitempty"`
 }
 
 func (j *job) packMore() (string, error) {
 	if len(j.MetaJSON) == 0 && len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 {
 		return "", nil
 	}
-	b, err := json.Marshal(more{j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, j.Errors})
+	m := more{j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, make([]failure, len(j.Errors))}
+	for i, e := range j.Errors {
+		m.Errors[i] = failure(e)
+	}
+	b, err := json.Marshal(m)
 	return string(b), err
 }
 
@@ -259,7 +272,10 @@ func (j *job) unpackMore(b []byte) error {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return err
 	}
-	j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, j.Errors = m.Meta, m.Tags, m.Displaced, m.SupersededBy, m.Errors
+	j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, j.Errors = m.Meta, m.Tags, m.Displaced, m.SupersededBy, nil
+	for _, e := range m.Errors {
+		j.Errors = append(j.Errors, onceq.AttemptError(e))
+	}
 	return nil
 }
 

@@ -84,7 +84,7 @@ var identity = []scenario{
 		equal(w, "the job", show(r.Job), show(w.job(first.ID)))
 		c := r.Conflict
 		equal(w, "conflict", line(c.By, c.Text, c.Holder, c.State, c.ArgsDiffer),
-			"id welcome:42 welcome:42 available false")
+			"id  welcome:42 available false")
 		w.sameTime("since", c.Since, start)
 		equal(w, "args differ", w.enqueue(onceq.Skipped, task(2), onceq.ID("welcome:42")).Conflict.ArgsDiffer, true)
 		w.unchanged(first)

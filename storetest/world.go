@@ -168,8 +168,8 @@ func (w *world) checkAnswer(want onceq.Outcome, r onceq.Receipt) {
 	if made := want == onceq.Inserted || want == onceq.Coalesced || want == onceq.Superseded; r.Duplicate() == made {
 		w.Fatalf("%s: Duplicate() = %v", want, r.Duplicate())
 	}
-	if c := r.Conflict; c != nil && (c.Holder == "" || c.Text == "" || c.Since.IsZero() ||
-		(c.By != "key" && c.By != "id")) {
+	if c := r.Conflict; c != nil && (c.Holder == "" || c.Since.IsZero() ||
+		!(c.By == "key" && c.Text != "" || c.By == "id" && c.Text == "" && c.Key == onceq.Key{})) {
 		w.Fatalf("a conflict that does not say why: %+v", c)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/jsontext"
 	"github.com/onceq/onceq/storeurl"
 )
 
@@ -95,7 +96,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	report := benchReport{Rounds: b.rounds, Seconds: b.seconds, CPUs: runtime.NumCPU(), Version: readVersion(),
-		At: time.Now().UTC().Truncate(time.Second)}
+		At: jsontext.Time(time.Now())}
 	if !b.given {
 		dir, err := os.MkdirTemp(b.dir, "onceq-bench-")
 		if err != nil {

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
+
+	"github.com/onceq/onceq/internal/jsontext"
 )
 
 // sample is what one measure gave in one round.
@@ -26,15 +27,15 @@ type measured struct {
 
 // benchReport is what is printed.
 type benchReport struct {
-	Store       string     `json:"store"`
-	Persistence string     `json:"persistence"`
-	FsyncMicros float64    `json:"fsync_us,omitempty"`
-	Rounds      int        `json:"rounds"`
-	Seconds     float64    `json:"seconds"`
-	CPUs        int        `json:"cpus"`
-	Version     version    `json:"version"`
-	At          time.Time  `json:"at"`
-	Measures    []measured `json:"measures"`
+	Store       string        `json:"store"`
+	Persistence string        `json:"persistence"`
+	FsyncMicros float64       `json:"fsync_us,omitempty"`
+	Rounds      int           `json:"rounds"`
+	Seconds     float64       `json:"seconds"`
+	CPUs        int           `json:"cpus"`
+	Version     version       `json:"version"`
+	At          jsontext.Time `json:"at"`
+	Measures    []measured    `json:"measures"`
 }
 
 func pick(samples []sample, f func(sample) float64) []float64 {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 	"github.com/onceq/onceq/storeurl"
 )
 
@@ -72,8 +73,11 @@ named. With --all on a terminal it asks first.`,
 	return c
 }
 
-// shownConflicts is how many jobs are named whose key another job holds.
-const shownConflicts = 10
+// How many jobs that could not change are named, at most.
+const (
+	shownConflicts = 10   // to people, where another job holds the key
+	shownRefusals  = 1000 // in JSON, with the reason
+)
 
 func (a *app) bulk(ctx context.Context, client *onceq.Client, b *bulk) error {
 	filter, err := b.filter(ctx, client)
@@ -85,13 +89,16 @@ func (a *app) bulk(ctx context.Context, client *onceq.Client, b *bulk) error {
 			return err
 		}
 	}
-	why := map[string]int{}
+	why, answer := map[string]int{}, wire.Bulk{DryRun: b.dryRun, Refused: []wire.Refusal{}}
 	is := "is"
 	if b.dryRun {
 		is = "would be"
 	}
 	done, err := client.Bulk(ctx, onceq.Bulk{Op: b.op, Filter: filter, WithoutKey: b.withoutKey, DryRun: b.dryRun,
 		PassedOver: func(j *onceq.JobRow, reason error) {
+			if len(answer.Refused) < shownRefusals {
+				answer.Refused = append(answer.Refused, wire.Refusal{ID: j.ID, Problem: wire.Problem{Err: reason}})
+			}
 			if !errors.Is(reason, onceq.ErrDuplicate) {
 				why[string(j.State)]++
 				return
@@ -104,18 +111,14 @@ func (a *app) bulk(ctx context.Context, client *onceq.Client, b *bulk) error {
 		return fmt.Errorf("after %s: %w", count(done.Changed, "job"), err)
 	}
 	if a.json {
-		return a.printJSON(struct {
-			Changed    int            `json:"changed"`
-			DryRun     bool           `json:"dry_run,omitempty"`
-			PassedOver int            `json:"passed_over,omitempty"`
-			Why        map[string]int `json:"why,omitempty"`
-		}{done.Changed, b.dryRun, done.PassedOver, why})
+		answer.Changed, answer.PassedOver = done.Changed, done.PassedOver
+		return a.printJSON(answer)
 	}
 	a.printf("%s\n", b.summary(done.Changed, why))
 	return nil
 }
 
-// keyHeld is why a job is not retried, in JSON.
+// keyHeld is why a job is not retried.
 const keyHeld = "key held"
 
 // summary is "2 jobs retried; passed over: 1 whose key another job holds, 3

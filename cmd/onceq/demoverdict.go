@@ -68,7 +68,10 @@ func (d *demo) judge(ctx context.Context) (*verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.Checked, v.Violations = report.Jobs+report.Keys+report.Inert, append(v.Violations, report.Violations...)
+	v.Checked = report.Jobs + report.Keys + report.Inert
+	for _, found := range report.Violations {
+		v.Violations = append(v.Violations, found.String())
+	}
 	must := func(ok bool, format string, args ...any) {
 		if !ok {
 			v.Wrong = append(v.Wrong, fmt.Sprintf(format, args...))

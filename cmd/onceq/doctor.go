@@ -32,17 +32,11 @@ no violation.`,
 					return err
 				}
 				if a.json {
-					if report.Violations == nil {
-						report.Violations = []string{}
-					}
-					err = a.printJSON(struct {
-						OK bool `json:"ok"`
-						onceq.DoctorReport
-					}{len(report.Violations) == 0, report})
+					err = a.printJSON(report)
 				} else {
 					a.printReport(report)
 				}
-				if err == nil && len(report.Violations) > 0 {
+				if err == nil && !report.OK() {
 					err = fmt.Errorf("%s among %s and %s held", count(len(report.Violations), "violation"),
 						count(report.Jobs, "job"), count(report.Keys, "key"))
 				}
@@ -54,9 +48,9 @@ no violation.`,
 
 func (a *app) printReport(r onceq.DoctorReport) {
 	for _, v := range r.Violations {
-		a.printf("%s\n", clean(v))
+		a.printf("%s\n", clean(v.String()))
 	}
-	if len(r.Violations) == 0 {
+	if r.OK() {
 		own := ""
 		if r.Reserved > 0 {
 			own = " and " + thousands(r.Reserved) + " of onceq's own"

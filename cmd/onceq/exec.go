@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 )
 
 // The meaning of the exit codes of a job's process, besides 0.
@@ -79,7 +80,7 @@ func (r *runner) handle(ctx context.Context, job *onceq.JobRow) error {
 		if err != nil {
 			line.Error = err.Error()
 		}
-		_ = printJSON(r.out, line)
+		_ = wire.WriteLine(r.out, line)
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 )
 
 const (
@@ -144,7 +146,7 @@ func (f *feed) send(ctx context.Context, entries []entry) error {
 	var invalid *onceq.InvalidError
 	if errors.As(err, &invalid) {
 		going = slices.DeleteFunc(going, func(en *entry) bool {
-			_, en.refused = f.many(ctx, f.judge, []*entry{en})
+			_, en.refused = enqueueOne(ctx, f.judge, en.item)
 			return en.refused != nil
 		})
 		receipts, err = f.many(ctx, f.client, going)
@@ -156,10 +158,10 @@ func (f *feed) send(ctx context.Context, entries []entry) error {
 		return err
 	}
 	for i, en := range going {
-		one, oneErr := f.many(ctx, f.client, []*entry{en})
+		one, oneErr := enqueueOne(ctx, f.client, en.item)
 		switch {
 		case oneErr == nil:
-			en.receipt = one[0]
+			en.receipt = one
 		case errors.Is(oneErr, onceq.ErrUncertain):
 			return oneErr
 		default:
@@ -176,6 +178,16 @@ func (f *feed) send(ctx context.Context, entries []entry) error {
 	return nil
 }
 
+// enqueueOne enqueues an item by itself. A rejected one is answered by its
+// receipt, as in a batch.
+func enqueueOne(ctx context.Context, c *onceq.Client, item onceq.Item) (onceq.Receipt, error) {
+	r, err := c.Enqueue(ctx, item.Args, item.Options...)
+	if errors.Is(err, onceq.ErrDuplicate) && r.Job != nil {
+		err = nil
+	}
+	return r, err
+}
+
 func (f *feed) many(ctx context.Context, c *onceq.Client, entries []*entry) ([]onceq.Receipt, error) {
 	items := make([]onceq.Item, len(entries))
 	for i, en := range entries {
@@ -190,13 +202,10 @@ func (f *feed) account(en *entry) error {
 	switch {
 	case en.refused != nil:
 		f.tally.lines, f.tally.refused, f.last = f.tally.lines+1, f.tally.refused+1, en.no
-		reason := strings.TrimPrefix(errorLine(en.refused), "item 0: ")
 		if f.a.json {
-			return f.a.printJSON(struct {
-				Line    int    `json:"line"`
-				Refused string `json:"refused"`
-			}{en.no, reason})
+			return f.a.printJSON(wire.Line{No: en.no, Refused: en.refused})
 		}
+		reason := errorLine(en.refused)
 		if f.tally.refused <= shownRefuse {
 			f.progress.clear()
 			fmt.Fprintf(f.a.errOut, "onceq: line %d refused: %s\n", en.no, reason)
@@ -205,7 +214,7 @@ func (f *feed) account(en *entry) error {
 		f.tally.lines, f.last = f.tally.lines+1, en.no
 		f.tally.outcomes[en.receipt.Outcome]++
 		if f.a.json {
-			return f.a.printJSON(en.receipt)
+			return f.a.printJSON(wire.Line{No: en.no, Receipt: en.receipt})
 		}
 	}
 	return nil
@@ -256,8 +265,9 @@ func (e *enqueue) item(l line) (onceq.Item, error) {
 func parseEnvelope(text []byte) (onceq.Item, error) {
 	var t terms
 	var kind string
-	args := json.RawMessage("{}")
-	err := members(text, func(name string, raw json.RawMessage) error {
+	var args json.RawMessage
+	var opaque []byte // nil = there is no args_base64
+	err := members(text, func(name string, raw json.RawMessage) (err error) {
 		switch name {
 		case "kind":
 			if json.Unmarshal(raw, &kind) != nil || raw[0] != '"' {
@@ -266,6 +276,15 @@ func parseEnvelope(text []byte) (onceq.Item, error) {
 			return nil
 		case "args":
 			args = raw
+			return nil
+		case "args_base64":
+			var text string
+			if raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
+				return errors.New("must be a string")
+			}
+			if opaque, err = base64.StdEncoding.DecodeString(text); err != nil {
+				return fmt.Errorf("must be base64 (with + and /, and = at the end): %w", err)
+			}
 			return nil
 		}
 		known, err := t.setMember(name, raw)
@@ -282,13 +301,27 @@ func parseEnvelope(text []byte) (onceq.Item, error) {
 			Rule: `is missing: a line is {"kind":…,"args":…}, or say --kind when lines are bare args`}
 	}
 	opts, err := t.options()
-	return onceq.NewItem(onceq.JSON(kind, args), opts...), err
+	switch {
+	case err != nil:
+		return onceq.Item{}, err
+	case opaque == nil && args == nil:
+		args = json.RawMessage("{}")
+		fallthrough
+	case opaque == nil:
+		return onceq.NewItem(onceq.JSON(kind, args), opts...), nil
+	case args != nil:
+		return onceq.Item{}, &onceq.InvalidError{Field: "args_base64", Rule: "and args are both there: keep one"}
+	}
+	return onceq.NewItem(onceq.Bytes(kind, opaque), opts...), nil
 }
 
 func meant(name string, t *terms) string {
-	names := []string{"kind", "args"}
+	names := []string{"kind", "args", "args_base64"}
 	for _, f := range t.all() {
-		names = append(names, strings.ReplaceAll(f.name, "-", "_"))
+		if f.name == name || strings.ReplaceAll(f.name, "-", "_") == name {
+			return fmt.Sprintf("did you mean %q?", f.member())
+		}
+		names = append(names, f.member())
 	}
 	if near := nearest(name, names); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 )
 
 func newJob(a *app) *cobra.Command {
@@ -55,8 +56,13 @@ func newJob(a *app) *cobra.Command {
 			func(*onceq.JobRow) string { return "is due now" }},
 		{"delete", "Delete a job that does not run",
 			func(ctx context.Context, c *onceq.Client, id string) (*onceq.JobRow, error) {
-				return nil, c.Delete(ctx, id)
-			}, nil},
+				j, err := c.Job(ctx, id)
+				if err == nil {
+					err = c.Delete(ctx, id)
+				}
+				return j, err
+			},
+			func(*onceq.JobRow) string { return "is deleted" }},
 	} {
 		sub := &cobra.Command{
 			Use:   s.verb + " ID",
@@ -71,12 +77,8 @@ func newJob(a *app) *cobra.Command {
 							"key)", err)
 					case err != nil:
 						return err
-					case a.json && j == nil:
-						return a.printJSON(map[string]string{"deleted": args[0]})
 					case a.json:
 						return a.printJSON(j)
-					case j == nil:
-						a.printf("job %s is deleted\n", clean(args[0]))
 					default:
 						a.printf("job %s %s\n", clean(j.ID), s.done(j))
 					}
@@ -109,14 +111,14 @@ func (a *app) showJob(ctx context.Context, client *onceq.Client, id string) erro
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.printJSON(j)
-	}
 	var held *onceq.HeldKey
 	if j.Key != nil {
 		if held, err = client.Key(ctx, *j.Key); err != nil && !errors.Is(err, onceq.ErrNotFound) {
 			return err
 		}
+	}
+	if a.json {
+		return a.printJSON(wire.Job{Job: j, Held: held})
 	}
 	a.facts(a.jobFacts(j, held, time.Now()))
 	return nil

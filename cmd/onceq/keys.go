@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 )
 
 func newKeys(a *app) *cobra.Command {
@@ -192,7 +193,7 @@ the key is the waiter's then.`,
 				case err != nil:
 					return err
 				case a.json:
-					return a.printJSON(map[string]any{"released": key, "holder": k.Holder, "waiter": k.Waiter})
+					return a.printJSON(wire.Released{Key: key, Was: k.Holder, Now: orNull(k.Waiter)})
 				case k.Waiter != "":
 					a.printf("key %s was job %s's and is job %s's now, which stood behind it\n", key, clean(k.Holder),
 						clean(k.Waiter))
@@ -204,6 +205,14 @@ the key is the waiter's then.`,
 		},
 	})
 	return c
+}
+
+// orNull is a text, or null where it is empty.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 func (a *app) keyFacts(k *onceq.HeldKey, now time.Time) [][2]string {

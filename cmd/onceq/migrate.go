@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
+	"github.com/onceq/onceq/internal/jsontext"
 	"github.com/onceq/onceq/pgstore"
 	"github.com/onceq/onceq/storeurl"
 )
@@ -67,7 +68,11 @@ no schema.`
 				applied = "applied " + moment(m.Applied, time.Now())
 			}
 			if a.json {
-				if err := a.printJSON(m); err != nil {
+				if err := a.printJSON(struct {
+					Version int           `json:"version"`
+					Name    string        `json:"name"`
+					Applied jsontext.Time `json:"applied_at,omitzero"`
+				}{m.Version, m.Name, jsontext.Time(m.Applied)}); err != nil {
 					return err
 				}
 				continue

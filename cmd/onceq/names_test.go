@@ -97,7 +97,7 @@ func TestEveryNameThatIsEnqueuedCanBeAddressed(t *testing.T) {
 // lineOf is a file with a job whose every name is this.
 func lineOf(t *testing.T, name string) string {
 	t.Helper()
-	line, err := json.Marshal(map[string]any{"kind": name, "queue": name, "id": name, "key": "k" + name,
+	line, err := json.Marshal(map[string]any{"kind": name, "queue": name, "id": name, "unique_key": "k" + name,
 		"tags": []string{name}})
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -15,21 +13,11 @@ import (
 	"golang.org/x/term"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 )
 
 // printJSON prints one object on one line.
-func (a *app) printJSON(v any) error { return printJSON(a.out, v) }
-
-func printJSON(to io.Writer, v any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	_, err := to.Write(b.Bytes())
-	return err
-}
+func (a *app) printJSON(v any) error { return wire.WriteLine(a.out, v) }
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 

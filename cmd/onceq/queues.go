@@ -111,7 +111,7 @@ func newQueue(a *app) *cobra.Command {
 					case err != nil:
 						return usage(err)
 					case a.json:
-						return a.printJSON(map[string]any{"queue": args[0], "paused": s.verb == "pause"})
+						return a.printQueue(c.Context(), open.client, args[0], s.verb == "pause")
 					}
 					a.printf("queue %s %s\n", clean(args[0]), done)
 					return nil
@@ -125,6 +125,19 @@ func newQueue(a *app) *cobra.Command {
 		c.AddCommand(sub)
 	}
 	return c
+}
+
+// printQueue prints a queue that was paused or resumed.
+func (a *app) printQueue(ctx context.Context, client *onceq.Client, name string, paused bool) error {
+	all, err := client.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	queue := onceq.QueueInfo{Name: name, Paused: paused} // it has no jobs
+	if i := slices.IndexFunc(all, func(q onceq.QueueInfo) bool { return q.Name == name }); i >= 0 {
+		queue = all[i]
+	}
+	return a.printJSON(queue)
 }
 
 // pauseQueue refuses a name that nobody has used, which is probably

@@ -44,11 +44,25 @@ type terms struct {
 	onConflict  *onceq.ConflictPolicy
 }
 
-// A setting is one of them: a flag, and the member of a line with the same
-// name but _ in place of -.
+// A setting is one of them: a flag, and the member of a line.
 type setting struct {
 	name, help string
 	value      settingValue
+}
+
+// member is the name of a setting in a line: that of the flag with _ in place
+// of -, but for three. A line says unique_key because "key" is the hash in
+// everything that is answered, and run_at because the answer says so too.
+func (s setting) member() string {
+	switch s.name {
+	case "key":
+		return "unique_key"
+	case "key-scope":
+		return "unique_scope"
+	case "at":
+		return "run_at"
+	}
+	return strings.ReplaceAll(s.name, "-", "_")
 }
 
 type settingValue interface {
@@ -201,12 +215,19 @@ func (t *terms) sense() error {
 	return nil
 }
 
-// setMember sets a member of a line.
+// setMember sets a member of a line. A length of time is a text, or with _ms
+// behind its name a number.
 func (t *terms) setMember(name string, raw json.RawMessage) (known bool, err error) {
-	name = strings.ReplaceAll(name, "_", "-")
+	length, ms := strings.CutSuffix(name, "_ms")
 	for _, f := range t.all() {
-		if f.name == name {
+		switch {
+		case f.member() == name:
 			return true, f.value.fromJSON(raw)
+		case ms && f.member() == length && f.value.Type() == "DURATION":
+			if n, err := strconv.ParseUint(string(raw), 10, 63); err == nil {
+				return true, f.value.fromJSON(strconv.AppendQuote(nil, strconv.FormatUint(n, 10)+"ms"))
+			}
+			return true, errors.New("must be a whole number of milliseconds")
 		}
 	}
 	return false, nil
@@ -238,6 +259,9 @@ func (o *opt[T]) Set(s string) error {
 // fromJSON reads a string where a flag takes words, and numbers, true,
 // false and objects as they are.
 func (o *opt[T]) fromJSON(raw json.RawMessage) error {
+	if *o.to != nil {
+		return errors.New("is said twice: keep the text, or the number with _ms")
+	}
 	var zero T
 	var text bool
 	switch any(zero).(type) {
@@ -258,6 +282,8 @@ func (o *opt[T]) fromJSON(raw json.RawMessage) error {
 			return err
 		}
 		return o.Set(strings.Join(words, ","))
+	case text && o.typ == "DURATION":
+		return errors.New(`must be a text such as "90s"; a number of milliseconds has _ms behind the name`)
 	case text:
 		return errors.New("must be a string")
 	case raw[0] == '"' || string(raw) == "null": // no words are expected here

@@ -133,7 +133,15 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		if err := fs.Set(c.flag, c.value); err != nil {
 			t.Errorf("--%s %s: %v", c.flag, c.value, err)
 		}
-		if known, err := line.setMember(strings.ReplaceAll(c.flag, "-", "_"), []byte(c.json)); !known || err != nil {
+		member := strings.ReplaceAll(c.flag, "-", "_")
+		others := map[string]string{"key": "unique_key", "key-scope": "unique_scope", "at": "run_at"}
+		if other, ok := others[c.flag]; ok {
+			if known, _ := line.setMember(member, []byte(c.json)); known {
+				t.Errorf("%s: it is %s in a line", member, other)
+			}
+			member = other
+		}
+		if known, err := line.setMember(member, []byte(c.json)); !known || err != nil {
 			t.Errorf("%s: %s: %v, %v", c.flag, c.json, known, err)
 		}
 		if !reflect.DeepEqual(flags, line) || reflect.DeepEqual(flags, terms{}) {
@@ -149,16 +157,65 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 func TestWhatIsSaidWronglyInALineIsRefused(t *testing.T) {
 	for name, raw := range map[string]string{
 		"queue": `5`, "unique": `"true"`, "priority": `"3"`, "meta": `[]`, "tags": `[1]`, "fields": `{}`, "delay": `5`,
-		"until": `"done"`, "by": `[]`, "at": `null`, "max_attempts": `1.5`, "from_enqueue": `null`,
+		"until": `"done"`, "by": `[]`, "run_at": `null`, "delay_ms": `"5"`, "window_ms": `1.5`, "ttl_ms": `-1`,
+		"priority_ms": `1`, "max_attempts": `1.5`, "from_enqueue": `null`,
 	} {
 		var line terms
-		if known, err := line.setMember(name, []byte(raw)); !known || err == nil {
+		known, err := line.setMember(name, []byte(raw))
+		if known == (name == "priority_ms") || known && err == nil {
 			t.Errorf("%s: %s: %v, %v", name, raw, known, err)
 		}
 	}
 	var line terms
 	if known, _ := line.setMember("frobnicate", []byte(`1`)); known {
 		t.Error("frobnicate is known")
+	}
+}
+
+func TestALengthOfTimeIsATextOrANumberOfMilliseconds(t *testing.T) {
+	for _, c := range []struct{ line, says string }{
+		{`{"kind":"a","delay":"90s"}`, ""}, {`{"kind":"a","delay_ms":90000}`, ""},
+		{`{"kind":"a","retention_ms":0,"timeout_ms":5,"unique":true,"window_ms":7,"ttl_ms":8}`, ""},
+		{`{"kind":"a","delay":"90s","delay_ms":90000}`,
+			`"delay_ms" is said twice: keep the text, or the number with _ms`},
+		{`{"kind":"a","delay_ms":"90s"}`, `"delay_ms" must be a whole number of milliseconds`},
+		{`{"kind":"a","delay_ms":9223372036854775807}`, `"delay_ms" must be a length of time`},
+		{`{"kind":"a","delay":90}`,
+			`"delay" must be a text such as "90s"; a number of milliseconds has _ms behind the name`},
+		{`{"kind":"a","key":"k"}`, `"key" is not known: did you mean "unique_key"?`},
+		{`{"kind":"a","at":"2026-12-24"}`, `"at" is not known: did you mean "run_at"?`},
+		{`{"kind":"a","on-conflict":"skip"}`, `"on-conflict" is not known: did you mean "on_conflict"?`},
+		{`{"kind":"a","args_base64":"AP8="}`, ""}, {`{"kind":"a","args_base64":""}`, ""},
+		{`{"kind":"a","args_base64":"?"}`, `"args_base64" must be base64`},
+		{`{"kind":"a","args_base64":"","args":1}`, `args_base64 and args are both there: keep one`},
+	} {
+		_, err := parseEnvelope([]byte(c.line))
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.HasPrefix(err.Error(), c.says)) {
+			t.Errorf("%s: %v", c.line, err)
+		}
+	}
+}
+
+// The job that docs/json.md shows is one that a line can be.
+func TestTheJobOfTheDocsIsALine(t *testing.T) {
+	page, err := os.ReadFile("../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```json input\n")
+	text, _, found := strings.Cut(text, "```")
+	item, err := parseEnvelope([]byte(text))
+	if err == nil {
+		err = judge(t.Context(), nil, item.Args, item.Options)
+	}
+	if !found || err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	var all terms
+	for _, s := range all.all() {
+		if !strings.Contains(string(page), "`"+s.member()+"`") && !strings.Contains(text, `"`+s.member()+`"`) {
+			t.Errorf("docs/json.md does not name %s", s.member())
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func (b *Book) Known(j *Job, r *onceq.NewRow, k *Key, displaced *Job) onceq.Enqu
 	if r.Reactions.Refuses() || j.Kind != r.Kind {
 		result.Outcome = onceq.Rejected
 	}
-	result.Conflict = &onceq.Conflict{By: "id", Text: j.ID, Holder: j.ID, State: j.Shown(b.Now), Since: j.EnqueuedAt}
+	result.Conflict = &onceq.Conflict{By: "id", Holder: j.ID, State: j.Shown(b.Now), Since: j.EnqueuedAt}
 	return result
 }
 

@@ -67,7 +67,7 @@ func showConflict(c *onceq.Conflict) string {
 		return "no conflict"
 	}
 	if c.By == "id" { // whether args differ is not the store's to say
-		return fmt.Sprintf("by id, text %s, holder %s (%s) since %s", c.Text, c.Holder, c.State,
+		return fmt.Sprintf("by id, key %s %s, holder %s (%s) since %s", c.Key, c.Text, c.Holder, c.State,
 			snapshot.Clock(c.Since))
 	}
 	return fmt.Sprintf("by %s %s %s, holder %s (%s) since %s frees at %s on %q, args differ %v", c.By, c.Key, c.Text,

@@ -1,0 +1,295 @@
+package onceq
+
+import (
+	"cmp"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/onceq/onceq/internal/jsontext"
+)
+
+// This file is the JSON of everything that a client answers. The command
+// prints these bytes with --json, and an HTTP handler that encodes the same
+// values says the same (internal/wire has what is made of several values).
+// docs/json.md has each shape with an example.
+//
+// An instant is RFC 3339 in UTC with three digits of a second, a length of
+// time is a number of milliseconds and its name ends in _ms. A member that is
+// unknown, zero or false is left out. Those that say something by being false
+// or null are always there: duplicate, args_differ, paused, ok; the job and
+// conflict of a receipt, the key and conflict of an explanation, the waiter
+// of a key.
+
+func stamp(t time.Time) string { return jsontext.Time(t).String() }
+
+// orNull is a text, or null where it is empty.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// MarshalJSON writes JSON args as they are into "args", and opaque args as
+// base64 into "args_base64". A list without args has neither. Of a job whose
+// row is gone it writes what the key row keeps.
+func (j JobRow) MarshalJSON() ([]byte, error) {
+	if j.EnqueuedAt.IsZero() {
+		return jsontext.Encode(struct {
+			ID      string `json:"id"`
+			Kind    string `json:"kind"`
+			Queue   string `json:"queue"`
+			State   State  `json:"state"`
+			Key     *Key   `json:"key,omitempty"`
+			KeyText string `json:"key_text,omitempty"`
+		}{j.ID, j.Kind, j.Queue, j.State, j.Key, j.KeyText})
+	}
+	shown := struct {
+		ID              string          `json:"id"`
+		Kind            string          `json:"kind"`
+		Queue           string          `json:"queue"`
+		Args            json.RawMessage `json:"args,omitempty"`
+		ArgsBase64      []byte          `json:"args_base64,omitzero"`
+		Encoding        string          `json:"encoding"`
+		Meta            map[string]any  `json:"meta,omitempty"`
+		Tags            []string        `json:"tags,omitempty"`
+		State           State           `json:"state"`
+		Priority        int             `json:"priority"`
+		Attempt         int             `json:"attempt"`
+		MaxAttempts     int             `json:"max_attempts"`
+		Run             int64           `json:"run"`
+		Timeout         int64           `json:"timeout_ms,omitempty"`
+		Retention       int64           `json:"retention_ms"`
+		Key             *Key            `json:"key,omitempty"`
+		KeyText         string          `json:"key_text,omitempty"`
+		Hold            Hold            `json:"hold,omitzero"`
+		Anchor          jsontext.Time   `json:"anchor,omitzero"`
+		Keyless         bool            `json:"keyless,omitempty"`
+		Behind          string          `json:"behind,omitempty"`
+		Origin          Outcome         `json:"origin,omitempty"`
+		Displaced       string          `json:"displaced,omitempty"`
+		SupersededBy    string          `json:"superseded_by,omitempty"`
+		CancelRequested bool            `json:"cancel_requested,omitempty"`
+		Worker          string          `json:"worker,omitempty"`
+		EnqueuedAt      jsontext.Time   `json:"enqueued_at"`
+		RunAt           jsontext.Time   `json:"run_at,omitzero"`
+		StartedAt       jsontext.Time   `json:"started_at,omitzero"`
+		FinishedAt      jsontext.Time   `json:"finished_at,omitzero"`
+		KeepUntil       jsontext.Time   `json:"keep_until,omitzero"`
+		Errors          []AttemptError  `json:"errors,omitempty"`
+	}{
+		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Encoding: j.Encoding, Meta: j.Meta, Tags: j.Tags, State: j.State,
+		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
+		Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds(),
+		Key: j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
+		Behind: j.Behind, Origin: j.Origin, Displaced: j.Displaced, SupersededBy: j.SupersededBy,
+		CancelRequested: j.CancelRequested, Worker: j.Worker,
+		EnqueuedAt: jsontext.Time(j.EnqueuedAt), RunAt: jsontext.Time(j.RunAt), StartedAt: jsontext.Time(j.StartedAt),
+		FinishedAt: jsontext.Time(j.FinishedAt), KeepUntil: jsontext.Time(j.KeepUntil()), Errors: j.Errors,
+	}
+	if j.Encoding == EncodingBytes {
+		shown.ArgsBase64 = j.Args
+	} else {
+		shown.Args = j.Args
+	}
+	return jsontext.Encode(shown)
+}
+
+// MarshalJSON writes the error and its stack as they are kept.
+func (e AttemptError) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Attempt int           `json:"attempt"`
+		Run     int64         `json:"run"`
+		At      jsontext.Time `json:"at,omitzero"`
+		Error   string        `json:"error"`
+		Stack   string        `json:"stack,omitempty"`
+	}{e.Attempt, e.Run, jsontext.Time(e.At), e.Error, e.Stack})
+}
+
+// MarshalJSON writes lengths of time in milliseconds.
+func (h Hold) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Until       Until `json:"until"`
+		Window      int64 `json:"window_ms,omitempty"`
+		TTL         int64 `json:"ttl_ms,omitempty"`
+		FromEnqueue bool  `json:"from_enqueue,omitempty"`
+	}{h.Until, h.Window.Milliseconds(), h.TTL.Milliseconds(), h.FromEnqueue})
+}
+
+// MarshalJSON adds "duplicate". The receipt of an item without an answer
+// (see [UncertainError]) is null.
+func (r Receipt) MarshalJSON() ([]byte, error) {
+	if r.Job == nil {
+		return []byte("null"), nil
+	}
+	return jsontext.Encode(struct {
+		Outcome   Outcome   `json:"outcome"`
+		Duplicate bool      `json:"duplicate"`
+		Job       *JobRow   `json:"job"`
+		Conflict  *Conflict `json:"conflict"`
+	}{r.Outcome, r.Duplicate(), r.Job, r.Conflict})
+}
+
+// MarshalJSON writes the readable key as "key_text". A conflict by ID has no
+// key.
+func (c Conflict) MarshalJSON() ([]byte, error) {
+	shown := struct {
+		By         string        `json:"by"`
+		Key        *Key          `json:"key,omitempty"`
+		KeyText    string        `json:"key_text,omitempty"`
+		Holder     string        `json:"holder"`
+		State      State         `json:"state,omitempty"`
+		Gone       bool          `json:"gone,omitempty"`
+		HolderKind string        `json:"holder_kind,omitempty"`
+		Since      jsontext.Time `json:"since,omitzero"`
+		FreesAt    jsontext.Time `json:"frees_at,omitzero"`
+		FreesWhen  string        `json:"frees_when,omitempty"`
+		KeptUntil  jsontext.Time `json:"keep_until,omitzero"`
+		ArgsDiffer bool          `json:"args_differ"`
+	}{By: c.By, Holder: c.Holder, State: c.State, Gone: c.Gone, HolderKind: c.HolderKind, Since: jsontext.Time(c.Since),
+		FreesAt: jsontext.Time(c.FreesAt), FreesWhen: c.FreesWhen, KeptUntil: jsontext.Time(c.KeptUntil),
+		ArgsDiffer: c.ArgsDiffer}
+	if c.By == "key" {
+		shown.Key, shown.KeyText = &c.Key, c.Text
+	}
+	return jsontext.Encode(shown)
+}
+
+// MarshalJSON writes the terms as one object, in their order.
+func (e Explanation) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Key      *Key      `json:"key"`
+		KeyText  string    `json:"key_text,omitempty"`
+		Outcome  Outcome   `json:"outcome"`
+		Conflict *Conflict `json:"conflict"`
+		Terms    terms     `json:"terms"`
+		Hint     string    `json:"hint,omitempty"`
+	}{e.Key, e.Text, e.Outcome, e.Conflict, e.Terms, e.Hint})
+}
+
+// terms are terms by name.
+type terms []Term
+
+// MarshalJSON writes {"window_ms":{"value":300000,"from":"call"}}.
+func (all terms) MarshalJSON() ([]byte, error) {
+	objects := make([]any, len(all))
+	for i, t := range all {
+		objects[i] = map[string]any{t.Name: struct {
+			Value any    `json:"value"`
+			From  string `json:"from"`
+		}{t.Value, t.From}}
+	}
+	return jsontext.Join(objects...)
+}
+
+// MarshalJSON writes the readable key as "key_text".
+func (k HeldKey) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Key       Key           `json:"key"`
+		KeyText   string        `json:"key_text,omitempty"`
+		Kind      string        `json:"kind"`
+		Queue     string        `json:"queue"`
+		Holder    string        `json:"holder"`
+		State     State         `json:"state,omitempty"`
+		Gone      bool          `json:"gone,omitempty"`
+		Since     jsontext.Time `json:"since,omitzero"`
+		FreesAt   jsontext.Time `json:"frees_at,omitzero"`
+		FreesWhen string        `json:"frees_when,omitempty"`
+		Waiter    *string       `json:"waiter"`
+		Inert     bool          `json:"inert,omitempty"`
+	}{k.Key, k.Text, k.Kind, k.Queue, k.Holder, k.State, k.Gone, jsontext.Time(k.Since), jsontext.Time(k.FreesAt),
+		k.FreesWhen, orNull(k.Waiter), k.Inert})
+}
+
+// MarshalJSON writes all seven states, and in "at_least" those whose count is
+// a lower bound.
+func (q QueueInfo) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Queue     string        `json:"queue"`
+		Paused    bool          `json:"paused"`
+		Counts    counts        `json:"counts"`
+		AtLeast   []State       `json:"at_least"`
+		OldestDue jsontext.Time `json:"oldest_due,omitzero"`
+	}{q.Name, q.Paused, q.Counts, list(q.AtLeast), jsontext.Time(q.OldestDue)})
+}
+
+// list is a list that is [] where it is empty.
+func list[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}
+
+// counts are jobs by state.
+type counts map[State]int
+
+// MarshalJSON writes every state, in the order of a job's life.
+func (c counts) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, s := range States() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendQuote(b, string(s))
+		b = strconv.AppendInt(append(b, ':'), int64(c[s]), 10)
+	}
+	return append(b, '}'), nil
+}
+
+// MarshalJSON adds "ok".
+func (r DoctorReport) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		OK         bool        `json:"ok"`
+		Jobs       int         `json:"jobs"`
+		Reserved   int         `json:"reserved"`
+		Keys       int         `json:"keys"`
+		Inert      int         `json:"inert"`
+		Violations []Violation `json:"violations"`
+		Growth     []string    `json:"growth,omitempty"`
+	}{r.OK(), r.Jobs, r.Reserved, r.Keys, r.Inert, list(r.Violations), r.Growth})
+}
+
+// MarshalJSON leaves out what is not concerned.
+func (v Violation) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Code    string `json:"code"`
+		Job     string `json:"job,omitempty"`
+		Key     *Key   `json:"key,omitempty"`
+		KeyText string `json:"key_text,omitempty"`
+		Text    string `json:"text"`
+	}{v.Code, v.Job, v.Key, v.KeyText, v.Text})
+}
+
+// MarshalJSON writes the whole sentence as "detail".
+func (e *InvalidError) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Field  string `json:"field"`
+		Value  string `json:"value"`
+		Rule   string `json:"rule"`
+		Detail string `json:"detail"`
+	}{cmp.Or(strings.Join(e.Path, "/"), e.Field), e.Value, e.Rule, e.Error()})
+}
+
+// MarshalJSON writes the whole sentence as "detail".
+func (e *DuplicateError) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Kind     string    `json:"kind"`
+		Queue    string    `json:"queue"`
+		Conflict *Conflict `json:"conflict"`
+		Detail   string    `json:"detail"`
+	}{e.Kind, e.Queue, &e.Conflict, e.Error()})
+}
+
+// MarshalJSON writes the IDs of the jobs that may exist, of a batch with the
+// indexes of the items without an answer, and the whole sentence as "detail".
+func (e *UncertainError) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		ID      string   `json:"id"`
+		IDs     []string `json:"ids"`
+		Indexes []int    `json:"indexes,omitempty"`
+		Detail  string   `json:"detail"`
+	}{e.ID, e.IDs, e.Items, e.Error()})
+}
