@@ -11,16 +11,17 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// Fetch starts due jobs. With several partitions it first looks which jobs
-// come first of all, and then starts those. If another worker takes some in
-// between, the next in that partition take their place.
+// Fetch starts due jobs. With several partitions, and among very many
+// kinds, it first looks which jobs come first of all, and then starts those.
+// If another worker takes some in between, the next in that partition take
+// their place.
 func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return onceq.Fetched{}, err
 	}
 	defer leave()
-	f := &fetch{s: s, r: r, kinds: packKinds(r.Kinds)}
+	f := &fetch{s: s, r: r, bytes: r.MaxBytes}
 	wanted := make([]int, len(r.Queues))
 	for i, q := range r.Queues {
 		wanted[i] = max(q.Slots, 0)
@@ -29,19 +30,50 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	for p := range parts {
 		parts[p] = &fetchPart{part: p, bytes: r.MaxBytes, walks: walksOf(wanted)}
 	}
-	if len(parts) == 1 {
-		if err := f.run(ctx, parts, false); err != nil && len(f.jobs) == 0 {
-			return onceq.Fetched{}, err
-		}
-		return f.answer(parts), nil
+	if len(parts) > 1 {
+		return f.among(ctx, parts, wanted)
 	}
+	first := parts[0]
+	if err := f.run(ctx, parts, false); err != nil && len(f.jobs) == 0 {
+		return onceq.Fetched{}, err
+	}
+	got := f.answer(parts)
+	rest := &fetchPart{bytes: first.bytes, given: first.given}
+	clear(wanted)
+	for _, w := range first.walks {
+		if w.next == crowded {
+			rest.walks = append(rest.walks, &walk{queue: w.queue, asked: w.slots, slots: w.slots, next: -1})
+			wanted[w.queue] = w.slots
+		}
+	}
+	switch {
+	case len(rest.walks) == 0: // as nearly always
+		return got, nil
+	case first.full:
+		got.NextDue = 0
+		return got, nil
+	}
+	f.bytes = first.bytes
+	more, err := f.among(ctx, []*fetchPart{rest}, wanted)
+	if err != nil && len(got.Jobs) == 0 {
+		return onceq.Fetched{}, err
+	}
+	if len(f.jobs) == len(got.Jobs) {
+		more.Jobs = got.Jobs
+	}
+	more.NextDue = sooner(got.NextDue, more.NextDue)
+	return more, nil
+}
 
-	err = f.run(ctx, parts, true)
+// among looks at all that is due, chooses the jobs that come first of all,
+// and starts those.
+func (f *fetch) among(ctx context.Context, parts []*fetchPart, wanted []int) (onceq.Fetched, error) {
+	err := f.run(ctx, parts, true)
 	if err != nil && len(f.found) == 0 {
 		return onceq.Fetched{}, err
 	}
 	looked := f.answer(parts).NextDue
-	chosen, more := f.choose(wanted)
+	chosen, more := f.choose(parts, wanted)
 	if more {
 		looked = 0
 	}
@@ -81,7 +113,7 @@ func packKinds(kinds []string) []any {
 type fetch struct {
 	s     *Store
 	r     onceq.FetchRequest
-	kinds []any // the number of kinds, and the kinds
+	bytes int // that it may bring; 0 = any
 	jobs  []started
 	found []candidate
 
@@ -101,14 +133,17 @@ type candidate struct {
 	part, queue int
 	member      string // its order
 	bytes       int    // of args and meta, at most; 0 = not asked for
+	kind        string // "" = not told
 }
 
 // fetchPart is what a fetch does on one partition.
 type fetchPart struct {
 	part  int
-	bytes int  // bytes that it may still bring; 0 = any
-	given bool // some of them are used
-	full  bool // all of them are used
+	bytes int      // bytes that it may still bring; 0 = any
+	given bool     // some of them are used
+	full  bool     // all of them are used
+	many  bool     // so many kinds wait that one look was not enough
+	kinds []string // nil = those of the request
 	walks []*walk
 }
 
@@ -118,8 +153,21 @@ type walk struct {
 	asked  int // slots
 	slots  int // still wanted
 	cursor string
-	next   int64 // milliseconds until its next job is due; -1 = there is none
+	next   int64 // milliseconds until its next job is due; -1 = there is none; or crowded
 	done   bool
+}
+
+// crowded says, in place of when the next job is due, that very many kinds
+// wait and nothing was started.
+const crowded = -2
+
+// sooner is the earlier of two times until something is due; a negative one
+// means never.
+func sooner[T time.Duration | int64](a, b T) T {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
 }
 
 func walksOf(slots []int) []*walk {
@@ -132,20 +180,22 @@ func walksOf(slots []int) []*walk {
 
 // choose picks, of the jobs that were found, those that come first of all
 // and fit together, and says what each partition is to start. more says
-// that others are due.
-func (f *fetch) choose(wanted []int) (chosen []*fetchPart, more bool) {
+// that others are due. Where very many kinds wait, a partition is asked for
+// the kinds of the chosen jobs only.
+func (f *fetch) choose(looked []*fetchPart, wanted []int) (chosen []*fetchPart, more bool) {
 	slices.SortFunc(f.found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.queue, b.queue), cmp.Compare(a.member, b.member))
 	})
 	take := make([][]int, len(f.s.parts))
-	bytes := make([]int, len(take))
+	bytes, kinds := make([]int, len(take)), make([][]string, len(take))
+	given := slices.ContainsFunc(looked, func(p *fetchPart) bool { return p.given })
 	left, all := slices.Clone(wanted), 0
 	for i, c := range f.found {
 		if left[c.queue] == 0 {
 			more = true
 			continue
 		}
-		if all += c.bytes; f.r.MaxBytes > 0 && all > f.r.MaxBytes && i > 0 {
+		if all += c.bytes; f.bytes > 0 && all > f.bytes && (i > 0 || given) {
 			more = true
 			break
 		}
@@ -155,12 +205,18 @@ func (f *fetch) choose(wanted []int) (chosen []*fetchPart, more bool) {
 		left[c.queue]--
 		take[c.part][c.queue]++
 		bytes[c.part] += c.bytes
+		kinds[c.part] = append(kinds[c.part], c.kind)
 	}
-	for p, slots := range take {
+	for _, from := range looked {
+		p := from.part
+		slots := take[p]
 		if slots == nil {
 			continue
 		}
-		part := &fetchPart{part: p, bytes: bytes[p], walks: walksOf(slots)}
+		part := &fetchPart{part: p, bytes: bytes[p], given: from.given, walks: walksOf(slots)}
+		if from.many && !slices.Contains(kinds[p], "") {
+			part.kinds = kinds[p]
+		}
 		for _, w := range part.walks {
 			w.done = w.slots == 0
 		}
@@ -254,11 +310,14 @@ func (f *fetch) trip(p *fetchPart, look bool) (*trip, []*walk) {
 		if w.done {
 			continue
 		}
-		n := min(w.slots, room)
-		if n == 0 && w.slots > 0 {
-			continue // it is sent in the next round
+		n := w.slots
+		if !look {
+			n = min(n, room)
+			if n == 0 && w.slots > 0 {
+				continue // it is sent in the next round
+			}
+			room -= n
 		}
-		room -= n
 		walks = append(walks, w)
 		args = append(args, f.r.Queues[w.queue].Queue, n, w.cursor)
 	}
@@ -272,8 +331,12 @@ func (f *fetch) trip(p *fetchPart, look bool) (*trip, []*walk) {
 	if p.given {
 		bytes = -bytes // not even one job beyond them
 	}
-	head := []any{f.r.Worker, f.r.No, flag(look), bytes, f.kinds[0], len(walks)}
-	head = append(head, f.kinds[1:]...)
+	kinds := packKinds(f.r.Kinds)
+	if p.kinds != nil {
+		kinds = packKinds(p.kinds)
+	}
+	head := []any{f.r.Worker, f.r.No, flag(look), bytes, kinds[0], len(walks)}
+	head = append(head, kinds[1:]...)
 	return &trip{script: luaFetch, part: p.part, args: append(head, args...)}, walks
 }
 
@@ -319,9 +382,9 @@ func (f *fetch) read(ctx context.Context, t *trip, p *fetchPart, walks []*walk, 
 	for jobs := list(v[0]); len(jobs) > 0; jobs = jobs[1:] {
 		if look {
 			c := list(jobs[0])
-			w := walks[number(c[0])-1]
-			w.slots--
-			f.found = append(f.found, candidate{t.part, w.queue, text(c[1]), int(number(c[2]))})
+			kind := reader{s: text(c[3])}
+			f.found = append(f.found, candidate{part: t.part, queue: walks[number(c[0])-1].queue,
+				member: text(c[1]), bytes: int(number(c[2])), kind: kind.name()})
 			continue
 		}
 		var j *job
@@ -348,8 +411,13 @@ func (f *fetch) read(ctx context.Context, t *trip, p *fetchPart, walks []*walk, 
 		if !look {
 			w.slots -= got[f.r.Queues[w.queue].Queue]
 		}
-		w.next, w.cursor = number(next[i]), text(cursors[i])
-		w.done = w.cursor == "" && (w.slots == 0 || w.next != 0)
+		due := number(next[i])
+		if w.cursor != "" { // the stretches before it are as they were
+			due = sooner(w.next, due)
+		}
+		w.next, w.cursor = due, text(cursors[i])
+		w.done = w.cursor == "" && (look || w.slots == 0 || w.next != 0)
+		p.many = p.many || w.cursor != ""
 	}
 	if number(v[3]) == 1 || p.given && p.bytes == 0 {
 		p.full = true

@@ -35,6 +35,7 @@ var suite = []chapter{
 	{"tokens", tokens},
 	{"transactions", transactions},
 	{"fetching", fetching},
+	{"kinds", kinds},
 	{"bounds", bounds},
 	{"finishing", finishing},
 	{"operators", operators},

@@ -9,15 +9,18 @@
 --           the kinds, shorter ones first, else in the order of their bytes; for
 --           each queue its name, slots, and cursor ('' or where to go on)
 --   reply after the three: false if the worker is not known, else {jobs, for each
---   queue the milliseconds until the next job is due (-1 = none), cursors, 1 = the
---   bytes are used up}
+--   queue the milliseconds until the next job is due (-1 = none, -2 = so many kinds
+--   wait there that they must be looked at first), cursors, 1 = the bytes are used
+--   up}
 --         a job is {ID, row, head, errors}, or ID and row on the first run of a job
 --         that was never changed; when only looking {number of the queue in the
---         request, its member of ix from the priority on, its bytes at most}
+--         request, its member of ix from the priority on, its bytes at most, its
+--         kind, packed; '' in form 1}
 --         a cursor is '' when the whole queue was looked at
 local worker, no, look, bytes = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 local nk, nq = tonumber(ARGV[8]), tonumber(ARGV[9])
 local base = 9 + max(nk, 0)
+local CROWDED = -2
 local CHUNK, SCANNED, LANES = 200, 1000, 2000 -- read at once; rows of form 1, and lanes of a queue, in one script
 local fields = {'k' .. worker}
 for i = 1, nq do fields[1 + i] = 'q' .. ARGV[base + 3 * i - 2] end
@@ -109,6 +112,12 @@ local function advance(l)
   end
 end
 
+-- comes reports whether the next job of lane a starts before that of b.
+local function comes(a, b)
+  if a.at ~= b.at then return a.at < b.at end
+  return before(sub(a.member, #a.pre + 8), sub(b.member, #b.pre + 8))
+end
+
 -- lanesof finds the lanes of a queue that have waiting jobs of the wanted
 -- kinds, from a place on. It returns them, and where to go on if there are
 -- too many.
@@ -125,7 +134,7 @@ local function lanesof(name, slots, from)
       if here ~= kind then
         kind, l = here, nil
         if not wanted or wanted[kind] then
-          l = {pre = queue .. kind, buf = {}, i = 1, more = false, want = max(16, want)}
+          l = {kind = kind, pre = queue .. kind, buf = {}, i = 1, more = false, want = max(16, want)}
           lanes[#lanes + 1] = l
         end
       end
@@ -155,9 +164,14 @@ for i = 1, nq do
     if form2 then
       local on
       lanes, on = lanesof(name, slots, cursor)
-      cursors[i] = on or ''
+      if look then
+        cursors[i] = on or ''
+      elseif on then
+        lanes, waits, nextdue[i] = {}, false, CROWDED
+      end
     else
-      local l = {pre = 'w' .. pack('>I3', q.no), want = kinds and CHUNK or min(slots + 1, CHUNK), filter = kinds}
+      local l = {kind = '', pre = 'w' .. pack('>I3', q.no), filter = kinds}
+      l.want = kinds and CHUNK or min(slots + 1, CHUNK)
       refill(l, cursor ~= '' and cursor or '[' .. l.pre)
       lanes[1] = l
     end
@@ -172,29 +186,37 @@ for i = 1, nq do
       if runat > now then break end
       slots, k, at = slots - 1, k + 1, at + 1
       ids[at], was[at], from[at] = sub(member, n + 8), member, i
-      if look then reply[at] = {i, sub(member, n + 1), 0} end
+      if look then reply[at] = {i, sub(member, n + 1), 0, l.kind} end
     end
     l.i = k
   end
-  for _, l in ipairs(lanes) do advance(l) end
-  while true do
-    local first
-    for _, l in ipairs(lanes) do
-      if l.member and (not first or l.at < first.at or
-        l.at == first.at and before(sub(l.member, #l.pre + 8), sub(first.member, #first.pre + 8))) then
-        first = l
-      end
-    end
-    if not first then break end
+  local ahead = {} -- lanes with a due job, in the order of these jobs
+  for _, l in ipairs(lanes) do
+    advance(l)
+    if l.member then ahead[#ahead + 1] = l end
+  end
+  if #ahead > 1 then table.sort(ahead, comes) end
+  local k = 1
+  while ahead[k] do
     if slots == 0 then
       nextdue[i], waits = 0, false
       break
     end
     slots = slots - 1
-    local n = #ids + 1
-    ids[n], was[n], from[n] = sub(first.member, #first.pre + 8), first.member, i
-    if look then reply[n] = {i, sub(first.member, #first.pre + 1), 0} end
-    advance(first)
+    local l, n = ahead[k], #ids + 1
+    ids[n], was[n], from[n] = sub(l.member, #l.pre + 8), l.member, i
+    if look then reply[n] = {i, sub(l.member, #l.pre + 1), 0, l.kind} end
+    advance(l)
+    if not l.member then
+      k = k + 1
+    else
+      local at = k
+      while ahead[at + 1] and comes(ahead[at + 1], l) do
+        ahead[at] = ahead[at + 1]
+        at = at + 1
+      end
+      ahead[at] = l
+    end
   end
   for _, l in ipairs(lanes) do
     if l.later and (nextdue[i] < 0 or l.later < nextdue[i]) then nextdue[i] = l.later end
