@@ -155,8 +155,8 @@ func BenchmarkRun(b *testing.B) {
 	}
 	m.start(b)
 	for n := range b.N {
-		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: int64(n + 1),
-			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}})
+		f, err := s.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: int64(n + 1), MaxBytes: 16 << 20,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 100}}, Kinds: []string{reindex{}.Kind()}})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -307,3 +307,93 @@ func TestAnAnswerCutAnywhereMakesNoSecondJob(t *testing.T) {
 	}
 	h.sound()
 }
+
+// A server that dies right after the commit refuses connections from then
+// on. What may have happened stays uncertain until it is back.
+func TestAnAnswerThatIsLostWhenAnOutageBeginsStaysUncertain(t *testing.T) {
+	for name, call := range map[string]func(ctx context.Context, c *onceq.Client, opts ...onceq.Option) error{
+		"one": func(ctx context.Context, c *onceq.Client, opts ...onceq.Option) error {
+			_, err := c.Enqueue(ctx, task(1), append(opts, onceq.UniqueKey("one"))...)
+			return err
+		},
+		"a batch": func(ctx context.Context, c *onceq.Client, opts ...onceq.Option) error {
+			_, err := c.EnqueueMany(ctx, []onceq.Item{
+				onceq.NewItem(task(1), append(opts, onceq.UniqueKey("two"))...),
+				onceq.NewItem(task(2), append(opts, onceq.UniqueKey("three"))...)})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHand(t, pgtest.URL(t))
+			h.open(t)
+			config, err := pgx.ParseConfig(h.url)
+			h.must(err)
+			p := newProxy(t, fmt.Sprintf("%s:%d", config.Host, config.Port))
+			direct := fmt.Sprintf("%s:%d", config.Host, config.Port)
+			at := with(h, strings.Replace(h.url, direct, p.Addr().String(), 1), "default_query_exec_mode", "exec")
+			s := storeAt(t, at, &pgstore.Config{Namespace: h.schema, NoListen: true}, false)
+			client := h.clientOf(s)
+			_, err = client.Enqueue(h.ctx, task(0)) // a connection
+			h.must(err)
+			p.limit.Store(1)
+			h.must(p.Close())
+			ctx, cancel := context.WithTimeout(h.ctx, 2*time.Second)
+			defer cancel()
+			err = call(ctx, client)
+			if !errors.Is(err, onceq.ErrUncertain) {
+				t.Errorf("%v, and there are %d jobs", err, h.jobs())
+			}
+			again, cancel := context.WithTimeout(h.ctx, time.Second)
+			defer cancel()
+			if err := call(again, client, onceq.Resend(err)); !errors.Is(err, onceq.ErrUncertain) {
+				t.Errorf("sent again: %v, and there are %d jobs", err, h.jobs())
+			}
+		})
+	}
+}
+
+// A caller who is told that nothing happened, because the store is closed, has no job in it.
+func TestADefiniteErrorBesideCloseLeavesNothing(t *testing.T) {
+	h := borrowHand(t)
+	for round := range 10 {
+		s := h.open(t)
+		client := h.clientOf(s)
+		var callers sync.WaitGroup
+		var mu sync.Mutex
+		var refused []string
+		begun := make(chan struct{}, 1000)
+		for g := range 30 {
+			callers.Go(func() {
+				for i := 0; ; i++ {
+					id := fmt.Sprintf("%d-%d-%d", round, g, i)
+					select {
+					case begun <- struct{}{}:
+					default:
+					}
+					if _, err := client.Enqueue(h.ctx, task(1), onceq.ID(id)); err != nil {
+						if !errors.Is(err, onceq.ErrUncertain) {
+							mu.Lock()
+							refused = append(refused, id)
+							mu.Unlock()
+						}
+						return
+					}
+				}
+			})
+		}
+		for range 100 {
+			<-begun
+		}
+		h.must(s.Close())
+		callers.Wait()
+		jobs, err := h.store.Get(h.ctx, refused)
+		h.must(err)
+		for i, j := range jobs {
+			if j != nil {
+				t.Errorf("%s was refused, and is there", refused[i])
+			}
+		}
+	}
+	h.sound()
+}

@@ -51,12 +51,6 @@ func fateOf(err error) fate {
 	return final // pgx refuses to send it, for instance because it is too large
 }
 
-// hasCode reports whether an error is the server's and has this code.
-func hasCode(err error, code string) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == code
-}
-
 // fateOfAnswer is the fate after an answer of the server to a statement.
 func fateOfAnswer(err *pgconn.PgError) fate {
 	switch err.Code {

@@ -50,10 +50,10 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 		}, f.Worker, f.No, queues, slots, f.Kinds, floors, bytes)
 	})
 	switch {
-	case unknown, hasCode(err, "OQ003"):
-		return onceq.Fetched{}, onceq.ErrLeaseLost
 	case err != nil:
 		return onceq.Fetched{}, s.wrap("fetch", err)
+	case unknown:
+		return onceq.Fetched{}, onceq.ErrLeaseLost
 	}
 	s.floors.note(f, got.Jobs)
 	slices.SortFunc(got.Jobs, func(a, b *onceq.JobRow) int {

@@ -24,8 +24,9 @@ import (
 
 // BenchmarkGrowth measures what each operation costs beside few jobs and
 // beside many, in turns: beside ONCEQ_BIG kept ones (100,000 unless said),
-// and beside as many that are scheduled for later. With ONCEQ_PLANS=1 it
-// prints the plans, as the server's auto_explain saw them.
+// beside as many that are scheduled for later, and beside as many that are
+// due and of another kind. With ONCEQ_PLANS=1 it prints the plans, as the
+// server's auto_explain saw them.
 //
 //	ONCEQ_BIG=1000000 go test ./pgstore -run '^$' -bench Growth -benchtime 200x
 func BenchmarkGrowth(b *testing.B) {
@@ -39,7 +40,8 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 	server := pgtest.Start(b, "-c", "max_wal_size=8GB")
 	var sides []*side
-	for _, s := range []*side{{name: "few"}, {name: "kept", kept: big}, {name: "scheduled", scheduled: big}} {
+	for _, s := range []*side{{name: "few"}, {name: "kept", kept: big}, {name: "scheduled", scheduled: big},
+		{name: "others", others: big}} {
 		s.kept = max(s.kept, 1000)
 		s.fill(b, server.URL())
 		sides = append(sides, s)
@@ -69,8 +71,8 @@ var operations = []string{"enqueue", "duplicate", "fetch", "finish"}
 
 // side is a schema with some jobs in it.
 type side struct {
-	name            string
-	kept, scheduled int
+	name                    string
+	kept, scheduled, others int
 	*database
 	store   *pgstore.Store
 	client  *onceq.Client
@@ -106,6 +108,7 @@ func (s *side) fill(b *testing.B, url string) {
 			b.Fatal(err)
 		}
 	}
+	s.insert(b, "other", "00", 1, s.others)
 	s.exec(b, "vacuum analyze {ns}.jobs")
 	s.exec(b, "vacuum analyze {ns}.keys")
 	for range 10 {
@@ -142,8 +145,8 @@ func (s *side) cycle(b *testing.B) {
 	var got onceq.Fetched
 	s.time(b, "fetch", func() (err error) {
 		s.fetches++
-		got, err = s.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: s.fetches,
-			Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}})
+		got, err = s.store.Fetch(ctx, onceq.FetchRequest{Worker: "w", No: s.fetches, MaxBytes: 16 << 20,
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: n}}, Kinds: []string{reindex{}.Kind()}})
 		return err
 	})
 	if len(got.Jobs) != n {

@@ -86,6 +86,20 @@ func read(name string) string {
 // conflict.
 var conflictColumns = []string{"integer", "text", "smallint", "bigint", "bigint", "smallint", "text", "integer", "json"}
 
+// words are what a word in braces stands for in a statement. $ is the alias
+// that follows the word: {waits j}.
+var words = map[string]string{
+	"waits": "$.state <= 1 and $.behind is null",
+	// its place in jobs_waiting, and the same in jobs_kinds
+	"at":       "(($.priority::bigint << 48) + $.run_at)",
+	"kinds_at": "($.run_at + ($.priority::bigint << 48))",
+	// it waits in of_queue and is of the kind asked for; for jobs_kinds
+	"of_kind": "hashtextextended($.kind, hashtextextended($.queue, 0)) = " +
+		"hashtextextended(asked.kind, hashtextextended(of_queue, 0)) and $.kind = asked.kind and " +
+		"$.queue || '' = of_queue and $.state <= 1 and $.behind is null",
+	"bytes": "octet_length($.args) + coalesce(octet_length($.meta::text), 0)",
+}
+
 var token = regexp.MustCompile(`\{(\w+)(?: (\w+))?\}|\$\$`)
 
 // jobColumns are the columns of the table of jobs, in its order.
@@ -129,6 +143,9 @@ func expand(text, namespace string) string {
 			return tag
 		}
 		m := token.FindStringSubmatch(found)
+		if word, ok := words[m[1]]; ok {
+			return strings.ReplaceAll(word, "$", m[2])
+		}
 		switch m[1] {
 		case "ns":
 			if m[2] == "literal" {

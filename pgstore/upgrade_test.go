@@ -163,6 +163,29 @@ func TestStatementsOfCommit3398775GoOnAfterTheUpgrade(t *testing.T) {
 	}
 }
 
+// A step that brings functions only brings them to stores that were at the
+// step before, too.
+func TestAStoreOfTheStepBeforeGetsTheFunctionsOfToday(t *testing.T) {
+	d := newDatabase(t, pgtest.URL(t))
+	d.open(t)
+	d.exec(t, `delete from {ns}.migrations where version = (select max(version) from {ns}.migrations);
+		do $$ declare f regprocedure; begin
+			for f in select p.oid from pg_proc p where pronamespace = '{ns}'::regnamespace and proname ~ '_v2$' loop
+				execute 'drop function ' || f;
+			end loop;
+		end $$`)
+	h := handOf(t, d, d.open(t))
+	h.enqueue(onceq.Inserted, task(1))
+	_, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Minute})
+	h.must(err)
+	f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 1}}})
+	h.must(err)
+	if len(f.Jobs) != 1 {
+		t.Errorf("%d jobs, want 1", len(f.Jobs))
+	}
+}
+
 func table(t testing.TB, d *database, sql string) string {
 	t.Helper()
 	rows, err := d.admin.Query(t.Context(), strings.ReplaceAll(sql, "{ns}", d.quoted()))
@@ -196,12 +219,13 @@ func TestAScriptNeedsNoRightToCreateASchemaThatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
+	after := 0
 	for range 2 { // the second time it is only the part after the last step
-		script := pgstore.Script(&pgstore.Config{Namespace: d.schema},
-			one[int](t, d, "select case when to_regclass('{ns}.migrations') is null then 0 else 8 end"))
+		script := pgstore.Script(&pgstore.Config{Namespace: d.schema}, after)
 		if _, err := conn.Exec(t.Context(), script, pgx.QueryExecModeSimpleProtocol); err != nil {
 			t.Fatal(err)
 		}
+		after = one[int](t, d, "select max(version) from {ns}.migrations")
 	}
 	h := handOf(t, d, d.open(t, func(c *pgstore.Config) { c.NoMigrate = true }))
 	h.enqueue(onceq.Inserted, task(1))

@@ -1,0 +1,1 @@
+-- Step 9 brings functions only, for stores that were made before them.

@@ -1,0 +1,257 @@
+-- Fetch.
+--
+--   fetch_v2         starts due jobs of some queues for a worker
+--   of_kinds_v2      locks the next due jobs of some kinds, beside others
+--   of_instant_v2    the same among jobs that are all due at one instant
+--   next_v2          when the next job of some queues is due
+--   next_of_kinds_v2 when the next job of some kinds is due, beside others
+--   started_v2       what the first fetch of a job does to its key
+--   worker_lock_v2   by which a fetch and a leave of its worker take turns
+--
+-- Waiting jobs are in two indexes: jobs_waiting has the jobs of a queue in
+-- their order, and jobs_kinds keeps their kinds apart. In both, priority
+-- and run time are one number, which {at j} and {kinds_at j} spell as the
+-- one and the other have it. So the planner finds the index that is meant,
+-- whatever it knows of the tables.
+
+-- Starts due jobs of the queues for a worker. It probes each priority by
+-- itself, so it never reads jobs that are scheduled for later. It passes
+-- over jobs that others have locked. A row without a job is a message: n is
+-- the run time of the next waiting job, null if there is none, and -1 if
+-- the worker is not known. If all that was asked for has started, there is
+-- no message: there may be more.
+--
+-- floors has ten run times for each queue. For each priority the fetch
+-- begins there, and not at jobs that were fetched long ago, whose index
+-- entries an old snapshot may keep alive.
+--
+-- If only some kinds are wanted, it looks at as many jobs as it wants and a
+-- few more (near). If they are all of these kinds, it takes them in the
+-- order of the queue, else it goes by the index that keeps kinds apart. So
+-- jobs of other kinds cost next to nothing, however many wait.
+--
+-- It stops before the args and metas would exceed max_bytes together, but
+-- starts at least one job.
+create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[],
+  floors bigint[], max_bytes bigint)
+returns setof {ns}.job_v1 language plpgsql {hot} as $$
+declare
+  now bigint := {ns}.clock_v1();
+  near constant integer := 16;
+  place record;           -- a priority of a queue in which jobs wait
+  x record;
+  in_queue bigint := 0;
+  wanted integer;         -- of that queue, what has not been found yet
+  tids tid[] := '{}';     -- where the jobs are that were found, in order
+  sizes integer[] := '{}';
+  frees boolean := false; -- for one of them the first fetch is the event
+  due_at bigint;          -- when the first job of a place is due
+  next_at bigint;         -- and of all places
+  started integer;
+begin
+  {guard}
+  for place in
+    select q.n as in_queue, q.queue, q.slots, p.* from unnest(queues, slots) with ordinality as q(queue, slots, n)
+    cross join lateral (
+      select p.priority, floors[q.n * 10 + p.priority - 9] as floor, i.run_at,
+        case when i.kind <> all(kinds) then true when i.run_at <= now and kinds is not null then exists (select from (
+          select o.kind from {ns}.jobs o
+          where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + floors[q.n * 10 + p.priority - 9]
+            and {at o} <= (p.priority << 48) + now
+          order by {at o}, o.id limit q.slots + near) o where o.kind <> all(kinds)) else false end as mixed
+      from generate_series(0::bigint, 9::bigint) as p(priority)
+      cross join lateral (
+        select i.run_at, i.kind from {ns}.jobs i
+        where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + floors[q.n * 10 + p.priority - 9]
+          and {at i} < (p.priority + 1) << 48
+        order by {at i}, i.id limit 1) i
+      limit 10) p
+    where not exists (select from {ns}.paused z where z.queue = q.queue)
+  loop
+    if place.in_queue <> in_queue then
+      in_queue := place.in_queue;
+      wanted := place.slots;
+    end if;
+    due_at := place.run_at;
+    if place.mixed then
+      due_at := {ns}.next_of_kinds_v2(place.queue, place.priority, kinds, place.floor);
+    end if;
+    next_at := least(next_at, due_at);
+    if wanted <= 0 or due_at > now or due_at is null then
+      continue;
+    elsif place.mixed then
+      select array_agg(y.tid) as tids, array_agg(y.bytes) as sizes, bool_or(y.frees) as frees into x
+        from {ns}.of_kinds_v2(place.queue, place.priority, kinds, place.floor, now, wanted) y;
+    else
+      select array_agg(y.tid) as tids, array_agg(y.bytes) as sizes, bool_or(y.frees) as frees into x from (
+        select j.ctid as tid, {bytes j} as bytes, j.hold_until = 2 as frees from {ns}.jobs j
+        where j.queue = place.queue and {waits j} and (kinds is null or j.kind = any(kinds))
+          and {at j} >= (place.priority << 48) + place.floor and {at j} <= (place.priority << 48) + now
+        order by {at j}, j.id limit wanted for update skip locked) y;
+    end if;
+    if x.tids is not null then
+      tids := tids || x.tids;
+      sizes := sizes || x.sizes;
+      frees := frees or coalesce(x.frees, false);
+      wanted := wanted - cardinality(x.tids);
+    end if;
+  end loop;
+
+  if tids <> '{}' then
+    -- A leave waits for this and sees what is started; or this waits for
+    -- the leave, and starts nothing.
+    perform pg_advisory_xact_lock_shared({ns}.worker_lock_v2(worker));
+  end if;
+  if not exists (select from {ns}.workers w where w.name = worker) then
+    return query select now, -1::bigint, null::{ns}.jobs;
+    return;
+  elsif tids = '{}' then
+    return query select now, next_at, null::{ns}.jobs;
+    return;
+  end if;
+  if (select sum(s.bytes) from unnest(sizes) as s(bytes)) > max_bytes then
+    select array_agg(y.tid order by y.n) into tids from (
+      select t.tid, t.n, sum(t.bytes) over (order by t.n) as bytes
+        from unnest(tids, sizes) with ordinality as t(tid, bytes, n)) y
+    where y.bytes <= max_bytes or y.n = 1;
+  end if;
+  return query
+  update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
+    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now,
+    worker = fetch_v2.worker, fetch_no = fetch_v2.fetch_no
+  where j.ctid = any(tids)
+  returning now, null::bigint, j;
+  get diagnostics started = row_count;
+  if frees then
+    perform {ns}.started_v2(worker, fetch_no, now);
+  end if;
+  if started < (select sum(s.slots) from unnest(slots) as s(slots) where s.slots > 0) then
+    return query select now, {ns}.next_v2(queues, kinds, floors), null::{ns}.jobs;
+  end if;
+end $$;
+
+-- Locks the next due jobs of some kinds, of one queue and priority, from a
+-- run time (floor) on. jobs_kinds has them by their run time alone: so where
+-- not all of one millisecond are wanted, of_instant_v2 finds the first.
+create or replace function {ns}.of_kinds_v2(of_queue text, priority bigint, kinds text[], floor bigint, now bigint,
+  most integer)
+returns table (tid tid, bytes integer, frees boolean) language plpgsql as $$
+#variable_conflict use_variable
+declare
+  base bigint := priority << 48;
+  done bigint := base + floor - 1; -- nothing up to here is left
+  wanted integer := most;
+  ats bigint[];                    -- where the next jobs are, one more than wanted
+  edge bigint;                     -- the last place of these that is wanted
+  tied boolean;                    -- more jobs than wanted are there
+  got integer;
+begin
+  loop
+    ats := array(
+      select k.at from unnest(kinds) as asked(kind)
+      cross join lateral (select {kinds_at j} as at from {ns}.jobs j
+        where {of_kind j} and {kinds_at j} > done and {kinds_at j} < base + (1::bigint << 48)
+        order by {kinds_at j} limit wanted + 1) k
+      order by k.at limit wanted + 1);
+    exit when ats[1] is null or ats[1] > base + now;
+    edge := least(ats[least(wanted, cardinality(ats))], base + now);
+    tied := coalesce(ats[wanted + 1] = edge, false);
+    return query select k.tid, k.bytes, k.frees from unnest(kinds) as asked(kind)
+      cross join lateral (
+        select j.ctid as tid, {bytes j} as bytes, j.hold_until = 2 as frees, j.run_at, j.id from {ns}.jobs j
+        where {of_kind j} and {kinds_at j} > done and {kinds_at j} <= edge - tied::integer
+        for update skip locked) k
+      order by k.run_at, k.id limit wanted;
+    get diagnostics got = row_count;
+    wanted := wanted - got;
+    if tied and wanted > 0 then
+      return query select * from {ns}.of_instant_v2(of_queue, edge, kinds, wanted);
+      get diagnostics got = row_count;
+      wanted := wanted - got;
+    end if;
+    done := edge;
+    exit when wanted = 0 or edge = base + now;
+  end loop;
+end $$;
+
+-- Locks the first jobs of some kinds that have one place in the order of a
+-- queue. Mostly many jobs there are of these kinds, and are found by going
+-- from one to the next. Else all those of these kinds are read and sorted.
+create or replace function {ns}.of_instant_v2(of_queue text, place bigint, kinds text[], most integer)
+returns table (tid tid, bytes integer, frees boolean) language plpgsql as $$
+#variable_conflict use_column
+declare
+  found_already tid[];
+begin
+  found_already := array(
+    select j.ctid from (
+      select i.ctid as tid, i.kind from {ns}.jobs i
+      where i.queue = of_queue and {waits i} and {at i} = place
+      order by {at i}, i.id limit 10 * most + 100) i
+    join {ns}.jobs j on j.ctid = i.tid and {waits j}
+    where i.kind = any(kinds) limit most for update of j skip locked);
+  return query select j.ctid, {bytes j}, j.hold_until = 2 from {ns}.jobs j where j.ctid = any(found_already);
+  if cardinality(found_already) < most then
+    return query select k.tid, k.bytes, k.frees from unnest(kinds) as asked(kind)
+      cross join lateral (
+        select j.ctid as tid, {bytes j} as bytes, j.hold_until = 2 as frees, j.id from {ns}.jobs j
+        where {of_kind j} and {kinds_at j} = place and j.ctid <> all(found_already)
+        order by j.id limit most - cardinality(found_already) for update skip locked) k
+      order by k.id limit most - cardinality(found_already);
+  end if;
+end $$;
+
+-- The run time of the next waiting job, due or not; null if there is none.
+create or replace function {ns}.next_v2(queues text[], kinds text[], floors bigint[]) returns bigint
+  language plpgsql as $$
+declare
+  near constant integer := 16;
+begin
+  return (
+    select min(case when a.mine is null and a.n = near then {ns}.next_of_kinds_v2(q.queue, p, kinds, f.floor)
+      else a.mine end)
+    from unnest(queues) with ordinality as q(queue, n) cross join generate_series(0::bigint, 9::bigint) as p
+    cross join lateral (select floors[q.n * 10 + p - 9] as floor) f
+    cross join lateral (
+      select count(*) as n, min(i.run_at) filter (where kinds is null or i.kind = any(kinds)) as mine from (
+        select i.run_at, i.kind from {ns}.jobs i
+        where i.queue = q.queue and {waits i} and {at i} >= (p << 48) + f.floor and {at i} < (p + 1) << 48
+        order by {at i}, i.id limit near) i) a
+    where not exists (select from {ns}.paused z where z.queue = q.queue));
+end $$;
+
+-- The same for some kinds, of one queue and priority, beside many others.
+create or replace function {ns}.next_of_kinds_v2(of_queue text, priority bigint, kinds text[], floor bigint)
+  returns bigint language plpgsql as $$
+#variable_conflict use_variable
+begin
+  return (
+    select min(k.run_at) from unnest(kinds) as asked(kind)
+    cross join lateral (
+      select j.run_at from {ns}.jobs j
+      where {of_kind j} and {kinds_at j} >= (priority << 48) + floor and {kinds_at j} < (priority + 1) << 48
+      order by {kinds_at j} limit 1) k);
+end $$;
+
+-- The first fetch of some jobs is the event that frees their key.
+create or replace function {ns}.started_v2(of_worker text, of_fetch bigint, now bigint) returns void
+  language plpgsql as $$
+begin
+  with free as (
+    select k.ctid as tid, {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor) as rest
+    from {ns}.jobs j
+    cross join lateral (select k.ctid from {ns}.keys k
+      where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null
+        and (k.frees_at is null or k.frees_at > now) limit 1) k
+    where j.state = 2 and j.worker = of_worker and j.fetch_no = of_fetch and j.hold_until = 2
+  ), kept as (
+    update {ns}.keys k set pending = 0, frees_at = free.rest from free
+      where k.ctid = free.tid and free.rest > now and k.pending = 2
+  )
+  delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2;
+end $$;
+
+-- Locks a worker, for one that starts jobs for it or for one that takes its leave.
+create or replace function {ns}.worker_lock_v2(worker text) returns bigint language sql immutable parallel safe as $$
+  select hashtextextended(worker, hashtextextended({ns literal}, 0))
+$$;
