@@ -25,7 +25,7 @@ type Bulk struct {
 	// PassedOver is called for each job that matches and does not change,
 	// with the reason: an [*InvalidError] (its state does not allow the
 	// step) or a [*DuplicateError] (another job holds its key). A job that
-	// is gone, or has left the State of the filter meanwhile, is not
+	// is gone, or has left the States of the filter meanwhile, is not
 	// reported. nil = no report.
 	PassedOver func(job *JobRow, why error)
 }
@@ -45,7 +45,7 @@ func (c *Client) Bulk(ctx context.Context, b Bulk) (BulkResult, error) {
 	}
 	step := bulk{Bulk: b, store: c.store, taken: map[Key]string{}}
 	for after := ""; ; {
-		p, err := c.store.List(ctx, ListRequest{Filter: b.Filter, After: after, Limit: page})
+		p, err := c.store.List(ctx, b.Filter.Request(after, page))
 		if err != nil {
 			return step.result, fmt.Errorf("onceq: list jobs: %w", err)
 		}
@@ -106,10 +106,7 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 	if b.DryRun {
 		return b.preview(ctx, fit)
 	}
-	ch := Change{Op: b.Op, WithoutKey: b.WithoutKey}
-	if b.Filter.State != "" {
-		ch.States = []State{b.Filter.State}
-	}
+	ch := Change{Op: b.Op, WithoutKey: b.WithoutKey, States: b.Filter.States}
 	for _, j := range fit {
 		ch.IDs = append(ch.IDs, j.ID)
 	}

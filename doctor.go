@@ -123,7 +123,7 @@ const looks = 5
 func (d *doctor) keys(ctx context.Context) error {
 	d.holders, d.seed = map[uint64]struct{}{}, maphash.MakeSeed()
 	for after := ""; ; {
-		p, err := d.store.Keys(ctx, KeysRequest{Filter: KeyFilter{Inert: true}, After: after, Limit: page})
+		p, err := d.store.Keys(ctx, KeysRequest{Inert: true, Cursor: after, Limit: page})
 		if err != nil {
 			return fmt.Errorf("onceq: doctor: list keys: %w", err)
 		}
@@ -292,7 +292,7 @@ func judgeWaiter(k *HeldKey, j, w *JobRow) *Violation {
 
 func (d *doctor) jobs(ctx context.Context) error {
 	for after := ""; ; {
-		p, err := d.store.List(ctx, ListRequest{After: after, Limit: page})
+		p, err := d.store.List(ctx, ListRequest{Cursor: after, Limit: page})
 		if err != nil {
 			return fmt.Errorf("onceq: doctor: list jobs: %w", err)
 		}

@@ -34,7 +34,7 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error
 		}
 		n, after := 0, ""
 		for {
-			p, err := c.store.List(ctx, ListRequest{Filter: f, After: after, Limit: page})
+			p, err := c.store.List(ctx, f.Request(after, page))
 			if err != nil {
 				yield(nil, fmt.Errorf("onceq: list jobs: %w", err))
 				return
@@ -60,13 +60,13 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) iter.Seq2[*JobRow, error
 // Keys lists held keys in the order of the keys.
 func (c *Client) Keys(ctx context.Context, f KeyFilter) iter.Seq2[*HeldKey, error] {
 	return func(yield func(*HeldKey, error) bool) {
-		if err := c.usable(ctx); err != nil {
+		if err := cmp.Or(c.usable(ctx), f.validate()); err != nil {
 			yield(nil, err)
 			return
 		}
 		n, after := 0, ""
 		for {
-			p, err := c.store.Keys(ctx, KeysRequest{Filter: f, After: after, Limit: page})
+			p, err := c.store.Keys(ctx, f.Request(after, page))
 			if err != nil {
 				yield(nil, fmt.Errorf("onceq: list keys: %w", err))
 				return

@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"encoding/hex"
-	"fmt"
 	"time"
 )
 
@@ -165,38 +164,6 @@ type AttemptError struct {
 type Job[T Args] struct {
 	*JobRow
 	Args T // decoded
-}
-
-// JobFilter chooses jobs. All fields that are set must match. The zero value
-// matches every job in a list; where jobs would be changed it is refused, so
-// that nobody changes all jobs by accident.
-type JobFilter struct {
-	State State  // "" = any
-	Queue string // "" = any
-	Kind  string // "" = any
-	Key   *Key   // jobs that were enqueued with this key; nil = any
-	All   bool   // every job is meant, although no other field is set
-	Limit int    // at most so many; 0 = no limit
-	// Args asks for the args of each job too. Without it a list does not read
-	// them, and JobRow.Args is nil.
-	Args bool
-	// Reserved asks for onceq's own jobs too (see [ReservedName]). They are
-	// also matched if Queue or Kind names them, or Key is set.
-	Reserved bool
-}
-
-func (f JobFilter) empty() bool {
-	return f.State == "" && f.Queue == "" && f.Kind == "" && f.Key == nil
-}
-
-func (f JobFilter) validate() error {
-	if f.State != "" && !f.State.Waiting() && !f.State.Finished() && f.State != Running {
-		return &InvalidError{Field: "state", Value: string(f.State), Rule: fmt.Sprintf("must be one of %v", States())}
-	}
-	if f.Limit < 0 {
-		return &InvalidError{Field: "limit", Value: fmt.Sprint(f.Limit), Rule: "must be 0 (no limit) or more"}
-	}
-	return nil
 }
 
 // QueueInfo is one queue.

@@ -48,7 +48,7 @@ func mustBeAda(t *testing.T, j *onceq.JobRow) {
 func theJob(t *testing.T, store onceq.Store, kind string) *onceq.JobRow {
 	t.Helper()
 	p, err := store.List(context.Background(), onceq.ListRequest{Limit: 10,
-		Filter: onceq.JobFilter{Kind: kind, Args: true}})
+		Kind: kind, Args: true})
 	if err != nil || len(p.Jobs) != 1 {
 		t.Fatalf("%d jobs of kind %s, %v", len(p.Jobs), kind, err)
 	}

@@ -79,14 +79,3 @@ func (k *HeldKey) Conflict(digest [16]byte) *Conflict {
 	}
 	return c
 }
-
-// KeyFilter chooses keys. All fields that are set must match.
-type KeyFilter struct {
-	Queue string // of the holder; "" = any
-	Kind  string // of the holder; "" = any
-	Limit int    // at most so many; 0 = no limit
-	Inert bool   // also list keys that are free and were not swept yet
-	// Reserved asks for the keys of onceq's own jobs too (see
-	// [ReservedName]). They are also listed if Queue or Kind names them.
-	Reserved bool
-}

@@ -18,8 +18,8 @@ import (
 // inside the step.
 //
 // Time: lengths of time cross this seam ("in 5m", "a lease of 30s"), and
-// the store adds them to its own clock. The one instant that crosses is a
-// run time that a caller named.
+// the store adds them to its own clock. The only instants that cross are
+// those that a caller named: a run time, and the bounds of a list.
 //
 // Errors: an error that wraps [ErrUncertain] means that the step may or may
 // not have happened, because the answer was lost. Any other error means
@@ -108,8 +108,10 @@ type Store interface {
 
 	// List returns jobs by ID, the largest (of generated IDs: the newest)
 	// first. It may return fewer than Limit, even none, with a cursor to go
-	// on; the last page has no cursor. A job that exists throughout is
-	// listed exactly once.
+	// on; the last page has no cursor. A job that exists and matches
+	// throughout is listed exactly once. What a page costs grows with the
+	// rows that it looks at, and these are bounded. Where only running or
+	// waiting jobs are asked for and they are few, it looks at no others.
 	List(ctx context.Context, r ListRequest) (JobPage, error)
 
 	// Keys returns held keys in the order of the keys, page by page as List
@@ -509,12 +511,30 @@ type ChangeResult struct {
 	Err error
 }
 
-// ListRequest asks for a page of jobs.
+// ListRequest asks for a page of jobs. Its fields choose them as those of
+// [JobFilter] do.
 type ListRequest struct {
-	Filter JobFilter // stores do not look at its Limit and All
-	After  string    // the cursor of the page before, or ""
-	Limit  int       // 1 … 1000
+	States []State   // in one of these states; nil = in any
+	Queue  string    // "" = any
+	Kind   string    // "" = any
+	Key    *Key      // that were enqueued with this key; nil = any
+	Tag    string    // that have this tag; "" = any
+	Worker string    // that this worker runs, or ran last; "" = any
+	After  time.Time // enqueued at this instant or later; zero = any
+	Before time.Time // enqueued before this instant; zero = any
+	Args   bool      // with their args and meta; else JobRow.Args is nil
+
+	Cursor string // that of the page before; "" = begin
+	Limit  int    // at most so many jobs: 1 … 1000
+	Look   int    // look at no more than so many jobs for this page; 0 = MaxLook
 }
+
+// A page of a list is bounded by what is looked at, too: where few jobs or
+// keys match, it ends early, even empty, and its cursor says where to go on.
+const (
+	MaxLook     = 20_000                 // rows that are looked at for a page
+	MaxLookTime = 250 * time.Millisecond // about how long rows are looked at for a page
+)
 
 // MaxPageBytes bounds the args and meta of a page of jobs that was asked
 // for with args ([JobFilter.Args]). A page ends before the job that would
@@ -523,22 +543,37 @@ const MaxPageBytes = 4 << 20
 
 // JobPage is a page of jobs.
 type JobPage struct {
-	Jobs []*JobRow // by ID, the largest first
-	Next string    // the cursor for the page after; "" = this is the last
+	Jobs   []*JobRow // by ID, the largest first
+	Next   string    // the cursor for the page after; "" = this is the last
+	Looked int       // how many jobs were looked at, about
+	Now    time.Time // the store's clock
 }
 
-// KeysRequest asks for a page of keys.
+// KeysRequest asks for a page of keys. Its fields choose them as those of
+// [KeyFilter] do.
 type KeysRequest struct {
-	Filter KeyFilter // stores do not look at its Limit
-	Key    *Key      // only this one; nil = all
-	After  string    // the cursor of the page before, or ""
-	Limit  int       // 1 … 1000
+	Queue string // of the holder; "" = any
+	Kind  string // of the holder; "" = any
+	From  string // keys whose hexadecimal form begins with this; "" = any
+	Text  string // keys whose readable text contains this; "" = any
+	Inert bool   // also keys that are free and were not swept yet
+
+	Key    *Key   // only this one; nil = all
+	Cursor string // that of the page before; "" = begin
+	Limit  int    // at most so many keys: 1 … 1000
+	Look   int    // look at no more than so many keys for this page; 0 = MaxLook
+	// Late allows a store that has no order of keys to leave out those that
+	// were taken in the last ten seconds, and so to spare itself a pass over
+	// all keys for each first page.
+	Late bool
 }
 
 // KeyPage is a page of keys.
 type KeyPage struct {
-	Keys []*HeldKey // in the order of the keys
-	Next string     // the cursor for the page after; "" = this is the last
+	Keys   []*HeldKey // in the order of the keys
+	Next   string     // the cursor for the page after; "" = this is the last
+	Looked int        // how many keys were looked at, about
+	Now    time.Time  // the store's clock
 }
 
 // SweepRequest asks for a round of tidying.

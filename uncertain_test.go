@@ -55,7 +55,7 @@ func howMany(t *testing.T, store onceq.Store) int {
 // mails are to whom the mails in a store go.
 func mails(t *testing.T, store onceq.Store) map[string]bool {
 	t.Helper()
-	p, err := store.List(context.Background(), onceq.ListRequest{Limit: 1000, Filter: onceq.JobFilter{Args: true}})
+	p, err := store.List(context.Background(), onceq.ListRequest{Limit: 1000, Args: true})
 	if err != nil {
 		t.Fatal(err)
 	}

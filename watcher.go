@@ -111,7 +111,7 @@ func (w *watcher) look(ctx context.Context, age time.Duration, queues []string) 
 // list goes through a page of the due jobs of a queue, and warns of those
 // that were due by then.
 func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Time) {
-	r := ListRequest{Filter: JobFilter{State: Available, Queue: queue}, After: q.after, Limit: 100}
+	r := ListRequest{States: []State{Available}, Queue: queue, Cursor: q.after, Limit: 100}
 	var page JobPage
 	if _, err := w.call(ctx, w.callLimit(), func(ctx context.Context) (err error) {
 		page, err = w.w.store.List(ctx, r)

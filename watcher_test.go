@@ -126,7 +126,7 @@ type lister struct {
 
 func (s *lister) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
 	s.lists.Add(1)
-	if r.Filter.Args {
+	if r.Args {
 		panic("args are not needed")
 	}
 	return s.Store.List(ctx, r)

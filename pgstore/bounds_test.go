@@ -62,7 +62,7 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 		h.must(err)
 	}
 	list := func(f onceq.JobFilter) {
-		p, err := h.store.List(h.ctx, onceq.ListRequest{Limit: 2 * n, Filter: f})
+		p, err := h.store.List(h.ctx, f.Request("", 2*n))
 		h.must(err)
 		if len(p.Jobs) == 0 {
 			t.Fatalf("nothing is listed of %+v", f)
@@ -83,7 +83,7 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 			h.must(err)
 		}},
 		{"a list", 0, func() { list(onceq.JobFilter{}) }},
-		{"a list of a state", 0, func() { list(onceq.JobFilter{State: onceq.Running}) }},
+		{"a list of a state", 0, func() { list(onceq.JobFilter{States: []onceq.State{onceq.Running}}) }},
 		{"keys", 0, func() { _, err := h.store.Keys(h.ctx, onceq.KeysRequest{Limit: 2 * n}); h.must(err) }},
 		{"queues", 0, func() { _, err := h.store.Queues(h.ctx); h.must(err) }},
 		{"a request to stop", 0, func() { change(onceq.OpCancel, ids(jobs[:4])) }},

@@ -1,7 +1,9 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/onceq/onceq"
 )
@@ -41,108 +43,70 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 	return rows, nil
 }
 
-// bound is how many rows a page looks at, at most.
-const bound = 10_000
-
-// List returns a page of jobs, largest ID first.
-func (s *Store) List(ctx context.Context, l onceq.ListRequest) (onceq.JobPage, error) {
-	var state *int16
-	few := false
-	if l.Filter.State != "" {
-		code := codeOf[l.Filter.State]
-		state, few = &code, code == codeRetryable || l.Filter.State == onceq.Discarded ||
-			l.Filter.State == onceq.Cancelled
+// Keys returns a page of keys.
+func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (page onceq.KeyPage, err error) {
+	first, last, err := k.Range()
+	if err != nil {
+		return page, s.wrap("keys", err)
 	}
-	look := l.Limit + 1
-	if f := l.Filter; f.State != "" || f.Queue != "" || f.Kind != "" || f.Key != nil {
-		look = bound
+	began, look, most := time.Now(), cmp.Or(k.Look, onceq.MaxLook), min(stretch, k.Limit+1)
+	var name []byte
+	if k.Key != nil {
+		name, look, most = k.Key[:], 1, 1
 	}
-	var key []byte
-	if l.Filter.Key != nil {
-		key = l.Filter.Key[:]
-	}
-	var bytes *int
-	if l.Filter.Args {
-		most := onceq.MaxPageBytes
-		bytes = &most
-	}
-	var page onceq.JobPage
-	err := s.read(ctx, "list", func() error {
-		page = onceq.JobPage{}
-		looked, last := 0, ""
-		err := s.query(ctx, s.sql.list, func(r *record) {
-			now, n, id := r.int64(), r.int(), r.string()
-			if j := r.job(now); j != nil {
-				if !l.Filter.Args {
-					j.Args = nil
-				}
-				page.Jobs = append(page.Jobs, j)
-			} else {
-				looked, last = n, id
-			}
-		}, l.After, look, few, state, l.Filter.Queue, l.Filter.Kind, key, l.Limit+1, bytes)
-		switch {
-		case len(page.Jobs) > l.Limit:
-			page.Jobs = page.Jobs[:l.Limit]
-			page.Next = page.Jobs[l.Limit-1].ID
-		case looked == look:
-			page.Next = last
+	for after := first; ; most = stretch {
+		most = min(most, look-page.Looked)
+		rows, now, err := s.keysFrom(ctx, first, last, most+1, name)
+		if err != nil {
+			return onceq.KeyPage{}, err
 		}
-		return err
-	})
-	return page, err
+		page.Now = now
+		for i, h := range rows {
+			if first = h.Key; i == most {
+				break
+			}
+			match := k.Matches(h)
+			if match && len(page.Keys) == k.Limit {
+				page.Next = after.String()
+				return page, nil
+			}
+			page.Looked++
+			if after = h.Key; match {
+				page.Keys = append(page.Keys, h)
+			}
+		}
+		switch {
+		case len(rows) <= most:
+			return page, nil
+		case page.Looked >= look, time.Since(began) > onceq.MaxLookTime:
+			page.Next = after.String()
+			return page, nil
+		}
+	}
 }
 
-// Keys returns a page of keys.
-func (s *Store) Keys(ctx context.Context, k onceq.KeysRequest) (onceq.KeyPage, error) {
-	after, look, name := []byte{}, k.Limit+1, []byte(nil)
-	if k.Filter.Queue != "" || k.Filter.Kind != "" || !k.Filter.Inert {
-		look = max(look, 1000)
+// keysFrom reads up to look keys of a range, or the one with this name.
+func (s *Store) keysFrom(ctx context.Context, first, last onceq.Key, look int, name []byte) (rows []*onceq.HeldKey,
+	now time.Time, err error) {
+	from, to := first[:], last[:]
+	if name != nil {
+		from, to = name, name
 	}
-	switch {
-	case k.Key != nil:
-		look, name = 1, k.Key[:]
-	case k.After != "":
-		from, err := onceq.ParseKey(k.After)
-		if err != nil {
-			return onceq.KeyPage{}, s.wrap("keys", err)
-		}
-		after = from[:]
-	}
-	var page onceq.KeyPage
-	err := s.read(ctx, "keys", func() error {
-		page = onceq.KeyPage{}
-		looked, last, full := 0, onceq.Key{}, false
-		err := s.query(ctx, s.sql.keys, func(r *record) {
-			if full {
-				return
-			}
+	err = s.read(ctx, "keys", func() error {
+		rows = nil
+		return s.query(ctx, s.sql.keys, func(r *record) {
 			h := &onceq.HeldKey{}
-			looked++
+			now = r.instant()
 			copy(h.Key[:], r.bytes())
 			h.Inert = r.bool()
 			h.Holder, h.Waiter, h.Since, h.FreesAt, h.FreesWhen, h.Gone = r.string(), r.string(), r.instant(),
 				r.instant(), onceq.Until(r.int()).String(), r.bool()
 			h.Kind, h.Queue, h.Text, h.State = r.string(), r.string(), looseText(r.string()), r.state()
 			copy(h.Digest[:], r.bytes())
-			if h.Inert && !k.Filter.Inert || k.Filter.Queue != "" && k.Filter.Queue != h.Queue || k.Filter.Kind != "" &&
-				k.Filter.Kind != h.Kind {
-				last = h.Key
-				return
-			}
-			if len(page.Keys) == k.Limit {
-				full = true
-				return
-			}
-			last = h.Key
-			page.Keys = append(page.Keys, h)
-		}, after, look, name)
-		if k.Key == nil && (full || looked == look) {
-			page.Next = last.String()
-		}
-		return err
+			rows = append(rows, h)
+		}, from, to, look, name)
 	})
-	return page, err
+	return rows, now, err
 }
 
 // Queues counts the jobs of each queue.

@@ -140,7 +140,7 @@ func drive(t testing.TB, d *database, s *pgstore.Store, db *sql.DB) string {
 		}
 		failed("commit", tx.Commit())
 	}
-	p, err := s.List(ctx, onceq.ListRequest{Limit: 100, Filter: onceq.JobFilter{Args: true}})
+	p, err := s.List(ctx, onceq.ListRequest{Limit: 100, Args: true})
 	failed("list", err)
 	for _, j := range p.Jobs {
 		fmt.Fprintf(&said, "listed %s %s %q %v %q %v %q\n", j.ID, j.State, j.Args, j.Meta, j.Tags, j.Key, j.KeyText)

@@ -7,48 +7,59 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/onceq/onceq"
 )
 
-// Get returns the jobs with these IDs. A script stops at 4 MiB of them, and
-// the rest is asked for again.
+// Get returns the jobs with these IDs.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	jobs, _, err := s.readJobs(ctx, ids, true)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]*onceq.JobRow, len(ids))
+	for i, j := range jobs {
+		if j != nil {
+			rows[i] = &j.JobRow
+		}
+	}
+	return rows, nil
+}
+
+// readJobs reads jobs by ID; nil where there is none. A script stops at 4 MiB
+// of them, and the rest is asked for again. now is when some were read.
+func (s *Store) readJobs(ctx context.Context, ids []string, args bool) (jobs []*job, now int64, err error) {
+	jobs = make([]*job, len(ids))
 	todo := s.byID(luaGet, len(ids), func(i int) string { return ids[i] })
 	for len(todo) > 0 {
 		trips := make([]*trip, len(todo))
 		for i, sh := range todo {
-			sh.args = []any{onceq.MaxPageBytes, len(sh.rows)}
+			sh.args = []any{flag(args), onceq.MaxPageBytes, len(sh.rows)}
 			for _, i := range sh.rows {
 				sh.args = append(sh.args, packID(ids[i]))
 			}
 			trips[i] = &sh.trip
 		}
 		if err := s.do(ctx, trips...); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		var more []*share
 		for _, sh := range todo {
 			n := len(sh.reply)
 			if n == 0 || n > len(sh.rows) {
-				return nil, errors.New("redisstore: get: the answer is too short")
+				return nil, 0, errors.New("redisstore: get: the answer is too short")
 			}
+			now = sh.now
 			for k, i := range sh.rows[:n] {
-				j, err := s.readTriple(ctx, &sh.trip, "", sh.reply[k])
-				if err != nil {
-					return nil, err
-				}
-				if j != nil {
-					rows[i] = &j.JobRow
+				if jobs[i], err = s.readTriple(ctx, &sh.trip, "", sh.reply[k]); err != nil {
+					return nil, 0, err
 				}
 			}
 			if n < len(sh.rows) {
@@ -57,182 +68,93 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 		}
 		todo = more
 	}
-	return rows, nil
+	return jobs, now, nil
 }
 
-// List goes through the jobs by ID, on all partitions at once. With a
-// filter it looks at a bounded number of jobs for a page, so a page may be
-// short, or empty, with a cursor.
-func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
-	leave, err := s.enter(ctx)
-	if err != nil {
-		return onceq.JobPage{}, err
-	}
-	defer leave()
-	after, filtered := r.After, r.Filter.State != "" || r.Filter.Queue != "" || r.Filter.Kind != "" ||
-		r.Filter.Key != nil
-	chunk := min(r.Limit, perScript)
-	if n := len(s.parts); n > 1 {
-		chunk = min(chunk, 2*r.Limit/n+10)
-	}
-	if filtered {
-		chunk = perScript
-	}
-	var page onceq.JobPage
-	bytes := 0
-	for range 10 {
-		all, frontier, err := s.listed(ctx, after, chunk, r.Filter.Args)
-		if err != nil {
-			return onceq.JobPage{}, err
-		}
-		for i, j := range all {
-			if j.ID < frontier {
-				break
-			}
-			if !matches(&r.Filter, j) {
-				continue
-			}
-			if bytes += j.weight; r.Filter.Args && len(page.Jobs) > 0 && bytes > onceq.MaxPageBytes {
-				page.Next = page.Jobs[len(page.Jobs)-1].ID
-				return page, nil
-			}
-			if !r.Filter.Args {
-				j.Args = nil
-			}
-			page.Jobs = append(page.Jobs, &j.JobRow)
-			if len(page.Jobs) == r.Limit {
-				if i < len(all)-1 || frontier != "" {
-					page.Next = j.ID
-				}
-				return page, nil
-			}
-		}
-		if frontier == "" {
-			return page, nil
-		}
-		after = frontier
-	}
-	page.Next = after
-	return page, nil
-}
-
-// listed returns the next jobs of all partitions below an ID, the largest
-// first. Below the frontier not all jobs were looked at; "" = all were.
-func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) (all []*job,
-	frontier string, err error) {
-	bytes := max(onceq.MaxPageBytes/len(s.parts), 64<<10)
-	var trips []*trip
-	for p := range s.parts {
-		trips = append(trips, &trip{script: luaList, part: p,
-			args: []any{packBelow(after), after, chunk, flag(args), bytes}})
-	}
-	if err := s.do(ctx, trips...); err != nil {
-		return nil, "", err
-	}
-	for _, t := range trips {
-		for _, v := range t.reply {
-			some := list(v)
-			for _, v := range some[1:] {
-				j, err := s.readTriple(ctx, t, "", v)
-				if err != nil {
-					return nil, "", err
-				}
-				if j != nil {
-					all = append(all, j)
-				}
-			}
-			if number(some[0]) == 1 {
-				frontier = max(frontier, unpackID(text(list(some[len(some)-1])[0])))
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
-	return all, frontier, nil
-}
-
-func matches(f *onceq.JobFilter, j *job) bool {
-	return (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) &&
-		(f.Kind == "" || f.Kind == j.Kind) &&
-		(f.Key == nil || j.Key != nil && *f.Key == *j.Key)
-}
-
-// keyListing is a stretch of all keys, in order. Keys are stored in no
-// order (an index would cost every job 120 bytes). A listing reads all of
-// them, in small steps, and remembers the next keysAhead of them for the
+// keyListing is a stretch of all keys, in order. Keys are stored in no order
+// (an index would cost every job 120 bytes). A listing reads the names of all
+// of them, in small steps, and remembers the next keysAhead of them for the
 // pages that follow.
 type keyListing struct {
 	mu       sync.Mutex
-	after    string // the stretch begins after this key
+	from     onceq.Key // the stretch begins at this key
 	keys     []string
 	complete bool // no key comes after it
 	at       time.Time
 }
 
 const (
-	keysAhead = 20_000
-	keysStale = time.Minute
+	keysAhead = 200_000          // names of 32 bytes
+	keysStale = time.Minute      // for the pages that follow the first
+	keysLate  = 10 * time.Second // for a first page that may be late
 )
 
-// Keys returns held keys in their order. It may miss a key that is taken
-// while a listing is under way.
-func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, error) {
+// Keys returns held keys in their order. It may miss a key that is taken while
+// a listing is under way.
+func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPage, err error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
-		return onceq.KeyPage{}, err
+		return page, err
 	}
 	defer leave()
-	var page onceq.KeyPage
+	first, last, err := r.Range()
+	if err != nil {
+		return page, err
+	}
 	if r.Key != nil {
-		held, err := s.readKeys(ctx, []string{string(r.Key[:])})
-		if err == nil && (r.After == "" || r.Key.String() > r.After) && held[0] != nil && visible(&r.Filter, held[0]) {
+		held, now, err := s.readKeys(ctx, []string{string(r.Key[:])})
+		page.Now, page.Looked = instant(now), len(held)
+		if err == nil && held[0] != nil && r.Matches(held[0]) {
 			page.Keys = held
 		}
 		return page, err
 	}
-	after := ""
-	if r.After != "" {
-		k, err := onceq.ParseKey(r.After)
+	stale := keysStale
+	if r.Cursor == "" {
+		stale = 0
+	}
+	if r.Late {
+		stale = max(stale, keysLate)
+	}
+	look, began := cmp.Or(r.Look, onceq.MaxLook), time.Now()
+	for {
+		names, more, err := s.keysFrom(ctx, first, last, min(perScript, look-page.Looked), stale)
 		if err != nil {
 			return page, err
 		}
-		after = string(k[:])
-	}
-	for range 20 {
-		names, more, err := s.keysAfter(ctx, after, perScript)
+		held, now, err := s.readKeys(ctx, names)
 		if err != nil {
-			return onceq.KeyPage{}, err
+			return page, err
 		}
-		held, err := s.readKeys(ctx, names)
-		if err != nil {
-			return onceq.KeyPage{}, err
-		}
+		page.Now, stale = instant(now), keysStale
 		for i, h := range held {
-			after = names[i]
-			if h == nil || !visible(&r.Filter, h) {
-				continue
-			}
-			page.Keys = append(page.Keys, h)
-			if len(page.Keys) == r.Limit {
-				if more || i < len(names)-1 {
-					page.Next = h.Key.String()
-				}
+			match := h != nil && r.Matches(h)
+			if match && len(page.Keys) == r.Limit {
+				page.Next = first.String()
 				return page, nil
 			}
+			page.Looked++
+			if first = onceq.Key([]byte(names[i])); match {
+				page.Keys = append(page.Keys, h)
+			}
 		}
-		if !more {
+		switch {
+		case !more:
+			return page, nil
+		case len(page.Keys) == r.Limit, page.Looked >= look, time.Since(began) > onceq.MaxLookTime:
+			page.Next = first.String()
 			return page, nil
 		}
+		r.Cursor = first.String()
+		if first, _, err = r.Range(); err != nil {
+			return page, err
+		}
 	}
-	page.Next = onceq.Key([]byte(after)).String()
-	return page, nil
 }
 
-func visible(f *onceq.KeyFilter, h *onceq.HeldKey) bool {
-	return (!h.Inert || f.Inert) && (f.Queue == "" || f.Queue == h.Queue) && (f.Kind == "" || f.Kind == h.Kind)
-}
-
-// readKeys reads the rows of keys; nil where there is none.
-func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey, error) {
+// readKeys reads the rows of keys; nil where there is none. now is when some
+// were read.
+func (s *Store) readKeys(ctx context.Context, names []string) (held []*onceq.HeldKey, now int64, err error) {
 	byPart := make([][]int, len(s.parts))
 	for i, name := range names {
 		k := onceq.Key([]byte(name))
@@ -250,8 +172,9 @@ func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey,
 		}
 		shares = append(shares, sh)
 	}
-	held := make([]*onceq.HeldKey, len(names))
-	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
+	held = make([]*onceq.HeldKey, len(names))
+	err = s.doShares(ctx, shares, func(sh *share, k, i int) error {
+		now = sh.now
 		v := list(sh.reply[k])
 		if v == nil {
 			return nil
@@ -270,34 +193,39 @@ func (s *Store) readKeys(ctx context.Context, names []string) ([]*onceq.HeldKey,
 		held[i].Inert = number(v[0]) == 0
 		return nil
 	})
-	return held, err
+	return held, now, err
 }
 
-// keysAfter returns up to n keys after the given one, in order, and whether
-// there are more.
-func (s *Store) keysAfter(ctx context.Context, after string, n int) (names []string, more bool, err error) {
+// keysFrom returns up to n names of keys of a range, in order, and whether there
+// are more. They were read no longer than stale ago.
+func (s *Store) keysFrom(ctx context.Context, first, last onceq.Key, n int, stale time.Duration) (names []string,
+	more bool, err error) {
 	l := &s.listing
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if after == "" || after < l.after || time.Since(l.at) > keysStale || !l.complete &&
-		(len(l.keys) == 0 || after >= l.keys[len(l.keys)-1]) {
-		keys, complete, err := s.scanKeys(ctx, after)
+	from := string(first[:])
+	if from < string(l.from[:]) || time.Since(l.at) > stale || !l.complete &&
+		(len(l.keys) == 0 || from > l.keys[len(l.keys)-1]) {
+		at := time.Now()
+		keys, complete, err := s.scanKeys(ctx, from)
 		if err != nil {
 			return nil, false, err
 		}
-		l.after, l.keys, l.complete, l.at = after, keys, complete, time.Now()
+		l.from, l.keys, l.complete, l.at = first, keys, complete, at
 	}
-	i, found := slices.BinarySearch(l.keys, after)
+	i, _ := slices.BinarySearch(l.keys, from)
+	end, found := slices.BinarySearch(l.keys, string(last[:]))
 	if found {
-		i++
+		end++
 	}
-	names = l.keys[i:min(i+n, len(l.keys))]
-	return names, i+n < len(l.keys) || !l.complete, nil
+	end = max(i, end)
+	more = end == len(l.keys) && !l.complete || i+n < end
+	return l.keys[i:min(i+n, end)], more, nil
 }
 
-// scanKeys reads all keys of all partitions, a thousand at a time, and
-// keeps the first keysAhead after the given one.
-func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, complete bool, err error) {
+// scanKeys reads the names of all keys of all partitions, a thousand at a time,
+// and keeps the first keysAhead from the given one on.
+func (s *Store) scanKeys(ctx context.Context, from string) (keys []string, complete bool, err error) {
 	complete = true
 	trim := func(n int) {
 		slices.Sort(keys)
@@ -313,7 +241,7 @@ func (s *Store) scanKeys(ctx context.Context, after string) (keys []string, comp
 				return nil, false, err
 			}
 			for _, name := range list(t.reply[1]) {
-				if name := text(name); name > after {
+				if name := text(name); name >= from {
 					keys = append(keys, name)
 				}
 			}

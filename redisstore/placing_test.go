@@ -192,7 +192,7 @@ func (p placing) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error)
 }
 
 func (p placing) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, error) {
-	r.After = p.in(r.After)
+	r.Cursor = p.in(r.Cursor)
 	page, err := p.Store.List(ctx, r)
 	p.rows(page.Jobs)
 	page.Next = p.outside(page.Next)

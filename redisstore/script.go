@@ -68,6 +68,7 @@ var (
 	luaCheck   = load("check", false)
 	luaGet     = load("get", false)
 	luaList    = load("list", false)
+	luaFew     = load("few", false)
 	luaKeys    = load("keys", false)
 	luaScan    = load("scan", false)
 	luaProfile = load("profile", false)
@@ -75,7 +76,7 @@ var (
 )
 
 func init() {
-	for _, s := range []*script{luaFetch, luaGet, luaList, luaChange} {
+	for _, s := range []*script{luaFetch, luaGet, luaList, luaFew, luaChange} {
 		s.bulk = true
 	}
 }

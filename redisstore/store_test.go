@@ -94,7 +94,7 @@ func sound(t testing.TB, s *Store) {
 	}
 	counted := map[string]int{}
 	for after := ""; ; {
-		page, err := s.List(ctx, onceq.ListRequest{After: after, Limit: 1000})
+		page, err := s.List(ctx, onceq.ListRequest{Cursor: after, Limit: 1000})
 		if err != nil {
 			t.Error(err)
 		}

@@ -521,7 +521,7 @@ func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
 	}
 	var got []string
 	for after := ""; ; {
-		page, err := s.List(t.Context(), onceq.ListRequest{After: after, Limit: 37})
+		page, err := s.List(t.Context(), onceq.ListRequest{Cursor: after, Limit: 37})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -107,7 +107,7 @@ func TestOnlyWhoNeedsArgsReadsThem(t *testing.T) {
 			return err
 		}},
 		{"a list of what runs", func() error {
-			_, err := s.List(ctx, onceq.ListRequest{Limit: 50, Filter: onceq.JobFilter{State: onceq.Running}})
+			_, err := s.List(ctx, onceq.ListRequest{Limit: 50, States: []onceq.State{onceq.Running}})
 			return err
 		}},
 		{"a list of keys", func() error { _, err := s.Keys(ctx, onceq.KeysRequest{Limit: 50}); return err }},
@@ -209,7 +209,7 @@ func TestArgsOfEveryLengthComeBack(t *testing.T) {
 				t.Fatal(findings, err)
 			}
 		}
-		p, err := s.List(ctx, onceq.ListRequest{Limit: 10, Filter: onceq.JobFilter{Args: true}})
+		p, err := s.List(ctx, onceq.ListRequest{Limit: 10, Args: true})
 		if err != nil || len(p.Jobs[0].Args) != sizes[len(sizes)-1] {
 			t.Fatal(p, err)
 		}

@@ -147,7 +147,7 @@ func TestAFetchAndAPageEndAtTheirBytes(t *testing.T) {
 	enqueue(t, s, longRows("page", 5, onceq.MaxPageBytes/2-100))
 	var sizes []int
 	for after := ""; ; {
-		p, err := s.List(ctx, onceq.ListRequest{Limit: 100, After: after, Filter: onceq.JobFilter{Args: true}})
+		p, err := s.List(ctx, onceq.ListRequest{Limit: 100, Cursor: after, Args: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,22 +1,19 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
-	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/onceq/onceq"
 )
 
 var (
-	sqlList        = load("list")
-	sqlListState   = load("list_state")
-	sqlListRunning = load("list_running")
-	sqlListBound   = load("list_bound")
-	sqlKeys        = load("keys")
-	sqlQueues      = load("queues")
-	sqlCountDue    = load("count_due")
-	sqlQuickCheck  = load("quick_check")
+	sqlKeys       = load("keys")
+	sqlQueues     = load("queues")
+	sqlCountDue   = load("count_due")
+	sqlQuickCheck = load("quick_check")
 )
 
 // Get returns jobs by ID.
@@ -49,156 +46,99 @@ func (s *Store) Get(ctx context.Context, ids []string) (rows []*onceq.JobRow, er
 	return rows, err
 }
 
-// How many rows are looked at for a page before it ends with a cursor.
-const (
-	lookAtJobs = 5000
-	lookAtKeys = 2000
-)
-
-// List returns a page of jobs, the largest ID first.
-func (s *Store) List(ctx context.Context, r onceq.ListRequest) (page onceq.JobPage, err error) {
-	err = s.readAll(ctx, "list jobs", func(st *step) (err error) {
-		page, err = st.list(r)
-		return err
-	})
-	for _, j := range page.Jobs {
-		if !r.Filter.Args {
-			j.Args = nil
-		}
-	}
-	return page, err
-}
-
-func (st *step) list(r onceq.ListRequest) (page onceq.JobPage, err error) {
-	f := r.Filter
-	var below any = r.After
-	if r.After == "" {
-		below = []byte{} // in SQLite any blob is larger than every text
-	}
-	q, above := sqlList, ""
-	state, due := int64(-1), any(nil)
-	switch f.State {
-	case "":
-	case onceq.Available:
-		due = int64(1)
-	case onceq.Scheduled, onceq.Retryable:
-		state, due = stateNo(f.State), int64(0)
-	default:
-		state = stateNo(f.State)
-	}
-	switch f.State {
-	case onceq.Retryable, onceq.Discarded, onceq.Cancelled:
-		q = sqlListState
-	case onceq.Running:
-		q = sqlListRunning
-	default:
-		if f != (onceq.JobFilter{All: f.All, Limit: f.Limit, Args: f.Args}) { // some rows need not match
-			if err := st.each(sqlListBound, 1, func(v []any) error {
-				above = text(v[0])
-				return nil
-			}, below, int64(max(lookAtJobs, r.Limit)-1)); err != nil {
-				return page, err
-			}
-		}
-	}
-	key := []byte{}
-	if f.Key != nil {
-		key = f.Key[:]
-	}
-	var jobs []*job
-	more, size := false, 0
-	err = st.each(q, jobWidth, func(v []any) error {
-		j, err := scanJob(v)
-		if err != nil {
-			return err
-		}
-		if f.Args {
-			size += j.argsSize() + len(j.MetaJSON)
-		}
-		if more = len(jobs) == r.Limit || len(jobs) > 0 && size > onceq.MaxPageBytes; more {
-			return errEnough
-		}
-		jobs = append(jobs, j)
-		return nil
-	}, below, above, state, due, st.Now, f.Queue, f.Kind, key, int64(r.Limit+1))
-	if err == nil && f.Args {
-		err = st.readArgs(jobs...)
-	}
-	for _, j := range jobs {
-		page.Jobs = append(page.Jobs, j.View(st.Now))
-	}
-	switch {
-	case more:
-		page.Next = jobs[len(jobs)-1].ID
-	case above != "":
-		page.Next = above // all rows down to here were looked at
-	}
-	return page, err
-}
-
 // Keys returns a page of keys, in their order.
 func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPage, err error) {
 	what := "list keys"
 	if r.Key != nil {
 		what = "look up key " + r.Key.String()
 	}
-	after, err := hex.DecodeString(r.After)
+	first, last, err := r.Range()
 	if err != nil {
-		return page, wrap(what, &onceq.InvalidError{Field: "after", Value: r.After,
-			Rule: "must be the cursor of the page before"})
+		return page, wrap(what, err)
 	}
 	err = s.readAll(ctx, what, func(st *step) error {
-		page = onceq.KeyPage{}
-		if r.Key != nil {
-			k, err := st.key(*r.Key)
-			if err != nil || !k.stored {
-				return err
-			}
-			return st.show(&page, k, r.Filter)
+		page = onceq.KeyPage{Now: onceq.Instant(st.Now)}
+		if r.Key == nil {
+			return st.keysFrom(&page, &r, first, last)
 		}
-		var rows []*heldKey
-		if err := st.each(sqlKeys, keyWidth+jobWidth, func(v []any) error {
-			k, err := scanKey(v)
-			rows = append(rows, k)
-			if err != nil || noJob(v[keyWidth:]) { // its row is gone
-				return err
-			}
-			j, err := scanJob(v[keyWidth:])
-			if err == nil {
-				st.know(j)
-			}
-			return err
-		}, after, int64(max(lookAtKeys, r.Limit)+1)); err != nil {
+		k, err := st.key(*r.Key)
+		if err != nil || !k.stored {
 			return err
 		}
-		for i, k := range rows {
-			if len(page.Keys) == r.Limit || i == max(lookAtKeys, r.Limit) {
-				page.Next = rows[i-1].Name.String()
-				break
-			}
-			if err := st.show(&page, k, r.Filter); err != nil {
-				return err
-			}
+		page.Looked = 1
+		h, err := st.shown(k)
+		if err == nil && r.Matches(h) {
+			page.Keys = append(page.Keys, h)
 		}
-		return nil
+		return err
 	})
 	return page, err
 }
 
-// show adds a key to a page if it matches.
-func (st *step) show(page *onceq.KeyPage, k *heldKey, f onceq.KeyFilter) error {
-	if err := st.resolve(k); err != nil {
+// lookAtKeys is how many keys are read at once.
+const lookAtKeys = 1000
+
+// keysFrom fills a page with keys of a range.
+func (st *step) keysFrom(page *onceq.KeyPage, r *onceq.KeysRequest, first, last onceq.Key) error {
+	look, began := cmp.Or(r.Look, onceq.MaxLook), time.Now()
+	n := min(lookAtKeys, r.Limit+1)
+	for looked := first; ; n = lookAtKeys {
+		rows, err := st.readRange(first, last, n+1)
+		if err != nil {
+			return err
+		}
+		for i, k := range rows {
+			if first = k.Name; i == n { // it is read again, with those behind it
+				break
+			}
+			h, err := st.shown(k)
+			if err != nil {
+				return err
+			}
+			match := r.Matches(h)
+			if page.Looked == look || match && len(page.Keys) == r.Limit ||
+				i == 0 && time.Since(began) > onceq.MaxLookTime {
+				page.Next = looked.String()
+				return nil
+			}
+			page.Looked++
+			if looked = k.Name; match {
+				page.Keys = append(page.Keys, h)
+			}
+		}
+		if len(rows) <= n {
+			return nil
+		}
+	}
+}
+
+// readRange reads up to n keys of a range, and the jobs that hold them.
+func (st *step) readRange(first, last onceq.Key, n int) (rows []*heldKey, err error) {
+	err = st.each(sqlKeys, keyWidth+jobWidth, func(v []any) error {
+		k, err := scanKey(v)
+		rows = append(rows, k)
+		if err != nil || noJob(v[keyWidth:]) { // its row is gone
+			return err
+		}
+		j, err := scanJob(v[keyWidth:])
+		if err == nil {
+			st.know(j)
+		}
 		return err
+	}, first[:], last[:], int64(n))
+	return rows, err
+}
+
+// shown is a key as it is shown.
+func (st *step) shown(k *heldKey) (*onceq.HeldKey, error) {
+	if err := st.resolve(k); err != nil {
+		return nil, err
 	}
 	if k.orphan() {
-		return errOrphan(k)
+		return nil, errOrphan(k)
 	}
 	h, _ := k.Show(st.Now)
-	if h.Inert && !f.Inert || f.Queue != "" && f.Queue != h.Queue || f.Kind != "" && f.Kind != h.Kind {
-		return nil
-	}
-	page.Keys = append(page.Keys, h)
-	return nil
+	return h, nil
 }
 
 // maxCounted is the number up to which due jobs are counted.

@@ -42,7 +42,7 @@ func TestTheLogBeginsAnewUnderSteadyReaders(t *testing.T) {
 		readers.Go(func() {
 			for ctx.Err() == nil {
 				if _, err := on.List(ctx, onceq.ListRequest{Limit: 200,
-					Filter: onceq.JobFilter{Args: true}}); err != nil &&
+					Args: true}); err != nil &&
 					ctx.Err() == nil {
 					t.Error(err)
 				}

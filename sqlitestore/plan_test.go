@@ -22,7 +22,7 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 			"job_by_id":  sqlJobByID,
 			"jobs_by_id": sqlJobsByID, "jobs_by_seq": sqlJobsBySeq, "key": sqlKey, "keys": sqlKeys,
 			"keys_by_name": sqlKeysByName,
-			"list":         sqlList, "list_state": sqlListState, "list_bound": sqlListBound, "prune": sqlPrune,
+			"list":         sqlList, "look_all": sqlLookAll, "look_few": sqlLookFew, "prune": sqlPrune,
 			"runs":       sqlRuns,
 			"spent_keys": sqlSpentKeys, "start": sqlStart, "stop_counts": sqlStopCounts, "due_counts": sqlDueCounts,
 			"update_job": sqlUpdateJob, "waiting_kinds": sqlWaitingKinds, "worker_runs": sqlWorkerRuns,

@@ -148,8 +148,8 @@ var bounds = []scenario{
 		want := w.fill(5, sized(1_500_000))
 		var got []string
 		for after, pages := "", 1; ; pages++ {
-			page, err := w.Store.List(w.ctx, onceq.ListRequest{Filter: onceq.JobFilter{Args: true},
-				After: after, Limit: 100})
+			page, err := w.Store.List(w.ctx, onceq.ListRequest{Args: true,
+				Cursor: after, Limit: 100})
 			w.must(err)
 			bytes := 0
 			for _, j := range page.Jobs {
@@ -177,7 +177,7 @@ var bounds = []scenario{
 	})},
 	{"a_page_with_args_has_one_job_however_large_it_is", roomy(func(w *world) {
 		w.fill(2, sized(onceq.MaxPageBytes+1000))
-		page, err := w.Store.List(w.ctx, onceq.ListRequest{Filter: onceq.JobFilter{Args: true}, Limit: 100})
+		page, err := w.Store.List(w.ctx, onceq.ListRequest{Args: true, Limit: 100})
 		w.must(err)
 		equal(w, "jobs", line(len(page.Jobs), page.Next != ""), "1 true")
 	})},
@@ -206,13 +206,13 @@ var bounds = []scenario{
 			}
 			cost("a heartbeat", func(int) { w.extend(beat) })
 			cost("a list", func(int) {
-				page, err := w.Store.List(w.ctx, onceq.ListRequest{Filter: onceq.JobFilter{Queue: queue}, Limit: 100})
+				page, err := w.Store.List(w.ctx, onceq.ListRequest{Queue: queue, Limit: 100})
 				w.must(err)
 				equal(w, "jobs", len(page.Jobs), n)
 			})
 			cost("a list of what runs", func(int) {
 				_, err := w.Store.List(w.ctx,
-					onceq.ListRequest{Filter: onceq.JobFilter{Queue: queue, State: onceq.Running}, Limit: 100})
+					onceq.ListRequest{Queue: queue, States: []onceq.State{onceq.Running}, Limit: 100})
 				w.must(err)
 			})
 			cost("a cancel", func(int) {

@@ -21,6 +21,9 @@ func populate(w *world) {
 			if i%7 == 6 {
 				opts = append(opts, onceq.Delay(time.Hour))
 			}
+			if i%2 == 1 {
+				opts = append(opts, onceq.Tags(queue, "odd"))
+			}
 			if i%2 == 0 {
 				w.insert(mail{To: fmt.Sprint(i)}, opts...)
 			} else {
@@ -59,7 +62,7 @@ var listing = []scenario{
 		w.insert(mail{To: "a", Body: "one"}, onceq.Unique{}, onceq.Meta(map[string]any{"m": 1}), onceq.Tags("t"))
 		w.insert(task(2), onceq.Delay(time.Hour), onceq.UniqueKey("mine"))
 		w.fail(w.start(), time.Hour)
-		with, err := w.Store.List(w.ctx, onceq.ListRequest{Limit: 10, Filter: onceq.JobFilter{Args: true}})
+		with, err := w.Store.List(w.ctx, onceq.ListRequest{Limit: 10, Args: true})
 		w.must(err)
 		without, err := w.Store.List(w.ctx, onceq.ListRequest{Limit: 10})
 		w.must(err)
@@ -105,27 +108,30 @@ var listing = []scenario{
 		slices.Reverse(all)
 		k := *all[0].Key
 		filters := []onceq.JobFilter{{Queue: "a"}, {Queue: "c d"}, {Queue: "no such"}, {Kind: "mail"},
-			{Kind: "task", Queue: "b"}, {Key: &k}, {Key: &k, Queue: "a"}, {Key: &onceq.Key{1}}}
-		for _, s := range onceq.States() {
-			filters = append(filters, onceq.JobFilter{State: s}, onceq.JobFilter{State: s, Queue: "b"},
-				onceq.JobFilter{State: s, Kind: "mail", Queue: "a"})
+			{Kind: "task", Queue: "b"}, {Key: &k}, {Key: &k, Queue: "a"}, {Key: &onceq.Key{1}},
+			{Tag: "odd"}, {Tag: "a", Queue: "a"}, {Tag: "od"}, {Worker: "w"}, {Worker: "nobody"},
+			{Worker: "w", States: []onceq.State{onceq.Running}},
+			{After: all[30].EnqueuedAt}, {Before: all[30].EnqueuedAt},
+			{After: all[30].EnqueuedAt.Add(1), Before: all[10].EnqueuedAt, Tag: "odd"}}
+		for i, s := range onceq.States() {
+			and := onceq.States()[(i+3)%7]
+			filters = append(filters, onceq.JobFilter{States: []onceq.State{s}},
+				onceq.JobFilter{States: []onceq.State{s}, Queue: "b"}, onceq.JobFilter{States: []onceq.State{and, s}},
+				onceq.JobFilter{States: []onceq.State{s, and, s}, Kind: "mail", Queue: "a"},
+				onceq.JobFilter{States: slices.DeleteFunc(onceq.States(), func(x onceq.State) bool { return x == s })})
 		}
 		for _, f := range filters {
+			r := f.Request("", 1)
 			var want []string
 			for _, j := range all {
-				if (f.State == "" || f.State == j.State) && (f.Queue == "" || f.Queue == j.Queue) &&
-					(f.Kind == "" || f.Kind == j.Kind) && (f.Key == nil || *f.Key == *j.Key) {
+				if r.Matches(j) {
 					want = append(want, j.ID)
 				}
 			}
 			for _, limit := range []int{1, 3, 100} {
 				jobs, err := allJobs(w.ctx, w.Store, f, limit)
 				w.must(err)
-				var got []string
-				for _, j := range jobs {
-					got = append(got, j.ID)
-				}
-				if !slices.Equal(got, want) {
+				if got := ids(jobs); !slices.Equal(got, want) {
 					w.Errorf("filter %+v in pages of %d: %d jobs, want %d", f, limit, len(got), len(want))
 				}
 			}
@@ -134,7 +140,7 @@ var listing = []scenario{
 	{"a_job_that_becomes_due_is_filtered_as_available_without_a_sweep", func(w *world) {
 		j := w.insert(task(1), onceq.Delay(minute))
 		listed := func(s onceq.State) bool {
-			jobs, err := allJobs(w.ctx, w.Store, onceq.JobFilter{State: s}, 10)
+			jobs, err := allJobs(w.ctx, w.Store, onceq.JobFilter{States: []onceq.State{s}}, 10)
 			w.must(err)
 			return len(jobs) == 1 && jobs[0].ID == j.ID
 		}
@@ -149,7 +155,7 @@ var listing = []scenario{
 	{"a_waiter_is_listed_as_scheduled_however_late_it_is", func(w *world) {
 		_, waiter := standing(w)
 		w.after(time.Hour)
-		jobs, err := allJobs(w.ctx, w.Store, onceq.JobFilter{State: onceq.Scheduled}, 10)
+		jobs, err := allJobs(w.ctx, w.Store, onceq.JobFilter{States: []onceq.State{onceq.Scheduled}}, 10)
 		w.must(err)
 		equal(w, "scheduled", len(jobs), 1)
 		equal(w, "job", jobs[0].ID, waiter.ID)
@@ -161,7 +167,7 @@ var listing = []scenario{
 		}
 		seen := map[string]int{}
 		for after, n := "", 0; ; n++ {
-			page, err := w.Store.List(w.ctx, onceq.ListRequest{After: after, Limit: 4})
+			page, err := w.Store.List(w.ctx, onceq.ListRequest{Cursor: after, Limit: 4})
 			w.must(err)
 			for _, j := range page.Jobs {
 				seen[j.ID]++
@@ -210,10 +216,15 @@ var listing = []scenario{
 				equal(w, "key", *k, *all[i])
 			}
 		}
-		for _, f := range []onceq.KeyFilter{{Queue: "a"}, {Kind: "mail"}, {Queue: "b", Kind: "task"}, {Queue: "none"}} {
+		hex := all[len(all)/2].Key.String()
+		for _, f := range []onceq.KeyFilter{{Queue: "a"}, {Kind: "mail"}, {Queue: "b", Kind: "task"}, {Queue: "none"},
+			{From: hex[:1]}, {From: hex[:2], Kind: "mail"}, {From: strings.ToUpper(hex[:9])}, {From: hex}, {From: "0"},
+			{From: "f"}, {From: strings.Repeat("f", 64)}, {Text: "a1"}, {Text: "kind=mail"}, {Text: "Kind"},
+			{Text: "queue=c d", From: hex[:1]}} {
 			want := 0
 			for _, k := range all {
-				if (f.Queue == "" || f.Queue == k.Queue) && (f.Kind == "" || f.Kind == k.Kind) {
+				if (f.Queue == "" || f.Queue == k.Queue) && (f.Kind == "" || f.Kind == k.Kind) &&
+					strings.HasPrefix(k.Key.String(), strings.ToLower(f.From)) && strings.Contains(k.Text, f.Text) {
 					want++
 				}
 			}

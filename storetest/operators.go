@@ -309,7 +309,7 @@ var operators = []scenario{
 		n, err := w.client.DeleteAll(w.ctx, onceq.JobFilter{Queue: "a"})
 		w.must(err)
 		equal(w, "deleted", n, 5)
-		n, err = w.client.DeleteAll(w.ctx, onceq.JobFilter{State: onceq.Available})
+		n, err = w.client.DeleteAll(w.ctx, onceq.JobFilter{States: []onceq.State{onceq.Available}})
 		w.must(err)
 		equal(w, "deleted", n, 1)
 		n, err = w.client.DeleteAll(w.ctx, onceq.JobFilter{Kind: "task"})
@@ -341,9 +341,9 @@ var operators = []scenario{
 		for _, j := range running {
 			w.ends(j, onceq.Finish{State: onceq.Retryable, Error: "stopped"}, onceq.Cancelled)
 		}
-		all(w.client.RetryAll(w.ctx, onceq.JobFilter{State: onceq.Cancelled, Limit: 3}))(3)
-		all(w.client.RetryAll(w.ctx, onceq.JobFilter{State: onceq.Cancelled}))(1)
-		all(w.client.DeleteAll(w.ctx, onceq.JobFilter{State: onceq.Scheduled, Kind: "mail"}))(4)
+		all(w.client.RetryAll(w.ctx, onceq.JobFilter{States: []onceq.State{onceq.Cancelled}, Limit: 3}))(3)
+		all(w.client.RetryAll(w.ctx, onceq.JobFilter{States: []onceq.State{onceq.Cancelled}}))(1)
+		all(w.client.DeleteAll(w.ctx, onceq.JobFilter{States: []onceq.State{onceq.Scheduled}, Kind: "mail"}))(4)
 		equal(w, "jobs", len(w.jobs()), 4)
 	}},
 	{"a_bulk_step_says_what_it_passes_over_and_a_dry_run_changes_nothing", bulkSteps},
@@ -484,7 +484,7 @@ func bulkSteps(w *world) {
 			}
 		}
 	}
-	step(onceq.OpRunNow, onceq.JobFilter{State: onceq.Scheduled}, 1)
+	step(onceq.OpRunNow, onceq.JobFilter{States: []onceq.State{onceq.Scheduled}}, 1)
 	step(onceq.OpRetry, onceq.JobFilter{Kind: "mail", Limit: 1}, 1)
 	step(onceq.OpRetry, onceq.JobFilter{All: true}, 1, "f cancelled state available", "e due state running",
 		"d holder state available",

@@ -68,7 +68,7 @@ var parityAsynq = []scenario{
 		for i := range 3 {
 			w.insert(task(i), onceq.Unique{TTL: time.Hour})
 		}
-		n, err := w.client.DeleteAll(w.ctx, onceq.JobFilter{State: onceq.Available})
+		n, err := w.client.DeleteAll(w.ctx, onceq.JobFilter{States: []onceq.State{onceq.Available}})
 		w.must(err)
 		equal(w, "deleted", n, 3)
 		for i := range 3 {

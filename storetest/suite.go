@@ -42,6 +42,7 @@ var suite = []chapter{
 	{"leases", leases},
 	{"sweeping", sweeping},
 	{"listing", listing},
+	{"pages", pages},
 	{"closing", closing},
 	{"wakeups", wakeups},
 	{"stops", stops},

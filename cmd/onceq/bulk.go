@@ -53,8 +53,9 @@ named. With --all on a terminal it asks first.`,
 			if len(args) > 0 {
 				return usagef("%s chooses by flags: for one job say onceq job %s %s", c.CommandPath(), b.verb, args[0])
 			}
-			if !b.all && b.state == "" && b.queue == "" && b.kind == "" && b.key == "" {
-				return usagef("say which jobs: --state, --queue, --kind or --key, or --all for every one")
+			if !b.all && b.empty() {
+				return usagef("say which jobs: --state, --queue, --kind, --key, --tag, --worker or --older-than, or " +
+					"--all for every one")
 			}
 			return nil
 		},
@@ -128,7 +129,7 @@ func (b *bulk) summary(n int, why map[string]int) string {
 	switch {
 	case b.dryRun:
 		text += "would be " + b.done
-	case b.op == onceq.OpCancel && b.state == string(onceq.Running):
+	case b.op == onceq.OpCancel && b.states == string(onceq.Running):
 		text += "cancelled or asked to stop"
 	default:
 		text += b.done

@@ -206,7 +206,7 @@ func (d *demo) fail(err error) {
 
 // retrying reports whether a job waits for its next attempt.
 func (d *demo) retrying(ctx context.Context) bool {
-	for _, err := range d.store.client.Jobs(ctx, onceq.JobFilter{State: onceq.Retryable, Limit: 1}) {
+	for _, err := range d.store.client.Jobs(ctx, onceq.JobFilter{States: []onceq.State{onceq.Retryable}, Limit: 1}) {
 		return err == nil
 	}
 	return false

@@ -52,7 +52,8 @@ func pending(ctx context.Context, client *onceq.Client, queues, kinds []string) 
 			}
 			*found = len(kinds) == 0
 			for _, kind := range kinds {
-				for _, err := range client.Jobs(ctx, onceq.JobFilter{State: st, Queue: q.Name, Kind: kind, Limit: 1}) {
+				for _, err := range client.Jobs(ctx, onceq.JobFilter{States: []onceq.State{st}, Queue: q.Name,
+					Kind: kind, Limit: 1}) {
 					if err != nil {
 						return false, false, err
 					}
@@ -128,7 +129,7 @@ func countKinds(ctx context.Context, client *onceq.Client, q onceq.QueueInfo,
 			if counts[st] >= q.Counts[st] {
 				break // there are no more
 			}
-			for _, err := range client.Jobs(ctx, onceq.JobFilter{State: st, Queue: q.Name, Kind: kind,
+			for _, err := range client.Jobs(ctx, onceq.JobFilter{States: []onceq.State{st}, Queue: q.Name, Kind: kind,
 				Limit: q.Counts[st] - counts[st]}) {
 				if err != nil {
 					return nil, err

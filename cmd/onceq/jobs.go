@@ -14,29 +14,60 @@ import (
 
 // jobFilter has the flags that choose jobs.
 type jobFilter struct {
-	state, queue, kind, key string
-	all                     bool
-	limit                   int
+	states, queue, kind, key, tag, worker string
+	olderThan, newerThan                  string
+	all                                   bool
+	limit                                 int
 }
 
 func (f *jobFilter) register(c *cobra.Command) {
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&f.state, "state", "", "only jobs in this `STATE`: scheduled, available, running, retryable, "+
-		"completed, discarded or cancelled")
+	fs.StringVar(&f.states, "state", "", "only jobs in one of these `STATES`, separated by commas: scheduled, "+
+		"available, running, retryable, completed, discarded, cancelled")
 	fs.StringVar(&f.queue, "queue", "", "only of this queue `NAME`")
 	fs.StringVar(&f.kind, "kind", "", "only of this `KIND`")
 	fs.StringVar(&f.key, "key", "", "only with this `KEY`: 64 hexadecimal digits, or the first 8 or more of a held one")
+	fs.StringVar(&f.tag, "tag", "", "only with this `TAG`")
+	fs.StringVar(&f.worker, "worker", "", "only those that this worker `NAME` runs, or ran last")
+	fs.StringVar(&f.olderThan, "older-than", "", "only those enqueued at least this `LONG` ago: 90s, 12h, 7d")
+	fs.StringVar(&f.newerThan, "newer-than", "", "only those enqueued less than this `LONG` ago")
+}
+
+// empty reports whether no flag chooses.
+func (f *jobFilter) empty() bool {
+	return f.states+f.queue+f.kind+f.key+f.tag+f.worker+f.olderThan+f.newerThan == ""
 }
 
 func (f *jobFilter) filter(ctx context.Context, client *onceq.Client) (onceq.JobFilter, error) {
 	if f.limit < 0 {
 		return onceq.JobFilter{}, usagef("--limit %d: must be 0 (all) or more", f.limit)
 	}
-	if f.state != "" && !slices.Contains(onceq.States(), onceq.State(f.state)) {
-		return onceq.JobFilter{}, usagef("--state %q: must be one of %s", f.state, joined(onceq.States()))
+	filter := onceq.JobFilter{Queue: f.queue, Kind: f.kind, Tag: f.tag, Worker: f.worker, All: f.all, Limit: f.limit}
+	for name := range strings.SplitSeq(f.states, ",") {
+		s := onceq.State(strings.TrimSpace(name))
+		if f.states != "" && !slices.Contains(onceq.States(), s) {
+			return filter, usagef("--state %q: must be one of %s", s, joined(onceq.States()))
+		}
+		if f.states != "" {
+			filter.States = append(filter.States, s)
+		}
 	}
-	filter := onceq.JobFilter{State: onceq.State(f.state), Queue: f.queue, Kind: f.kind, All: f.all, Limit: f.limit}
+	now := time.Now()
+	for flag, to := range map[string]*time.Time{"older-than": &filter.Before, "newer-than": &filter.After} {
+		long := map[string]string{"older-than": f.olderThan, "newer-than": f.newerThan}[flag]
+		if long == "" {
+			continue
+		}
+		d, err := parseDuration(long)
+		if err != nil {
+			return filter, usagef("--%s %q: %v", flag, long, err)
+		}
+		*to = now.Add(-d)
+	}
+	if !filter.After.IsZero() && !filter.Before.IsZero() && !filter.After.Before(filter.Before) {
+		return filter, usagef("--older-than %s and --newer-than %s: no job is both", f.olderThan, f.newerThan)
+	}
 	if f.key != "" {
 		key, err := findKey(ctx, client, f.key)
 		if err != nil {
@@ -66,7 +97,9 @@ func newJobs(a *app) *cobra.Command {
 		Long: `List jobs, the newest first (by ID: IDs that were generated grow with time). A
 list for people shows 50 unless --limit says otherwise; --json lists all.`,
 		Example: `  onceq jobs --state discarded
+  onceq jobs --state running,available --tag nightly
   onceq jobs retry --state discarded --kind mail
+  onceq jobs delete --state completed --older-than 7d
   onceq jobs delete --all`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -123,7 +156,7 @@ func (a *app) listJobs(c *cobra.Command, client *onceq.Client, f jobFilter) erro
 	case len(rows) > 0:
 		a.table(jobColumns, rows)
 	case !some:
-		a.printf("no jobs%s\n", matching(filter != onceq.JobFilter{Limit: filter.Limit}))
+		a.printf("no jobs%s\n", matching(!f.empty()))
 	}
 	return nil
 }

@@ -32,6 +32,8 @@ the holder, and what the key is made of. A list for people shows 50 unless
 	fs.SortFlags = false
 	fs.StringVar(&f.Queue, "queue", "", "only where the holder is of this queue `NAME`")
 	fs.StringVar(&f.Kind, "kind", "", "only where the holder is of this `KIND`")
+	fs.StringVar(&f.From, "prefix", "", "only keys that begin with these hexadecimal `DIGITS`")
+	fs.StringVar(&f.Text, "text", "", "only keys whose parts contain this `TEXT`")
 	fs.IntVar(&f.Limit, "limit", 0, "at most `N` keys; 0 is all (default 50, with --json all)")
 	return c
 }
@@ -42,6 +44,9 @@ const keyDigits = 12
 func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter) error {
 	if f.Limit < 0 {
 		return usagef("--limit %d: must be 0 (all) or more", f.Limit)
+	}
+	if strings.Trim(strings.ToLower(f.From), "0123456789abcdef") != "" || len(f.From) > 64 {
+		return usagef("--prefix %q: must be the first hexadecimal digits of a key, at most 64", f.From)
 	}
 	paged := !a.json && !c.Flags().Changed("limit")
 	if paged {
@@ -77,7 +82,7 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 	case len(rows) > 0:
 		a.table(keyColumns, rows)
 	case !some:
-		a.printf("no keys are held%s\n", map[bool]string{true: " that match"}[f.Queue+f.Kind != ""])
+		a.printf("no keys are held%s\n", map[bool]string{true: " that match"}[f.Queue+f.Kind+f.From+f.Text != ""])
 	}
 	return nil
 }
@@ -121,18 +126,12 @@ func findKey(ctx context.Context, client *onceq.Client, digits string) (onceq.Ke
 		return onceq.ParseKey(digits)
 	}
 	var found []onceq.Key
-	for k, err := range client.Keys(ctx, onceq.KeyFilter{}) {
+	for k, err := range client.Keys(ctx, onceq.KeyFilter{From: digits}) {
 		if err != nil {
 			return onceq.Key{}, err
 		}
-		switch s := k.Key.String(); {
-		case strings.HasPrefix(s, digits):
-			found = append(found, k.Key)
-		case s > digits:
-			goto done // keys come in order
-		}
+		found = append(found, k.Key)
 	}
-done:
 	switch len(found) {
 	case 0:
 		return onceq.Key{}, fmt.Errorf("no held key begins with %s: onceq keys lists those that are", digits)

@@ -33,24 +33,29 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 		return onceq.JobPage{}, err
 	}
 	defer st.end()
-	f := r.Filter
-	found := s.sorted(func(j *rules.Job) bool {
-		return (r.After == "" || j.ID < r.After) && (f.State == "" || f.State == j.Shown(st.Now)) &&
-			(f.Queue == "" || f.Queue == j.Queue) && (f.Kind == "" || f.Kind == j.Kind) &&
-			(f.Key == nil || j.Key != nil && *f.Key == *j.Key)
+	indexed := len(r.States) > 0 && !slices.Contains(r.States, onceq.Completed) // as a real store has them
+	below := s.sorted(func(j *rules.Job) bool {
+		return (r.Cursor == "" || j.ID < r.Cursor) && (!indexed || slices.Contains(r.States, j.Shown(st.Now)) &&
+			(r.Queue == "" || r.Queue == j.Queue))
 	}, func(a, b *rules.Job) int { return cmp.Compare(b.ID, a.ID) })
-	var page onceq.JobPage
-	size := 0
-	for _, j := range found {
-		if f.Args {
+	page := onceq.JobPage{Now: onceq.Instant(st.Now)}
+	size, last := 0, ""
+	for _, j := range below {
+		row := j.View(st.Now)
+		match := r.Matches(row)
+		if match && r.Args {
 			size += len(j.Args) + len(j.MetaJSON)
 		}
-		if n := len(page.Jobs); n == r.Limit || n > 0 && size > onceq.MaxPageBytes {
-			page.Next = page.Jobs[n-1].ID
+		if page.Looked == cmp.Or(r.Look, onceq.MaxLook) || match && (len(page.Jobs) == r.Limit ||
+			len(page.Jobs) > 0 && size > onceq.MaxPageBytes) {
+			page.Next = last
 			break
 		}
-		row := j.View(st.Now)
-		if !f.Args {
+		page.Looked++
+		if last = j.ID; !match {
+			continue
+		}
+		if !r.Args {
 			row.Args = nil
 		}
 		page.Jobs = append(page.Jobs, own(row))
@@ -65,25 +70,30 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, e
 		return onceq.KeyPage{}, err
 	}
 	defer st.end()
-	var page onceq.KeyPage
+	first, last, err := r.Range()
+	if err != nil {
+		return onceq.KeyPage{}, err
+	}
+	page := onceq.KeyPage{Now: onceq.Instant(st.Now)}
 	var names []onceq.Key
 	for name := range s.keys {
-		if (r.Key == nil || *r.Key == name) && (r.After == "" || name.String() > r.After) {
+		if r.Key != nil && *r.Key == name || r.Key == nil && bytes.Compare(name[:], first[:]) >= 0 &&
+			bytes.Compare(name[:], last[:]) <= 0 {
 			names = append(names, name)
 		}
 	}
 	slices.SortFunc(names, func(a, b onceq.Key) int { return bytes.Compare(a[:], b[:]) })
-	f := r.Filter
-	for _, name := range names {
+	for i, name := range names {
 		held, _ := s.keys[name].Show(st.Now)
-		if held.Inert && !f.Inert || f.Queue != "" && f.Queue != held.Queue || f.Kind != "" && f.Kind != held.Kind {
-			continue
-		}
-		if len(page.Keys) == r.Limit {
-			page.Next = page.Keys[r.Limit-1].Key.String()
+		match := r.Matches(held)
+		if page.Looked == cmp.Or(r.Look, onceq.MaxLook) || match && len(page.Keys) == r.Limit {
+			page.Next = names[i-1].String()
 			break
 		}
-		page.Keys = append(page.Keys, held)
+		page.Looked++
+		if match {
+			page.Keys = append(page.Keys, held)
+		}
 	}
 	return page, nil
 }

@@ -1,1 +1,1 @@
-select * from {ns}.keys_v1($1, $2::integer, $3)
+select * from {ns}.keys_v2($1, $2, $3::integer, $4)

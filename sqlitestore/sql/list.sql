@@ -1,8 +1,10 @@
--- Jobs with IDs below ?1 and not below ?2; in stored state ?3 (-1 = any);
--- due at ?5 or not (?4: 1, 0, NULL = either); of queue ?6, kind ?7 and key
--- ?8 (empty = any). The largest ID first.
-SELECT {job} FROM onceq_jobs j
-WHERE j.id < ?1 AND j.id >= ?2 AND (?3 < 0 OR j.state = ?3)
-	AND (?4 IS NULL OR (j.state <= 1 AND j.behind = '' AND j.run_at <= ?5) = ?4)
-	AND (?6 = '' OR j.queue = ?6) AND (?7 = '' OR j.kind = ?7) AND (length(?8) = 0 OR j.key = ?8)
-ORDER BY j.id DESC LIMIT ?9
+-- Of the jobs numbered in ?1 (a JSON array), in its order, those that match:
+-- shown at ?3 in one of the states of ?2 (a bit for each number of a state,
+-- and 64 for available); of queue ?4, kind ?5, key ?6, worker ?7 and tag ?8
+-- (empty = any); enqueued at ?9 or later and before ?10. No more than ?11.
+SELECT {job} FROM json_each(?1) e CROSS JOIN onceq_jobs j ON j.seq = e.value
+WHERE ?2 & (1 << iif(j.state <= 1 AND j.behind = '' AND j.run_at <= ?3, 6, j.state))
+	AND (?4 = '' OR j.queue = ?4) AND (?5 = '' OR j.kind = ?5) AND (length(?6) = 0 OR j.key = ?6)
+	AND (?7 = '' OR j.worker = ?7) AND j.enqueued_at >= ?9 AND j.enqueued_at < ?10
+	AND (?8 = '' OR EXISTS (SELECT 1 FROM json_each(iif(j.more = '', '{}', j.more), '$.tags') t WHERE t.value = ?8))
+ORDER BY e.key LIMIT ?11

@@ -8,77 +8,126 @@ begin
   return query select now, 0::bigint, j from {ns}.jobs j where j.id = any(ids);
 end $$;
 
--- The jobs that match, from the largest ID below below_id down ('' = from
--- the top), at most so many. It looks at no more than look rows. shown is a
--- shown state; '' or null matches everything. few says that only retryable,
--- discarded and cancelled jobs are wanted, which have an index of their
--- own. max_bytes is null if no args are wanted; else it stops before args
--- and metas would exceed it, but returns at least one job. A row without a
--- job is a message: if n is null the list is complete, else last is the ID
--- from which to go on.
-create or replace function {ns}.list_v2(below_id text, look integer, few boolean, shown smallint, of_queue text,
-  of_kind text, of_key bytea,
-  most integer, max_bytes bigint)
-returns table (now bigint, n bigint, last text, job {ns}.jobs) language plpgsql {hot} as $$
-#variable_conflict use_column
-declare
-  t bigint := {ns}.clock_v1();
-  ids text[];     -- the jobs that it looks at
-  matched text[]; -- those that match
-  fit integer;    -- how many of these fit into max_bytes
+-- How many jobs wait in a queue ('' = in all), or run for a worker; counted
+-- up to most.
+create or replace function {ns}.waiting_v1(of_queue text, most integer) returns bigint language plpgsql {hot} as $$
+begin
+  if of_queue = '' then
+    return (select count(*) from (select from {ns}.jobs x where x.state <= 1 and x.behind is null limit most) y);
+  end if;
+  return (select count(*) from (select from {ns}.jobs x where x.queue = of_queue and x.state <= 1 and x.behind is null
+    limit most) y);
+end $$;
+
+create or replace function {ns}.running_v1(of_worker text, most integer) returns bigint language plpgsql {hot} as $$
+begin
+  if of_worker = '' then
+    return (select count(*) from (select from {ns}.jobs x where x.state = 2 limit most) y);
+  end if;
+  return (select count(*) from (select from {ns}.jobs x where x.worker = of_worker and x.state = 2 limit most) y);
+end $$;
+
+-- The jobs that are to be looked at for a list: no more than look of them,
+-- from the largest ID below below_id down. indexes says where they are: 1
+-- among those that wait, 2 that stand behind another, 4 that run, 8 that are
+-- retryable, discarded or cancelled; 0 = among all, and so is it if more than
+-- few wait and run: in those two indexes they are in no order of their IDs.
+create or replace function {ns}.look_v1(below_id text, look integer, indexes integer, few integer, of_queue text,
+  of_worker text)
+returns text[] language plpgsql {hot} as $$
 begin
   if below_id = '' then
     below_id := (select max(x.id) || 'x' from {ns}.jobs x);
   end if;
-  if few then
-    ids := array(select x.id from {ns}.jobs x where x.state in (1, 4, 5) and x.id < below_id order by x.id desc
-      limit look);
-  else
-    ids := array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
+  if indexes = 0 or (case when indexes & 1 > 0 then {ns}.waiting_v1(of_queue, few + 1) else 0 end)
+    + (case when indexes & 4 > 0 then {ns}.running_v1(of_worker, few + 1) else 0 end) > few then
+    return array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
   end if;
+  return array(select y.id from (
+    select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue = '' and x.state <= 1 and x.behind is null
+    union all
+    select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue <> '' and x.queue = of_queue and x.state <= 1
+      and x.behind is null
+    union all
+    select x.id from {ns}.jobs x where indexes & 2 > 0 and x.behind is not null
+    union all
+    select x.id from {ns}.jobs x where indexes & 4 > 0 and of_worker = '' and x.state = 2
+    union all
+    select x.id from {ns}.jobs x where indexes & 4 > 0 and of_worker <> '' and x.worker = of_worker and x.state = 2
+    union all
+    (select x.id from {ns}.jobs x where indexes & 8 > 0 and x.state in (1, 4, 5) and x.id < below_id
+      order by x.id desc limit look)) y
+    where y.id < below_id group by y.id order by y.id desc limit look);
+end $$;
+
+-- The jobs that match among those that look_v1 finds, at most so many. shown
+-- has a bit for each shown state that is wanted, of_key is null for any, and
+-- '' stands for any name. max_bytes is null if no args are wanted; else it
+-- stops before args and metas would exceed it, but if none were listed yet
+-- (begin) it returns at least one. The last row is without a job: how many
+-- jobs were looked at, up to which ID, how many bytes of args and metas are
+-- in the answer, whether there may be more to look at, and whether one that
+-- matches was left out for want of room.
+create or replace function {ns}.list_v3(below_id text, look integer, indexes integer, few integer, shown integer,
+  of_queue text, of_kind text, of_key bytea, of_tag text, of_worker text, enqueued_from bigint, enqueued_to bigint,
+  most integer, max_bytes bigint, begins boolean)
+returns table (now bigint, looked integer, last text, bytes bigint, more boolean, is_full boolean, job {ns}.jobs)
+language plpgsql {hot} as $$
+#variable_conflict use_column
+declare
+  t bigint := {ns}.clock_v1();
+  ids text[] := {ns}.look_v1(below_id, look, indexes, few, of_queue, of_worker);
+  matched text[]; -- of these, and one more than there is room for
+  fit integer;    -- how many of them there is room for
+  total bigint;
+begin
   matched := array(
     select x.id
     from unnest(ids) with ordinality as r(id, place)
     cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x
-    where (list_v2.shown is null or {ns}.shown_v1(x.state, x.behind, x.run_at, t) = list_v2.shown)
+    where shown >> {ns}.shown_v1(x.state, x.behind, x.run_at, t) & 1 = 1
       and (of_queue = '' or x.queue = of_queue) and (of_kind = '' or x.kind = of_kind)
-        and (of_key is null or x.key = of_key)
-    limit most);
-  fit := cardinality(matched);
+      and (of_key is null or x.key = of_key) and (of_worker = '' or x.worker = of_worker)
+      and x.enqueued_at >= enqueued_from and x.enqueued_at < enqueued_to
+      and (of_tag = '' or exists (select from json_array_elements_text(x.tags) as g(tag) where g.tag = of_tag))
+    limit most + 1);
+  fit := least(most, cardinality(matched));
   if max_bytes is not null then
-    select count(*) into fit from (
+    select count(*), max(y.bytes) into fit, total from (
       select r.place, sum(octet_length(x.args) + coalesce(octet_length(x.meta::text),
         0)) over (order by r.place rows unbounded preceding) as bytes
-      from unnest(matched) with ordinality as r(id, place)
+      from unnest(matched[:fit]) with ordinality as r(id, place)
       cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x) y
-    where y.bytes <= max_bytes or y.place = 1;
-  end if;
-  if max_bytes is null then
-    return query select t, null::bigint, null::text, j.job from unnest(matched) with ordinality as r(id, place)
-      cross join lateral (select {bare x} as job from {ns}.jobs x where x.id = r.id limit 1) j;
+    where y.bytes <= max_bytes or begins and y.place = 1;
+    return query select t, 0, null::text, 0::bigint, false, false, j.job
+      from unnest(matched[:fit]) with ordinality as r(id, place)
+      cross join lateral (select x as job from {ns}.jobs x where x.id = r.id limit 1) j order by r.place;
   else
-    return query select t, null::bigint, null::text, j.job from unnest(matched[:fit]) with ordinality as r(id, place)
-      cross join lateral (select x as job from {ns}.jobs x where x.id = r.id limit 1) j;
+    return query select t, 0, null::text, 0::bigint, false, false, j.job
+      from unnest(matched[:fit]) with ordinality as r(id, place)
+      cross join lateral (select {bare x} as job from {ns}.jobs x where x.id = r.id limit 1) j order by r.place;
   end if;
   if fit < cardinality(matched) then
-    return query select t, look::bigint, matched[fit], null::{ns}.jobs;
+    look := array_position(ids, matched[fit + 1]) - 1;
+    return query select t, look, ids[look], coalesce(total, 0), true, true, null::{ns}.jobs;
   else
-    return query select t, cardinality(ids)::bigint, ids[cardinality(ids)], null::{ns}.jobs;
+    return query select t, cardinality(ids), ids[cardinality(ids)], coalesce(total, 0), cardinality(ids) = look, false,
+      null::{ns}.jobs;
   end if;
 end $$;
 
--- Keys in order, from the first after after_key on, each with its effective
--- holder; or the one that is named.
-create or replace function {ns}.keys_v1(after_key bytea, look integer, name bytea)
-returns table (key bytea, inert boolean, holder text, waiter text, since bigint, frees_at bigint, pending smallint,
-  gone boolean,
-  kind text, queue text, key_text text, state smallint, digest bytea) language plpgsql {hot} as $$
+-- Keys in order, from first_key to last_key, each with its effective holder;
+-- or the one that is named.
+create or replace function {ns}.keys_v2(first_key bytea, last_key bytea, look integer, name bytea)
+returns table (now bigint, key bytea, inert boolean, holder text, waiter text, since bigint, frees_at bigint,
+  pending smallint, gone boolean, kind text, queue text, key_text text, state smallint, digest bytea)
+  language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
 begin
   return query
-  select l.key, l.over and l.next is null, case when l.settled then l.next else l.holder end,
+  select t, l.key, l.over and l.next is null, case when l.settled then l.next else l.holder end,
     case when l.settled then null else l.next end,
     case when l.settled then l.frees_at else coalesce(l.since, h.enqueued_at) end,
       case when l.settled then null else l.frees_at end,
@@ -91,7 +140,8 @@ begin
   from (
     select k.*, coalesce(k.frees_at <= t, false) as over,
       coalesce(k.frees_at <= t, false) and k.next is not null as settled
-    from {ns}.keys k where (name is null or k.key = name) and k.key > after_key order by k.key limit look
+    from {ns}.keys k where (name is null or k.key = name) and k.key >= first_key and k.key <= last_key
+      order by k.key limit look
   ) l
   left join lateral (select {bare x} as job, x.id, x.kind, x.queue, x.enqueued_at, x.hold_until, x.behind, x.run,
     x.run_at, x.state, x.digest from {ns}.jobs x

@@ -9,6 +9,66 @@ begin
   return query select * from {ns}.fetch_v2(worker, fetch_no, queues, slots, kinds, floors, null);
 end $$;
 
+-- Version 8 lists jobs of one state at most, and looks at a fixed number of
+-- rows. The jobs that match, from the largest ID below below_id down ('' = from
+-- the top), at most so many. It looks at no more than look rows. shown is a
+-- shown state; '' or null matches everything. few says that only retryable,
+-- discarded and cancelled jobs are wanted, which have an index of their
+-- own. max_bytes is null if no args are wanted; else it stops before args
+-- and metas would exceed it, but returns at least one job. A row without a
+-- job is a message: if n is null the list is complete, else last is the ID
+-- from which to go on.
+create or replace function {ns}.list_v2(below_id text, look integer, few boolean, shown smallint, of_queue text,
+  of_kind text, of_key bytea,
+  most integer, max_bytes bigint)
+returns table (now bigint, n bigint, last text, job {ns}.jobs) language plpgsql {hot} as $$
+#variable_conflict use_column
+declare
+  t bigint := {ns}.clock_v1();
+  ids text[];     -- the jobs that it looks at
+  matched text[]; -- those that match
+  fit integer;    -- how many of these fit into max_bytes
+begin
+  if below_id = '' then
+    below_id := (select max(x.id) || 'x' from {ns}.jobs x);
+  end if;
+  if few then
+    ids := array(select x.id from {ns}.jobs x where x.state in (1, 4, 5) and x.id < below_id order by x.id desc
+      limit look);
+  else
+    ids := array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
+  end if;
+  matched := array(
+    select x.id
+    from unnest(ids) with ordinality as r(id, place)
+    cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x
+    where (list_v2.shown is null or {ns}.shown_v1(x.state, x.behind, x.run_at, t) = list_v2.shown)
+      and (of_queue = '' or x.queue = of_queue) and (of_kind = '' or x.kind = of_kind)
+        and (of_key is null or x.key = of_key)
+    limit most);
+  fit := cardinality(matched);
+  if max_bytes is not null then
+    select count(*) into fit from (
+      select r.place, sum(octet_length(x.args) + coalesce(octet_length(x.meta::text),
+        0)) over (order by r.place rows unbounded preceding) as bytes
+      from unnest(matched) with ordinality as r(id, place)
+      cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x) y
+    where y.bytes <= max_bytes or y.place = 1;
+  end if;
+  if max_bytes is null then
+    return query select t, null::bigint, null::text, j.job from unnest(matched) with ordinality as r(id, place)
+      cross join lateral (select {bare x} as job from {ns}.jobs x where x.id = r.id limit 1) j;
+  else
+    return query select t, null::bigint, null::text, j.job from unnest(matched[:fit]) with ordinality as r(id, place)
+      cross join lateral (select x as job from {ns}.jobs x where x.id = r.id limit 1) j;
+  end if;
+  if fit < cardinality(matched) then
+    return query select t, look::bigint, matched[fit], null::{ns}.jobs;
+  else
+    return query select t, cardinality(ids)::bigint, ids[cardinality(ids)], null::{ns}.jobs;
+  end if;
+end $$;
+
 -- Version 7 lists jobs with their args.
 create or replace function {ns}.list_v1(below_id text, look integer, few boolean, shown smallint, of_queue text,
   of_kind text, of_key bytea, most integer)
@@ -16,4 +76,15 @@ returns table (now bigint, n bigint, last text, job {ns}.jobs) language plpgsql 
 begin
   return query select * from {ns}.list_v2(below_id, look, few, shown, of_queue, of_kind, of_key, most,
     9223372036854775807);
+end $$;
+
+-- Version 8 lists keys from the first after after_key on.
+create or replace function {ns}.keys_v1(after_key bytea, look integer, name bytea)
+returns table (key bytea, inert boolean, holder text, waiter text, since bigint, frees_at bigint, pending smallint,
+  gone boolean,
+  kind text, queue text, key_text text, state smallint, digest bytea) language plpgsql {safe} as $$
+begin
+  return query select k.key, k.inert, k.holder, k.waiter, k.since, k.frees_at, k.pending, k.gone, k.kind, k.queue,
+    k.key_text, k.state, k.digest
+    from {ns}.keys_v2(after_key || '\x00', decode(repeat('ff', 33), 'hex'), look, name) k;
 end $$;

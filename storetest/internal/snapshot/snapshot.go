@@ -34,7 +34,7 @@ func Of(ctx context.Context, store onceq.Store) (s Snapshot, err error) {
 func Jobs(ctx context.Context, store onceq.Store, f onceq.JobFilter, limit int) (jobs []*onceq.JobRow, err error) {
 	f.Args = true
 	for after := ""; ; {
-		page, err := store.List(ctx, onceq.ListRequest{Filter: f, After: after, Limit: limit})
+		page, err := store.List(ctx, f.Request(after, limit))
 		if err != nil {
 			return nil, fmt.Errorf("list jobs: %w", err)
 		}
@@ -52,7 +52,7 @@ func Jobs(ctx context.Context, store onceq.Store, f onceq.JobFilter, limit int) 
 // Keys reads every key that matches, in pages of this many.
 func Keys(ctx context.Context, store onceq.Store, f onceq.KeyFilter, limit int) (keys []*onceq.HeldKey, err error) {
 	for after := ""; ; {
-		page, err := store.Keys(ctx, onceq.KeysRequest{Filter: f, After: after, Limit: limit})
+		page, err := store.Keys(ctx, f.Request(after, limit))
 		if err != nil {
 			return nil, fmt.Errorf("list keys: %w", err)
 		}

@@ -1,1 +1,0 @@
--- Step 9 brings functions only, for stores that were made before them.
