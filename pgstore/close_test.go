@@ -41,7 +41,8 @@ func (s *strict) Handle(_ context.Context, r slog.Record) error {
 func TestNothingOfAStoreIsLeftWhenCloseIsBack(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t).Close()
-	for name, url := range map[string]string{"opened": d.url, "behind a pooler that lets nothing be heard": bouncer(t)} {
+	for name, url := range map[string]string{"opened": d.url,
+		"behind a pooler that lets nothing be heard": bouncer(t)} {
 		for _, own := range []bool{false, true} {
 			before := goleak.IgnoreCurrent()
 			log := &strict{TB: t}
@@ -81,7 +82,8 @@ func TestNothingOfAStoreIsLeftWhenCloseIsBack(t *testing.T) {
 			h.must(err)
 			waits := make(chan error, 1)
 			go func() {
-				_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: []onceq.NewRow{rowWithKey(*r.Job.Key)}})
+				_, err := s.Enqueue(context.Background(),
+					onceq.EnqueueRequest{Rows: []onceq.NewRow{rowWithKey(*r.Job.Key)}})
 				waits <- err
 			}()
 			h.soon("it waits", h.blocked)

@@ -60,7 +60,8 @@ func TestAFetchThatIsUnderWayWhenItsWorkerLeavesLeavesNoJobRunning(t *testing.T)
 			j, err := h.client.Job(h.ctx, job.ID)
 			h.must(err)
 			if j.State != onceq.Available || j.Attempt != 0 {
-				t.Errorf("the job is %s with attempt %d under %q, want as if nothing had been", j.State, j.Attempt, j.Worker)
+				t.Errorf("the job is %s with attempt %d under %q, want as if nothing had been", j.State, j.Attempt,
+					j.Worker)
 			}
 			h.sound()
 		})
