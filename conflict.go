@@ -120,6 +120,9 @@ type Conflict struct {
 	Gone       bool
 	HolderKind string    // "" where it is not known
 	Since      time.Time // when the holder took the key, or the ID
+	// HolderDue is when a holder that is scheduled or retryable is due; zero in
+	// other states, behind another job, and where it is not known.
+	HolderDue time.Time
 	// FreesAt is when a clock alone frees the key; zero when none does.
 	FreesAt time.Time
 	// FreesWhen is the event that still has to come: "due", "started",
@@ -131,11 +134,15 @@ type Conflict struct {
 	// removes it then.
 	KeptUntil  time.Time
 	ArgsDiffer bool // by value, from the args of the holder
+	// RunAtDiffers says that the enqueue asked for a time by RunAt, and that
+	// the holder is due at another (HolderDue).
+	RunAtDiffers bool
 }
 
 // adjust makes what a store says of a conflict true for the state of the
-// holder, whose row (nil = not known) says how long it is kept.
-func (c *Conflict) adjust(holder *JobRow) {
+// holder. Its row (nil = not known) says when it is due, and how long it is
+// kept. runAt is the time that the enqueue asked for, if any.
+func (c *Conflict) adjust(holder *JobRow, runAt time.Time) {
 	if holder != nil && holder.ID != c.Holder {
 		holder = nil
 	}
@@ -149,6 +156,10 @@ func (c *Conflict) adjust(holder *JobRow) {
 	if c.Gone {
 		return
 	}
+	if (holder.State == Scheduled || holder.State == Retryable) && holder.Behind == "" {
+		c.HolderDue = holder.RunAt
+		c.RunAtDiffers = !runAt.IsZero() && runAt.UnixMilli() != holder.RunAt.UnixMilli()
+	}
 	untilDeleted := c.By == "id" || c.FreesWhen == "deleted" && c.FreesAt.IsZero()
 	if untilDeleted && holder.State.Finished() && !holder.FinishedAt.IsZero() {
 		c.KeptUntil = holder.FinishedAt.Add(holder.Retention)
@@ -158,7 +169,7 @@ func (c *Conflict) adjust(holder *JobRow) {
 // adjusted is the error of an operator's step, made true as adjust makes a conflict.
 func adjusted(err error) error {
 	if dup, ok := err.(*DuplicateError); ok {
-		dup.adjust(nil)
+		dup.adjust(nil, time.Time{})
 	}
 	return err
 }
@@ -181,8 +192,11 @@ func eventLeft(when string, holder State, gone bool) string {
 func (c Conflict) String() string {
 	var b strings.Builder
 	state := string(c.State)
-	if c.Gone {
+	switch {
+	case c.Gone:
 		state = "gone"
+	case !c.HolderDue.IsZero():
+		state += ", due " + stamp(c.HolderDue)
 	}
 	if c.By == "id" {
 		of := ""
@@ -195,9 +209,14 @@ func (c Conflict) String() string {
 		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, state,
 			stamp(c.Since), c.FreesText())
 	}
-	if c.ArgsDiffer {
+	switch {
+	case c.ArgsDiffer && c.RunAtDiffers:
+		b.WriteString("; the args and the run time differ from that job's")
+	case c.ArgsDiffer:
 		b.WriteString("; the args differ from that job's")
-	} else {
+	case c.RunAtDiffers:
+		b.WriteString("; the args are the same, the run time is another")
+	default:
 		b.WriteString("; the args are the same")
 	}
 	return b.String()
@@ -208,7 +227,7 @@ func goneText(kept time.Time) string {
 	if kept.IsZero() {
 		return "is deleted or no longer kept"
 	}
-	return "is deleted or no longer kept (it is kept until " + stamp(kept) + ")"
+	return "is deleted or pruned, which a worker does from " + stamp(kept) + " on"
 }
 
 // freesText says when, or on what, a key frees.

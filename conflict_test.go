@@ -41,7 +41,7 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 			c.FreesWhen = "succeeded"
 		}),
 		`kind=reindex queue=default args={"repo":42} is held by job 01J (completed) since 2026-11-22T09:30:00.005Z; ` +
-			`frees when it is deleted or no longer kept (it is kept until 2026-11-23T09:30:00.005Z); the ` +
+			`frees when it is deleted or pruned, which a worker does from 2026-11-23T09:30:00.005Z on; the ` +
 			`args are the same`: with(func(c *onceq.Conflict) {
 			c.State, c.FreesWhen, c.KeptUntil = onceq.Completed, "deleted", golden.Add(24*time.Hour)
 		}),
@@ -63,7 +63,7 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 			By: "id", Text: "01J", Holder: "01J", State: onceq.Completed, Since: golden},
 		`the ID "01J" is taken by a job (completed) since 2026-11-22T09:30:00.005Z, of kind "mail"; it is ` +
 			`free again when that job ` +
-			`is deleted or no longer kept (it is kept until 2026-11-22T09:31:00.005Z); the args are the same`: {
+			`is deleted or pruned, which a worker does from 2026-11-22T09:31:00.005Z on; the args are the same`: {
 			By: "id", Text: "01J",
 			Holder: "01J", HolderKind: "mail", State: onceq.Completed, Since: golden,
 			KeptUntil: golden.Add(time.Minute)},

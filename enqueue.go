@@ -142,7 +142,7 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 	}
 	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict}
 	if r.Conflict != nil {
-		r.Conflict.adjust(r.Job)
+		r.Conflict.adjust(r.Job, row.RunAt)
 		c.watch.note(ctx, row, receipt)
 	}
 	if r.Outcome == Rejected {

@@ -34,7 +34,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	if j := jobs[0]; j != nil {
 		e.Conflict = &Conflict{By: "id", Holder: j.ID, State: j.State, Since: j.EnqueuedAt,
 			ArgsDiffer: argsDiffer(&row, j)}
-		e.Conflict.adjust(j)
+		e.Conflict.adjust(j, row.RunAt)
 		e.Outcome = Skipped
 		if row.Reactions.Refuses() || j.Kind != row.Kind {
 			e.Outcome = Rejected
@@ -52,7 +52,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 		return Explanation{}, fmt.Errorf("onceq: get job %s: %w", held.Holder, err)
 	}
 	e.Conflict = held.Conflict(row.Claim.Digest)
-	e.Conflict.adjust(jobs[0])
+	e.Conflict.adjust(jobs[0], row.RunAt)
 	e.Outcome = outcomeOn(held, row.Reactions)
 	return e, nil
 }

@@ -136,21 +136,23 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 // key.
 func (c Conflict) MarshalJSON() ([]byte, error) {
 	shown := struct {
-		By         string        `json:"by"`
-		Key        *Key          `json:"key,omitempty"`
-		KeyText    string        `json:"key_text,omitempty"`
-		Holder     string        `json:"holder"`
-		State      State         `json:"state,omitempty"`
-		Gone       bool          `json:"gone,omitempty"`
-		HolderKind string        `json:"holder_kind,omitempty"`
-		Since      jsontext.Time `json:"since,omitzero"`
-		FreesAt    jsontext.Time `json:"frees_at,omitzero"`
-		FreesWhen  string        `json:"frees_when,omitempty"`
-		KeptUntil  jsontext.Time `json:"keep_until,omitzero"`
-		ArgsDiffer bool          `json:"args_differ"`
+		By           string        `json:"by"`
+		Key          *Key          `json:"key,omitempty"`
+		KeyText      string        `json:"key_text,omitempty"`
+		Holder       string        `json:"holder"`
+		State        State         `json:"state,omitempty"`
+		Gone         bool          `json:"gone,omitempty"`
+		HolderKind   string        `json:"holder_kind,omitempty"`
+		Since        jsontext.Time `json:"since,omitzero"`
+		HolderDue    jsontext.Time `json:"holder_due,omitzero"`
+		FreesAt      jsontext.Time `json:"frees_at,omitzero"`
+		FreesWhen    string        `json:"frees_when,omitempty"`
+		KeptUntil    jsontext.Time `json:"keep_until,omitzero"`
+		ArgsDiffer   bool          `json:"args_differ"`
+		RunAtDiffers bool          `json:"run_at_differs,omitempty"`
 	}{By: c.By, Holder: c.Holder, State: c.State, Gone: c.Gone, HolderKind: c.HolderKind, Since: jsontext.Time(c.Since),
 		FreesAt: jsontext.Time(c.FreesAt), FreesWhen: c.FreesWhen, KeptUntil: jsontext.Time(c.KeptUntil),
-		ArgsDiffer: c.ArgsDiffer}
+		ArgsDiffer: c.ArgsDiffer, HolderDue: jsontext.Time(c.HolderDue), RunAtDiffers: c.RunAtDiffers}
 	if c.By == "key" {
 		shown.Key, shown.KeyText = &c.Key, c.Text
 	}

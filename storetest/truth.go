@@ -112,7 +112,7 @@ var truth = []scenario{
 				equal(w, how, line(conflict.FreesWhen, conflict.FreesAt.IsZero(), conflict.State),
 					line("deleted", true, c.state))
 				w.sameTime(how, conflict.KeptUntil, kept)
-				if text := conflict.String(); !strings.Contains(text, "deleted or no longer kept (it is kept until ") {
+				if text := conflict.String(); !strings.Contains(text, "deleted or pruned, which a worker does from ") {
 					w.Errorf("%s: %s", how, text)
 				}
 			}
@@ -151,5 +151,33 @@ var truth = []scenario{
 		x, err := w.client.Explain(w.ctx, task(1), onceq.ID("a"))
 		w.must(err)
 		equal(w, "explained", *x.Conflict, *c)
+	}}, {"a_holder_that_waits_says_when_it_is_due_and_whether_that_is_what_was_asked_for", func(w *world) {
+		tomorrow := start.Add(24 * time.Hour)
+		w.insert(task(1), key, onceq.RunAt(tomorrow))
+		for at, want := range map[time.Time]bool{tomorrow: false, tomorrow.Add(time.Hour): true} {
+			c := w.enqueue(onceq.Skipped, task(1), key, onceq.RunAt(at)).Conflict
+			x, err := w.client.Explain(w.ctx, task(1), key, onceq.RunAt(at))
+			w.must(err)
+			batch := w.many([]onceq.Outcome{onceq.Skipped, onceq.Skipped},
+				onceq.NewItem(task(1), key, onceq.RunAt(at)), onceq.NewItem(task(1), key, onceq.RunAt(at)))
+			for _, c := range []*onceq.Conflict{c, x.Conflict, batch[0].Conflict, batch[1].Conflict} {
+				w.sameTime("due", c.HolderDue, tomorrow)
+				equal(w, "differs", c.RunAtDiffers, want)
+				equal(w, "text", strings.Contains(c.String(), "(scheduled, due "), true)
+				equal(w, "text", strings.Contains(c.String(), "the run time is another"), want)
+			}
+		}
+		w.insert(task(2), onceq.ID("b"), onceq.RunAt(tomorrow))
+		c := w.enqueue(onceq.Skipped, task(2), onceq.ID("b"), onceq.RunAt(tomorrow.Add(time.Minute))).Conflict
+		equal(w, "by ID", line(c.HolderDue.IsZero(), c.RunAtDiffers), "false true")
+	}},
+	{"a_holder_that_is_due_or_runs_says_no_time", func(w *world) {
+		j := w.insert(task(1), key)
+		for _, step := range []func(){func() { w.starts(j.ID) }, func() {}} {
+			c := w.enqueue(onceq.Skipped, task(1), key, onceq.RunAt(start.Add(time.Hour))).Conflict
+			equal(w, c.String(), line(c.HolderDue.IsZero(), c.RunAtDiffers), "true false")
+			step()
+		}
+		equal(w, "state", w.job(j.ID).State, onceq.Running)
 	}},
 }

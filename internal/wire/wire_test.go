@@ -36,6 +36,8 @@ func shapes(t *testing.T) map[string]any {
 		Since: at, FreesAt: at.Add(time.Hour), FreesWhen: "finished", ArgsDiffer: true}
 	byID := onceq.Conflict{By: "id", Holder: "push:1", HolderKind: "reindex", State: onceq.Completed, Since: at,
 		KeptUntil: at.Add(24 * time.Hour)}
+	waits := onceq.Conflict{By: "key", Key: key, Text: text, Holder: id, HolderKind: "reindex", State: onceq.Scheduled,
+		Since: at, HolderDue: at.Add(24 * time.Hour), FreesWhen: "finished", RunAtDiffers: true}
 	gone := &onceq.JobRow{ID: id, Kind: "reindex", Queue: "index", State: onceq.Completed, Key: &key, KeyText: text}
 	second := at.Truncate(time.Second).Add(time.Second)
 	discarded := &onceq.JobRow{ID: "push:1", Kind: "reindex", Queue: "index",
@@ -53,9 +55,10 @@ func shapes(t *testing.T) map[string]any {
 		"receipt": onceq.Receipt{Job: inserted, Outcome: onceq.Inserted},
 		"duplicate": onceq.Receipt{Job: gone, Outcome: onceq.Skipped, Conflict: &onceq.Conflict{By: "key", Key: key,
 			Text: text, Holder: id, Gone: true, Since: at, FreesAt: at.Add(time.Hour)}},
-		"conflict":       byKey,
-		"conflict by id": byID,
-		"job":            wire.Job{Job: discarded, Held: held},
+		"conflict":                     byKey,
+		"conflict by id":               byID,
+		"conflict with one that waits": waits,
+		"job":                          wire.Job{Job: discarded, Held: held},
 		"held key": onceq.HeldKey{Key: key, Text: text, Kind: "reindex", Queue: "index", Holder: "push:1",
 			State: onceq.Running, Since: at, FreesWhen: "finished", Waiter: next},
 		"released": wire.Released{Key: key, Was: "push:1", Now: &next},
