@@ -11,7 +11,7 @@ TESTFLAGS ?=
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prose soak mutants bench fuzz servers
+.PHONY: help demo test check prose soak mutants bench fuzz zones servers
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -44,5 +44,9 @@ mutants: ## plants every fault of test/mutants_*.go into SQL, Lua and rules: eac
 bench: ## the rates of this machine
 	go run ./cmd/onceq bench
 
-fuzz: ## a minute of random input for the encoding of keys
-	go test -fuzz FuzzPreimageIsInjective -fuzztime 60s ./internal/fingerprint
+fuzz: ## a minute of random input for the encoding of keys, and one for schedules
+	go test -run XXX -fuzz FuzzPreimageIsInjective -fuzztime 60s ./internal/fingerprint
+	go test -run XXX -fuzz FuzzNext -fuzztime 60s ./internal/cron
+
+zones: ## two years of every time zone, minute by minute, against the ticks of schedules
+	ONCEQ_LONG=1 go test -count=1 -timeout 0 -run TestAYear -v ./internal/cron

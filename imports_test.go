@@ -15,10 +15,11 @@ import (
 // Reading it is reading the architecture: the root knows no store, stores
 // do not know each other, and only storeurl and the command know them all.
 var mayUse = map[string][]string{
-	".": {"onceq/internal/batch", "onceq/internal/fingerprint", "onceq/internal/dedup", "onceq/internal/reserved",
-		"onceq/internal/jsontext", "go.opentelemetry.io/otel"},
+	".": {"onceq/internal/batch", "onceq/internal/cron", "onceq/internal/fingerprint", "onceq/internal/dedup",
+		"onceq/internal/reserved", "onceq/internal/jsontext", "go.opentelemetry.io/otel"},
 	"internal/fingerprint": {},
 	"internal/batch":       {},
+	"internal/cron":        {},
 	"internal/dedup":       {},
 	"internal/reserved":    {},
 	"internal/jsontext":    {},
