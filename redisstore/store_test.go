@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -121,7 +122,13 @@ func sound(t testing.TB, s *Store) {
 
 func harness(t *testing.T, url string, c Config) storetest.Harness {
 	t.Helper()
-	c.Namespace = namespace()
+	return harnessOf(t, url, c, namespace())
+}
+
+// harnessOf is a harness on a namespace that may be there already.
+func harnessOf(t *testing.T, url string, c Config, namespace string) storetest.Harness {
+	t.Helper()
+	c.Namespace = namespace
 	s := open(t, url, c)
 	side := open(t, url, c)
 	t.Cleanup(func() {
@@ -143,6 +150,62 @@ func harness(t *testing.T, url string, c Config) storetest.Harness {
 func TestStore(t *testing.T) {
 	url := redistest.URL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
+}
+
+// TestStoreInForm1: while a service is deployed, programs that know form 1
+// alone share the store, and it stays in that form.
+func TestStoreInForm1(t *testing.T) { storetest.Run(t, inForm1(redistest.URL(t))) }
+
+func TestModelInForm1(t *testing.T) { model.Run(t, inForm1(redistest.URL(t))) }
+
+// inForm1 makes stores in form 1.
+func inForm1(url string) func(*testing.T) storetest.Harness {
+	return func(t *testing.T) storetest.Harness {
+		if strings.HasSuffix(t.Name(), "/a_fetch_by_kind_does_not_pay_for_jobs_of_other_kinds") {
+			return harness(t, url, Config{}) // in form 1 it does pay, and form 2 was made for that
+		}
+		space := namespace()
+		beginInForm1(t, url, space)
+		h := harnessOf(t, url, Config{}, space)
+		side := open(t, url, Config{Namespace: space})
+		t.Cleanup(func() { inForm(t, side, formOld) })
+		return h
+	}
+}
+
+// beginInForm1 makes a partition as a program that knows form 1 alone does,
+// with a worker of that program.
+func beginInForm1(t *testing.T, url, namespace string) {
+	t.Helper()
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := redis.NewClient(o)
+	defer c.Close()
+	k := partitions(namespace, 1)[0].keys
+	lease := put48(nil, 1<<47)
+	worker := append(append(append([]byte{}, lease...), make([]byte, 20)...), put48(nil, 60_000)...)
+	_, err = c.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+		p.HSet(t.Context(), k[3], "v", "1", "p", "0/1", "kold worker", worker)
+		p.HSet(t.Context(), k[0], "\x00", "onceq")
+		p.HSet(t.Context(), k[1], "\x00", "onceq")
+		p.ZAdd(t.Context(), k[2], redis.Z{Member: "\x00"}, redis.Z{Member: "l" + string(lease) + "old worker"})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inForm wants the partitions of a store to be in a form.
+func inForm(t *testing.T, s *Store, form string) {
+	t.Helper()
+	for _, p := range s.parts {
+		if v, err := s.client.HGet(context.Background(), p.meta(), "v").Result(); formOf(v) != form {
+			t.Errorf("the data is in form %q (%v), want %s", v, err, form)
+		}
+	}
 }
 
 func TestModel(t *testing.T) {
