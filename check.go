@@ -221,19 +221,8 @@ func (s *settings) checkBounds() error {
 	if s.maxAttempts < 1 || s.maxAttempts > maxAttempts {
 		return invalid("max attempts", s.maxAttempts, "must be 1 to %d", maxAttempts)
 	}
-	if s.delayAt != unsaid && s.delay != 0 {
-		if s.delay < 0 {
-			return invalid("delay", s.delay, "must not be negative")
-		}
-		if err := checkDuration("delay", s.delay); err != nil {
-			return err
-		}
-	}
-	if s.runAtAt != unsaid {
-		if now := time.Now(); s.runAt.IsZero() || s.runAt.After(now.Add(maxDuration)) ||
-			s.runAt.Before(now.Add(-maxDuration)) {
-			return invalid("run at", s.runAt, "must be an instant within 100 years from now or ago")
-		}
+	if err := s.checkTimes(); err != nil {
+		return err
 	}
 	if s.timeout != 0 {
 		if err := checkDuration("timeout", s.timeout); err != nil {

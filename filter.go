@@ -88,6 +88,7 @@ type KeyFilter struct {
 	Text  string // keys whose readable text contains this, in this case; "" = any
 	Limit int    // at most so many; 0 = no limit
 	Inert bool   // also list keys that are free and were not swept yet
+	All   bool   // every key is meant, although no other field is set: for ReleaseKeys
 	// Reserved asks for the keys of onceq's own jobs too (see
 	// [ReservedName]). They are also listed if Queue or Kind names them.
 	Reserved bool

@@ -122,7 +122,8 @@ type JobRow struct {
 	Anchor  time.Time // where Window and TTL count from
 	// Keyless says that this job gave up its key for good. An operator
 	// released it, it passed to the waiter behind this job, a job that
-	// superseded this one took it, or this job was retried with WithoutKey.
+	// superseded this one took it, this job was retried with WithoutKey, or it
+	// was moved after a clock had freed the key.
 	Keyless bool
 	Digest  [16]byte // of the args by value; only with a key
 

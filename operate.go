@@ -100,23 +100,6 @@ func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
 	return r.Changed, err
 }
 
-// ReleaseKey frees a key by hand, and its holder goes on without it. If a
-// waiter stands behind the holder, the key passes to the waiter.
-// [ErrNotFound] means that it is free.
-func (c *Client) ReleaseKey(ctx context.Context, key Key) error {
-	if err := c.usable(ctx); err != nil {
-		return err
-	}
-	results, err := c.store.Change(ctx, Change{Op: OpRelease, Key: key})
-	if err != nil {
-		return fmt.Errorf("onceq: release key %s: %w", key, err)
-	}
-	if errors.Is(results[0].Err, ErrNotFound) {
-		return fmt.Errorf("key %s is free: %w", key, ErrNotFound)
-	}
-	return results[0].Err
-}
-
 // Pause keeps every worker from starting jobs of a queue until Resume.
 // Running jobs go on, and enqueues are accepted.
 //

@@ -484,18 +484,36 @@ const (
 	OpResume
 	// OpRelease frees the key, or passes it to the waiter.
 	OpRelease
+	// OpStart starts a waiting job for a worker now, exactly as if the fetch
+	// numbered No had brought it. One that is not due is made due first, as
+	// OpRunNow does it. It is refused for a job that does
+	// not wait, stands behind another, or whose queue is paused ([*InvalidError],
+	// Field "state" or "queue"), and with [ErrLeaseLost] for a worker that
+	// Extend does not know. A repeat with the same Worker and No, while that
+	// run goes on, changes nothing and is answered alike.
+	OpStart
+	// OpMove gives a waiting job another run time, as Replace with RunAt does. It
+	// is refused for a job that does not wait, or stands behind another.
+	OpMove
 )
 
 // Change is an operator's step.
 type Change struct {
 	Op  Op       // the step
-	IDs []string // jobs, for OpCancel, OpRetry, OpRunNow, OpDelete
+	IDs []string // jobs, for OpCancel, OpRetry, OpRunNow, OpDelete, OpStart, OpMove
 	// States limits these steps to jobs in one of these states; the answer for
 	// others is ErrNotFound. nil = any state.
 	States     []State
 	WithoutKey bool   // OpRetry: where another job holds the key, run without it
 	Queue      string // for OpPause, OpResume
 	Key        Key    // for OpRelease
+	// Holder limits OpRelease to a key that this job holds; for another holder
+	// the answer is ErrNotFound. "" = whoever holds it.
+	Holder string
+	Worker string        // for OpStart, as Extend made it known
+	No     int64         // for OpStart: the number of this fetch, as [FetchRequest].No
+	Delay  time.Duration // for OpMove, from the store's now
+	RunAt  time.Time     // for OpMove, in place of Delay unless zero; one that has passed means now
 }
 
 // ChangeResult says what became of one job. A queue or a key has one result,
@@ -506,8 +524,9 @@ type ChangeResult struct {
 	// much to read.
 	Job *JobRow
 	// Err is nil, ErrNotFound, [*InvalidError] (Field "state": the job
-	// cannot do that now) or [*DuplicateError] (OpRetry: another job holds
-	// the key).
+	// cannot do that now; Field "queue": the queue is paused),
+	// [*DuplicateError] (OpRetry: another job holds the key) or an error that
+	// wraps ErrLeaseLost (OpStart: the worker is not known).
 	Err error
 }
 

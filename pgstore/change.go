@@ -10,13 +10,9 @@ import (
 	"github.com/onceq/onceq/internal/rules"
 )
 
-// refusals are why change_v1 refused, by its outcome. Outcome 4 names the
-// job that it stands behind.
-var refusals = map[int]string{
-	2: rules.CannotCancel,
-	3: rules.CannotRunNow,
-	5: rules.CannotRetry,
-	7: rules.CannotDelete,
+// ops are the numbers of the steps in change_v2.
+var ops = map[onceq.Op]int{
+	onceq.OpCancel: 1, onceq.OpRetry: 2, onceq.OpRunNow: 3, onceq.OpDelete: 4, onceq.OpStart: 5, onceq.OpMove: 6,
 }
 
 // Change is an operator's step.
@@ -38,8 +34,8 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			s.waker.tell(map[string]bool{c.Queue: true})
 		}
 	case onceq.OpRelease:
-		results, err = s.release(ctx, c.Key)
-	case onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete:
+		results, err = s.release(ctx, c.Key, c.Holder)
+	case onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete, onceq.OpStart, onceq.OpMove:
 		results, err = s.changeJobs(ctx, c)
 	default:
 		err = &onceq.InvalidError{Field: "op", Value: fmt.Sprint(c.Op), Rule: "must be one of the operations"}
@@ -50,7 +46,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	return results, nil
 }
 
-func (s *Store) release(ctx context.Context, key onceq.Key) (results []onceq.ChangeResult, err error) {
+func (s *Store) release(ctx context.Context, key onceq.Key, holder string) (results []onceq.ChangeResult, err error) {
 	err = s.retry(ctx, atMostOnce, func() error {
 		results = make([]onceq.ChangeResult, 1)
 		return s.query(ctx, s.sql.release, func(r *record) {
@@ -61,7 +57,7 @@ func (s *Store) release(ctx context.Context, key onceq.Key) (results []onceq.Cha
 			case 2:
 				results[0].Err = rules.RefusedRelease(holder, behind)
 			}
-		}, waitingPatience, key[:])
+		}, waitingPatience, key[:], orNull(holder))
 	})
 	return results, err
 }
@@ -77,7 +73,11 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 			states[i] = codeOf[state]
 		}
 	}
-	op := map[onceq.Op]int{onceq.OpCancel: 1, onceq.OpRetry: 2, onceq.OpRunNow: 3, onceq.OpDelete: 4}[c.Op]
+	var at *int64
+	if !c.RunAt.IsZero() {
+		ms := c.RunAt.UnixMilli()
+		at = &ms
+	}
 	var wake map[string]bool
 	err = s.retry(ctx, atMostOnce, func() error {
 		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[string]bool{}
@@ -118,13 +118,9 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 				}
 				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
 			default:
-				why := refusals[outcome]
-				if outcome == 4 {
-					why = rules.CannotRunBehind(job.Behind)
-				}
-				results[i].Err = rules.Refusal(job.State, why)
+				results[i].Err = refusal(c, outcome, job)
 			}
-		}, waitingPatience, op, c.IDs, states, c.WithoutKey)
+		}, waitingPatience, ops[c.Op], c.IDs, states, c.WithoutKey, c.Worker, c.No, c.Delay.Milliseconds(), at)
 	})
 	if err != nil {
 		return nil, err
@@ -138,4 +134,25 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 	}
 	s.waker.tell(wake, halted...)
 	return results, nil
+}
+
+// refusal is why change_v2 refused a step, by its outcome.
+func refusal(c onceq.Change, outcome int, job *onceq.JobRow) error {
+	switch outcome {
+	case 4:
+		return rules.Refusal(job.State, rules.CannotBehind(c.Op, job.Behind))
+	case 9:
+		return rules.UnknownWorker(c.Worker)
+	case 10:
+		return rules.RefusedPaused(job.Queue)
+	}
+	return rules.Refusal(job.State, rules.Why[c.Op])
+}
+
+// orNull is a text, or null where it is empty.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }

@@ -107,7 +107,7 @@ var jobColumns = strings.Fields("enqueued_at run_at retention run anchor started
 	"hold_window hold_ttl attempt max_attempts " +
 	"state priority hold_until origin raw cancel_requested keyless from_enqueue id kind queue key nonce digest args " +
 	"key_text worker behind displaced " +
-	"superseded_by meta tags errors")
+	"superseded_by meta tags errors result trace")
 
 // slim are the columns of a job without its args, which are then not read.
 // Only if the readable key is made of the args, which are then small, they
@@ -116,9 +116,12 @@ func slim(alias string) string {
 	columns := make([]string, len(jobColumns))
 	for i, c := range jobColumns {
 		columns[i] = alias + "." + c
-		if c == "args" {
+		switch c {
+		case "args":
 			columns[i] = fmt.Sprintf("case when right(%s.key_text, 1) = E'\\x02' then %s.args else '' "+
 				"end", alias, alias)
+		case "result":
+			columns[i] = "null::bytea"
 		}
 	}
 	return strings.Join(columns, ", ")

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 var ops = map[onceq.Op]string{
 	onceq.OpCancel: "cancel", onceq.OpRetry: "retry", onceq.OpRunNow: "run", onceq.OpDelete: "delete",
 	onceq.OpPause: "pause", onceq.OpResume: "resume", onceq.OpRelease: "release",
+	onceq.OpStart: "start", onceq.OpMove: "move",
 }
 
 // The codes of change.lua.
@@ -20,6 +23,8 @@ const (
 	refused
 	behind
 	held
+	unknown
+	paused
 )
 
 // Change is an operator's step. The change of each job is atomic. A pause
@@ -41,16 +46,25 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	if c.States != nil && filter == "" {
 		filter = "\xff" // none
 	}
-	key := ""
-	if c.Op == onceq.OpRelease {
-		key = string(c.Key[:])
+	key, who, no, at := "", "", c.No, ""
+	switch c.Op {
+	case onceq.OpRelease:
+		if key = string(c.Key[:]); c.Holder != "" {
+			who = packID(c.Holder)
+		}
+	case onceq.OpStart:
+		who = c.Worker
+	case onceq.OpMove:
+		if no = c.Delay.Milliseconds(); !c.RunAt.IsZero() {
+			at = strconv.FormatInt(c.RunAt.UnixMilli(), 10)
+		}
 	}
-	head := []any{op, flag(c.WithoutKey), c.Queue, key, filter}
+	head := []any{op, flag(c.WithoutKey), c.Queue, key, filter, who, no, at}
 	switch c.Op {
 	case onceq.OpPause, onceq.OpResume:
 		var trips []*trip
 		for p := range s.parts {
-			trips = append(trips, &trip{script: luaChange, part: p, args: append(head[:5:5], 0)})
+			trips = append(trips, &trip{script: luaChange, part: p, args: append(head, 0)})
 		}
 		if err := s.do(ctx, trips...); err != nil {
 			if slices.ContainsFunc(trips, func(t *trip) bool { return t.err == nil }) {
@@ -73,15 +87,13 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			if err != nil {
 				return nil, err
 			}
-			return []onceq.ChangeResult{
-				{Err: refuse(j.ID, "holds the key and stands behind the run of "+j.Behind+
-					": cancel or delete that waiting job instead")}}, nil
+			return []onceq.ChangeResult{{Err: rules.RefusedRelease(j.ID, j.Behind)}}, nil
 		}
 		return make([]onceq.ChangeResult, 1), nil
 	}
 	shares := s.byID(luaChange, len(c.IDs), func(i int) string { return c.IDs[i] })
 	for _, sh := range shares {
-		sh.args = append(head[:5:5], len(sh.rows))
+		sh.args = append(head, len(sh.rows))
 		for _, i := range sh.rows {
 			sh.args = append(sh.args, packID(c.IDs[i]))
 		}
@@ -106,10 +118,13 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		}
 		switch code {
 		case refused:
-			results[i].Err = refuse(string(j.State), rules[c.Op])
+			results[i].Err = rules.Refusal(j.State, rules.Why[c.Op])
 		case behind:
-			results[i].Err = refuse(string(j.State), "cannot be run now: the job stands behind the run of "+j.Behind+
-				" and is due when that has ended")
+			results[i].Err = rules.Refusal(j.State, rules.CannotBehind(c.Op, j.Behind))
+		case unknown:
+			results[i].Err = rules.UnknownWorker(c.Worker)
+		case paused:
+			results[i].Err = rules.RefusedPaused(j.Queue)
 		case held:
 			id, _ := holds(text(v[2]))
 			holder, err := s.readTriple(ctx, &sh.trip, id, v[3])
@@ -128,17 +143,4 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		return nil, err
 	}
 	return results, nil
-}
-
-var rules = map[onceq.Op]string{
-	onceq.OpCancel: "cannot be cancelled: the job has ended",
-	onceq.OpRetry:  "cannot be retried: only a finished or a retryable job can",
-	onceq.OpRunNow: "cannot be run now: only a waiting job can; a finished one can be retried",
-	onceq.OpDelete: "cannot be deleted: cancel the job first, and delete it when its run has ended",
-}
-
-// refuse is the error for an operator's step that the state of the job does
-// not allow.
-func refuse(value, rule string) error {
-	return &onceq.InvalidError{Field: "state", Value: value, Rule: rule}
 }

@@ -2,10 +2,12 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 var (
@@ -49,7 +51,7 @@ func (st *step) changeAll(c onceq.Change) ([]onceq.ChangeResult, error) {
 		}
 		return make([]onceq.ChangeResult, 1), err
 	case onceq.OpRelease:
-		refusal, err := st.releaseKey(c.Key)
+		refusal, err := st.releaseKey(c.Key, c.Holder)
 		return []onceq.ChangeResult{{Err: refusal}}, err
 	}
 	if err := st.readJobs(c.IDs); err != nil {
@@ -83,12 +85,31 @@ func (st *step) changeOne(c onceq.Change, id string) (onceq.ChangeResult, error)
 	if err != nil {
 		return onceq.ChangeResult{}, err
 	}
-	result := st.Book.Change(c, j.Job, k)
+	around, err := st.around(c, j.Queue)
+	if err != nil {
+		return onceq.ChangeResult{}, err
+	}
+	result := st.Book.Change(c, j.Job, k, around)
 	return result, st.absorb()
 }
 
+// around reads what OpStart asks besides the rows of the job.
+func (st *step) around(c onceq.Change, queue string) (a rules.Around, err error) {
+	if c.Op != onceq.OpStart {
+		return a, nil
+	}
+	if err := st.known(c.Worker); err != nil && !errors.Is(err, onceq.ErrLeaseLost) {
+		return a, err
+	} else if err == nil {
+		a.Known = true
+	}
+	n, err := st.number(sqlPaused, queue)
+	a.Paused = n != 0
+	return a, err
+}
+
 // releaseKey frees a key by hand.
-func (st *step) releaseKey(name onceq.Key) (refusal, err error) {
+func (st *step) releaseKey(name onceq.Key, holder string) (refusal, err error) {
 	k, err := st.key(name)
 	if err != nil {
 		return nil, err
@@ -96,6 +117,6 @@ func (st *step) releaseKey(name onceq.Key) (refusal, err error) {
 	if k.orphan() && k.Held(st.Now) {
 		return nil, errOrphan(k)
 	}
-	refusal = st.Book.Release(&k.Key)
+	refusal = st.Book.Release(&k.Key, holder)
 	return refusal, st.absorb()
 }

@@ -165,13 +165,19 @@ func (a *app) confirm(ctx context.Context, client *onceq.Client, verb string) er
 			}
 		}
 	}
+	return a.ask(fmt.Sprintf("%s all %s%s", verb, least, count(n, "job")))
+}
+
+// ask asks whether a step on the store is meant. The error says that it is
+// not.
+func (a *app) ask(step string) error {
 	screen := a.errOut
 	// the answer comes from the terminal, wherever the output goes
 	if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
 		defer tty.Close()
 		screen = tty
 	}
-	fmt.Fprintf(screen, "%s all %s%s of %s? [y/N] ", verb, least, count(n, "job"), storeurl.Redacted(a.store))
+	fmt.Fprintf(screen, "%s of %s? [y/N] ", step, storeurl.Redacted(a.store))
 	answer, _ := bufio.NewReader(a.in).ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":

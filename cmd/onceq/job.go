@@ -17,8 +17,8 @@ import (
 func newJob(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "job",
-		Short: "Show, cancel, retry, run or delete one job",
-	}, "show|cancel|retry|run|delete", "ID")
+		Short: "Show, cancel, retry, run, move or delete one job",
+	}, "show|cancel|retry|run|move|delete", "ID")
 	c.AddCommand(&cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about a job, and the story of its key",
@@ -29,6 +29,7 @@ func newJob(a *app) *cobra.Command {
 			})
 		},
 	})
+	c.AddCommand(newMove(a))
 	var withoutKey bool
 	for _, s := range []struct {
 		verb, short string

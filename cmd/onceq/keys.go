@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/wire"
@@ -18,35 +19,52 @@ func newKeys(a *app) *cobra.Command {
 	var f onceq.KeyFilter
 	c := &cobra.Command{
 		Use:   "keys",
-		Short: "List the keys that are held, by whom, and when they free",
+		Short: "List the keys that are held, by whom, and when they free; release many",
 		Long: `List the keys that are held: the first digits of each (onceq key takes them),
 the job that holds it, since when, on what or when it frees, who stands behind
 the holder, and what the key is made of. A list for people shows 50 unless
 --limit says otherwise; --json lists all.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(c, args[0])
+			}
 			return a.with(c.Context(), func(client *onceq.Client) error { return a.listKeys(c, client, f) })
 		},
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
+	keyFlags(fs, &f)
+	fs.IntVar(&f.Limit, "limit", 0, "at most `N` keys; 0 is all (default 50, with --json all)")
+	c.AddCommand(newKeysRelease(a))
+	return c
+}
+
+// keyFlags adds the flags that choose keys.
+func keyFlags(fs *pflag.FlagSet, f *onceq.KeyFilter) {
 	fs.StringVar(&f.Queue, "queue", "", "only where the holder is of this queue `NAME`")
 	fs.StringVar(&f.Kind, "kind", "", "only where the holder is of this `KIND`")
 	fs.StringVar(&f.From, "prefix", "", "only keys that begin with these hexadecimal `DIGITS`")
 	fs.StringVar(&f.Text, "text", "", "only keys whose parts contain this `TEXT`")
-	fs.IntVar(&f.Limit, "limit", 0, "at most `N` keys; 0 is all (default 50, with --json all)")
-	return c
+}
+
+// checkKeyFilter checks what the flags of keyFlags say.
+func checkKeyFilter(f onceq.KeyFilter) error {
+	if f.Limit < 0 {
+		return usagef("--limit %d: must be 0 (all) or more", f.Limit)
+	}
+	if strings.Trim(strings.ToLower(f.From), "0123456789abcdef") != "" || len(f.From) > 64 {
+		return usagef("--prefix %q: must be the first hexadecimal digits of a key, at most 64", f.From)
+	}
+	return nil
 }
 
 // keyDigits is how many digits of a key a list shows.
 const keyDigits = 12
 
 func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter) error {
-	if f.Limit < 0 {
-		return usagef("--limit %d: must be 0 (all) or more", f.Limit)
-	}
-	if strings.Trim(strings.ToLower(f.From), "0123456789abcdef") != "" || len(f.From) > 64 {
-		return usagef("--prefix %q: must be the first hexadecimal digits of a key, at most 64", f.From)
+	if err := checkKeyFilter(f); err != nil {
+		return err
 	}
 	paged := !a.json && !c.Flags().Changed("limit")
 	if paged {
@@ -184,7 +202,7 @@ the key is the waiter's then.`,
 				}
 				k, err := client.Key(c.Context(), key)
 				if err == nil {
-					err = client.ReleaseKey(c.Context(), key)
+					err = client.ReleaseKey(c.Context(), key, onceq.Holder(k.Holder))
 				}
 				switch {
 				case errors.Is(err, onceq.ErrNotFound):

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/rules"
 )
 
 // Change is an operator's step.
@@ -24,7 +25,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		return make([]onceq.ChangeResult, 1), nil
 	case onceq.OpRelease:
 		k := st.key(&c.Key)
-		err := st.Release(k)
+		err := st.Release(k, c.Holder)
 		st.save(k)
 		return []onceq.ChangeResult{{Err: err}}, nil
 	}
@@ -47,7 +48,7 @@ func (st *step) change(c onceq.Change, id string) onceq.ChangeResult {
 		return onceq.ChangeResult{Err: onceq.ErrNotFound}
 	}
 	k := st.key(j.Key)
-	result := st.Book.Change(c, j, k)
+	result := st.Book.Change(c, j, k, rules.Around{Known: st.workers[c.Worker] != nil, Paused: st.paused[j.Queue]})
 	st.save(k, j)
 	return result
 }

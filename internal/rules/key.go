@@ -135,18 +135,28 @@ func (b *Book) remove(j *Job, k *Key, pruned bool) {
 	b.put(k)
 }
 
-// moveRun gives a waiting job another run time. Until the first fetch the
-// anchor moves with it.
+// moveRun gives a waiting job another run time.
 func (b *Book) moveRun(j *Job, k *Key, run int64) {
+	b.setRun(j, k, run)
+	b.wake(j)
+}
+
+// setRun changes the run time of a waiting job. Until the first fetch the
+// anchor moves with it; a job that no longer holds its key does not get it
+// back by that.
+func (b *Book) setRun(j *Job, k *Key, run int64) {
 	wasDue := j.RunMS <= b.Now
 	j.change()
 	j.RunMS = run
-	b.wake(j)
 	if j.Run > 0 || j.Key == nil {
 		return
 	}
+	if !k.HeldBy(j) || !k.Held(b.Now) {
+		j.Keyless = true
+		return
+	}
 	j.AnchorMS = j.Hold.AnchorAt(j.EnqueuedAt.UnixMilli(), run)
-	if !k.HeldBy(j) || j.Behind != "" {
+	if j.Behind != "" {
 		return
 	}
 	if k.Pending == onceq.UntilDue && wasDue {

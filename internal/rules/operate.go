@@ -2,9 +2,15 @@ package rules
 
 import "github.com/onceq/onceq"
 
-// Change does an operator's step on one job: OpCancel, OpRetry, OpRunNow or
-// OpDelete. k is the row of its key.
-func (b *Book) Change(c onceq.Change, j *Job, k *Key) onceq.ChangeResult {
+// Around is what OpStart asks besides the rows of the job and its key.
+type Around struct {
+	Known  bool // the worker
+	Paused bool // the queue of the job
+}
+
+// Change does an operator's step on one job: OpCancel, OpRetry, OpRunNow,
+// OpDelete, OpStart or OpMove. k is the row of its key.
+func (b *Book) Change(c onceq.Change, j *Job, k *Key, a Around) onceq.ChangeResult {
 	before := j.View(b.Now)
 	var err error
 	switch c.Op {
@@ -14,6 +20,10 @@ func (b *Book) Change(c onceq.Change, j *Job, k *Key) onceq.ChangeResult {
 		err = b.retry(j, k, c.WithoutKey)
 	case onceq.OpRunNow:
 		err = b.runNow(j, k)
+	case onceq.OpStart:
+		err = b.startByID(c, j, k, a)
+	case onceq.OpMove:
+		err = b.move(c, j, k)
 	case onceq.OpDelete:
 		if err = b.delete(j, k); err == nil {
 			return onceq.ChangeResult{Job: before}
@@ -51,10 +61,41 @@ func (b *Book) runNow(j *Job, k *Key) error {
 	case !j.State.Waiting():
 		return Refusal(j.Shown(b.Now), CannotRunNow)
 	case j.Behind != "":
-		return Refusal(j.Shown(b.Now), CannotRunBehind(j.Behind))
+		return Refusal(j.Shown(b.Now), CannotBehind(onceq.OpRunNow, j.Behind))
 	case j.RunMS > b.Now:
 		b.moveRun(j, k, b.Now)
 	}
+	return nil
+}
+
+func (b *Book) startByID(c onceq.Change, j *Job, k *Key, a Around) error {
+	switch {
+	case !a.Known:
+		return UnknownWorker(c.Worker)
+	case j.State == onceq.Running && j.Worker == c.Worker && j.FetchNo == c.No: // a repeat
+	case !j.State.Waiting():
+		return Refusal(j.Shown(b.Now), CannotStart)
+	case j.Behind != "":
+		return Refusal(j.Shown(b.Now), CannotBehind(c.Op, j.Behind))
+	case a.Paused:
+		return RefusedPaused(j.Queue)
+	default:
+		if j.RunMS > b.Now {
+			b.setRun(j, k, b.Now)
+		}
+		b.Start(j, k, c.Worker, c.No)
+	}
+	return nil
+}
+
+func (b *Book) move(c onceq.Change, j *Job, k *Key) error {
+	switch {
+	case !j.State.Waiting():
+		return Refusal(j.Shown(b.Now), CannotMove)
+	case j.Behind != "":
+		return Refusal(j.Shown(b.Now), CannotBehind(c.Op, j.Behind))
+	}
+	b.moveRun(j, k, RunMS(&onceq.NewRow{Delay: c.Delay, RunAt: c.RunAt}, b.Now))
 	return nil
 }
 
@@ -101,9 +142,13 @@ func (b *Book) delete(j *Job, k *Key) error {
 }
 
 // Release frees a key by hand, and its holder goes on without it. If a
-// waiter stands behind the holder, the key passes to the waiter.
-func (b *Book) Release(k *Key) error {
+// waiter stands behind the holder, the key passes to the waiter. With a
+// holder it is only released if that job holds it.
+func (b *Book) Release(k *Key, holder string) error {
 	if !k.Held(b.Now) {
+		return onceq.ErrNotFound
+	}
+	if h, _ := k.Show(b.Now); holder != "" && h.Holder != holder {
 		return onceq.ErrNotFound
 	}
 	b.settle(k)

@@ -1,1 +1,1 @@
-select outcome, holder, behind from {ns}.release_v1($1::integer, $2)
+select outcome, holder, behind from {ns}.release_v2($1::integer, $2, $3)

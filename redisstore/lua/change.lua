@@ -1,21 +1,26 @@
 -- change.lua is an operator's step.
 --
---   ARGV  4 op: cancel, retry, run, delete, pause, resume or release
+--   ARGV  4 op: cancel, retry, run, delete, start, move, pause, resume or release
 --         5 '1' = without the key
 --         6 queue
 --         7 key
 --         8 states: one byte for each state to change, as stored, and 6 = available; '' = any
---         9 IDs: how many follow
+--         9 the worker of a start; the holder of a key to release, '' = any
+--        10 the number of the fetch of a start; the delay of a move, in milliseconds
+--        11 the instant of a move, in place of the delay; '' = none
+--        12 IDs: how many follow
 --   reply after the three
 --         for a queue: nothing
 --         for a key:   {code, job}
 --         for each ID: {code, job, key row, holder}
 --         codes: 0 = done, 1 = not found, 2 = refused,
---                3 = refused because it stands behind another, 4 = the key is held
-local op, withoutkey, queue, key, states, n = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+--                3 = refused because it stands behind another, 4 = the key is held,
+--                5 = the worker is not known, 6 = the queue is paused
+local op, withoutkey, queue, key, states, who = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local no, at, n = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local got, unknown = start({})
 if not got then return unknown end
-local DONE, MISSING, REFUSED, BEHIND, HELD = 0, 1, 2, 3, 4
+local DONE, MISSING, REFUSED, BEHIND, HELD, UNKNOWN, PAUSED = 0, 1, 2, 3, 4, 5, 6
 local reply = {ARGV[1], stamp, wokenlist}
 
 if op == 'pause' or op == 'resume' then
@@ -37,7 +42,7 @@ local function triple(j) return {m.triple(j, args)} end
 if op == 'release' then
   m.loadkeys({key})
   local k = m.keyrow(key)
-  if not m.held(k) then
+  if not m.held(k) or who ~= '' and m.kview(k).holder ~= who then
     reply[4] = {MISSING, false}
     return reply
   end
@@ -125,8 +130,26 @@ function ops.delete(j)
   return DONE, before
 end
 
+function ops.start(j)
+  if call('HEXISTS', meta, 'k' .. who) == 0 then return UNKNOWN end
+  if j.state == RUNNING and j.worker == who and j.fetch == no then return DONE end -- a repeat
+  if j.state > RETRYABLE then return REFUSED end
+  if j.behind ~= '' then return BEHIND end
+  if qrow(j.prof.queue).paused == 1 then return PAUSED end
+  if j.runat > now then m.setrun(j, now) end
+  m.startrun(j, who, no)
+  return DONE
+end
+
+function ops.move(j)
+  if j.state > RETRYABLE then return REFUSED end
+  if j.behind ~= '' then return BEHIND end
+  m.moverun(j, at and max(now, at) or now + no)
+  return DONE
+end
+
 local ids = {}
-for i = 1, n do ids[i] = ARGV[9 + i] end
+for i = 1, n do ids[i] = ARGV[12 + i] end
 m.loadwith(ids)
 m.bodies(m.all(), args)
 for i, id in ipairs(ids) do

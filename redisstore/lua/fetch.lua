@@ -358,12 +358,7 @@ if #slow > 0 then
   m.bodies(list, true)
   for k, i in ipairs(slow) do
     local j = list[k]
-    m.dirty(j)
-    j.state, j.started, j.worker, j.fetch = RUNNING, now, worker, no
-    j.attempt, j.run = j.attempt + 1, j.run + 1
-    j.split = j.split or ''
-    local key = j.key and m.keyrow(j.key)
-    if key and key.holder == j.id and not key.gone and key.pending == STARTED then m.come(key, j) end
+    m.startrun(j, worker, no)
     reply[where[i]] = {j.id, m.triple(j, true)}
   end
 end

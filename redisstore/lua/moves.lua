@@ -3,7 +3,8 @@
 -- over the rows that model.lua has read.
 --
 --   a key  held, take, settle, come, letgo, ended, release, drop
---   a job  finish, finishrun, moverun, remove, write, renew, insert, stand, supersede
+--   a job  setrun, moverun, startrun, finish, finishrun, remove, write,
+--         renew, insert, stand, supersede
 
 -- moves adds its changes to a model.
 local function moves(m)
@@ -155,17 +156,21 @@ local function moves(m)
   end
   m.remove = remove
 
-  -- moverun gives a waiting job another run time. Until the first fetch the
-  -- anchor moves with it.
-  local function moverun(j, runat)
+  -- setrun changes the run time of a waiting job. Until the first fetch the
+  -- anchor moves with it; a job that no longer holds its key does not get it
+  -- back by that.
+  local function setrun(j, runat)
     dirty(j)
     local wasdue = j.runat <= now
     j.runat = runat
-    if j.behind == '' then wake(j.prof.queue, j.prof.kind) end
     if j.run > 0 or not j.key then return end
-    j.anchor = anchorat(j, j.enq, runat)
     local k = keyrow(j.key)
-    if not k or k.holder ~= j.id or k.gone or j.behind ~= '' then return end
+    if not held(k) or k.holder ~= j.id or k.gone then
+      j.keyless = true
+      return
+    end
+    j.anchor = anchorat(j, j.enq, runat)
+    if j.behind ~= '' then return end
     kdirty(k)
     if k.pending == DUE and wasdue then k.pending = 0 end
     if k.pending == 0 and j.prof.till ~= WINDOWENDS then
@@ -175,7 +180,25 @@ local function moves(m)
     end
     put(k)
   end
+  m.setrun = setrun
+
+  -- moverun gives a waiting job another run time.
+  local function moverun(j, runat)
+    setrun(j, runat)
+    if j.behind == '' then wake(j.prof.queue, j.prof.kind) end
+  end
   m.moverun = moverun
+
+  -- startrun gives a waiting job to a worker. Its key was read if its event
+  -- is the start.
+  function m.startrun(j, worker, no)
+    dirty(j)
+    j.state, j.started, j.worker, j.fetch = RUNNING, now, worker, no
+    j.attempt, j.run = j.attempt + 1, j.run + 1
+    j.split = j.split or ''
+    local k = j.key and keyrow(j.key)
+    if k and k.holder == j.id and not k.gone and k.pending == STARTED then come(k, j) end
+  end
 
   -- finish sets a final state.
   local function finish(j, state)

@@ -34,12 +34,13 @@ const (
 // asked is one step on one key.
 type asked struct {
 	key    int
-	verb   string // enqueue, start, finish, cancel, delete, look
+	verb   string // enqueue, start, start by ID, finish, cancel, delete, look
 	id     string
 	policy int         // of an enqueue
 	echoed bool        // the enqueue is, or may be, sent more than once
 	run    int64       // of a start or finish
 	state  onceq.State // of a finish
+	fetch  string      // of a start by ID: the worker and the number of its fetch
 }
 
 // told is its answer.
@@ -49,6 +50,7 @@ type told struct {
 	job     string // of an enqueue
 	status  onceq.FinishStatus
 	state   onceq.State // as recorded; "" = refused or not found
+	run     int64       // of a start by ID; 0 = refused or not found
 	holder  string      // of a look
 	waiter  string
 }
@@ -60,6 +62,7 @@ type keyState struct {
 	running bool
 	stop    bool // the run is asked to stop
 	run     int64
+	fetch   string // that started the run, if it was by ID
 	waiter  string
 	echoes  string // jobs whose enqueue may be sent again, each as "|id outcome|"
 }
@@ -124,8 +127,17 @@ func stepOnKey(state, input, output any) (bool, any) {
 		return out.lost || out.outcome == outcome && out.job == job, next
 	case "start":
 		ok := s.holder == in.id && !s.running && in.run == s.run+1
-		s.running, s.run = true, in.run
+		s.running, s.run, s.fetch = true, in.run, ""
 		return ok, s
+	case "start by ID":
+		switch {
+		case s.holder == in.id && !s.running:
+			s.running, s.run, s.fetch = true, s.run+1, in.fetch
+			return out.lost || out.run == s.run, s
+		case s.holder == in.id && s.fetch == in.fetch: // a repeat
+			return out.lost || out.run == s.run, s
+		}
+		return out.lost || out.run == 0, s
 	case "finish":
 		if s.holder != in.id || !s.running || s.run != in.run {
 			return out.lost || out.status != onceq.FinishDone, s
@@ -299,8 +311,10 @@ func (c *linearClient) play() {
 		switch c.dice.IntN(10) {
 		case 0, 1, 2, 3:
 			c.enqueue()
-		case 4, 5:
+		case 4:
 			c.fetch()
+		case 5:
+			c.startByID()
 		case 6, 7:
 			c.finish()
 		case 8:
@@ -367,6 +381,51 @@ func (c *linearClient) fetch() {
 	}
 }
 
+// startByID starts a job that was accepted. A lost answer is asked for again.
+func (c *linearClient) startByID() {
+	k := c.dice.IntN(linearKeys)
+	id := c.someID(k)
+	if id == "" {
+		return
+	}
+	c.no++
+	in := asked{key: k, verb: "start by ID", id: id, fetch: fmt.Sprint(c.name(), " ", c.no)}
+	for lose := c.lose(); ; lose = false {
+		called := c.since()
+		results, err := c.store.Change(c.ctx, onceq.Change{Op: onceq.OpStart, IDs: []string{id}, Worker: c.name(),
+			No: c.no})
+		if err != nil {
+			c.must(nil, err)
+			return
+		}
+		out := told{lost: lose}
+		var invalid *onceq.InvalidError
+		switch err := results[0].Err; {
+		case lose:
+		case err == nil:
+			out.run = results[0].Job.Run
+			c.runs = append(c.runs, results[0].Job)
+		case !errors.Is(err, onceq.ErrNotFound) && !errors.As(err, &invalid):
+			c.must(nil, err)
+		}
+		c.record(c.n, called, in, out)
+		if !lose {
+			return
+		}
+	}
+}
+
+// someID is one of the last jobs of a key that were accepted; "" = none.
+func (c *linearClient) someID(k int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := c.ids[k]
+	if len(ids) == 0 {
+		return ""
+	}
+	return ids[len(ids)-1-c.dice.IntN(min(3, len(ids)))]
+}
+
 func (c *linearClient) finish() {
 	if len(c.runs) == 0 {
 		return
@@ -394,13 +453,10 @@ func (c *linearClient) finish() {
 // change cancels or deletes a job.
 func (c *linearClient) change() {
 	k := c.dice.IntN(linearKeys)
-	c.mu.Lock()
-	ids := c.ids[k]
-	c.mu.Unlock()
-	if len(ids) == 0 {
+	in, op := asked{key: k, verb: "cancel", id: c.someID(k)}, onceq.OpCancel
+	if in.id == "" {
 		return
 	}
-	in, op := asked{key: k, verb: "cancel", id: ids[len(ids)-1-c.dice.IntN(min(3, len(ids)))]}, onceq.OpCancel
 	if c.dice.IntN(2) == 0 {
 		in.verb, op = "delete", onceq.OpDelete
 	}

@@ -146,6 +146,7 @@ var verbs = map[string]func(m *match) error{
 	"finish":  (*match).finish,
 	"extend":  (*match).extend,
 	"change":  (*match).change,
+	"start":   (*match).startByID,
 	"release": (*match).release,
 	"pause":   (*match).pause,
 	"sweep":   (*match).sweep,
@@ -153,7 +154,7 @@ var verbs = map[string]func(m *match) error{
 }
 
 var verbNames = []string{"enqueue", "enqueue", "enqueue", "enqueue", "crowd", "echo", "fetch", "fetch", "fetch",
-	"finish", "finish", "finish", "extend", "change", "change",
+	"finish", "finish", "finish", "extend", "change", "change", "start",
 	"release", "pause", "sweep", "wait", "wait"}
 
 // play makes the moves one after another.

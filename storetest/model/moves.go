@@ -291,8 +291,13 @@ func (m *match) change() error {
 	if len(m.ids) == 0 {
 		return nil
 	}
-	c := onceq.Change{Op: choose(m, onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete, onceq.OpRetry),
-		WithoutKey: m.throw(3) == 2}
+	c := onceq.Change{Op: choose(m, onceq.OpCancel, onceq.OpRetry, onceq.OpRunNow, onceq.OpDelete, onceq.OpRetry,
+		onceq.OpMove, onceq.OpMove), WithoutKey: m.throw(3) == 2}
+	if c.Op == onceq.OpMove {
+		if c.Delay = choose(m, 0, time.Second, 30*time.Second, 10*time.Minute); m.throw(3) == 2 {
+			c.RunAt = m.now.Add(choose(m, -time.Hour, time.Minute))
+		}
+	}
 	for range 1 + m.throw(3) {
 		c.IDs = append(c.IDs, m.ids[len(m.ids)-1-m.throw(len(m.ids))])
 	}
@@ -300,6 +305,37 @@ func (m *match) change() error {
 		c.States = []onceq.State{onceq.Available, onceq.Completed, onceq.Running}
 	}
 	return m.operate(c)
+}
+
+// startByID starts some jobs for a worker, which may have started them
+// before.
+func (m *match) startByID() error {
+	if len(m.ids) == 0 {
+		return nil
+	}
+	worker := m.worker()
+	if m.throw(6) > 0 {
+		if err := m.know(worker); err != nil {
+			return err
+		}
+	}
+	if m.throw(4) > 0 {
+		m.fetches[worker]++
+	}
+	c := onceq.Change{Op: onceq.OpStart, Worker: worker, No: m.fetches[worker]}
+	for range 1 + m.throw(3) {
+		c.IDs = append(c.IDs, m.ids[len(m.ids)-1-m.throw(len(m.ids))])
+	}
+	if err := m.operate(c); err != nil {
+		return err
+	}
+	jobs, err := m.model.Get(m.ctx, c.IDs)
+	for _, j := range jobs {
+		if j != nil && j.State == onceq.Running {
+			m.runs = append(m.runs, j)
+		}
+	}
+	return err
 }
 
 func (m *match) operate(c onceq.Change) error {
@@ -315,11 +351,12 @@ func (m *match) release() error {
 	if err != nil {
 		return err
 	}
-	k := onceq.Key{1}
+	c := onceq.Change{Op: onceq.OpRelease, Key: onceq.Key{1}}
 	if len(page.Keys) > 0 {
-		k = choose(m, page.Keys...).Key
+		held := choose(m, page.Keys...)
+		c.Key, c.Holder = held.Key, choose(m, "", "", held.Holder, held.Waiter, "nobody")
 	}
-	return m.operate(onceq.Change{Op: onceq.OpRelease, Key: k})
+	return m.operate(c)
 }
 
 func (m *match) pause() error {

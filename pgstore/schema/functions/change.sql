@@ -1,10 +1,11 @@
 -- An operator's step on jobs, in the order of their IDs. op: 1 cancel, 2
--- retry, 3 run now, 4 delete. shown limits it to jobs in one of these
+-- retry, 3 run now, 4 delete, 5 start (by who and no), 6 move (to
+-- now + delay, or to at). shown limits it to jobs in one of these
 -- states. If more than one job is named, no args are returned. outcome: 0
 -- done, 1 not found, 2 to 7 refused (see change.go), 8 another job holds
--- the key (the c_ columns).
-create or replace function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[],
-  without_key boolean)
+-- the key (the c_ columns), 9 the worker is not known, 10 the queue is paused.
+create or replace function {ns}.change_v2(patience integer, op integer, ids text[], shown smallint[],
+  without_key boolean, who text, no bigint, delay bigint, at bigint)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint;
@@ -87,6 +88,34 @@ begin
           perform {ns}.remove_v1(j, true, now);
         end if;
         continue;
+      end if;
+    elsif op = 5 then -- start
+      perform from {ns}.workers w where w.name = who for key share; -- it cannot leave meanwhile
+      if not found then
+        refused := 9;
+      elsif j.state = 2 and j.worker = who and j.fetch_no = no then
+        null; -- a repeat
+      elsif j.state > 1 then
+        refused := 3;
+      elsif j.behind is not null then
+        refused := 4;
+      elsif exists (select from {ns}.paused z where z.queue = j.queue) then
+        refused := 10;
+      else
+        if j.run_at > now then
+          j := {ns}.move_run_v1(j, now, now);
+        end if;
+        perform {ns}.start_v1(j, who, no, now);
+      end if;
+    elsif op = 6 then -- move
+      if j.state > 1 then
+        refused := 3;
+      elsif j.behind is not null then
+        refused := 4;
+      else
+        j := {ns}.move_run_v1(j, case when at is null then now + delay else greatest(now, at) end, now);
+        perform {ns}.save_v1(j);
+        wake := j.queue;
       end if;
     elsif op = 3 or j.state = 1 then -- run now
       if j.state > 1 then
@@ -181,9 +210,28 @@ begin
   end loop;
 end $$;
 
--- Frees a key by hand. outcome: 0 done, 1 it is free, 2 refused because its
--- holder stands behind a run.
-create or replace function {ns}.release_v1(patience integer, name bytea)
+-- start: gives a waiting job to a worker, as fetch_v2 does it to many.
+create or replace function {ns}.start_v1(j {ns}.jobs, who text, no bigint, now bigint) returns void
+  language plpgsql as $$
+declare
+  rest bigint := {ns}.rest_v1(j.hold_window, j.hold_ttl,
+    {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at));
+begin
+  update {ns}.jobs y set state = 2, attempt = coalesce(y.attempt, 0) + 1, run = coalesce(y.run, 0) + 1,
+    run_at = j.run_at, keyless = j.keyless, anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at),
+    started_at = now, worker = who, fetch_no = no
+  where y.id = j.id;
+  if j.hold_until = 2 and rest > now then -- the first fetch is the event
+    update {ns}.keys k set pending = 0, frees_at = rest where k.key = j.key and k.holder = j.id and k.pending = 2
+      and k.gone is null and (k.frees_at is null or k.frees_at > now);
+  elsif j.hold_until = 2 then
+    delete from {ns}.keys k where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null;
+  end if;
+end $$;
+
+-- Frees a key by hand; with of_holder only if that job holds it. outcome: 0 done, 1
+-- it is free or another's, 2 refused because its holder stands behind a run.
+create or replace function {ns}.release_v2(patience integer, name bytea, of_holder text)
   returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
@@ -215,6 +263,10 @@ begin
     raise exception 'onceq: again' using errcode = 'OQ001';
   end if;
   k := {ns}.settle_v1(k, now);
+  if k.holder <> of_holder then
+    return query select 1, null::text, null::text;
+    return;
+  end if;
   if k.gone is null then
     select {slim y} into h from {ns}.jobs y where y.id = k.holder;
     if h.behind is not null then

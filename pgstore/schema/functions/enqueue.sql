@@ -95,7 +95,7 @@ returns setof {ns}.jobs language sql stable as $$
       nullif({n from_enqueue} <> 0, false),
     ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''),
       null::text, null::text, null::text, null::text,
-    nullif(metas[i], '')::json, nullif(tags[i], '')::json, null::json
+    nullif(metas[i], '')::json, nullif(tags[i], '')::json, null::json, null::bytea, null::text
   from (
     select i, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
     from generate_series(1, n) i

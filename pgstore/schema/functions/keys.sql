@@ -244,21 +244,26 @@ create or replace function {ns}.gone_v1(j {ns}.jobs) returns json language sql s
     encode(j.digest, 'hex'))
 $$;
 
--- moveRun: gives a waiting job another run time. Until the first fetch the
--- anchor moves with it. The caller saves the job.
+-- setRun: changes the run time of a waiting job. Until the first fetch the
+-- anchor moves with it; a job that no longer holds its key does not get it
+-- back by that. The caller saves the job.
 create or replace function {ns}.move_run_v1(inout j {ns}.jobs, new_run_at bigint, now bigint) language plpgsql as $$
 declare
   k {ns}.keys;
   was_due boolean := j.run_at <= now;
 begin
+  j.anchor := {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at);
   j.run_at := new_run_at;
   if j.run > 0 or j.key is null then
     return;
   end if;
-  j.anchor := {ns}.anchor_v1(j.from_enqueue, j.enqueued_at, j.run_at);
   select * into k from {ns}.keys where key = j.key;
-  if not found or k.holder <> j.id or k.gone is not null or j.behind is not null or k.frees_at <= now and k.next is null
-    then
+  if not found or k.holder <> j.id or k.gone is not null or k.frees_at <= now and k.next is null then
+    j.keyless := true;
+    return;
+  end if;
+  j.anchor := {ns}.anchor_v1(j.from_enqueue, j.enqueued_at, j.run_at);
+  if j.behind is not null then
     return;
   end if;
   if k.pending = 1 and was_due then

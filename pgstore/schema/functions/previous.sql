@@ -88,3 +88,18 @@ begin
     k.key_text, k.state, k.digest
     from {ns}.keys_v2(after_key || '\x00', decode(repeat('ff', 33), 'hex'), look, name) k;
 end $$;
+
+-- Version 8 starts and moves no jobs by ID, and releases a key whoever holds
+-- it.
+create or replace function {ns}.change_v1(patience integer, op integer, ids text[], shown smallint[],
+  without_key boolean)
+returns setof {ns}.answer_v1 language plpgsql {safe} as $$
+begin
+  return query select * from {ns}.change_v2(patience, op, ids, shown, without_key, null, null, null, null);
+end $$;
+
+create or replace function {ns}.release_v1(patience integer, name bytea)
+  returns table (outcome integer, holder text, behind text) language plpgsql {safe} as $$
+begin
+  return query select * from {ns}.release_v2(patience, name, null);
+end $$;
