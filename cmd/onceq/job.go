@@ -19,7 +19,7 @@ func newJob(a *app) *cobra.Command {
 		Use:   "job",
 		Short: "Show, cancel, retry, run, move or delete one job",
 	}, "show|cancel|retry|run|move|delete", "ID")
-	c.AddCommand(&cobra.Command{
+	c.AddCommand(newMove(a), &cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about a job, and the story of its key",
 		Args:  oneID,
@@ -29,7 +29,6 @@ func newJob(a *app) *cobra.Command {
 			})
 		},
 	})
-	c.AddCommand(newMove(a))
 	var withoutKey bool
 	for _, s := range []struct {
 		verb, short string

@@ -218,7 +218,8 @@ declare
     {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at));
 begin
   update {ns}.jobs y set state = 2, attempt = coalesce(y.attempt, 0) + 1, run = coalesce(y.run, 0) + 1,
-    run_at = j.run_at, keyless = j.keyless, anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at),
+    run_at = j.run_at, keyless = j.keyless,
+    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at),
     started_at = now, worker = who, fetch_no = no
   where y.id = j.id;
   if j.hold_until = 2 and rest > now then -- the first fetch is the event
