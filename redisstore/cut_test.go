@@ -17,7 +17,8 @@ import (
 // server, and the connection is cut when the answer comes.
 type cutter struct {
 	addr string
-	cut  atomic.Int32 // so many answers to requests that contain the word
+	pass atomic.Int32 // so many answers to requests that contain the word pass
+	cut  atomic.Int32 // and then so many are cut
 	word atomic.Value
 
 	mu   sync.Mutex
@@ -102,7 +103,7 @@ func cutting(t *testing.T, server string) *cutter {
 					n, err := in.Read(buf)
 					if n > 0 {
 						asked.Store(strings.Contains(string(buf[:n]), p.word.Load().(string)))
-						if asked.Load() && p.cut.Add(-1) >= 0 {
+						if asked.Load() && p.pass.Add(-1) < 0 && p.cut.Add(-1) >= 0 {
 							doomed.Store(true)
 						}
 						_, _ = out.Write(buf[:n])
@@ -202,6 +203,80 @@ func TestAnAnswerCutAfterTheScriptRan(t *testing.T) {
 	cut()
 	if _, err := s.Get(ctx, []string{"mine"}); err != nil {
 		t.Errorf("reading is tried again, and got %v", err)
+	}
+	sound(t, s)
+}
+
+// TestTheReceiptsOfABatchThatWasCutSurviveAResend: a batch of more than 4 MiB
+// goes out in pieces. What has an answer keeps it, and the rest is found out.
+func TestTheReceiptsOfABatchThatWasCutSurviveAResend(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := cutting(t, server.Addr)
+	s := open(t, "redis://"+proxy.addr, Config{Patience: 100 * time.Millisecond})
+	c, err := onceq.NewClient(s, &onceq.Config{MaxArgs: 2 << 20, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Enqueue(t.Context(), task{0}); err != nil { // the server knows the script
+		t.Fatal(err)
+	}
+	large := []byte(`"` + strings.Repeat("x", 1<<20-2) + `"`)
+	cut := func(pass, cut int32) { proxy.pass.Store(pass); proxy.cut.Store(cut) }
+
+	// The store answers for what it knows: three rows of 1 MiB are a piece.
+	rows := make([]onceq.NewRow, 12)
+	for i := range rows {
+		rows[i] = onceq.NewRow{ID: "row " + string(rune('a'+i)), Nonce: [16]byte{1, byte(i)}, Kind: "task",
+			Queue: "default", Args: large, Encoding: "json", MaxAttempts: 1, Retention: time.Hour}
+	}
+	cut(1, 1)
+	results, err := s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: rows})
+	if !errors.Is(err, onceq.ErrUncertain) || !strings.Contains(err.Error(), "rows 3-11 of 12") {
+		t.Errorf("%v, want it to be uncertain about rows 3-11", err)
+	}
+	for i, r := range results {
+		if known := r.Job != nil; known != (i < 3) {
+			t.Errorf("row %d has an answer: %v", i, known)
+		}
+	}
+	results, err = s.Enqueue(t.Context(), onceq.EnqueueRequest{Rows: rows})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r.Outcome != onceq.Inserted || r.Job == nil || r.Job.ID != rows[i].ID {
+			t.Errorf("row %d again: %s", i, r.Outcome)
+		}
+	}
+
+	// So does the client, and sends the rest alone.
+	var batch []onceq.Item
+	for range 12 {
+		batch = append(batch, onceq.NewItem(onceq.JSON("task", large)))
+	}
+	cut(1, 1000)
+	receipts, err := c.EnqueueMany(t.Context(), batch)
+	var open *onceq.UncertainError
+	if !errors.As(err, &open) || len(open.Items) != 9 || open.Items[0] != 3 {
+		t.Fatalf("%v, want it to be uncertain about items 3-11", err)
+	}
+	cut(0, 0)
+	for i := range batch {
+		batch[i] = onceq.NewItem(onceq.JSON("task", large), onceq.Resend(err))
+	}
+	again, err := c.EnqueueMany(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range again {
+		if r.Job == nil || r.Outcome != onceq.Inserted || i < 3 && r.Job.ID != receipts[i].Job.ID {
+			t.Errorf("item %d again: %+v", i, r)
+		}
+	}
+	if r := healthy(t, s); r.Jobs != 25 {
+		t.Errorf("%d jobs, want 25", r.Jobs)
 	}
 	sound(t, s)
 }
