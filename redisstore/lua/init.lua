@@ -5,20 +5,29 @@
 --   reply token, the value of "p", the value of "v"
 local got = call('HMGET', meta, 'p', 'v')
 local at, form = got[1], got[2]
+-- Every command that any script uses is tried here, to no effect. Open then
+-- reports a right that is missing, and no script does so after it has
+-- written a part.
+if at then call('ZREM', ix, '') end -- the first write, which a full server allows
+call('ZADD', ix, 0, '\0')
+call('ZREM', ix, '')
+call('HSET', jobs, '\0', 'onceq')
+call('HSET', keys, '\0', 'onceq')
+call('HDEL', jobs, '')
+call('HINCRBY', jobs, '\0\0\0N', 0)
+call('HDEL', jobs, '\0\0\0N')
+call('PUBLISH', ARGV[3], '')
+call('HGET', meta, 'p')
+call('HEXISTS', meta, 'p')
+call('HSTRLEN', meta, 'p')
+call('HSCAN', meta, '0', 'COUNT', 1)
+call('TIME')
+call('ZSCORE', ix, '')
+call('ZLEXCOUNT', ix, '(\0', '(\0')
+call('ZRANGEBYLEX', ix, '(\0', '(\0')
+call('ZREVRANGEBYLEX', ix, '(\0', '(\0')
 if not at then
   at, form = ARGV[4], '2'
-  call('HSET', meta, 'v', form, 'p', at)
-  call('HSET', jobs, '\0', 'onceq')
-  call('HSET', keys, '\0', 'onceq')
-  call('ZADD', ix, 0, '\0')
+  call('HSET', meta, 'v', form, 'p', at) -- last: from now on the partition is there
 end
--- Every command that any script writes with is tried, to no effect: a right
--- that is missing is told here and now, and not by a script that has
--- written a part.
-call('ZREM', ix, '')
-call('ZADD', ix, 0, '\0')
-call('HSET', jobs, '\0', 'onceq')
-call('HDEL', jobs, '')
-call('HINCRBY', meta, 'PN', 0)
-call('PUBLISH', ARGV[3], '')
 return {ARGV[1], at, form}
