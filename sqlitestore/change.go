@@ -47,7 +47,7 @@ func (st *step) changeAll(c onceq.Change) ([]onceq.ChangeResult, error) {
 	case onceq.OpResume:
 		n, err := st.affect(sqlResume, c.Queue)
 		if n > 0 {
-			st.news.due[c.Queue] = true
+			st.news.due[work{queue: c.Queue}] = true
 		}
 		return make([]onceq.ChangeResult, 1), err
 	case onceq.OpRelease:

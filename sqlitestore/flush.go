@@ -177,15 +177,13 @@ func (st *step) count() error {
 			of(p.queue)[stateNo(p.state)] += n
 		}
 	}
-	for queue := range st.news.due {
-		of(queue)
+	due := map[string]int64{}
+	for w := range st.news.due {
+		of(w.queue)
+		due[w.queue] = 1
 	}
 	for queue, n := range perQueue {
-		due := int64(0)
-		if st.news.due[queue] {
-			due = 1
-		}
-		if err := st.exec(sqlCount, queue, due, n[0], n[1], n[2], n[3], n[4], n[5], st.Now); err != nil {
+		if err := st.exec(sqlCount, queue, due[queue], n[0], n[1], n[2], n[3], n[4], n[5], st.Now); err != nil {
 			return err
 		}
 	}
@@ -210,6 +208,6 @@ const soon = 60_000
 // wake notes that a job of a queue is due, or will be soon.
 func (st *step) wake(j *rules.Job) {
 	if j.Behind == "" && j.RunMS <= st.Now+soon {
-		st.news.due[j.Queue] = true
+		st.news.due[work{j.Queue, j.Kind}] = true
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/onceq/onceq/internal/listen"
 	sqlite "modernc.org/sqlite" // the driver "sqlite": SQLite without cgo
 )
 
@@ -163,6 +164,7 @@ func openPrivate(ctx context.Context, config Config) (*Store, error) {
 	}
 	s := newStore(db, config)
 	s.owned, s.keeps, s.private, s.held, s.lock, s.shared = true, true, folder, files, newLock(nil), share(path)
+	s.listeners = listen.New(nil) // no other process has it
 	return s.ready(ctx, path)
 }
 

@@ -100,16 +100,16 @@ func (p *process) tell(t *testing.T, line string) {
 }
 
 // listen waits for a line from the parent.
-func listen(in *bufio.Scanner) bool { return in.Scan() }
+func nextLine(in *bufio.Scanner) bool { return in.Scan() }
 
 // writesUntilTold enqueues one job after another, and tells how many there
 // were and how long the slowest took.
 func writesUntilTold(s *Store, name string) error {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
-	listen(in)
+	nextLine(in)
 	stop := make(chan struct{})
-	go func() { listen(in); close(stop) }()
+	go func() { nextLine(in); close(stop) }()
 	var longest time.Duration
 	for n := 0; ; n++ {
 		select {
@@ -167,7 +167,7 @@ func TestWritersOfFourProcessesTakeTurns(t *testing.T) {
 // mixes does a bit of everything in 16 goroutines.
 func mixes(s *Store, name string) error {
 	fmt.Println("ready")
-	listen(bufio.NewScanner(os.Stdin))
+	nextLine(bufio.NewScanner(os.Stdin))
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
 	for g := range 16 {
@@ -324,7 +324,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 func obeys(s *Store, name string) error {
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
-	for n := 0; listen(in); n++ {
+	for n := 0; nextLine(in); n++ {
 		row := rowsOf(name, n+1)[n:]
 		if _, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: row}); err != nil {
 			return err

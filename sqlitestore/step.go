@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/rules"
@@ -50,25 +49,6 @@ type step struct {
 	news   news
 }
 
-// news is what listeners get when a step was committed.
-type news struct {
-	due   map[string]bool // queues in which a job became due, or will soon
-	stops map[string]bool // workers with a run that was asked to stop
-}
-
-// add takes over the news of another step.
-func (n *news) add(more news) {
-	n.due, n.stops = union(n.due, more.due), union(n.stops, more.stops)
-}
-
-func union(a, b map[string]bool) map[string]bool {
-	if a == nil {
-		return b
-	}
-	maps.Copy(a, b)
-	return a
-}
-
 func newStep(c *conn, now int64) *step {
 	st := &step{conn: c, Book: rules.Book{Now: now}}
 	st.remember()
@@ -79,7 +59,7 @@ func newStep(c *conn, now int64) *step {
 func (st *step) remember() {
 	if st.byID == nil {
 		st.byID, st.bySeq, st.keys = map[string]*job{}, map[int64]*job{}, map[onceq.Key]*heldKey{}
-		st.counts, st.news.due = map[place]int64{}, map[string]bool{}
+		st.counts, st.news.due = map[place]int64{}, map[work]bool{}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/listen"
 	"github.com/onceq/onceq/internal/rules"
 )
 
@@ -104,7 +105,9 @@ type Store struct {
 	shut   context.CancelFunc
 	begun  map[*sql.Tx]*ending
 	end    sync.Once
-	waker  waker
+
+	listeners *listen.Registry
+	expected  atomic.Int64 // until when to look often for commits, in nanoseconds since 1970
 }
 
 // maxReaders is how many connections read at once.
@@ -120,7 +123,7 @@ func newStore(db *sql.DB, config Config) *Store {
 	for range maxReaders {
 		s.mayRead <- struct{}{}
 	}
-	s.waker.store, s.shortening = s, shortening{long: longLog, often: lookAtLog, wait: logWait}
+	s.listeners, s.shortening = listen.New(s.hear), shortening{long: longLog, often: lookAtLog, wait: logWait}
 	return s
 }
 
@@ -139,7 +142,7 @@ func (s *Store) Close() error {
 	s.shut()
 	s.mu.Unlock()
 
-	s.waker.close()
+	s.listeners.Close()
 	s.calls.Wait()
 	if s.writer != nil {
 		s.writer.close()

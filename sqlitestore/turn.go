@@ -34,7 +34,7 @@ func (s *Store) writeAs(ctx context.Context, what string, sync bool, fn func(st 
 		}
 		return err
 	})
-	s.waker.tell(news) // after the lock was released
+	s.tell(news) // after the lock was released
 	return wrap(what, err)
 }
 

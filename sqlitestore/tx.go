@@ -110,7 +110,7 @@ func (s *Store) watch(on *conn, tx *sql.Tx) {
 		news := e.news
 		s.mu.Unlock()
 		s.lock.leave()
-		s.waker.tell(news)
+		s.tell(news)
 		s.mu.Lock()
 		delete(s.begun, tx) // from now on Close may close the files
 		last := s.closed && len(s.begun) == 0
@@ -225,7 +225,7 @@ func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow)
 	if e := t.store.begun[t.tx]; e != nil {
 		e.news.add(st.news)
 	} else {
-		t.store.waker.expect()
+		t.store.expectCommit()
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestAWorkerHearsOfACancelOfItsOwnProcessBeforeTheCancelReturns(t *testing.T
 	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
 	wakes, cancel := running(t, s)
 	for range 100 { // more wake-ups than anybody listens to
-		s.waker.tell(news{due: map[string]bool{"default": true}})
+		s.tell(news{due: map[work]bool{{queue: "default"}: true}})
 	}
 	cancel(s)
 	for {

@@ -21,7 +21,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		return make([]onceq.ChangeResult, 1), nil
 	case onceq.OpResume:
 		delete(s.paused, c.Queue)
-		s.notify(c.Queue)
+		s.listeners.Due(c.Queue, "")
 		return make([]onceq.ChangeResult, 1), nil
 	case onceq.OpRelease:
 		k := st.key(&c.Key)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/listen"
 	"github.com/onceq/onceq/internal/rules"
 )
 
@@ -19,13 +20,14 @@ import (
 type Store struct {
 	clock func() time.Time
 
-	mu        sync.Mutex
-	jobs      map[string]*rules.Job
-	keys      map[onceq.Key]*rules.Key // those that have a row
-	workers   map[string]*worker
-	paused    map[string]bool
-	listeners map[*listener]bool
-	closed    bool
+	mu      sync.Mutex
+	jobs    map[string]*rules.Job
+	keys    map[onceq.Key]*rules.Key // those that have a row
+	workers map[string]*worker
+	paused  map[string]bool
+	closed  bool
+
+	listeners *listen.Registry
 }
 
 type worker struct {
@@ -40,7 +42,7 @@ func New(clock func() time.Time) *Store {
 	}
 	return &Store{clock: clock, jobs: map[string]*rules.Job{}, keys: map[onceq.Key]*rules.Key{},
 		workers: map[string]*worker{},
-		paused:  map[string]bool{}, listeners: map[*listener]bool{}}
+		paused:  map[string]bool{}, listeners: listen.New(nil)}
 }
 
 // Traits says what the store can do besides.
@@ -68,10 +70,10 @@ func (s *Store) begin(ctx context.Context) (*step, error) {
 // end ends a step and wakes the listeners.
 func (st *step) end() {
 	for _, j := range st.Woken {
-		st.notify(j.Queue)
+		st.listeners.Due(j.Queue, j.Kind)
 	}
 	for _, w := range st.Stops {
-		st.notifyStop(w)
+		st.listeners.Stop(w)
 	}
 	st.mu.Unlock()
 }
@@ -122,14 +124,16 @@ func holderAndWaiter(k *rules.Key) (holder, waiter *rules.Job) {
 	return k.Holder, k.Waiter
 }
 
-// Close forgets everything.
+// Close ends all wake-ups.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
 		return onceq.ErrClosed
 	}
-	s.closed = true
+	s.listeners.Close()
 	return nil
 }
 
