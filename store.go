@@ -188,8 +188,11 @@ type Traits struct {
 // WakeRequest says of what to send a [Wake].
 type WakeRequest struct {
 	Queues []string // jobs of these queues became due
-	Kinds  []string // of these kinds only; nil = of any. A store may send for other kinds too
-	Worker string   // a run of this worker was asked to stop; "" = of no worker
+	// Kinds limits that to jobs of these kinds; nil = of any. For a change in
+	// another process, or the first job of a queue, a store may send for other
+	// kinds too.
+	Kinds  []string
+	Worker string // a run of this worker was asked to stop; "" = of no worker
 }
 
 // Wake is one wake-up.

@@ -31,7 +31,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		results = make([]onceq.ChangeResult, 1)
 		err = s.retry(ctx, idempotent, func() error { return s.query(ctx, s.sql.resume, nil, c.Queue) })
 		if err == nil {
-			s.waker.tell(map[string]bool{c.Queue: true})
+			s.waker.tell(map[work]bool{{queue: c.Queue}: true})
 		}
 	case onceq.OpRelease:
 		results, err = s.release(ctx, c.Key, c.Holder)
@@ -78,9 +78,9 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 		ms := c.RunAt.UnixMilli()
 		at = &ms
 	}
-	var wake map[string]bool
+	var wake map[work]bool
 	err = s.retry(ctx, atMostOnce, func() error {
-		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[string]bool{}
+		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[work]bool{}
 		return s.query(ctx, s.sql.change, func(r *record) {
 			r.int() // try
 			i, outcome, now := r.int()-1, r.int(), r.int64()
@@ -94,7 +94,7 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 			differ, left := r.int(), r.json()
 			job := r.job(now)
 			if by == 0 && conflict.Holder != "" { // names a queue to wake
-				wake[conflict.Holder] = true
+				wake[work{queue: conflict.Holder}] = true
 			}
 			if i < 0 {
 				return

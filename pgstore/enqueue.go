@@ -212,8 +212,8 @@ type batch struct {
 	// its key, and another may meet that holder by its ID.
 	asGiven bool
 	claims  int
-	filled  map[string]bool
-	halted  []string // workers that have a run to stop
+	filled  map[work]bool // where jobs may be due
+	halted  []string      // workers that have a run to stop
 
 	sent  []int // what open was at the last call of arrays
 	last  int   // the try of the answers in noted
@@ -604,7 +604,7 @@ func (b *batch) settle() error {
 	for _, n := range b.noted {
 		b.results[n.row], b.done[n.row] = n.result, true
 		if job := n.result.Job; job.Behind == "" {
-			b.fill(job.Queue)
+			b.fill(job.Queue, job.Kind)
 		}
 	}
 	for _, i := range b.open {
@@ -616,11 +616,11 @@ func (b *batch) settle() error {
 	return nil
 }
 
-func (b *batch) fill(queue string) {
+func (b *batch) fill(queue, kind string) {
 	if b.filled == nil {
-		b.filled = map[string]bool{}
+		b.filled = map[work]bool{}
 	}
-	b.filled[queue] = true
+	b.filled[work{queue, kind}] = true
 }
 
 // inserted is the answer to a row that insert_v1 inserted at this instant;
@@ -644,7 +644,7 @@ func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 	if r.Meta != nil {
 		j.Meta, _ = decodeMeta(r.Meta) // the server accepted it as JSON
 	}
-	b.fill(r.Queue)
+	b.fill(r.Queue, r.Kind)
 	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j}
 	if c := r.Claim; c != nil {
 		key := c.Key

@@ -22,9 +22,9 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 		ids[i], runs[i] = run.ID, run.Run
 	}
 	var got onceq.Extended
-	var wake map[string]bool
+	var wake map[work]bool
 	err = s.retry(ctx, idempotent, func() error {
-		got, wake = onceq.Extended{}, map[string]bool{}
+		got, wake = onceq.Extended{}, map[work]bool{}
 		return s.query(ctx, s.sql.extend, func(r *record) {
 			what, i, queue := r.int(), r.int()-1, r.string()
 			switch what {
@@ -36,7 +36,7 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 				got.Back++
 			}
 			if queue != "" {
-				wake[queue] = true
+				wake[work{queue: queue}] = true
 			}
 		}, e.Worker, e.Lease.Milliseconds(), ids, runs, e.FetchesDone)
 	})
@@ -59,7 +59,7 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 	}
 	defer leave()
 	results := make([]onceq.FinishResult, len(fs))
-	wake := map[string]bool{}
+	wake := map[work]bool{}
 	// If a job occurs twice in one call, its requests go one after another.
 	// A trip has the requests of one worker.
 	for which := indexes(len(fs)); len(which) > 0; {
@@ -93,7 +93,7 @@ func indexes(n int) []int {
 }
 
 func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int,
-	wake map[string]bool, waits bool) error {
+	wake map[work]bool, waits bool) error {
 	busy, err := s.finishOnce(ctx, fs, results, which, wake, nil)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.F
 // finishOnce is one trip. It returns the requests that are busy. If its
 // context ends, or it cannot get a lock, nothing has changed.
 func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int,
-	wake map[string]bool, wait any) (busy []int, err error) {
+	wake map[work]bool, wait any) (busy []int, err error) {
 	// In the order of their IDs, so that two calls never wait for each
 	// other.
 	which = slices.Clone(which)
@@ -167,7 +167,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			i := which[at]
 			status, code, queue := r.int(), r.int(), r.string()
 			if queue != "" {
-				wake[queue] = true
+				wake[work{queue: queue}] = true
 			}
 			switch status {
 			case 0:

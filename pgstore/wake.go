@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,47 +14,59 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/listen"
 )
 
 // waker tells listeners what became due, and workers that a run is to stop:
 // at once in this process, by NOTIFY in others. NOTIFY takes a lock of the
 // whole server when it commits. So it goes after the commit, in a statement
-// of its own, and for each queue and worker at most once in notifyEvery.
+// of its own, and for each reason at most once in notifyEvery.
 type waker struct {
-	store   *Store
-	channel string
-	self    string // the beginning of what this store sends, so that it ignores itself
+	store     *Store
+	channel   string
+	self      string // the beginning of what this store sends, so that it ignores itself
+	listeners *listen.Registry
 
 	mu        sync.Mutex
-	listeners map[*listener]bool
-	stop      context.CancelFunc // ends hear; nil while nobody listens
-	pending   map[news]bool      // to notify of
-	sending   bool               // a goroutine sends what is pending
-	notBefore map[news]time.Time // when to notify of it
+	pending   map[reason]bool      // to notify of
+	sending   bool                 // a goroutine sends what is pending
+	notBefore map[reason]time.Time // when to notify of it
 	closed    bool
 	running   sync.WaitGroup
 }
 
-// news is a reason to wake up: a queue in which a job may be due, or a
-// worker that has a run to stop.
-type news struct {
-	name string
-	stop bool // the name is that of a worker
+// work is jobs of a kind ("" = not known) in a queue.
+type work struct{ queue, kind string }
+
+// reason is why to wake up: jobs may be due, or a worker has a run to stop.
+type reason struct {
+	work
+	worker string // "" = jobs may be due
 }
 
-// payload is the text that is sent.
-func (n news) payload(from string) string {
-	if n.stop {
-		from += "!"
+// The payload of a notification is the sender, what is said of it, a space,
+// and a name: "SENDER queue", "SENDER/kind queue", or "SENDER! worker". A
+// kind has its spaces replaced, so that the first space ends it.
+const kindSpace = "\x1f"
+
+func (r reason) payload(from string) string {
+	switch {
+	case r.worker != "":
+		return from + "! " + r.worker
+	case r.kind != "":
+		from += "/" + strings.ReplaceAll(r.kind, " ", kindSpace)
 	}
-	return from + " " + n.name
+	return from + " " + r.queue
 }
 
 // readPayload is the reverse of payload.
-func readPayload(text string) (from string, n news) {
+func readPayload(text string) (from string, r reason) {
 	from, name, _ := strings.Cut(text, " ")
-	from, stop := strings.CutSuffix(from, "!")
-	return from, news{name, stop}
+	if from, stop := strings.CutSuffix(from, "!"); stop {
+		return from, reason{worker: name}
+	}
+	from, kind, _ := strings.Cut(from, "/")
+	return from, reason{work: work{name, strings.ReplaceAll(kind, kindSpace, " ")}}
 }
 
 const notifyEvery = 5 * time.Millisecond
@@ -66,43 +76,16 @@ const notifyEvery = 5 * time.Millisecond
 // a third slower.
 const ourselvesFirst = 2 * time.Millisecond
 
-// listener waits for jobs of some queues.
-type listener struct {
-	queues []string
-	worker string // of whose stopped runs to hear; "" = of nobody's
-	wake   chan onceq.Wake
-	detach func() bool // ends the watch of its context
-}
-
-// sendLocked adds a wake-up. If there are too many already, one that says
-// "in any queue" takes their place, so that none is lost. Nobody else sends
-// meanwhile.
-func (l *listener) sendLocked(wake onceq.Wake) {
-	select {
-	case l.wake <- wake:
-		return
-	default:
-	}
-	stop := wake.Stop
-	for range cap(l.wake) {
-		select {
-		case old := <-l.wake:
-			stop = stop || old.Stop
-		default:
-		}
-	}
-	l.wake <- onceq.Wake{}
-	if stop {
-		l.wake <- onceq.Wake{Stop: true}
-	}
-}
-
 func (w *waker) init(s *Store) {
 	w.store = s
 	sum := sha256.Sum256([]byte(s.config.Namespace))
 	w.channel = "onceq_" + hex.EncodeToString(sum[:8])
 	w.self = strconv.FormatUint(rand.Uint64(), 36)
-	w.listeners, w.pending, w.notBefore = map[*listener]bool{}, map[news]bool{}, map[news]time.Time{}
+	w.pending, w.notBefore = map[reason]bool{}, map[reason]time.Time{}
+	w.listeners = listen.New(w.hear)
+	if s.config.NoListen {
+		w.listeners = listen.New(nil)
+	}
 }
 
 // channelInTx is the channel that an enqueue inside a caller's transaction
@@ -122,68 +105,41 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 		return nil, s.wrap("wake", err)
 	}
 	defer leave()
-	l := &listener{queues: slices.Clone(r.Queues), worker: r.Worker, wake: make(chan onceq.Wake, 16)}
-	s.waker.add(ctx, l)
-	return l.wake, nil
-}
-
-func (w *waker) add(ctx context.Context, l *listener) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.listeners[l] = true
-	l.detach = context.AfterFunc(ctx, func() { w.remove(l) })
-	if w.stop == nil && !w.store.config.NoListen {
-		var ctx context.Context
-		ctx, w.stop = context.WithCancel(context.Background())
-		w.running.Go(func() { w.hear(ctx) })
+	wake, err := s.waker.listeners.Add(ctx, r)
+	if err != nil {
+		return nil, s.wrap("wake", err)
 	}
-}
-
-func (w *waker) remove(l *listener) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.listeners[l] {
-		return
-	}
-	delete(w.listeners, l)
-	l.detach()
-	close(l.wake)
-	if len(w.listeners) == 0 && w.stop != nil {
-		w.stop()
-		w.stop = nil
-	}
+	return wake, nil
 }
 
 func (w *waker) close() {
+	w.listeners.Close()
 	w.mu.Lock()
 	w.closed = true
-	listeners := slices.Collect(maps.Keys(w.listeners))
 	w.mu.Unlock()
-	for _, l := range listeners {
-		w.remove(l)
-	}
 	w.running.Wait()
 }
 
-// tell wakes the listeners of these queues and workers, here and elsewhere.
-func (w *waker) tell(queues map[string]bool, workers ...string) {
-	if len(queues) == 0 && len(workers) == 0 {
+// tell wakes the listeners of this work and these workers, here and
+// elsewhere.
+func (w *waker) tell(due map[work]bool, workers ...string) {
+	if len(due) == 0 && len(workers) == 0 {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, worker := range workers {
-		if n := (news{worker, true}); !w.wakeUpLocked(n) { // it is not in another process
-			w.pending[n] = true
+		if !w.listeners.Stop(worker) { // it is in another process
+			w.pending[reason{worker: worker}] = true
 		}
 	}
-	for queue := range queues {
-		n := news{name: queue}
+	for d := range due {
+		r := reason{work: d}
 		first := time.Now().Add(ourselvesFirst)
-		if w.wakeUpLocked(n) && !w.pending[n] && w.notBefore[n].Before(first) {
-			w.notBefore[n] = first
+		if w.listeners.Due(d.queue, d.kind) && !w.pending[r] && w.notBefore[r].Before(first) {
+			w.notBefore[r] = first
 		}
-		w.pending[n] = true
+		w.pending[r] = true
 	}
 	switch {
 	case w.store.config.NoListen:
@@ -191,34 +147,6 @@ func (w *waker) tell(queues map[string]bool, workers ...string) {
 	case len(w.pending) > 0 && !w.sending && !w.closed:
 		w.sending = true
 		w.running.Go(w.send)
-	}
-}
-
-// wakeUpLocked wakes the listeners of this process and reports whether
-// there are any.
-func (w *waker) wakeUpLocked(n news) (woken bool) {
-	for l := range w.listeners {
-		switch {
-		case n.stop && l.worker == n.name:
-			l.sendLocked(onceq.Wake{Stop: true})
-			woken = true
-		case !n.stop && slices.Contains(l.queues, n.name):
-			l.sendLocked(onceq.Wake{Queue: n.name})
-			woken = true
-		}
-	}
-	return woken
-}
-
-// anything wakes all listeners, for whatever they missed.
-func (w *waker) anything() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for l := range w.listeners {
-		l.sendLocked(onceq.Wake{})
-		if l.worker != "" {
-			l.sendLocked(onceq.Wake{Stop: true})
-		}
 	}
 }
 
@@ -230,11 +158,11 @@ func (w *waker) send() {
 		now := time.Now()
 		var ready []string
 		wait := notifyEvery
-		for n := range w.pending {
-			if left := w.notBefore[n].Sub(now); left <= 0 {
-				ready = append(ready, n.payload(w.self))
-				w.notBefore[n] = now.Add(notifyEvery)
-				delete(w.pending, n)
+		for r := range w.pending {
+			if left := w.notBefore[r].Sub(now); left <= 0 {
+				ready = append(ready, r.payload(w.self))
+				w.notBefore[r] = now.Add(notifyEvery)
+				delete(w.pending, r)
 			} else {
 				wait = min(wait, left)
 			}
@@ -263,12 +191,11 @@ func (w *waker) send() {
 	}
 }
 
-// hear listens on a connection of its own until nobody waits any more. It
-// reconnects by itself.
-func (w *waker) hear(ctx context.Context) {
+// hear listens on a connection of its own (see listen.Hear).
+func (w *waker) hear(ctx context.Context, ready func()) {
 	for n := 0; ctx.Err() == nil; n++ {
 		began := time.Now()
-		err := w.hearOnce(ctx)
+		err := w.hearOnce(ctx, ready)
 		if ctx.Err() != nil {
 			return
 		}
@@ -316,7 +243,7 @@ const neverIdle = `select pg_catalog.set_config('idle_session_timeout', '0', fal
 // errDeaf says that a notification was sent and did not come back.
 var errDeaf = errors.New("a notification was sent and not heard")
 
-func (w *waker) hearOnce(ctx context.Context) error {
+func (w *waker) hearOnce(ctx context.Context, ready func()) error {
 	conn, err := w.store.connect(ctx)
 	if err != nil {
 		return err
@@ -354,15 +281,18 @@ func (w *waker) hearOnce(ctx context.Context) error {
 			return err
 		case n.Payload == test:
 			heard = true
-			w.anything()
+			ready()
+			w.listeners.Anything()
 			continue
 		}
 		from, said := readPayload(n.Payload)
 		if from == w.self || strings.HasSuffix(from, "?") {
 			continue
 		}
-		w.mu.Lock()
-		w.wakeUpLocked(said)
-		w.mu.Unlock()
+		if said.worker != "" {
+			w.listeners.Stop(said.worker)
+		} else {
+			w.listeners.Due(said.queue, said.kind)
+		}
 	}
 }

@@ -334,7 +334,7 @@ func TestCredentialsThatChangeAreAskedForAtEachConnection(t *testing.T) {
 	}
 	other := open(t, server.URL(), Config{})
 	for i := 0; ; i++ {
-		if err := s.wakes.await(t.Context(), &listener{queues: []string{"q"}}); err != nil {
+		if err := s.wakes.await(t.Context(), onceq.WakeRequest{Queues: []string{"q"}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := enqueueOne(t.Context(), other, fmt.Sprint("b", i)); err != nil {

@@ -445,7 +445,7 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 			switch became {
 			case 'i':
 				results[i] = inserted(&rows[i], sh.now)
-				s.wakes.due(rows[i].Queue, rows[i].Kind)
+				s.wakes.listeners.Due(rows[i].Queue, rows[i].Kind)
 			case 'f':
 				results[i] = followed(&rows[i], results[sh.rows[sh.leader[k]]])
 			case 'x':

@@ -410,7 +410,7 @@ var fullCases = []fullCase{
 		return w.sweep(onceq.Beat{Worker: "w", No: 1})
 	}},
 	{"somebody who waits", false, func(w *bare) { w.add(newRow("a")) }, func(w *bare) error {
-		return w.s.wakes.await(context.Background(), &listener{queues: []string{"q", "r"}})
+		return w.s.wakes.await(context.Background(), onceq.WakeRequest{Queues: []string{"q", "r"}})
 	}},
 	// enqueue
 	{"a new job", true, func(w *bare) {}, func(w *bare) error { return w.enqueue(newRow("a")) }},

@@ -168,7 +168,7 @@ func TestAStoreLivesThroughARestart(t *testing.T) {
 	deadline := time.After(20 * time.Second)
 	for n := 10; ; n++ { // until the subscription is there again
 		// as a fetch that finds nothing does
-		if err := s.wakes.await(t.Context(), &listener{queues: []string{"default"}}); err != nil {
+		if err := s.wakes.await(t.Context(), onceq.WakeRequest{Queues: []string{"default"}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := other.Enqueue(t.Context(), task{n}, onceq.Unique{}); err != nil {

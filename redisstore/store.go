@@ -263,8 +263,8 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.mu.Unlock()
 
+	s.wakes.listeners.Close()
 	s.calls.Wait()
-	s.wakes.close()
 	var err error
 	if s.owned {
 		err = s.client.Close()

@@ -2,15 +2,13 @@ package redisstore
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/listen"
 )
 
 // A message on the store's channel is the sender, in eight bytes, and a
@@ -19,27 +17,14 @@ import (
 // to stop. No name contains the mark.
 const mark = "\x00"
 
-// wakes has the listeners of this process, and its one subscription to the
-// messages of others.
+// wakes has the listeners of this process, and their one subscription to
+// the messages of others.
 type wakes struct {
-	s *Store
-
-	mu        sync.Mutex
-	listeners map[*listener]bool
-	stop      context.CancelFunc // ends the subscription; nil = there is none
-	ready     chan struct{}      // closed when the subscription is in force
-	done      chan struct{}      // closed when it has ended
+	s         *Store
+	listeners *listen.Registry
 }
 
-type listener struct {
-	queues []string
-	kinds  []string // nil = any
-	worker string   // of whose stopped runs to hear; "" = of nobody's
-	wake   chan onceq.Wake
-	forget func() bool // stops waiting for the end of its context
-}
-
-func (w *wakes) init(s *Store) { w.s, w.listeners = s, map[*listener]bool{} }
+func (w *wakes) init(s *Store) { w.s, w.listeners = s, listen.New(w.hear) }
 
 // Wake sends which queue has a due job, and which worker has a run to stop:
 // at once for changes in this process, for others when a script publishes a
@@ -51,43 +36,22 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 		return nil, err
 	}
 	defer leave()
-	w := &s.wakes
-	l := &listener{queues: slices.Clone(r.Queues), kinds: slices.Clone(r.Kinds), worker: r.Worker,
-		wake: make(chan onceq.Wake, 16)}
-	ready := w.join(ctx, l)
-	t := time.NewTimer(time.Second)
-	defer t.Stop()
-	select {
-	case <-ready:
-		_ = w.await(ctx, l) // who fetches says so too
-	case <-t.C: // try again
-	case <-ctx.Done():
-	case <-s.closing:
+	wake, err := s.wakes.listeners.Add(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	return l.wake, nil
-}
-
-// join adds a listener, and begins the subscription with the first one.
-func (w *wakes) join(ctx context.Context, l *listener) (ready <-chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.listeners[l] = true
-	if w.stop == nil {
-		sub, stop := context.WithCancel(context.Background())
-		before := w.done
-		w.stop, w.ready, w.done = stop, make(chan struct{}), make(chan struct{})
-		go w.subscribe(sub, w.ready, before, w.done)
-	}
-	l.forget = context.AfterFunc(ctx, func() { w.leave(l) })
-	return w.ready
+	soon, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = s.wakes.await(soon, r) // a fetch says so too
+	return wake, nil
 }
 
 // await notes on all partitions that somebody waits.
-func (w *wakes) await(ctx context.Context, listeners ...*listener) error {
+func (w *wakes) await(ctx context.Context, requests ...onceq.WakeRequest) error {
 	n, args := 0, []any{0}
-	for _, l := range listeners {
-		kinds := packKinds(l.kinds)
-		for _, q := range l.queues {
+	for _, r := range requests {
+		kinds := packKinds(r.Kinds)
+		for _, q := range r.Queues {
 			n++
 			args = append(append(args, q), kinds...)
 		}
@@ -103,125 +67,21 @@ func (w *wakes) await(ctx context.Context, listeners ...*listener) error {
 	return w.s.do(ctx, trips...)
 }
 
-// all are those that wait here.
-func (w *wakes) all() []*listener {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Collect(maps.Keys(w.listeners))
-}
-
-// leave removes a listener, and ends the subscription with the last one.
-func (w *wakes) leave(l *listener) {
-	w.mu.Lock()
-	if !w.listeners[l] {
-		w.mu.Unlock()
-		return
-	}
-	delete(w.listeners, l)
-	var done chan struct{}
-	if len(w.listeners) == 0 && w.stop != nil {
-		w.stop()
-		w.stop, done = nil, w.done
-	}
-	w.mu.Unlock()
-	if done != nil {
-		<-done
-	}
-	close(l.wake)
-}
-
-// close ends the subscription and all channels.
-func (w *wakes) close() {
-	w.mu.Lock()
-	var all []*listener
-	for l := range w.listeners {
-		l.forget()
-		all = append(all, l)
-		delete(w.listeners, l)
-	}
-	stop, done := w.stop, w.done
-	w.stop = nil
-	w.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
-	if done != nil {
-		<-done
-	}
-	for _, l := range all {
-		close(l.wake)
-	}
-}
-
-// notify passes a message on to the listeners that it concerns; "" =
-// something may be due in any queue.
+// notify passes a message on to the listeners that it concerns.
 func (w *wakes) notify(message string) {
 	name, rest, more := strings.Cut(message, mark)
 	if name == "" && more {
-		w.stops(rest)
+		w.listeners.Stop(rest)
 	} else {
-		w.due(name, rest)
+		w.listeners.Due(name, rest)
 	}
 }
 
-// due says that something may be due: in a queue ("" = in any), of a kind
-// ("" = of any).
-func (w *wakes) due(queue, kind string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for l := range w.listeners {
-		if (queue == "" || slices.Contains(l.queues, queue)) &&
-			(kind == "" || l.kinds == nil || slices.Contains(l.kinds, kind)) {
-			l.sendLocked(onceq.Wake{Queue: queue})
-		}
-	}
-}
-
-// stops says that a run of a worker was asked to stop.
-func (w *wakes) stops(worker string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for l := range w.listeners {
-		if l.worker == worker {
-			l.sendLocked(onceq.Wake{Stop: true})
-		}
-	}
-}
-
-// sendLocked never waits. If the channel is full, it replaces the two
-// oldest messages by one that says as much as they and this one together.
-// Nobody else sends meanwhile.
-func (l *listener) sendLocked(wake onceq.Wake) {
-	select {
-	case l.wake <- wake:
-		return
-	default:
-	}
-	stop := wake.Stop
-	for range 2 {
-		select {
-		case old := <-l.wake:
-			stop = stop || old.Stop
-		default:
-		}
-	}
-	l.wake <- onceq.Wake{}
-	if stop {
-		l.wake <- onceq.Wake{Stop: true}
-	}
-}
-
-// subscribe passes on what others publish, until ctx ends. It connects
-// again by itself and then wakes all listeners, because a message may have
-// been missed.
-func (w *wakes) subscribe(ctx context.Context, ready, before, done chan struct{}) {
-	defer close(done)
-	if before != nil {
-		<-before // one subscription at a time
-	}
-	first := sync.OnceFunc(func() { close(ready) })
+// hear passes on what others publish (see listen.Hear). After each
+// connection it wakes all listeners, because a message may have been missed.
+func (w *wakes) hear(ctx context.Context, ready func()) {
 	for ctx.Err() == nil {
-		w.receive(ctx, first)
+		w.receive(ctx, ready)
 		sleep(ctx, 200*time.Millisecond)
 	}
 }
@@ -254,9 +114,9 @@ func (w *wakes) receive(ctx context.Context, ready func()) {
 		pinged = false
 		switch m := m.(type) {
 		case *redis.Subscription:
-			_ = w.await(ctx, w.all()...)
+			_ = w.await(ctx, w.listeners.Requests()...)
 			ready()
-			w.notify("")
+			w.listeners.Anything()
 		case *redis.Message:
 			if n := len(w.s.sender); len(m.Payload) > n && m.Payload[:n] != w.s.sender {
 				w.notify(m.Payload[n:])

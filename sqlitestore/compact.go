@@ -86,7 +86,10 @@ func (s *Store) vacuum(ctx context.Context, w *conn, total int64, progress func(
 	before := s.logSize()
 	done := make(chan error, 1)
 	go func() {
-		_, err := w.raw.ExecContext(ctx, "VACUUM")
+		err := ctx.Err() // with little time nothing is begun
+		if err == nil {
+			_, err = w.raw.ExecContext(ctx, "VACUUM")
+		}
 		done <- err
 	}()
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -127,6 +130,9 @@ func temporary() string {
 	return "."
 }
 
+// leastTime is how long a compaction takes at least.
+const leastTime = 10 * time.Millisecond
+
 // beforeLeasesEnd is ctx until half of what is left of the leases of those who
 // run jobs: a heartbeat waits for the write lock, like everybody. Leases that
 // are over do not count.
@@ -143,6 +149,10 @@ func (s *Store) beforeLeasesEnd(ctx context.Context, w *conn) (context.Context, 
 	if first == onceq.Never {
 		return ctx, func() {}, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, time.Duration(first-now)*time.Millisecond/2)
+	left := time.Duration(first-now) * time.Millisecond / 2
+	if left < leastTime {
+		left = 0
+	}
+	limited, cancel := context.WithTimeout(ctx, left)
 	return limited, cancel, nil
 }

@@ -107,6 +107,7 @@ type Store struct {
 	end    sync.Once
 
 	listeners *listen.Registry
+	own       ownCounts
 	expected  atomic.Int64 // until when to look often for commits, in nanoseconds since 1970
 }
 

@@ -116,7 +116,9 @@ func (s *Store) writeOnce(w *conn, sync bool, fn func(st *step) error) (n news, 
 	if err := s.file.there(); err != nil {
 		return n, err
 	}
+	s.own.add(st.news.due, 1)
 	if err := w.exec(sqlCommit); err != nil {
+		s.own.add(st.news.due, -1)
 		return n, uncertain(err)
 	}
 	open = false

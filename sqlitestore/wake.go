@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -71,6 +72,47 @@ func (s *Store) tell(n news) {
 	}
 }
 
+// ownCounts are how often steps of this store made a job due in a queue,
+// since a poller first saw the queue. The listeners were told of these with
+// the kind, so the poller is not to tell them again without.
+//
+// A step counts before it commits. So the count in the file, less ours, is
+// never more than what others have done, and what others do always raises
+// it in the end.
+type ownCounts struct {
+	mu    sync.Mutex
+	steps map[string]int64 // of the queues that somebody listens to
+}
+
+func (o *ownCounts) add(due map[work]bool, n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seen := map[string]bool{}
+	for w := range due {
+		if _, known := o.steps[w.queue]; known && !seen[w.queue] {
+			o.steps[w.queue] += n
+		}
+		seen[w.queue] = true
+	}
+}
+
+// watch counts for these queues from now on, and for no others.
+func (o *ownCounts) watch(queues map[string]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	steps := make(map[string]int64, len(queues))
+	for queue := range queues {
+		steps[queue] = o.steps[queue]
+	}
+	o.steps = steps
+}
+
+func (o *ownCounts) of(queue string) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.steps[queue]
+}
+
 // expectCommit says that a transaction of the caller's may commit soon.
 func (s *Store) expectCommit() { s.expected.Store(time.Now().Add(lately).UnixNano()) }
 
@@ -108,7 +150,7 @@ type poller struct {
 	// with itself; nil if the pool is the caller's and small.
 	conn    *conn
 	version int64
-	due     map[string]int64 // the count of each queue
+	due     map[string]int64 // the count of each queue, without our own steps
 	stops   map[string]int64 // the count of each worker
 	changed time.Time        // when something was last seen to change
 }
@@ -153,7 +195,7 @@ func (p *poller) look(ctx context.Context) (n news, err error) {
 	if err != nil {
 		return n, err
 	}
-	due, err := changed(on, sqlDueCounts, queues, p.due)
+	due, err := risen(on, sqlDueCounts, queues, p.due, p.store.own.of)
 	if err != nil {
 		return n, err
 	}
@@ -161,7 +203,8 @@ func (p *poller) look(ctx context.Context) (n news, err error) {
 	for queue := range due {
 		n.due[work{queue: queue}] = true
 	}
-	if n.stops, err = changed(on, sqlStopCounts, workers, p.stops); err == nil {
+	ours := func(string) int64 { return 0 }
+	if n.stops, err = risen(on, sqlStopCounts, workers, p.stops, ours); err == nil {
 		p.version, p.changed = version, time.Now()
 	}
 	return n, err
@@ -179,6 +222,7 @@ func (p *poller) wanted() (queues, workers string, err error) {
 			names[r.Worker] = true
 		}
 	}
+	p.store.own.watch(q)
 	list := func(set map[string]bool) string {
 		b, e := json.Marshal(slices.AppendSeq([]string{}, maps.Keys(set)))
 		err = errors.Join(err, e)
@@ -187,9 +231,10 @@ func (p *poller) wanted() (queues, workers string, err error) {
 	return list(q), list(names), err
 }
 
-// changed are the names whose counts are not what they were when they were
-// last seen.
-func changed(on *conn, q *statement, names string, seen map[string]int64) (map[string]bool, error) {
+// risen are the names whose counts, less our own, are higher than when they
+// were last seen.
+func risen(on *conn, q *statement, names string, seen map[string]int64,
+	own func(name string) int64) (map[string]bool, error) {
 	now := map[string]int64{}
 	if err := on.each(q, 2, func(v []any) error {
 		now[text(v[0])] = integer(v[1])
@@ -197,12 +242,13 @@ func changed(on *conn, q *statement, names string, seen map[string]int64) (map[s
 	}, names); err != nil {
 		return nil, err
 	}
-	changed := map[string]bool{}
+	risen := map[string]bool{}
 	for name, n := range now {
-		if was, ok := seen[name]; ok && was != n || !ok && n != 0 {
-			changed[name] = true
+		n -= own(name)
+		if was, ok := seen[name]; ok && n > was || !ok && n != 0 {
+			risen[name] = true
 		}
 		seen[name] = n
 	}
-	return changed, nil
+	return risen, nil
 }

@@ -104,6 +104,32 @@ var wakeups = []scenario{
 		w.extend(onceq.ExtendRequest{Worker: "w"})
 		w.woken(wake, "default")
 	})},
+	{"a_job_of_another_kind_wakes_nobody_in_this_process", func(w *world) {
+		wakeOf := w.Store.Traits().Wake
+		if wakeOf == nil {
+			w.Skip("this store does not wake anybody")
+		}
+		queues := []string{"default"}
+		w.insert(task(-1)) // for the first job of a queue a store may wake everybody
+		wake, err := wakeOf(w.ctx, onceq.WakeRequest{Queues: queues, Kinds: []string{"other"}})
+		w.must(err)
+		all, err := wakeOf(w.ctx, onceq.WakeRequest{Queues: queues})
+		w.must(err)
+		quiet(wake)
+		for n := range 20 {
+			w.insert(task(n))
+			w.insert(task(n), onceq.Unique{}, onceq.Delay(time.Second))
+		}
+		w.many(each(onceq.Inserted, 2), onceq.NewItem(task(100)), onceq.NewItem(task(101)))
+		w.woken(all, "default") // by then this listener would have been woken too
+		select {
+		case got := <-wake:
+			w.Errorf("woken by jobs of a kind that was not asked for: %+v", got)
+		default:
+		}
+		w.insert(onceq.JSON("other", []byte("{}")))
+		w.woken(wake, "default")
+	}},
 	{"an_enqueue_through_another_handle_wakes_too", func(w *world) {
 		wakeOf := w.Store.Traits().Wake
 		if wakeOf == nil || w.Open == nil {
