@@ -63,7 +63,7 @@ func (b *Bulk) validate() error {
 		return invalid("Bulk.Op", b.Op, "must be OpCancel, OpRetry, OpRunNow or OpDelete")
 	}
 	if b.Filter.empty() && !b.Filter.All {
-		return invalid("filter", "", "is empty, which would mean every job: say what to match, or All")
+		return invalid("filter", "", "is empty, which would mean every job: say what to match, or {All}")
 	}
 	return b.Filter.validate()
 }

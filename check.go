@@ -13,39 +13,40 @@ import (
 func (s *settings) checkUnique() error {
 	if s.customAt != unsaid {
 		if s.customScope&(ByArgs|ByMeta) != 0 {
-			return invalid("UniqueKey", s.customScope, "scope must be of ByKind and ByQueue, or ByKey alone: the key "+
-				"stands in place of the args")
+			return invalid("UniqueKey's scope", s.customScope, "must be of {ByKind} and {ByQueue}, or {ByKey} alone: "+
+				"the key stands in place of the args")
 		}
 		if s.customScope&ByKey != 0 && s.customScope != ByKey {
-			return invalid("UniqueKey", s.customScope, "scope ByKey is the literal alone and goes with no other: "+
-				"drop ByKey to scope the key")
+			return invalid("UniqueKey's scope", s.customScope, "has too much: {ByKey} is the literal alone and goes "+
+				"with no other; drop {ByKey} to scope the key")
 		}
 	} else {
 		if s.by&ByKey != 0 {
-			return invalid("Unique.By", s.by, "ByKey is a scope of UniqueKey: use UniqueKey(key, ByKey)")
+			return invalid("Unique.By", s.by, "has {ByKey}, which is a scope of {UniqueKey}: use "+
+				"{UniqueKey(key, ByKey)}")
 		}
 		if s.by >= ByKey<<1 {
-			return invalid("Unique.By", uint8(s.by), "must be made of ByKind, ByQueue, ByArgs and ByMeta")
+			return invalid("Unique.By", uint8(s.by), "must be made of {ByKind}, {ByQueue}, {ByArgs} and {ByMeta}")
 		}
 		if s.fields != nil && s.by != 0 && s.by&(ByArgs|ByMeta) == 0 {
 			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by,
-				"name members of args or meta: add ByArgs or ByMeta")
+				"name members of args or meta: add {ByArgs} or {ByMeta}")
 		}
 		if s.metaFields != nil && s.by&ByMeta == 0 {
 			return s.clash("Unique.MetaFields", s.metaFieldsAt, "Unique.By", s.byAt, cmp.Or(s.by, byDefault),
-				"name members of meta, which takes no part: add ByMeta to By")
+				"name members of meta, which takes no part: add {ByMeta} to {By}")
 		}
 		if s.metaFields != nil && s.fields != nil && s.by&ByArgs == 0 {
 			return s.clash("Unique.MetaFields", s.metaFieldsAt, "Unique.Fields", s.fieldsAt, s.fields,
-				"narrow the same meta, since args take no part: keep one of them, or add ByArgs to By")
+				"narrow the same meta, since args take no part: keep one of them, or add {ByArgs} to {By}")
 		}
 		if s.fields != nil && s.narrowsHalf() {
 			return s.clash("Unique.Fields", s.fieldsAt, "Unique.By", s.byAt, s.by,
-				"narrow the args alone, and all of the meta would count: say MetaFields too, or leave ByMeta away")
+				"narrow the args alone, and all of the meta would count: say {MetaFields} too, or leave {ByMeta} away")
 		}
 	}
 	if s.until > UntilWindowEnds {
-		return invalid("Unique.Until", uint8(s.until), "must be UntilDue … UntilWindowEnds")
+		return invalid("Unique.Until", uint8(s.until), "must be {UntilDue} … {UntilWindowEnds}")
 	}
 	if s.window != 0 {
 		if err := checkDuration("Unique.Window", s.window); err != nil {
@@ -60,21 +61,21 @@ func (s *settings) checkUnique() error {
 	}
 	if s.window != 0 && hasTTL && s.window >= s.ttl {
 		return s.clash("Unique.Window", s.windowAt, "Unique.TTL", s.ttlAt, s.ttl,
-			fmt.Sprintf("(at least %v) must be shorter than TTL (at most): use one of them, or Until: "+
-				"UntilWindowEnds for exactly a window", s.window))
+			"(at least %v) must be shorter than {TTL} (at most): use one of them, or "+
+				"{Until: UntilWindowEnds} for exactly a window", s.window)
 	}
 	h := s.hold()
 	if h.Until == UntilWindowEnds && s.window == 0 {
 		return s.clash("Unique.Until", s.untilAt, "Unique.Window", s.windowAt, "0s",
-			"= UntilWindowEnds waits for no event and needs a Window")
+			"= {UntilWindowEnds} waits for no event and needs a {Window}")
 	}
 	if h.Until == UntilWindowEnds && hasTTL {
 		return s.clash("Unique.Until", s.untilAt, "Unique.TTL", s.ttlAt, s.ttl,
-			"= UntilWindowEnds is exactly Window long: leave TTL away")
+			"= {UntilWindowEnds} is exactly {Window} long: leave {TTL} away")
 	}
 	if s.fromEnqueue && s.window == 0 && !hasTTL {
-		return invalid("Unique.FromEnqueue", true, "anchors Window or TTL, and neither is said: say one, or leave "+
-			"FromEnqueue away")
+		return invalid("Unique.FromEnqueue", true, "anchors {Window} or {TTL}, and neither is said: say one, or "+
+			"leave {FromEnqueue} away")
 	}
 	return s.checkPolicy(h, hasTTL)
 }
@@ -94,15 +95,15 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 		if s.customAt != unsaid {
 			part, at = "UniqueKey's scope", s.customAt
 		}
-		return s.clash("OnConflict", s.policyAt, part, at, s.scope(), fmt.Sprintf(
+		return s.clash("OnConflict", s.policyAt, part, at, s.scope(),
 			"(%s) writes to the job it meets, and the key leaves out the kind, so that args of one kind could land "+
-				"in another: add ByKind, or use Skip or Reject", s.policy))
+				"in another: add {ByKind}, or use {Skip} or {Reject}", s.policy)
 	}
 	switch p := s.policy.(type) {
 	case Replace:
 		if p.fields() == 0 {
-			return invalid("OnConflict", "Replace{}", "must name at least one of Args, Meta, Priority, RunAt, "+
-				"MaxAttempts, Tags; to write nothing use Skip")
+			return invalid("OnConflict", "Replace{}", "must name at least one of args, meta, priority, run_at, "+
+				"max_attempts, tags; to write nothing use {Skip}")
 		}
 		for _, state := range p.Only {
 			if !state.Waiting() {
@@ -119,32 +120,32 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 			return err
 		}
 		if h.Until != UntilStarted {
-			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, "Until"+title(h.Until.String()),
-				"(debounce) collects until the run starts: leave Until away, or use Coalesce")
+			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, marked("Until"+title(h.Until.String())),
+				"(debounce) collects until the run starts: leave {Until} away, or use {Coalesce}")
 		}
 		if s.window != 0 {
 			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
-				"(debounce) collects until the run starts and a Window would hold beyond: leave Window away, or use "+
-					"Skip with Window")
+				"(debounce) collects until the run starts and a {Window} would hold beyond: leave {Window} away, "+
+					"or use {Skip} with {Window}")
 		}
 		if s.delay <= 0 && s.runAt.IsZero() {
 			return s.clash("OnConflict", s.policyAt, "Delay", s.delayAt, s.delay,
-				"(debounce) pushes a delay back and there is none: say Delay")
+				"(debounce) pushes a delay back and there is none: say {Delay}")
 		}
 		if s.delay <= 0 {
 			return s.clash("OnConflict", s.policyAt, "RunAt", s.runAtAt, s.runAt.Format(time.RFC3339),
-				"(debounce) pushes a delay back, and an instant is none: say Delay")
+				"(debounce) pushes a delay back, and an instant is none: say {Delay}")
 		}
 	case Policy:
 		if (p == Coalesce || p == Supersede) && h.Until != UntilFinished {
-			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, "Until"+title(h.Until.String()),
-				fmt.Sprintf("(%s) follows the run of the holder and goes with UntilFinished only: leave Until away, "+
-					"or use Skip, Reject or Replace", p))
+			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, marked("Until"+title(h.Until.String())),
+				"(%s) follows the run of the holder and goes with {UntilFinished} only: leave {Until} "+
+					"away, or use {Skip}, {Reject} or {Replace}", p)
 		}
 		if (p == Coalesce || p == Supersede) && s.window != 0 {
 			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
-				fmt.Sprintf("(%s) follows the run of the holder and a Window would hold beyond it: leave Window "+
-					"away, or use Skip, Reject or Replace", p))
+				"(%s) follows the run of the holder and a {Window} would hold beyond it: leave {Window} "+
+					"away, or use {Skip}, {Reject} or {Replace}", p)
 		}
 	}
 	return nil
@@ -175,9 +176,13 @@ func (s *settings) scope() Part {
 }
 
 // clash is the error that option a does not go with option b.
-func (s *settings) clash(a string, aAt level, b string, bAt level, bValue any, why string) error {
-	return &InvalidError{Field: a, Rule: fmt.Sprintf("(said %s) does not go with %s %v (said %s): %s %s", aAt, b,
-		bValue, bAt, a, why)}
+func (s *settings) clash(a string, aAt level, b string, bAt level, bValue any, why string,
+	args ...any) error {
+	if parts, ok := bValue.(Part); ok {
+		bValue = parts.marked()
+	}
+	return invalid(a, "", "{(said %s) }does not go with {%s} %v{ (said %s)}: {%s} "+why,
+		append([]any{aAt, b, bValue, bAt, a}, args...)...)
 }
 
 // check checks the merged options of an enqueue.
@@ -189,8 +194,8 @@ func (s *settings) check() error {
 		return s.checkUnique()
 	}
 	if s.policyAt == ofCall && s.idAt == unsaid && s.resend == nil {
-		return invalid("OnConflict", s.policy, "is said at the call, and the job has neither a key nor an ID of "+
-			"yours to meet: say Unique, UniqueKey or ID too, or leave OnConflict away")
+		return invalid("OnConflict", s.policy, "is {said at the call}, and the job has neither a key nor an ID of "+
+			"yours to meet: say {Unique}, {UniqueKey} or {ID} too, or leave {OnConflict} away")
 	}
 	return nil
 }
@@ -208,11 +213,11 @@ func (s *settings) checkBounds() error {
 			return err
 		}
 		if s.idAt < ofCall {
-			return invalid("ID", s.id, "is said %s, where every job would share it: say it at the call", s.idAt)
+			return invalid("ID", s.id, "is {said %s}, where every job would share it: say it at the call", s.idAt)
 		}
 		if s.resend != nil && !slices.Contains(s.resend.IDs, s.id) {
-			return invalid("ID", s.id, "and Resend name different jobs (Resend: %s): leave ID away, or repeat the "+
-				"same", s.resend.ID)
+			return invalid("ID", s.id, "and {Resend} name different jobs ({Resend}: %s): leave {ID} away, or repeat "+
+				"the same", s.resend.ID)
 		}
 	}
 	if s.priority < 0 || s.priority > 9 {

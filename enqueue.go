@@ -272,8 +272,7 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 		if rows[i], err = c.rowOf(item.Args, item.Options, nonce, i); err != nil {
 			var inv *InvalidError
 			if errors.As(err, &inv) {
-				return nil, &InvalidError{Field: fmt.Sprintf("item %d: %s", i, inv.Field), Value: inv.Value,
-					Rule: inv.Rule}
+				return nil, inv.ofItem(i)
 			}
 			return nil, fmt.Errorf("item %d: %w", i, err)
 		}

@@ -3,10 +3,7 @@ package onceq
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
-
-	"github.com/onceq/onceq/internal/fingerprint"
 )
 
 // Errors to branch on, with errors.Is.
@@ -27,29 +24,6 @@ var (
 )
 
 var errClosed = fmt.Errorf("onceq: the client is %w", ErrClosed)
-
-// InvalidError is the error of refused input: nothing was sent and nothing
-// was written.
-type InvalidError struct {
-	Field string // what was wrong, e.g. "queue"
-	// Path is the same as a member of a job as JSON, for other surfaces than Go:
-	// ["window"], or ["jobs", "3", "window"] for the item of a batch. nil where
-	// there is no such member, because the mistake can only be made in Go.
-	Path  []string
-	Value string // the value, at most 100 bytes of it
-	Rule  string // what it must be, and what to do
-}
-
-func (e *InvalidError) Error() string {
-	if e.Value == "" {
-		return fmt.Sprintf("%s %s", e.Field, e.Rule)
-	}
-	return fmt.Sprintf("%s %q %s", e.Field, bound(e.Value, 100), e.Rule)
-}
-
-func invalid(field string, value any, rule string, args ...any) *InvalidError {
-	return &InvalidError{Field: field, Value: bound(fmt.Sprint(value), 100), Rule: fmt.Sprintf(rule, args...)}
-}
 
 // recovered, deferred around a call of something that the caller passed,
 // makes an error of a panic. what names the call.
@@ -116,12 +90,3 @@ func (e *UncertainError) Is(target error) bool { return target == ErrUncertain }
 
 // Unwrap is the cause.
 func (e *UncertainError) Unwrap() error { return e.cause }
-
-func invalidFrom(err error) error {
-	var e *fingerprint.Error
-	if errors.As(err, &e) {
-		place := strings.NewReplacer(`"" at `, "", `"`, "").Replace(e.Value) // the message quotes it again
-		return &InvalidError{Field: e.Field, Value: place, Rule: e.Rule}
-	}
-	return err
-}

@@ -10,3 +10,9 @@ func TagOf(tag string) error {
 	_, err := tagOf(reflect.StructField{Tag: reflect.StructTag(tag)}, "T.F")
 	return err
 }
+
+// MemberOf is the member of a job as JSON for the field of an InvalidError.
+func MemberOf(field string) (member string, known bool) {
+	member, known = members[field]
+	return member, known
+}

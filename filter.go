@@ -3,7 +3,6 @@ package onceq
 import (
 	"bytes"
 	"encoding/hex"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -48,19 +47,19 @@ func (f *JobFilter) empty() bool {
 func (f *JobFilter) validate() error {
 	for _, s := range f.States {
 		if !slices.Contains(States(), s) {
-			return &InvalidError{Field: "state", Value: string(s), Rule: fmt.Sprintf("must be one of %v", States())}
+			return invalid("state", s, "must be one of %v", States())
 		}
 	}
 	if !f.After.IsZero() && !f.Before.IsZero() && !f.After.Before(f.Before) {
-		return &InvalidError{Field: "before", Value: f.Before.Format(time.RFC3339Nano),
-			Rule: "must be later than after (" + f.After.Format(time.RFC3339Nano) + "): no job is in between"}
+		return invalid("before", f.Before.Format(time.RFC3339Nano),
+			"must be later than after (%s): no job is in between", f.After.Format(time.RFC3339Nano))
 	}
 	return checkLimit(f.Limit)
 }
 
 func checkLimit(n int) error {
 	if n < 0 {
-		return &InvalidError{Field: "limit", Value: fmt.Sprint(n), Rule: "must be 0 (no limit) or more"}
+		return invalid("limit", n, "must be 0 (no limit) or more")
 	}
 	return nil
 }

@@ -87,8 +87,8 @@ func (k *Key) UnmarshalText(text []byte) (err error) { *k, err = ParseKey(string
 func ParseKey(s string) (Key, error) {
 	var k Key
 	if n, err := hex.Decode(k[:], []byte(s[:min(len(s), 64)])); err != nil || n != len(k) || len(s) != 64 {
-		return Key{}, &InvalidError{Field: "key", Value: s,
-			Rule: "must be 64 hexadecimal digits, as `onceq keys --json` and `onceq explain` print them"}
+		return Key{}, invalid("key", s, "must be 64 hexadecimal digits, as `onceq keys --json` and "+
+			"`onceq explain` print them")
 	}
 	return k, nil
 }

@@ -96,7 +96,7 @@ func (s *settings) applyAll(at level, opts []Option) {
 	s.at = at
 	for _, o := range opts {
 		if o == nil {
-			s.fail(&InvalidError{Field: "option", Value: "nil", Rule: "must not be nil (" + at.String() + ")"})
+			s.fail(invalid("option", "nil", "must not be nil (%s)", at))
 			continue
 		}
 		s.apply(o)
@@ -216,13 +216,13 @@ func (o queueOption) apply(s *settings) { s.queue, s.queueAt = string(o), s.at }
 func (o idOption) apply(s *settings)    { s.id, s.idAt = string(o), s.at }
 func (o delayOption) apply(s *settings) {
 	if s.runAtAt == s.at {
-		s.fail(invalid("Delay", time.Duration(o), "and RunAt are both said %s: keep one of them", s.at))
+		s.fail(invalid("Delay", time.Duration(o), "and {RunAt} are both {said %s}: keep one of them", s.at))
 	}
 	s.delay, s.delayAt, s.runAt, s.runAtAt = time.Duration(o), s.at, time.Time{}, unsaid
 }
 func (o runAtOption) apply(s *settings) {
 	if s.delayAt == s.at {
-		s.fail(invalid("RunAt", time.Time(o), "and Delay are both said %s: keep one of them", s.at))
+		s.fail(invalid("RunAt", time.Time(o), "and {Delay} are both {said %s}: keep one of them", s.at))
 	}
 	s.runAt, s.runAtAt, s.delay, s.delayAt = time.Time(o), s.at, 0, unsaid
 }
@@ -239,7 +239,7 @@ func (o conflictOption) apply(s *settings) {
 		s.policy = p
 	case Policy:
 		if p > Supersede {
-			s.fail(invalid("OnConflict", uint8(p), "must be Skip, Reject, Coalesce or Supersede"))
+			s.fail(invalid("OnConflict", uint8(p), "must be {Skip}, {Reject}, {Coalesce} or {Supersede}"))
 			return
 		}
 		s.policy = p
@@ -257,7 +257,7 @@ func (o conflictOption) apply(s *settings) {
 		s.fail(invalid("OnConflict", "nil *Debounce", "must not be nil"))
 	default:
 		s.fail(invalid("OnConflict", fmt.Sprintf("%T", p),
-			"must be Skip, Reject, Replace, Debounce, Coalesce or Supersede"))
+			"must be {Skip}, {Reject}, {Replace}, {Debounce}, {Coalesce} or {Supersede}"))
 	}
 	s.policyAt = s.at
 }
@@ -341,7 +341,7 @@ func (u Unique) compares() string {
 }
 
 func (s *settings) bothSaid(a, b string) {
-	s.fail(invalid(a, "", "and %s are both said %s: a key of your own takes the place of the args, keep one of "+
+	s.fail(invalid(a, "", "and {%s} are both {said %s}: a key of your own takes the place of the args, keep one of "+
 		"them", b, s.at))
 }
 

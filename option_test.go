@@ -58,6 +58,9 @@ func refused(t *testing.T, config *onceq.Config, args onceq.Args, opts ...onceq.
 	if inv.Field == "" || inv.Rule == "" {
 		t.Fatalf("the error names no field or no rule: %+v", inv)
 	}
+	if text := inv.Error() + strings.Join(inv.Path, ""); strings.ContainsAny(text, "\x02\x03") {
+		t.Fatalf("a mark is left in %q", text)
+	}
 	return inv
 }
 
@@ -224,10 +227,10 @@ func TestCombinationsThatCannotMeanAnythingAreRefused(t *testing.T) {
 		{"key scoped to args", []onceq.Option{onceq.UniqueKey("k", onceq.ByArgs)}, []string{"UniqueKey", "scope"}},
 		{"key scoped to itself and more", []onceq.Option{onceq.UniqueKey("k", onceq.ByKey, onceq.ByKind)},
 			[]string{"UniqueKey", "ByKey"}},
-		{"blank key", []onceq.Option{onceq.UniqueKey(" \t")}, []string{"key"}},
-		{"huge key", []onceq.Option{onceq.UniqueKey(strings.Repeat("k", 1025))}, []string{"key"}},
-		{"key with NUL", []onceq.Option{onceq.UniqueKey("a\x00b")}, []string{"key"}},
-		{"key that is no text", []onceq.Option{onceq.UniqueKey("\xff")}, []string{"key"}},
+		{"blank key", []onceq.Option{onceq.UniqueKey(" \t")}, []string{"UniqueKey"}},
+		{"huge key", []onceq.Option{onceq.UniqueKey(strings.Repeat("k", 1025))}, []string{"UniqueKey"}},
+		{"key with NUL", []onceq.Option{onceq.UniqueKey("a\x00b")}, []string{"UniqueKey"}},
+		{"key that is no text", []onceq.Option{onceq.UniqueKey("\xff")}, []string{"UniqueKey"}},
 		{"replace without the kind", []onceq.Option{onceq.Unique{By: onceq.ByArgs},
 			onceq.OnConflict(onceq.Replace{Args: true})}, []string{"OnConflict", "Unique.By", "ByKind"}},
 		{"coalesce without the kind", []onceq.Option{onceq.Unique{By: onceq.ByQueue | onceq.ByArgs},

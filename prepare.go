@@ -40,11 +40,11 @@ func (s *settings) checkToken() error {
 	case s.tokenAt == unsaid:
 		return nil
 	case s.tokenAt < ofCall:
-		return invalid("Token", "", "is said %s, where every job would share it: say it at the call", s.tokenAt)
+		return invalid("Token", "", "is {said %s}, where every job would share it: say it at the call", s.tokenAt)
 	case s.token == [16]byte{}:
 		return invalid("Token", "", "must not be zero: make it random, or a digest of the call")
 	case s.idAt == unsaid:
-		return invalid("Token", "", "says which call of an ID this is, and there is no ID: say ID too")
+		return invalid("Token", "", "says which call of an ID this is, and there is no {ID}: say {ID} too")
 	}
 	return nil
 }

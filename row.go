@@ -33,7 +33,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	}
 	if len(row.Args) > c.maxArgs() {
 		return NewRow{}, invalid("args", fmt.Sprintf("%d bytes", len(row.Args)),
-			"must be at most %d bytes (Config.MaxArgs): keep large data elsewhere and pass a reference", c.maxArgs())
+			"must be at most %d bytes ({Config.MaxArgs}): keep large data elsewhere and pass a reference", c.maxArgs())
 	}
 	if row.Meta, err = marshalMeta(s.meta); err != nil {
 		return NewRow{}, err

@@ -50,14 +50,14 @@ func (s *settings) checkStructTags(args Args, sh *shape) error {
 	case sh.unique == nil || s.customAt != unsaid:
 		return nil
 	case !s.unique && !s.notUnique:
-		return invalid("tag", `onceq:"unique"`, "of %T narrows a key, and nothing says that its jobs have one: say "+
+		return invalidTag(`onceq:"unique"`, "of %T narrows a key, and nothing says that its jobs have one: say "+
 			"Unique{} "+
 			"in its EnqueueOptions, in the Config or at the call; or NotUnique", args)
 	case s.unique && s.by != 0 && s.by&ByArgs == 0:
-		return invalid("tag", `onceq:"unique"`, "of %T narrows the args, and they take no part: Unique.By is %s "+
+		return invalidTag(`onceq:"unique"`, "of %T narrows the args, and they take no part: Unique.By is %s "+
 			"(said %s); add ByArgs, or drop the tag", args, s.by, s.byAt)
 	case s.unique && s.fields == nil && s.narrowsHalf():
-		return invalid("tag", `onceq:"unique"`, "of %T narrows the args alone, and all of the meta would count, "+
+		return invalidTag(`onceq:"unique"`, "of %T narrows the args alone, and all of the meta would count, "+
 			"since Unique.By is %s (said %s): "+
 			"say MetaFields too, or leave ByMeta away", args, s.by, s.byAt)
 	}
@@ -141,7 +141,12 @@ func taggedMembers(st reflect.Type, at, absent string, within []reflect.Type) (f
 }
 
 func tagError(field, rule string, args ...any) error {
-	return invalid("tag", `onceq:"unique"`, "of field %s "+rule, append([]any{field}, args...)...)
+	return invalidTag(`onceq:"unique"`, "of field %s "+rule, append([]any{field}, args...)...)
+}
+
+// invalidTag is invalid for a struct tag, which only a program can have.
+func invalidTag(tag, rule string, args ...any) *InvalidError {
+	return invalidOf(marked("tag"), []string{""}, tag, fmt.Sprintf(rule, args...))
 }
 
 func token(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
@@ -330,7 +335,7 @@ func fieldsOf(e *embedded) (fields []member, inner []*embedded, err error) {
 func tagOf(f reflect.StructField, name string) (tagged bool, err error) {
 	if tag, ok := f.Tag.Lookup("onceq"); ok {
 		if tag != uniqueTag {
-			return false, invalid("tag", `onceq:"`+tag+`"`, `of field %s must be onceq:"unique"`, name)
+			return false, invalidTag(`onceq:"`+tag+`"`, `of field %s must be onceq:"unique"`, name)
 		}
 		return true, nil
 	}
@@ -338,7 +343,7 @@ func tagOf(f reflect.StructField, name string) (tagged bool, err error) {
 	for rest := string(f.Tag); rest != ""; {
 		key, after, ok := strings.Cut(rest, ":")
 		if strings.TrimFunc(key, func(r rune) bool { return !unicode.IsLetter(r) }) == "onceq" {
-			return false, invalid("tag", string(f.Tag), "of field %s cannot be read: write `onceq:\"unique\"`, with "+
+			return false, invalidTag(string(f.Tag), "of field %s cannot be read: write `onceq:\"unique\"`, with "+
 				"one space before the next tag", name)
 		}
 		quoted, err := strconv.QuotedPrefix(after)

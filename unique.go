@@ -120,7 +120,7 @@ func ParseUntil(s string) (Until, error) {
 			return Until(i), nil
 		}
 	}
-	return 0, &InvalidError{Field: "until", Value: s, Rule: "must be one of " + strings.Join(untilNames[1:], ", ")}
+	return 0, invalid("until", s, "must be one of %s", strings.Join(untilNames[1:], ", "))
 }
 
 // MarshalText is String.

@@ -107,7 +107,7 @@ func (e *enqueue) args(a *app, args []string) (onceq.Args, error) {
 }
 
 func (a *app) enqueueOne(c *cobra.Command, e *enqueue, args []string) (err error) {
-	opts, err := e.options()
+	opts, err := e.options(asFlag)
 	if err != nil {
 		return usage(err)
 	}

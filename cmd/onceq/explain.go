@@ -19,7 +19,7 @@ frees. Nothing is written.`,
 		Example: `  onceq explain reindex '{"repo":42}' --fields repo`,
 		Args:    nArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			opts, err := e.options()
+			opts, err := e.options(asFlag)
 			if err != nil {
 				return usage(err)
 			}

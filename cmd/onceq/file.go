@@ -50,7 +50,7 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 	if e.bytes && e.kind == "" {
 		return usagef("--bytes with --file needs --kind: each line is then the args, as they are")
 	}
-	opts, err := e.options()
+	opts, err := e.options(asFlag)
 	if err != nil {
 		return usage(err)
 	}
@@ -205,10 +205,19 @@ func (f *feed) account(en *entry) error {
 		if f.a.json {
 			return f.a.printJSON(wire.Line{No: en.no, Refused: en.refused})
 		}
-		reason := errorLine(en.refused)
+		reason := en.refused
+		var invalid *onceq.InvalidError
+		if errors.As(reason, &invalid) {
+			reason = invalid.In(func(name string) string {
+				if name == "Config.MaxArgs" {
+					return "--max-args"
+				}
+				return wire.Member(name)
+			})
+		}
 		if f.tally.refused <= shownRefuse {
 			f.progress.clear()
-			fmt.Fprintf(f.a.errOut, "onceq: line %d refused: %s\n", en.no, reason)
+			fmt.Fprintf(f.a.errOut, "onceq: line %d refused: %s\n", en.no, oneLine(reason.Error()))
 		}
 	case en.receipt.Job != nil:
 		f.tally.lines, f.last = f.tally.lines+1, en.no
@@ -289,7 +298,7 @@ func parseEnvelope(text []byte) (onceq.Item, error) {
 		}
 		known, err := t.setMember(name, raw)
 		if !known {
-			return errors.New("is not known: " + meant(name, &t))
+			return &onceq.InvalidError{Field: name, Rule: "is not known: " + meant(name, &t)}
 		}
 		return err
 	})
@@ -300,7 +309,7 @@ func parseEnvelope(text []byte) (onceq.Item, error) {
 		return onceq.Item{}, &onceq.InvalidError{Field: "kind",
 			Rule: `is missing: a line is {"kind":…,"args":…}, or say --kind when lines are bare args`}
 	}
-	opts, err := t.options()
+	opts, err := t.options(asMember)
 	switch {
 	case err != nil:
 		return onceq.Item{}, err
@@ -345,15 +354,20 @@ func members(text []byte, do func(name string, raw json.RawMessage) error) error
 		}
 		name, _ := t.(string)
 		if slices.Contains(seen, name) {
-			return fmt.Errorf("%q is there twice", name)
+			return &onceq.InvalidError{Field: name, Rule: "is there twice"}
 		}
 		seen = append(seen, name)
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
 			return notJSON(err)
 		}
-		if err := do(name, raw); err != nil {
-			return fmt.Errorf("%q %w", name, err)
+		err = do(name, raw)
+		var invalid *onceq.InvalidError
+		switch {
+		case errors.As(err, &invalid):
+			return err
+		case err != nil:
+			return &onceq.InvalidError{Field: name, Value: shown(raw), Rule: err.Error()}
 		}
 	}
 	if _, err := dec.Token(); err != nil {
@@ -363,6 +377,15 @@ func members(text []byte, do func(name string, raw json.RawMessage) error) error
 		return fmt.Errorf("the line goes on after the object: one object a line")
 	}
 	return nil
+}
+
+// shown is a value as a message shows it: a string without its quotes.
+func shown(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		s = string(raw)
+	}
+	return cut(s, 100)
 }
 
 func notJSON(err error) error {

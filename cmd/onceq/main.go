@@ -87,13 +87,13 @@ func errorLine(err error) string {
 	text := err.Error()
 	var inv *onceq.InvalidError
 	if errors.As(err, &inv) {
-		inCommandWords := &onceq.InvalidError{Field: flagWords.Replace(inv.Field), Value: inv.Value,
-			Rule: flagWords.Replace(inv.Rule)}
-		if strings.HasPrefix(inv.Value, "By") && inv.Field == "UniqueKey" { // a scope, not somebody's text
-			inCommandWords.Value = flagWords.Replace(inv.Value)
-		}
-		text = strings.Replace(text, inv.Error(), inCommandWords.Error(), 1)
+		text = strings.Replace(text, inv.Error(), inv.In(flagOf).Error(), 1)
 	}
+	return oneLine(text)
+}
+
+// oneLine makes one line of a text that came from elsewhere.
+func oneLine(text string) string {
 	text = strings.TrimPrefix(text, "onceq: ")
 	return bounded(clean(strings.Join(strings.Fields(text), " ")))
 }
@@ -108,31 +108,6 @@ func bounded(text string) string {
 	}
 	return string(r[:most/4]) + " … " + string(r[len(r)-most*3/4:])
 }
-
-// flagWords turns the names of the library's options into those of the flags.
-var flagWords = strings.NewReplacer(
-	"say Unique, UniqueKey or ID too", "say --unique, --key or --id too", "ByMeta to By", "meta to --by",
-	"(said at the call) ", "", "(said in Config.Defaults) ", "", " (said at the call)", "",
-	" (said in Config.Defaults)", "", " said in Config.Defaults", " given", " said at the call", " given",
-	" (said by default)", "",
-	"WorkerConfig.Queues", "--queues", "WorkerConfig.Kinds", "--kinds", "WorkerConfig.Lease", "--lease",
-	"WorkerConfig.ShutdownTimeout", "--shutdown-timeout",
-	"(Config.MaxArgs)", "(--max-args)", "Debounce.MaxWait", "--on-conflict debounce:", "Replace.Only",
-	"--on-conflict replace:",
-	"Unique.By", "--by", "Unique.Fields", "--fields", "Unique.MetaFields", "--meta-fields", "Unique.AllowBlank",
-	"--allow-blank",
-	"Unique.Until", "--until", "Unique.Window", "--window", "Unique.TTL", "--ttl",
-	"Unique.FromEnqueue", "--from-enqueue", "UniqueKey's scope", "--key-scope", "UniqueKey", "--key", "OnConflict",
-	"--on-conflict",
-	"Until: UntilWindowEnds", "--until window-ends", "UntilWindowEnds", "window-ends", "UntilDue", "due",
-	"UntilStarted", "started",
-	"UntilFinished", "finished", "UntilSucceeded", "succeeded", "UntilFailed", "failed", "UntilDeleted", "deleted",
-	"FromEnqueue", "--from-enqueue", "Until", "--until", "Window", "--window", "TTL", "--ttl", "MetaFields",
-	"--meta-fields", "AllowBlank", "--allow-blank",
-	"Fields", "--fields", "RunAt", "--at", "Delay", "--delay",
-	"ByKind", "kind", "ByQueue", "queue", "ByArgs", "args", "ByMeta", "meta", "ByKey", "key",
-	"Skip", "skip", "Reject", "reject", "Replace", "replace", "Coalesce", "coalesce",
-)
 
 // usage turns refused input into a usage error.
 func usage(err error) error {

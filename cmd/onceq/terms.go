@@ -85,7 +85,7 @@ func (t *terms) all() []setting {
 		{"key-scope", "with --key: kind, queue, kind,queue or key (the literal alone) (default kind)",
 			optional("PARTS", &t.keyScope, parseScope)},
 		{"until", "hold the key until the job is due, started, finished, succeeded, failed, deleted or window-ends " +
-			"(default finished)", optional("EVENT", &t.until, onceq.ParseUntil)},
+			"(default finished)", optional("EVENT", &t.until, parseUntil)},
 		{"window", "hold the key at least this long", optional("DURATION", &t.window, parseDuration)},
 		{"ttl", "hold the key at most this long", optional("DURATION", &t.ttl, parseTTL)},
 		{"from-enqueue", "count --window and --ttl from the enqueue, not from the run time",
@@ -116,8 +116,9 @@ func (t *terms) flags(fs *pflag.FlagSet) {
 	}
 }
 
-// options makes options of an enqueue from what was said.
-func (t *terms) options() ([]onceq.Option, error) {
+// options makes options of an enqueue from what was said. say returns the name
+// of a setting there: asFlag or asMember.
+func (t *terms) options(say func(flag string) string) ([]onceq.Option, error) {
 	var opts []onceq.Option
 	add := func(o onceq.Option) { opts = append(opts, o) }
 	if t.queue != nil {
@@ -153,7 +154,7 @@ func (t *terms) options() ([]onceq.Option, error) {
 	if t.onConflict != nil {
 		add(onceq.OnConflict(*t.onConflict))
 	}
-	return append(opts, t.uniqueness()...), t.sense()
+	return append(opts, t.uniqueness()...), t.sense(say)
 }
 
 // uniqueness returns the options that say whether, and how, the job holds a
@@ -198,22 +199,26 @@ func set[T any](to *T, from *T) {
 	}
 }
 
-// sense refuses combinations that the library does not see, because a flag
-// left something out.
-func (t *terms) sense() error {
+// sense refuses combinations that the library does not see, because a flag or
+// a member left something out. say returns the name of a setting there.
+func (t *terms) sense(say func(flag string) string) error {
+	refuse := func(what, rule string) error { return &onceq.InvalidError{Field: what, Rule: rule} }
 	switch {
 	case t.keyScope != nil && t.key == nil:
-		return &onceq.InvalidError{Field: "--key-scope", Rule: "is of a --key, and there is none: say --by to choose " +
-			"what makes two jobs the same"}
+		return refuse(say("key-scope"), "is of a "+say("key")+", and there is none: say "+say("by")+" to choose what "+
+			"makes two jobs the same")
 	case t.unique != nil && !*t.unique && (t.key != nil || t.saysUnique()):
-		return &onceq.InvalidError{Field: "--unique=false",
-			Rule: "switches uniqueness off, and other flags say how to be unique: keep one"}
-	case t.ttl != nil && *t.ttl == 0, t.window != nil && *t.window == 0:
-		return &onceq.InvalidError{Field: "--window and --ttl",
-			Rule: "must be at least 1ms: leave them away to have none"}
+		return refuse(say("unique")+"=false", "switches uniqueness off, and others say how to be unique: keep one")
+	case t.ttl != nil && *t.ttl == 0:
+		return refuse(say("ttl"), "must be at least 1ms: leave it away to have none")
+	case t.window != nil && *t.window == 0:
+		return refuse(say("window"), "must be at least 1ms: leave it away to have none")
 	}
 	return nil
 }
+
+func asFlag(name string) string   { return "--" + name }
+func asMember(name string) string { return setting{name: name}.member() }
 
 // setMember sets a member of a line. A length of time is a text, or with _ms
 // behind its name a number.
@@ -399,6 +404,15 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, bad
 	}
 	return sum + d, nil
+}
+
+func parseUntil(s string) (onceq.Until, error) {
+	until, err := onceq.ParseUntil(s)
+	var invalid *onceq.InvalidError
+	if errors.As(err, &invalid) {
+		err = errors.New(invalid.Rule) // the flag and the value are said already
+	}
+	return until, err
 }
 
 func parseTTL(s string) (time.Duration, error) {

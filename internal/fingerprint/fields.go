@@ -19,13 +19,13 @@ func (s *scratch) readFields(what string, names []string) *Error {
 	s.fields, s.names = s.fields[:0], s.names[:0]
 	for _, name := range names {
 		if !utf8.ValidString(name) {
-			return &Error{what, excerpt(name), "not valid UTF-8, so no member can have this name"}
+			return &Error{what, excerpt(name), "is not valid UTF-8, so no member can have this name"}
 		}
 		from := len(s.names)
 		if strings.HasPrefix(name, "/") {
 			if !validPointer(name) {
 				return &Error{what, excerpt(name),
-					`not a JSON Pointer: "~" must be followed by 0 (for "~") or 1 (for "/")`}
+					`is no JSON Pointer: "~" must be followed by 0 (for "~") or 1 (for "/")`}
 			}
 			s.names = append(s.names, name...)
 		} else {
@@ -83,14 +83,14 @@ func (s *scratch) appendFields(n *narrowing, doc []byte) *Error {
 	case said, present && n.allowBlank:
 		return nil
 	case present:
-		rule = "all null or blank in the " + n.of + ", which would make every such job the same; give one of them " +
-			"a value, or say AllowBlank if null is a value"
+		rule = "are all null or blank in the " + n.of + ", which would make every such job the same; give one of " +
+			"them a value, or say {AllowBlank} if null is a value"
 	case doc[0] != tagObject:
-		rule = "the " + n.of + " are not an object, so none of these is present, which would make every such job the " +
-			"same; send an object, or drop the fields"
+		rule = "name nothing: the " + n.of + " are not an object, so none of these is present, which would make " +
+			"every such job the same; send an object, or drop the fields"
 	default:
-		rule = "none of these is present in the " + n.of + ", which would make every such job the same; name members " +
-			"that are there"
+		rule = "name nothing: none of these is present in the " + n.of + ", which would make every such job the " +
+			"same; name members that are there"
 	}
 	return &Error{n.field, s.pointersExcerpt(), rule}
 }

@@ -125,7 +125,7 @@ func digest(b []byte) [16]byte {
 type Error struct {
 	Field string // what was refused: "args", "meta", "Fields", "MetaFields", "By" or "key"
 	Value string // the place or the value, at most 100 bytes of printable UTF-8
-	Rule  string // what is wrong, and the way out
+	Rule  string // what is wrong, and the way out; names of options stand in braces
 }
 
 func (e *Error) Error() string {

@@ -102,10 +102,10 @@ func checkScope(in *Input) *Error {
 	case size > maxInput:
 		return tooLong(size)
 	case in.By&^allParts != 0:
-		return &Error{"By", by, "has bits that stand for no part; use ByKind, ByQueue, ByArgs and ByMeta"}
+		return &Error{"By", by, "has bits that stand for no part; use {ByKind}, {ByQueue}, {ByArgs} and {ByMeta}"}
 	case in.Custom && in.By&(ByArgs|ByMeta) != 0:
-		return &Error{"By", by, "a key of your own takes the place of args and meta; its scope is ByKind, ByQueue, " +
-			"both or none"}
+		return &Error{"By", by, "a key of your own takes the place of args and meta; its scope is {ByKind}, " +
+			"{ByQueue}, both or none"}
 	case in.Custom:
 		if in.Fields != nil {
 			return &Error{"Fields", listExcerpt(in.Fields), "do not go with a key of your own, which takes the place " +
@@ -119,20 +119,20 @@ func checkScope(in *Input) *Error {
 	case in.By == 0:
 		return &Error{"By", by, "no part takes part, so every job would be the same; name at least one"}
 	case in.MetaFields != nil && len(in.MetaFields) == 0:
-		return &Error{"MetaFields", "[]", "empty but not nil; name the members that count, or leave it nil for all"}
+		return &Error{"MetaFields", "[]", "is empty; name the members that count, or leave it out for all"}
 	case in.MetaFields != nil && in.By&ByMeta == 0:
 		return &Error{"MetaFields", listExcerpt(in.MetaFields),
-			"narrow the meta, which takes no part; add ByMeta, or drop them"}
+			"narrow the meta, which takes no part; add {ByMeta}, or drop them"}
 	case in.MetaFields != nil && in.Fields != nil && in.By&ByArgs == 0:
 		return &Error{"MetaFields", listExcerpt(in.MetaFields),
-			"and Fields both narrow the meta, since the args take no part; drop one of the two, or add ByArgs"}
+			"and {Fields} both narrow the meta, since the args take no part; drop one of the two, or add {ByArgs}"}
 	case in.Fields == nil:
 		return nil
 	case len(in.Fields) == 0:
-		return &Error{"Fields", "[]", "empty but not nil; name the members that count, or leave it nil for all"}
+		return &Error{"Fields", "[]", "is empty; name the members that count, or leave it out for all"}
 	case in.By&(ByArgs|ByMeta) == 0:
-		return &Error{"Fields", listExcerpt(in.Fields), "narrow args or meta, and neither takes part; add ByArgs or " +
-			"ByMeta, or drop them"}
+		return &Error{"Fields", listExcerpt(in.Fields), "narrow args or meta, and neither takes part; add {ByArgs} " +
+			"or {ByMeta}, or drop them"}
 	case in.By&ByArgs != 0 && !in.JSON:
 		return &Error{"Fields", listExcerpt(in.Fields), "need JSON, and these args are bytes; drop them, or use a " +
 			"key of your own"}
@@ -144,15 +144,15 @@ func checkKey(key string) *Error {
 	rule := ""
 	switch {
 	case key == "":
-		rule = "empty; give the key some text, or leave it out"
+		rule = "is empty; give the key some text, or leave it out"
 	case len(key) > maxKey:
-		rule = "longer than 1 KiB; use a hash of it"
+		rule = "is longer than 1 KiB; use a hash of it"
 	case !utf8.ValidString(key):
-		rule = "not valid UTF-8; use base64 or hex for binary keys"
+		rule = "is not valid UTF-8; use base64 or hex for binary keys"
 	case strings.IndexByte(key, 0) >= 0:
 		rule = "contains a NUL character; leave it out"
 	case strings.TrimSpace(key) == "":
-		rule = "only white space; give the key some text, or leave it out"
+		rule = "is only white space; give the key some text, or leave it out"
 	default:
 		return nil
 	}

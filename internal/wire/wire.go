@@ -73,7 +73,7 @@ func (p Problem) MarshalJSON() ([]byte, error) {
 	case errors.As(p.Err, &uncertain): // its cause may be one of the others
 		return jsontext.Encode(uncertain)
 	case errors.As(p.Err, &invalid):
-		return jsontext.Encode(invalid)
+		return jsontext.Encode(Words(invalid))
 	case errors.As(p.Err, &duplicate):
 		return jsontext.Encode(duplicate)
 	}
