@@ -118,7 +118,6 @@ var wakeups = []scenario{
 		quiet(wake)
 		for n := range 20 {
 			w.insert(task(n))
-			w.insert(task(n), onceq.Unique{}, onceq.Delay(time.Second))
 		}
 		w.many(each(onceq.Inserted, 2), onceq.NewItem(task(100)), onceq.NewItem(task(101)))
 		w.woken(all, "default") // by then this listener would have been woken too
