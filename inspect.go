@@ -119,8 +119,19 @@ func lookUp(ctx context.Context, store Store, key Key) (*HeldKey, error) {
 
 // Queues lists every queue that has a job or is paused, by name.
 func (c *Client) Queues(ctx context.Context) ([]QueueInfo, error) {
+	all, err := c.QueuesUpTo(ctx, MaxCount)
+	return all.Queues, err
+}
+
+// QueuesUpTo is [Client.Queues] for callers that look often: it may stop to
+// count at so many jobs of a queue and state, which is cheaper the fewer they
+// are, and [QueueInfo.AtLeast] then has the state.
+func (c *Client) QueuesUpTo(ctx context.Context, most int) (QueueList, error) {
 	if err := c.usable(ctx); err != nil {
-		return nil, err
+		return QueueList{}, err
 	}
-	return c.store.Queues(ctx)
+	if most < 1 {
+		return QueueList{}, invalid("most", most, "must be 1 or more")
+	}
+	return c.store.Queues(ctx, QueuesRequest{Most: most})
 }

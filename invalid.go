@@ -134,7 +134,7 @@ var members = map[string]string{
 	"Unique.FromEnqueue": "from_enqueue",
 	"OnConflict":         "on_conflict", "Replace.Only": "on_conflict", "Debounce.MaxWait": "on_conflict",
 	"items": "jobs", "key": "key", "state": "state", "limit": "limit", "filter": "filter", "before": "before",
-	"text": "text", "from": "prefix", "cursor": "cursor", "schedule": "schedule", "n": "", "when": "",
+	"text": "text", "from": "prefix", "cursor": "cursor", "most": "", "schedule": "schedule", "n": "", "when": "",
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",
 }

@@ -92,9 +92,9 @@ func (m *measured) Keys(ctx context.Context, r KeysRequest) (KeyPage, error) {
 	return measure(ctx, m, "keys", r, m.Store.Keys)
 }
 
-func (m *measured) Queues(ctx context.Context) ([]QueueInfo, error) {
-	return measure(ctx, m, "queues", struct{}{}, func(ctx context.Context, _ struct{}) ([]QueueInfo, error) {
-		return m.Store.Queues(ctx)
+func (m *measured) Queues(ctx context.Context, r QueuesRequest) (QueueList, error) {
+	return measure(ctx, m, "queues", r, func(ctx context.Context, r QueuesRequest) (QueueList, error) {
+		return m.Store.Queues(ctx, r)
 	})
 }
 

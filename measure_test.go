@@ -129,7 +129,7 @@ func TestAMeterThatPanicsDoesNotStopACall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Queues(t.Context()); err != nil {
+	if _, err := store.Queues(t.Context(), onceq.QueuesRequest{}); err != nil {
 		t.Error(err)
 	}
 }

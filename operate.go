@@ -110,12 +110,12 @@ func (c *Client) Pause(ctx context.Context, queue string) error {
 	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
 		return err
 	}
-	queues, lookErr := c.store.Queues(ctx)
+	queues, lookErr := c.store.Queues(ctx, QueuesRequest{Most: 1})
 	if err := c.changeQueue(ctx, OpPause, queue); err != nil {
 		return err
 	}
-	names := make([]string, 0, len(queues))
-	for _, q := range queues {
+	names := make([]string, 0, len(queues.Queues))
+	for _, q := range queues.Queues {
 		names = append(names, q.Name)
 	}
 	if lookErr == nil && !slices.Contains(names, queue) {

@@ -118,8 +118,10 @@ type Store interface {
 	// does. With Key set it returns that key, or none.
 	Keys(ctx context.Context, r KeysRequest) (KeyPage, error)
 
-	// Queues returns every queue that has a job or is paused, by name.
-	Queues(ctx context.Context) ([]QueueInfo, error)
+	// Queues returns every queue that has a job or is paused, by name. What it
+	// costs does not grow with the jobs that are there: a store that would
+	// have to read them to count them stops at Most, and says so in AtLeast.
+	Queues(ctx context.Context, r QueuesRequest) (QueueList, error)
 
 	// Sweep tidies up. It reports workers whose lease is over, lists the
 	// runs of those that are confirmed lost, prunes finished jobs whose
@@ -596,6 +598,22 @@ type KeyPage struct {
 	Next   string     // the cursor for the page after; "" = this is the last
 	Looked int        // how many keys were looked at, about
 	Now    time.Time  // the store's clock
+}
+
+// QueuesRequest asks for the queues.
+type QueuesRequest struct {
+	// Most is up to how many jobs of a queue and state are counted at least;
+	// beyond, a count may be a lower bound. 0 = MaxCount.
+	Most int
+}
+
+// MaxCount is up to how many jobs of a queue and state [Client.Queues] counts.
+const MaxCount = 10_000
+
+// QueueList is all queues.
+type QueueList struct {
+	Queues []QueueInfo // by name
+	Now    time.Time   // the store's clock
 }
 
 // SweepRequest asks for a round of tidying.

@@ -41,7 +41,7 @@ func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
 	}
 	server.Signal(syscall.SIGINT)
 	for range 20 { // what was connected is found to be dead, and forgotten
-		_, _ = s.Queues(expired(t))
+		_, _ = s.Queues(expired(t), onceq.QueuesRequest{})
 	}
 	var all sync.WaitGroup
 	for name, call := range map[string]func() error{
@@ -239,7 +239,7 @@ func TestAStandbyIsNamedAndUsedOnceItIsThePrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 { // it reads; what was connected before is found to be dead, and forgotten
-		_, _ = s.Queues(expired(t))
+		_, _ = s.Queues(expired(t), onceq.QueuesRequest{})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -85,7 +85,7 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 		{"a list", 0, func() { list(onceq.JobFilter{}) }},
 		{"a list of a state", 0, func() { list(onceq.JobFilter{States: []onceq.State{onceq.Running}}) }},
 		{"keys", 0, func() { _, err := h.store.Keys(h.ctx, onceq.KeysRequest{Limit: 2 * n}); h.must(err) }},
-		{"queues", 0, func() { _, err := h.store.Queues(h.ctx); h.must(err) }},
+		{"queues", 0, func() { _, err := h.store.Queues(h.ctx, onceq.QueuesRequest{}); h.must(err) }},
 		{"a request to stop", 0, func() { change(onceq.OpCancel, ids(jobs[:4])) }},
 		{"a failure", 0, func() { end(onceq.Retryable, jobs[4:8]) }},
 		{"a discard", 0, func() { end(onceq.Discarded, jobs[8:12]) }},

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -110,26 +111,38 @@ func (s *Store) keysFrom(ctx context.Context, first, last onceq.Key, look int, n
 }
 
 // Queues counts the jobs of each queue.
-func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
-	var all []onceq.QueueInfo
-	err := s.read(ctx, "queues", func() error {
-		all = nil
-		return s.query(ctx, s.sql.queues, func(r *record) {
+func (s *Store) Queues(ctx context.Context, q onceq.QueuesRequest) (all onceq.QueueList, err error) {
+	err = s.read(ctx, "queues", func() error {
+		infos := map[string]*onceq.QueueInfo{}
+		var order []string
+		err := s.query(ctx, s.sql.queues, func(r *record) {
+			all.Now = r.instant()
 			name, paused := r.string(), r.bool()
-			if len(all) == 0 || all[len(all)-1].Name != name {
-				all = append(all, onceq.QueueInfo{Name: name, Paused: paused, Counts: map[onceq.State]int{}})
-			}
-			info := &all[len(all)-1]
-			state := r.state()
-			n, oldest := r.int(), r.instant()
-			if n == 0 {
+			info := infos[name]
+			switch {
+			case name == "":
 				return
+			case info == nil:
+				info = &onceq.QueueInfo{Name: name, Paused: paused, Counts: map[onceq.State]int{}}
+				infos[name], order = info, append(order, name)
 			}
-			info.Counts[state] += n
+			state, n, atLeast, oldest := r.state(), r.int(), r.bool(), r.instant()
+			if n > 0 {
+				info.Counts[state] = n
+			}
+			if atLeast {
+				info.AtLeast = append(info.AtLeast, state)
+			}
 			if state == onceq.Available {
 				info.OldestDue = oldest
 			}
-		})
+		}, cmp.Or(q.Most, onceq.MaxCount))
+		slices.Sort(order)
+		all.Queues = nil
+		for _, name := range order {
+			all.Queues = append(all.Queues, *infos[name])
+		}
+		return err
 	})
 	return all, err
 }

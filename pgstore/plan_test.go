@@ -24,7 +24,7 @@ func TestNothingEverScansATable(t *testing.T) {
 	settle := func() { // statistics are told late
 		time.Sleep(1100 * time.Millisecond)
 		for range 20 {
-			_, err := h.store.Queues(h.ctx)
+			_, err := h.store.Queues(h.ctx, onceq.QueuesRequest{})
 			h.must(err)
 		}
 	}

@@ -247,7 +247,7 @@ func methods(s *Store) map[string]func(context.Context) error {
 		"Get":    func(ctx context.Context) error { _, err := s.Get(ctx, []string{"a"}); return err },
 		"List":   func(ctx context.Context) error { _, err := s.List(ctx, onceq.ListRequest{Limit: 1}); return err },
 		"Keys":   func(ctx context.Context) error { _, err := s.Keys(ctx, onceq.KeysRequest{Limit: 1}); return err },
-		"Queues": func(ctx context.Context) error { _, err := s.Queues(ctx); return err },
+		"Queues": func(ctx context.Context) error { _, err := s.Queues(ctx, onceq.QueuesRequest{}); return err },
 		"Sweep": func(ctx context.Context) error {
 			_, err := s.Sweep(ctx, onceq.SweepRequest{Limit: 1, Lost: []onceq.Beat{{Worker: "x", No: -1}}})
 			return err

@@ -177,8 +177,8 @@ func TestAnAnswerCutAfterTheScriptRan(t *testing.T) {
 	if err != nil || len(f.Jobs) != 100 {
 		t.Fatalf("fetched %d: %v", len(f.Jobs), err)
 	}
-	running, err := s.Queues(ctx)
-	if err != nil || running[0].Counts[onceq.Running] != 100 {
+	running, err := s.Queues(ctx, onceq.QueuesRequest{})
+	if err != nil || running.Queues[0].Counts[onceq.Running] != 100 {
 		t.Errorf("%v run, want 100 (%v)", running, err)
 	}
 

@@ -259,10 +259,10 @@ func (s *Store) scanKeys(ctx context.Context, from string) (keys []string, compl
 
 // Queues counts the jobs of each queue. Every partition keeps the numbers
 // by state; due jobs are counted in an index.
-func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
+func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (all onceq.QueueList, err error) {
 	leave, err := s.enter(ctx)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	defer leave()
 	infos := map[string]*onceq.QueueInfo{}
@@ -272,15 +272,16 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 	}
 	for len(todo) > 0 {
 		if err := s.do(ctx, todo...); err != nil {
-			return nil, err
+			return all, err
 		}
 		var more []*trip
 		for _, t := range todo {
+			all.Now = instant(t.now)
 			last := ""
 			for _, v := range t.reply[1:] {
 				q := list(v)
 				if len(q) != 10 {
-					return nil, errors.New("redisstore: queues: the answer is too short")
+					return all, errors.New("redisstore: queues: the answer is too short")
 				}
 				last = text(q[0])
 				info := infos[last]
@@ -307,13 +308,12 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 		}
 		todo = more
 	}
-	var all []onceq.QueueInfo
 	for _, info := range infos {
 		if info.Paused || len(info.Counts) > 0 {
-			all = append(all, *info)
+			all.Queues = append(all.Queues, *info)
 		}
 	}
-	slices.SortFunc(all, func(a, b onceq.QueueInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all.Queues, func(a, b onceq.QueueInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
 }
 

@@ -89,7 +89,7 @@ func sound(t testing.TB, s *Store) {
 	for _, l := range lines {
 		t.Error(l)
 	}
-	queues, err := s.Queues(ctx)
+	queues, err := s.Queues(ctx, onceq.QueuesRequest{})
 	if err != nil {
 		t.Error(err)
 	}
@@ -106,7 +106,7 @@ func sound(t testing.TB, s *Store) {
 			break
 		}
 	}
-	for _, q := range queues {
+	for _, q := range queues.Queues {
 		for state, n := range q.Counts {
 			if at := q.Name + " " + string(state); counted[at] != n {
 				t.Errorf("queue %s counts %d jobs as %s and has %d", q.Name, n, state, counted[at])

@@ -111,7 +111,7 @@ func TestOnlyWhoNeedsArgsReadsThem(t *testing.T) {
 			return err
 		}},
 		{"a list of keys", func() error { _, err := s.Keys(ctx, onceq.KeysRequest{Limit: 50}); return err }},
-		{"counts", func() error { _, err := s.Queues(ctx); return err }},
+		{"counts", func() error { _, err := s.Queues(ctx, onceq.QueuesRequest{}); return err }},
 		{"a sweep that finds a worker", func() error {
 			c.still.Store(now + time.Hour.Milliseconds()/2)
 			swept, err := s.Sweep(ctx, onceq.SweepRequest{Limit: 100})

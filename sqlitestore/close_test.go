@@ -345,7 +345,7 @@ func TestCloseEndsAWaitForAConnection(t *testing.T) {
 	defer exhausted(t, s, 1)()
 	before, answer := s.db.Stats().WaitCount, make(chan error, 1)
 	go func() {
-		_, err := s.Queues(context.Background())
+		_, err := s.Queues(context.Background(), onceq.QueuesRequest{})
 		answer <- err
 	}()
 	waitsFor(t, s, before)

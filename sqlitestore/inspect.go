@@ -11,8 +11,6 @@ import (
 
 var (
 	sqlKeys       = load("keys")
-	sqlQueues     = load("queues")
-	sqlCountDue   = load("count_due")
 	sqlQuickCheck = load("quick_check")
 )
 
@@ -139,71 +137,6 @@ func (st *step) shown(k *heldKey) (*onceq.HeldKey, error) {
 	}
 	h, _ := k.Show(st.Now)
 	return h, nil
-}
-
-// maxCounted is the number up to which due jobs are counted.
-const maxCounted = 10_000
-
-// Queues returns the queues that have a job or are paused, by name. Due
-// jobs are counted up to 10,000 of each priority; all other counts are
-// exact.
-func (s *Store) Queues(ctx context.Context) (infos []onceq.QueueInfo, err error) {
-	err = s.readAll(ctx, "list queues", func(st *step) error {
-		infos = nil
-		var stored [][len(states)]int
-		if err := st.each(sqlQueues, 2+len(states), func(v []any) error {
-			var counts [len(states)]int
-			total := 0
-			for i := range counts {
-				counts[i] = int(integer(v[2+i]))
-				total += counts[i]
-			}
-			if paused := integer(v[1]) != 0; paused || total != 0 {
-				infos, stored = append(infos, onceq.QueueInfo{Name: text(v[0]), Paused: paused}), append(stored, counts)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		for i := range infos {
-			if err := st.countDue(&infos[i], stored[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return infos, err
-}
-
-// countDue finds out how many of the waiting jobs of a queue are due.
-func (st *step) countDue(info *onceq.QueueInfo, stored [len(states)]int) error {
-	info.Counts = map[onceq.State]int{}
-	heads, err := st.heads(info.Name, nil)
-	if err != nil {
-		return err
-	}
-	for _, h := range heads {
-		if !h.due(st.Now) {
-			continue
-		}
-		if due := onceq.Instant(h.first); info.OldestDue.IsZero() || due.Before(info.OldestDue) {
-			info.OldestDue = due
-		}
-		if err := st.each(sqlCountDue, 2, func(v []any) error {
-			state, n := integer(v[0]), int(integer(v[1]))
-			stored[state] -= n
-			info.Counts[onceq.Available] += n
-			return nil
-		}, info.Name, h.kind, h.priority, st.Now, int64(maxCounted)); err != nil {
-			return err
-		}
-	}
-	for i, n := range stored {
-		if n != 0 {
-			info.Counts[states[i]] = n
-		}
-	}
-	return nil
 }
 
 // Check reads the whole file. It reports what SQLite finds wrong with it,

@@ -133,7 +133,7 @@ func TestNothingStaysOfAQueueWithoutJobs(t *testing.T) {
 	if got := left(); got != "paused,tenant-39" {
 		t.Errorf("there are rows of the queues %s", got)
 	}
-	if q, err := s.Queues(ctx); err != nil || len(q) != 2 {
+	if q, err := s.Queues(ctx, onceq.QueuesRequest{}); err != nil || len(q.Queues) != 2 {
 		t.Error(q, err)
 	}
 }

@@ -17,6 +17,7 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 	err := s.read(context.Background(), "explain", func(st *step) error {
 		for name, q := range map[string]*statement{
 			"answer": sqlAnswer, "args": sqlArgs, "count": sqlCount, "count_due": sqlCountDue,
+			"count_later": sqlCountLater, "standing": sqlStanding,
 			"delete_keys": sqlDeleteKeys,
 			"due":         sqlDue, "end": sqlEnd, "expired": sqlExpired, "fetch": sqlFetch, "heads": sqlHeads,
 			"job_by_id":  sqlJobByID,
@@ -63,7 +64,7 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 				}
 			}
 			switch name { // what others have waiting is not stepped over
-			case "fetch", "due", "heads", "count_due":
+			case "fetch", "due", "heads", "count_due", "count_later":
 				if !strings.Contains(strings.Join(plan, "; "), "(queue=? AND kind=? AND priority=?") {
 					t.Errorf("%s does not go by kind: %s", name, strings.Join(plan, "; "))
 				}

@@ -234,7 +234,7 @@ func mix(s *Store, name string) error {
 				return fmt.Errorf("a finish had no effect: %+v", d)
 			}
 		}
-		if _, err := s.Queues(ctx); err != nil {
+		if _, err := s.Queues(ctx, onceq.QueuesRequest{}); err != nil {
 			return err
 		}
 		if _, err := s.List(ctx, onceq.ListRequest{Limit: 20}); err != nil {

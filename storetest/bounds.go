@@ -220,7 +220,7 @@ var bounds = []scenario{
 				w.must(err)
 			})
 			cost("the queues", func(int) {
-				_, err := w.Store.Queues(w.ctx)
+				_, err := w.Store.Queues(w.ctx, onceq.QueuesRequest{})
 				w.must(err)
 			})
 			cost("a failure", func(try int) {

@@ -78,7 +78,7 @@ var closing = []scenario{
 			"Get":    func() error { _, err := s.Get(w.ctx, []string{"x"}); return err },
 			"List":   func() error { _, err := s.List(w.ctx, onceq.ListRequest{Limit: 1}); return err },
 			"Keys":   func() error { _, err := s.Keys(w.ctx, onceq.KeysRequest{Limit: 1}); return err },
-			"Queues": func() error { _, err := s.Queues(w.ctx); return err },
+			"Queues": func() error { _, err := s.Queues(w.ctx, onceq.QueuesRequest{}); return err },
 			"Sweep":  func() error { _, err := s.Sweep(w.ctx, onceq.SweepRequest{Limit: 1}); return err },
 			"Close":  s.Close,
 		} {

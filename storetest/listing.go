@@ -282,7 +282,7 @@ var listing = []scenario{
 		w.after(100 * 24 * time.Hour)
 		for range 2 {
 			w.jobs()
-			_, err := w.Store.Queues(w.ctx)
+			_, err := w.Store.Queues(w.ctx, onceq.QueuesRequest{})
 			w.must(err)
 			_, err = allKeys(w.ctx, w.Store, onceq.KeyFilter{Inert: true}, 5)
 			w.must(err)

@@ -46,6 +46,7 @@ var suite = []chapter{
 	{"sweeping", sweeping},
 	{"listing", listing},
 	{"pages", pages},
+	{"counts", counts},
 	{"closing", closing},
 	{"wakeups", wakeups},
 	{"stops", stops},

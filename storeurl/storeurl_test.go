@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/onceq/onceq"
 )
 
 func TestASQLiteURLNamesAFile(t *testing.T) {
@@ -72,8 +74,8 @@ func TestOpenKeepsAStoreInMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if queues, err := store.Queues(t.Context()); len(queues) != 0 || err != nil {
-		t.Errorf("queues: %v, %v", queues, err)
+	if all, err := store.Queues(t.Context(), onceq.QueuesRequest{}); len(all.Queues) != 0 || err != nil {
+		t.Errorf("all.Queues: %v, %v", all, err)
 	}
 	if err := store.Close(); err != nil {
 		t.Error(err)

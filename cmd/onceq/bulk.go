@@ -156,13 +156,14 @@ func (a *app) confirm(ctx context.Context, client *onceq.Client, verb string) er
 	}
 	n, least := 0, ""
 	for _, q := range queues {
+		if onceq.ReservedName(q.Name) {
+			continue
+		}
 		for _, c := range q.Counts {
-			if onceq.ReservedName(q.Name) {
-				continue
-			}
-			if n += c; c >= 10_000 {
-				least = "at least " // the counts of Queues are
-			}
+			n += c
+		}
+		if len(q.AtLeast) > 0 {
+			least = "at least "
 		}
 	}
 	return a.ask(fmt.Sprintf("%s all %s%s", verb, least, count(n, "job")))

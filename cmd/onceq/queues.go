@@ -17,7 +17,8 @@ func newQueues(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "queues",
 		Short: "List queues: jobs by state, paused or not, and how far behind they are",
-		Long: `List queues. Counts are exact up to 10,000 and mean "at least" beyond. The
+		Long: `List queues. Counts are exact up to 10,000; where one means "at least", it says so
+("≥"). The
 queues of onceq's own jobs, whose names begin with "onceq.", are left out
 unless --all is said.`,
 		Args: noArgs,
@@ -53,7 +54,7 @@ unless --all is said.`,
 					row := []cell{text(q.Name)}
 					for _, s := range onceq.States() {
 						n := number(int64(q.Counts[s]))
-						if q.Counts[s] >= 10_000 {
+						if slices.Contains(q.AtLeast, s) {
 							n.text = "≥" + n.text
 						}
 						if q.Counts[s] > 0 {

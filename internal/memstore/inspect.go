@@ -99,10 +99,10 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (onceq.KeyPage, e
 }
 
 // Queues counts.
-func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
+func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (onceq.QueueList, error) {
 	st, err := s.begin(ctx)
 	if err != nil {
-		return nil, err
+		return onceq.QueueList{}, err
 	}
 	defer st.end()
 	infos := map[string]*onceq.QueueInfo{}
@@ -124,11 +124,11 @@ func (s *Store) Queues(ctx context.Context) ([]onceq.QueueInfo, error) {
 			info.OldestDue = due
 		}
 	}
-	var all []onceq.QueueInfo
+	all := onceq.QueueList{Now: onceq.Instant(st.Now)}
 	for _, info := range infos {
-		all = append(all, *info)
+		all.Queues = append(all.Queues, *info)
 	}
-	slices.SortFunc(all, func(a, b onceq.QueueInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all.Queues, func(a, b onceq.QueueInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
 }
 

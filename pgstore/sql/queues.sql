@@ -1,1 +1,1 @@
-select * from {ns}.queues_v1()
+select * from {ns}.queues_v2($1::integer)

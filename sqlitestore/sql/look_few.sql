@@ -4,7 +4,8 @@
 SELECT id, seq FROM (
 	SELECT id, seq FROM onceq_jobs INDEXED BY onceq_jobs_due
 		WHERE ?3 & 1 AND state <= 1 AND behind = '' AND queue >= ?4 AND queue <= ?5
-	UNION ALL SELECT id, seq FROM onceq_jobs INDEXED BY onceq_jobs_behind WHERE ?3 & 2 AND behind <> ''
+	UNION ALL SELECT id, seq FROM onceq_jobs INDEXED BY onceq_jobs_behind
+		WHERE ?3 & 2 AND behind <> '' AND queue >= ?4 AND queue <= ?5
 	UNION ALL SELECT id, seq FROM onceq_jobs INDEXED BY onceq_jobs_running
 		WHERE ?3 & 4 AND state = 2 AND worker >= ?6 AND worker <= ?7
 	UNION ALL SELECT * FROM (SELECT id, seq FROM onceq_jobs INDEXED BY onceq_jobs_state

@@ -32,6 +32,7 @@ end $$;
 -- among those that wait, 2 that stand behind another, 4 that run, 8 that are
 -- retryable, discarded or cancelled; 0 = among all, and so is it if more than
 -- few wait and run: in those two indexes they are in no order of their IDs.
+-- What each part is ordered by tells the planner which index is meant.
 create or replace function {ns}.look_v1(below_id text, look integer, indexes integer, few integer, of_queue text,
   of_worker text)
 returns text[] language plpgsql {hot} as $$
@@ -44,10 +45,11 @@ begin
     return array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
   end if;
   return array(select y.id from (
-    select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue = '' and x.state <= 1 and x.behind is null
+    (select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue = '' and x.state <= 1 and x.behind is null
+      order by x.queue, (x.priority::bigint << 48) + x.run_at, x.id limit few + 1)
     union all
-    select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue <> '' and x.queue = of_queue and x.state <= 1
-      and x.behind is null
+    (select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue <> '' and x.queue = of_queue and x.state <= 1
+      and x.behind is null order by (x.priority::bigint << 48) + x.run_at, x.id limit few + 1)
     union all
     select x.id from {ns}.jobs x where indexes & 2 > 0 and x.behind is not null
     union all
@@ -150,20 +152,90 @@ begin
   order by l.key;
 end $$;
 
--- Every queue that has a job or is paused, with a row for each shown state.
-create or replace function {ns}.queues_v1()
-returns table (queue text, paused boolean, shown smallint, n bigint, oldest bigint) language plpgsql {safe} as $$
+-- The names of queues that have a job or are paused. Each name is one look into
+-- an index; only what runs, and what stands behind another, is read whole.
+create or replace function {ns}.queue_names_v1() returns text[] language plpgsql {hot} as $$
+declare
+  names text[] := array(select p.queue from {ns}.paused p);
+  name text;
+begin
+  name := (select x.queue from {ns}.jobs x where x.state <= 1 and x.behind is null order by x.queue limit 1);
+  while name is not null loop
+    names := names || name;
+    name := (select x.queue from {ns}.jobs x where x.state <= 1 and x.behind is null and x.queue > name
+      order by x.queue limit 1);
+  end loop;
+  name := (select x.queue from {ns}.jobs x where x.state in (1, 3, 4, 5) order by x.queue limit 1);
+  while name is not null loop
+    names := names || name;
+    name := (select x.queue from {ns}.jobs x where x.state in (1, 3, 4, 5) and x.queue > name
+      order by x.queue limit 1);
+  end loop;
+  return array(select n.queue collate "C" from unnest(names
+    || array(select distinct x.queue from {ns}.jobs x where x.state = 2)
+    || array(select distinct x.queue from {ns}.jobs x where x.behind is not null)) as n(queue) group by 1 order by 1);
+end $$;
+
+-- Every queue that has a job or is paused, with a row for each shown state in
+-- which it has a job: how many, counted up to most, and whether they may be
+-- more. oldest is the run time of the job that has been due longest. The last
+-- row is of no queue: it has the time.
+create or replace function {ns}.queues_v2(most integer)
+returns table (now bigint, queue text, paused boolean, shown smallint, n bigint, at_least boolean, oldest bigint)
+language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
+  name text;
+  is_paused boolean;
+  due bigint;
+  first bigint;    -- the earliest run time of what is due
+  looked bigint;   -- how many that are due later were looked at
+  later bigint;    -- how many of these are scheduled
+  retried bigint;  -- how many are retryable and due later
+  ended smallint;
 begin
-  return query
-  select q.queue, exists (select from {ns}.paused p where p.queue = q.queue), q.shown, q.n, q.oldest
-  from (
-    select j.queue, {ns}.shown_v1(j.state, j.behind, j.run_at, t) as shown, count(*) as n, min(j.run_at) as oldest
-    from {ns}.jobs j group by 1, 2
-    union all
-    select p.queue, null, 0, null from {ns}.paused p
-  ) q
-  order by q.queue;
+  foreach name in array {ns}.queue_names_v1() loop
+    is_paused := exists (select from {ns}.paused p where p.queue = name);
+    return query select t, name, is_paused, 0::smallint, 0::bigint, false, null::bigint;
+
+    due := (select count(*) from (
+      select from generate_series(0::bigint, 9::bigint) as p
+      cross join lateral (select from {ns}.jobs x where x.queue = name and x.state <= 1 and x.behind is null
+        and (x.priority::bigint << 48) + x.run_at >= p << 48
+        and (x.priority::bigint << 48) + x.run_at <= (p << 48) + t limit most + 1) y limit most + 1) z);
+    first := (select min(y.run_at) from generate_series(0::bigint, 9::bigint) as p
+      cross join lateral (select x.run_at from {ns}.jobs x where x.queue = name and x.state <= 1 and x.behind is null
+        and (x.priority::bigint << 48) + x.run_at >= p << 48
+        and (x.priority::bigint << 48) + x.run_at <= (p << 48) + t
+        order by (x.priority::bigint << 48) + x.run_at, x.id limit 1) y);
+    return query select t, name, is_paused, 6::smallint, least(due, most), due > most, first where due > 0;
+
+    retried := (select count(*) from (select from {ns}.jobs x where x.queue = name and x.state = 1 and x.run_at > t
+      limit most + 1) y);
+    return query select t, name, is_paused, 1::smallint, least(retried, most), retried > most, null::bigint
+      where retried > 0;
+
+    -- Those that are due later are scheduled or retryable: as many more are
+    -- looked at as there are retryable ones among them.
+    select count(*), count(*) filter (where z.state = 0) into looked, later from (
+      select y.state from generate_series(0::bigint, 9::bigint) as p
+      cross join lateral (select x.state from {ns}.jobs x where x.queue = name and x.state <= 1 and x.behind is null
+        and (x.priority::bigint << 48) + x.run_at > (p << 48) + t
+        and (x.priority::bigint << 48) + x.run_at < (p + 1) << 48 limit most + 1 + retried) y
+      limit most + 1 + retried) z;
+    later := later + (select count(*) from (select from {ns}.jobs x where x.queue = name and x.behind is not null
+      limit most + 1) y);
+    return query select t, name, is_paused, 0::smallint, least(later, most), later > most or looked > most + retried,
+      null::bigint where later > 0 or looked > most + retried;
+
+    foreach ended in array array[3, 4, 5]::smallint[] loop
+      return query select t, name, is_paused, ended, least(c.n, most), c.n > most, null::bigint
+      from (select count(*) as n from (select from {ns}.jobs x where x.queue = name and x.state = ended
+        and x.state in (1, 3, 4, 5) limit most + 1) y) c where c.n > 0;
+    end loop;
+  end loop;
+  return query select t, x.queue, exists (select from {ns}.paused p where p.queue = x.queue), 2::smallint, count(*),
+    false, null::bigint from {ns}.jobs x where x.state = 2 group by x.queue;
+  return query select t, ''::text, false, 0::smallint, 0::bigint, false, null::bigint;
 end $$;

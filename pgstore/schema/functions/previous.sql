@@ -103,3 +103,22 @@ create or replace function {ns}.release_v1(patience integer, name bytea)
 begin
   return query select * from {ns}.release_v2(patience, name, null);
 end $$;
+
+-- Version 8 counts every job. Every queue that has a job or is paused, with a row
+-- for each shown state.
+create or replace function {ns}.queues_v1()
+returns table (queue text, paused boolean, shown smallint, n bigint, oldest bigint) language plpgsql {safe} as $$
+#variable_conflict use_column
+declare
+  t bigint := {ns}.clock_v1();
+begin
+  return query
+  select q.queue, exists (select from {ns}.paused p where p.queue = q.queue), q.shown, q.n, q.oldest
+  from (
+    select j.queue, {ns}.shown_v1(j.state, j.behind, j.run_at, t) as shown, count(*) as n, min(j.run_at) as oldest
+    from {ns}.jobs j group by 1, 2
+    union all
+    select p.queue, null, 0, null from {ns}.paused p
+  ) q
+  order by q.queue;
+end $$;

@@ -26,7 +26,8 @@ func Of(ctx context.Context, store onceq.Store) (s Snapshot, err error) {
 	if s.Keys, err = Keys(ctx, store, onceq.KeyFilter{Inert: true}, 1000); err != nil {
 		return s, err
 	}
-	s.Queues, err = store.Queues(ctx)
+	all, err := store.Queues(ctx, onceq.QueuesRequest{})
+	s.Queues = all.Queues
 	return s, err
 }
 
