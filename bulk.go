@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/onceq/onceq/internal/refusal"
 )
 
 // Bulk is one operator's step for every job that matches a filter (see
@@ -180,13 +182,13 @@ func unfit(op Op, s State) string {
 	case op == OpCancel && s == Cancelled:
 		return "is the end that was asked for already"
 	case op == OpCancel && s.Finished():
-		return "cannot be cancelled: the job has ended"
+		return refusal.Cancel
 	case op == OpRetry && !s.Finished() && s != Retryable:
-		return "cannot be retried: only a finished or a retryable job can"
+		return refusal.Retry
 	case op == OpRunNow && !s.Waiting():
-		return "cannot be run now: only a waiting job can"
+		return refusal.RunNow
 	case op == OpDelete && s == Running:
-		return "cannot be deleted: cancel the job first"
+		return refusal.Delete
 	}
 	return ""
 }

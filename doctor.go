@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // DoctorReport is what [Client.Doctor] found.
@@ -194,7 +196,7 @@ func (d *doctor) reportProgress() {
 func (d *doctor) suspect(ctx context.Context, judge func() (*Violation, error)) (wrong *Violation, err error) {
 	for look := range looks {
 		if look > 0 {
-			sleep(ctx, time.Duration(look*look)*5*time.Millisecond)
+			sleep.For(ctx, time.Duration(look*look)*5*time.Millisecond)
 		}
 		if wrong, err = judge(); err != nil || wrong == nil {
 			return nil, err

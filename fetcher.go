@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // maxUnsent is how many results may wait for the store before the worker
@@ -180,13 +182,13 @@ func (s *session) afterFailure(ctx context.Context, err error, failures int) {
 	} else {
 		s.logRarely(failures, "onceq: fetch failed; trying again", err)
 	}
-	if (!unknown || failures > 1) && !sleep(ctx, backoff(failures)) {
+	if (!unknown || failures > 1) && !sleep.For(ctx, backoff(failures)) {
 		return
 	}
 	if unknown || errors.Is(err, ErrUncertain) {
 		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
 			s.logRarely(failures, "onceq: heartbeat failed; trying again", err)
-			sleep(ctx, s.hurry())
+			sleep.For(ctx, s.hurry())
 		}
 	}
 }

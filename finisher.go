@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // finishBatch is how many results travel together.
@@ -25,7 +27,7 @@ func (s *session) finishLoop(ctx context.Context) {
 		case err != nil && ctx.Err() == nil:
 			failures++
 			s.logRarely(failures, "onceq: results could not be delivered; trying again", err, "results", n.failed)
-			sleep(ctx, backoff(failures))
+			sleep.For(ctx, backoff(failures))
 			continue
 		case n.done > 0:
 			failures, busy = 0, 0
@@ -86,7 +88,7 @@ type answer struct {
 func (s *session) send(ctx context.Context, requests []Finish) []answer {
 	answers := make([]answer, len(requests))
 	err := s.sendTogether(ctx, requests, answers)
-	if len(requests) == 1 || !refusal(ctx, err) {
+	if len(requests) == 1 || !isRefusal(ctx, err) {
 		return answers
 	}
 	for i := range requests {
@@ -120,9 +122,9 @@ func (s *session) sendTogether(ctx context.Context, requests []Finish, answers [
 	return err
 }
 
-// refusal reports whether an error says that the store did not take what it
+// isRefusal reports whether an error says that the store did not take what it
 // was sent, although it could have.
-func refusal(ctx context.Context, err error) bool {
+func isRefusal(ctx context.Context, err error) bool {
 	return err != nil && ctx.Err() == nil && !outOfTime(err) && !errors.Is(err, ErrClosed)
 }
 
@@ -246,7 +248,7 @@ func (s *session) refusedLocked(r *run, err error) bool {
 	if r.refusals++; r.refusals == 1 {
 		r.refusedAt = now
 	}
-	if !refusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.callLimit() ||
+	if !isRefusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.callLimit() ||
 		!s.wellAt.After(r.refusedAt) {
 		return false
 	}

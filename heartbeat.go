@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // beatLoop renews the lease at a third of its length, and sooner after a
@@ -32,7 +34,7 @@ func (s *session) beatLoop(ctx context.Context) {
 			failures++
 			s.logRarely(failures, "onceq: heartbeat failed; trying again", err)
 		}
-		sleep(ctx, beatGap)
+		sleep.For(ctx, beatGap)
 	}
 }
 

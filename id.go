@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// idAlphabet is Crockford's base 32
-// (https://www.crockford.com/base32.html). Its order is the order of its
-// bytes.
-const idAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+// IDAlphabet has the characters of the IDs that clients make: Crockford's
+// base 32 (https://www.crockford.com/base32.html). Its order is the order of
+// its bytes.
+const IDAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 // idSource makes job IDs of 26 characters: 10 for the time in milliseconds,
 // 16 random. The IDs of one source ascend, so jobs that became due in the
@@ -34,14 +34,14 @@ func (s *idSource) next(now time.Time) string {
 
 	var id [26]byte
 	for i := 9; i >= 0; i-- {
-		id[i], ms = idAlphabet[ms&31], ms>>5
+		id[i], ms = IDAlphabet[ms&31], ms>>5
 	}
 	for i := 22; i >= 10; i-- {
-		id[i], random = idAlphabet[random&31], random>>5
+		id[i], random = IDAlphabet[random&31], random>>5
 	}
 	tail := rand.Uint32()
 	for i := 23; i < 26; i++ {
-		id[i], tail = idAlphabet[tail&31], tail>>5
+		id[i], tail = IDAlphabet[tail&31], tail>>5
 	}
 	return string(id[:])
 }
@@ -50,7 +50,7 @@ func (s *idSource) next(now time.Time) string {
 // milliseconds.
 func timeOfID(id string) (ms int64) {
 	for _, c := range strings.ToUpper(id[:10]) {
-		ms = ms<<5 | int64(strings.IndexRune(idAlphabet, c))
+		ms = ms<<5 | int64(strings.IndexRune(IDAlphabet, c))
 	}
 	return ms
 }

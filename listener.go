@@ -3,6 +3,8 @@ package onceq
 import (
 	"context"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // beatGap is how far apart heartbeats are at least, however many wake-ups
@@ -22,7 +24,7 @@ func (s *session) listenLoop(ctx context.Context) {
 	for _, q := range s.pacer.queues {
 		r.Queues = append(r.Queues, q.name)
 	}
-	for failures := 0; ctx.Err() == nil; sleep(ctx, min(time.Second<<min(failures, 10), time.Minute)) {
+	for failures := 0; ctx.Err() == nil; sleep.For(ctx, min(time.Second<<min(failures, 10), time.Minute)) {
 		wakes, err := wake(ctx, r)
 		if err != nil {
 			failures++

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // session is one Run of a worker: the runs it has, and the results it has
@@ -121,18 +123,6 @@ func signal(c chan struct{}) {
 	}
 }
 
-// sleep waits, and reports whether it waited the whole time.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // The end of a session. Handlers have ShutdownTimeout. Then their contexts
 // are cancelled, and everything else shares one time limit: Run returns
 // this long after ShutdownTimeout.
@@ -189,7 +179,7 @@ func (s *session) arrive(ctx context.Context) bool {
 		}
 		if ctx.Err() == nil {
 			s.logRarely(failures, "onceq: the store cannot be reached; trying again", err)
-			sleep(ctx, s.hurry())
+			sleep.For(ctx, s.hurry())
 		}
 	}
 	return false
@@ -278,7 +268,7 @@ func (s *session) leave(deadline time.Time) error {
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep(ctx, s.hurry()) {
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep.For(ctx, s.hurry()) {
 			return fmt.Errorf("onceq: worker %s: take leave of the store: %w", s.name, err)
 		}
 	}

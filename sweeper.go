@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // sweepLimit is how many rows each part of a sweep does at most.
@@ -27,7 +29,7 @@ func (s *session) sweepLoop(ctx context.Context) {
 		wait = 0
 	}
 	failures, barren := 0, 0 // in a row
-	for sleep(ctx, wait) {
+	for sleep.For(ctx, wait) {
 		began := time.Now()
 		did, more, err := sw.sweep(ctx)
 		took := time.Since(began)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // An enqueue whose answer was lost may have happened. Only an answer ends
@@ -26,7 +28,7 @@ func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	lost := doubt{first: err}
 	for try := 0; try < resends && again && errors.Is(err, ErrUncertain); try++ {
 		d := 10 << (3 * try) * time.Millisecond
-		sleep(ctx, d/2+rand.N(d)) // callers that lost the same answer do not come back together
+		sleep.For(ctx, d/2+rand.N(d)) // callers that lost the same answer do not come back together
 		if err = send(); err == nil {
 			return nil
 		}

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // These bounds keep the watcher cheap, and keep it from filling the log.
@@ -45,7 +47,7 @@ func (s *session) watchLoop(ctx context.Context) {
 		return
 	}
 	w := newWatcher(s)
-	for sleep(ctx, watchEvery*4/5+rand.N(watchEvery*2/5)) {
+	for sleep.For(ctx, watchEvery*4/5+rand.N(watchEvery*2/5)) {
 		w.look(ctx, overdue, w.idle())
 	}
 }

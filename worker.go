@@ -233,7 +233,7 @@ func (c *WorkerConfig) complete() error {
 func randomName(n int) string {
 	name := make([]byte, n)
 	for i := range name {
-		name[i] = idAlphabet[rand.IntN(len(idAlphabet))] | 0x20 // makes letters small; digits have that bit already
+		name[i] = IDAlphabet[rand.IntN(len(IDAlphabet))] | 0x20 // makes letters small; digits have that bit already
 	}
 	return string(name)
 }

@@ -115,16 +115,12 @@ func putMilli(b []byte, d time.Duration) []byte {
 	return put48(b, min(max(d.Milliseconds(), 0), never-1))
 }
 
-// alphabet has the characters of the IDs that clients make. Its order is
-// the order of its bytes.
-const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
 var digit = func() (d [256]byte) {
 	for i := range d {
 		d[i] = 255
 	}
-	for i := range alphabet {
-		d[alphabet[i]] = byte(i)
+	for i := range onceq.IDAlphabet {
+		d[onceq.IDAlphabet[i]] = byte(i)
 	}
 	return d
 }()
@@ -193,7 +189,7 @@ func unpackID(s string) string {
 			at++
 		}
 		bits -= 5
-		id[i] = alphabet[acc>>bits&31]
+		id[i] = onceq.IDAlphabet[acc>>bits&31]
 	}
 	return string(id[:])
 }
@@ -206,10 +202,10 @@ func packBelow(id string) string {
 	}
 	bound := []byte(strings.Repeat("0", 26))
 	for i := range min(len(id), len(bound)) {
-		at := strings.IndexFunc(alphabet, func(c rune) bool { return byte(c) >= id[i] })
+		at := strings.IndexFunc(onceq.IDAlphabet, func(c rune) bool { return byte(c) >= id[i] })
 		if at >= 0 {
-			bound[i] = alphabet[at]
-			if alphabet[at] != id[i] {
+			bound[i] = onceq.IDAlphabet[at]
+			if onceq.IDAlphabet[at] != id[i] {
 				return packID(string(bound))
 			}
 			continue
@@ -222,7 +218,7 @@ func packBelow(id string) string {
 		if i < 0 {
 			return strings.Repeat("\xff", 3) + "\x00" + strings.Repeat("\xff", packedSize-4)
 		}
-		bound[i] = alphabet[digit[bound[i]]+1]
+		bound[i] = onceq.IDAlphabet[digit[bound[i]]+1]
 		return packID(string(bound))
 	}
 	if len(id) > len(bound) && made(id[:len(bound)]) { // the ID of its first 26 characters is also below
@@ -401,14 +397,6 @@ type job struct {
 	weight int  // bytes of args and meta
 }
 
-// instant turns milliseconds into a time: Never and 0 are the zero time.
-func instant(ms int64) time.Time {
-	if ms == onceq.Never || ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
 // readJob reads the fields of a job: its row, and the field of its head, ""
 // if it has none. If row is "" the job is read without args, from its
 // cover.
@@ -449,7 +437,7 @@ func readJob(id, row, head, errs string, now int64, profiles func(ref string) (*
 	e := reader{s: errs}
 	for e.s != "" && !e.bad {
 		one := reader{s: e.take(int(e.num(4)))}
-		a := onceq.AttemptError{Attempt: int(one.num(3)), Run: one.num(5), At: instant(one.instant())}
+		a := onceq.AttemptError{Attempt: int(one.num(3)), Run: one.num(5), At: onceq.Instant(one.instant())}
 		a.Error = one.take(int(one.num(4)))
 		a.Stack = one.take(int(one.num(4)))
 		e.bad = e.bad || one.bad
@@ -483,7 +471,7 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 		p.timeout, p.retention
 	j.State, j.Origin, j.Priority = states[a&7], origins[a>>3&3], int(b&15)
 	j.Keyless, j.CancelRequested = a&headKeyless != 0, a&headCancel != 0
-	j.EnqueuedAt, j.RunAt = instant(enqueued), instant(j.runAt)
+	j.EnqueuedAt, j.RunAt = onceq.Instant(enqueued), onceq.Instant(j.runAt)
 	if a&headKey != 0 {
 		j.Key = &j.key
 		copy(j.Key[:], r.take(len(j.Key)))
@@ -493,14 +481,14 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 	if b&headLong != 0 {
 		j.Attempt, j.MaxAttempts, j.Run = int(r.num(3)), int(r.num(3)), r.num(5)
 		j.anchor = r.instant()
-		j.StartedAt, j.FinishedAt = instant(r.instant()), instant(r.instant())
+		j.StartedAt, j.FinishedAt = onceq.Instant(r.instant()), onceq.Instant(r.instant())
 		r.num(6)
 		j.Encoding = encodings[r.num(1)&1]
 		j.Worker = r.name()
 		j.Behind, j.Displaced, j.SupersededBy = unpackID(r.name()), unpackID(r.name()), unpackID(r.name())
 	}
 	if j.Key != nil {
-		j.Anchor = instant(j.anchor)
+		j.Anchor = onceq.Instant(j.anchor)
 	}
 	return r.err("job")
 }
@@ -641,7 +629,7 @@ func readKey(h *onceq.HeldKey, key onceq.Key, row string, holder *job) error {
 		r.num(1)
 		form = r.num(1)
 		pending := onceq.Until(r.num(1))
-		h.FreesAt, h.Since = instant(r.instant()), instant(r.instant())
+		h.FreesAt, h.Since = onceq.Instant(r.instant()), onceq.Instant(r.instant())
 		h.Holder, h.Waiter = r.name(), unpackID(r.name())
 		h.FreesWhen = pending.String()
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/onceq/onceq"
 )
 
-var madeIDs = rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 26, 26, 26)
+var madeIDs = rapid.StringOfN(rapid.RuneFrom([]rune(onceq.IDAlphabet)), 26, 26, 26)
 var anyIDs = rapid.OneOf(madeIDs, rapid.StringOfN(rapid.RuneFrom([]rune("0Zz\x01 ~é")), 1, 30, -1),
-	rapid.StringOfN(rapid.RuneFrom([]rune(alphabet)), 1, 30, -1))
+	rapid.StringOfN(rapid.RuneFrom([]rune(onceq.IDAlphabet)), 1, 30, -1))
 
 func TestAPackedIDKeepsItsOrderAndComesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

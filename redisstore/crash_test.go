@@ -15,6 +15,7 @@ import (
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/redistest"
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // pressure enqueues and runs jobs on a store until it is stopped, and keeps
@@ -51,7 +52,7 @@ func startGently(t *testing.T, pause time.Duration, stores ...*Store) *pressure 
 					r, err := c.Enqueue(ctx, task{int(n.Add(1))}, onceq.Unique{Until: onceq.UntilDeleted},
 						onceq.Retention(time.Hour))
 					l.accepted(err, r)
-					sleep(ctx, pause)
+					sleep.For(ctx, pause)
 				}
 			})
 		}
@@ -71,7 +72,7 @@ func startGently(t *testing.T, pause time.Duration, stores ...*Store) *pressure 
 						l.accepted(nil, r)
 					}
 				}
-				sleep(ctx, 20*pause)
+				sleep.For(ctx, 20*pause)
 			}
 		})
 		for w := range 2 {
@@ -137,12 +138,12 @@ func (l *pressure) work(ctx context.Context, s *Store, name string) {
 				break
 			}
 			l.failed(err)
-			if !sleep(ctx, 10*time.Millisecond) || call.Err() != nil {
+			if !sleep.For(ctx, 10*time.Millisecond) || call.Err() != nil {
 				break
 			}
 		}
 		cancel()
-		if len(f.Jobs) == 0 && !sleep(ctx, 2*time.Millisecond) {
+		if len(f.Jobs) == 0 && !sleep.For(ctx, 2*time.Millisecond) {
 			return
 		}
 	}

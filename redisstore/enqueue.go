@@ -496,7 +496,7 @@ func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 		Tags:  append([]string(nil), r.Tags...),
 		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout,
 		Retention: r.Retention,
-		Origin:    onceq.Inserted, EnqueuedAt: instant(now), RunAt: instant(runAt)}
+		Origin:    onceq.Inserted, EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt)}
 	if r.Args == nil {
 		j.Args = nil
 	}
@@ -509,7 +509,7 @@ func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 	result := onceq.EnqueueResult{Outcome: onceq.Inserted, Job: j}
 	if c := r.Claim; c != nil {
 		anchor := c.Hold.AnchorAt(now, runAt)
-		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &c.Key, c.Text, c.Hold, c.Digest, instant(anchor)
+		j.Key, j.KeyText, j.Hold, j.Digest, j.Anchor = &c.Key, c.Text, c.Hold, c.Digest, onceq.Instant(anchor)
 		if frees := c.Hold.FreesAt(anchor, runAt); frees > now {
 			result.FreesAt = frees
 		}
@@ -535,7 +535,7 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 	} else {
 		c = onceq.Conflict{By: "key", Key: r.Claim.Key, Text: job.KeyText, Holder: job.ID, State: job.State,
 			Since:   job.EnqueuedAt,
-			FreesAt: instant(leader.FreesAt), FreesWhen: job.Hold.Until.String()}
+			FreesAt: onceq.Instant(leader.FreesAt), FreesWhen: job.Hold.Until.String()}
 		if job.Hold.Until == onceq.UntilWindowEnds {
 			c.FreesWhen = ""
 		}

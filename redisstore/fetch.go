@@ -391,7 +391,7 @@ func (f *fetch) read(ctx context.Context, t *trip, p *fetchPart, walks []*walk, 
 		var err error
 		if id, first := jobs[0].(string); first && len(jobs) > 1 {
 			if j, err = readJob(id, text(jobs[1]), "", "", t.now, profiles); err == nil {
-				j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, instant(t.now)
+				j.State, j.Attempt, j.Run, j.Worker, j.StartedAt = onceq.Running, 1, 1, f.r.Worker, onceq.Instant(t.now)
 			}
 			jobs = jobs[1:]
 		} else {

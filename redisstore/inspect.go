@@ -103,7 +103,7 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 	}
 	if r.Key != nil {
 		held, now, err := s.readKeys(ctx, []string{string(r.Key[:])})
-		page.Now, page.Looked = instant(now), len(held)
+		page.Now, page.Looked = onceq.Instant(now), len(held)
 		if err == nil && held[0] != nil && r.Matches(held[0]) {
 			page.Keys = held
 		}
@@ -126,7 +126,7 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 		if err != nil {
 			return page, err
 		}
-		page.Now, stale = instant(now), keysStale
+		page.Now, stale = onceq.Instant(now), keysStale
 		for i, h := range held {
 			match := h != nil && r.Matches(h)
 			if match && len(page.Keys) == r.Limit {
@@ -296,7 +296,7 @@ func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (all onceq.Qu
 					}
 				}
 				if r := (reader{s: text(q[9])}); r.s != "" {
-					if due := instant(r.instant()); !due.IsZero() &&
+					if due := onceq.Instant(r.instant()); !due.IsZero() &&
 						(info.OldestDue.IsZero() || due.Before(info.OldestDue)) {
 						info.OldestDue = due
 					}

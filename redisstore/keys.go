@@ -108,10 +108,10 @@ func (s *Store) Place(id string, key *onceq.Key) string {
 		if v += p - v%n; v >= 1<<15 {
 			v -= n
 		}
-		return id[:23] + string([]byte{alphabet[v>>10&31], alphabet[v>>5&31], alphabet[v&31]})
+		return id[:23] + string([]byte{onceq.IDAlphabet[v>>10&31], onceq.IDAlphabet[v>>5&31], onceq.IDAlphabet[v&31]})
 	}
 	for v := 0; v < 1<<15 && s.ofID(id) != p; v++ {
-		suffix := []byte{alphabet[v>>10&31], alphabet[v>>5&31], alphabet[v&31]}
+		suffix := []byte{onceq.IDAlphabet[v>>10&31], onceq.IDAlphabet[v>>5&31], onceq.IDAlphabet[v&31]}
 		id = id[:max(0, len(id)-3)] + string(suffix[max(0, 3-len(id)):])
 	}
 	return id

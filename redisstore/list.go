@@ -87,7 +87,7 @@ func (s *Store) listAll(ctx context.Context, l *listing) error {
 		if err != nil {
 			return err
 		}
-		l.page.Now = instant(now)
+		l.page.Now = onceq.Instant(now)
 		for _, j := range all {
 			if j.ID < frontier {
 				break
@@ -168,7 +168,7 @@ func (s *Store) fewJobs(ctx context.Context, l *listing) (ids []string, ok bool,
 		return nil, false, err
 	}
 	for _, t := range trips {
-		l.page.Now = instant(t.now)
+		l.page.Now = onceq.Instant(t.now)
 		if number(t.reply[0]) != 1 {
 			return nil, false, nil
 		}
@@ -193,7 +193,7 @@ func (s *Store) listFew(ctx context.Context, l *listing, ids []string) error {
 		if err != nil {
 			return err
 		}
-		l.page.Now = instant(now)
+		l.page.Now = onceq.Instant(now)
 		for i, j := range jobs {
 			if j == nil { // it is gone
 				l.last = ids[i]

@@ -232,17 +232,6 @@ func (s *Store) pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // send makes each call once, or again where the script or the partition has
 // to be brought to the server first; such a call has not happened.
 func (s *Store) send(ctx context.Context, trips []*trip) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/listen"
+	"github.com/onceq/onceq/internal/sleep"
 )
 
 // A message on the store's channel is the sender, in eight bytes, and a
@@ -82,7 +83,7 @@ func (w *wakes) notify(message string) {
 func (w *wakes) hear(ctx context.Context, ready func()) {
 	for ctx.Err() == nil {
 		w.receive(ctx, ready)
-		sleep(ctx, 200*time.Millisecond)
+		sleep.For(ctx, 200*time.Millisecond)
 	}
 }
 

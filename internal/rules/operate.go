@@ -1,6 +1,9 @@
 package rules
 
-import "github.com/onceq/onceq"
+import (
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/refusal"
+)
 
 // Around is what OpStart asks besides the rows of the job and its key.
 type Around struct {
@@ -45,7 +48,7 @@ func (b *Book) cancel(j *Job, k *Key) error {
 		b.Stops = append(b.Stops, j.Worker)
 	case j.State == onceq.Cancelled:
 	case j.State.Finished():
-		return Refusal(j.State, CannotCancel)
+		return Refusal(j.State, refusal.Cancel)
 	default:
 		b.finish(j, onceq.Cancelled)
 		b.ended(j, k, false)
@@ -59,7 +62,7 @@ func (b *Book) cancel(j *Job, k *Key) error {
 func (b *Book) runNow(j *Job, k *Key) error {
 	switch {
 	case !j.State.Waiting():
-		return Refusal(j.Shown(b.Now), CannotRunNow)
+		return Refusal(j.Shown(b.Now), refusal.RunNow)
 	case j.Behind != "":
 		return Refusal(j.Shown(b.Now), CannotBehind(onceq.OpRunNow, j.Behind))
 	case j.RunMS > b.Now:
@@ -74,7 +77,7 @@ func (b *Book) startByID(c onceq.Change, j *Job, k *Key, a Around) error {
 		return UnknownWorker(c.Worker)
 	case j.State == onceq.Running && j.Worker == c.Worker && j.FetchNo == c.No: // a repeat
 	case !j.State.Waiting():
-		return Refusal(j.Shown(b.Now), CannotStart)
+		return Refusal(j.Shown(b.Now), refusal.Start)
 	case j.Behind != "":
 		return Refusal(j.Shown(b.Now), CannotBehind(c.Op, j.Behind))
 	case a.Paused:
@@ -91,7 +94,7 @@ func (b *Book) startByID(c onceq.Change, j *Job, k *Key, a Around) error {
 func (b *Book) move(c onceq.Change, j *Job, k *Key) error {
 	switch {
 	case !j.State.Waiting():
-		return Refusal(j.Shown(b.Now), CannotMove)
+		return Refusal(j.Shown(b.Now), refusal.Move)
 	case j.Behind != "":
 		return Refusal(j.Shown(b.Now), CannotBehind(c.Op, j.Behind))
 	}
@@ -104,7 +107,7 @@ func (b *Book) retry(j *Job, k *Key, withoutKey bool) error {
 		return b.runNow(j, k)
 	}
 	if !j.State.Finished() {
-		return Refusal(j.Shown(b.Now), CannotRetry)
+		return Refusal(j.Shown(b.Now), refusal.Retry)
 	}
 	if j.Key != nil {
 		held := k.Held(b.Now)
@@ -134,7 +137,7 @@ func (b *Book) retry(j *Job, k *Key, withoutKey bool) error {
 
 func (b *Book) delete(j *Job, k *Key) error {
 	if j.State == onceq.Running {
-		return Refusal(j.State, CannotDelete)
+		return Refusal(j.State, refusal.Delete)
 	}
 	b.ended(j, k, true)
 	b.remove(j, k, false)

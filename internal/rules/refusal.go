@@ -5,22 +5,7 @@ import (
 	"fmt"
 
 	"github.com/onceq/onceq"
-)
-
-// Why an operator's step is refused, in the words of every store.
-const (
-	// CannotCancel is for a completed or discarded job.
-	CannotCancel = "cannot be cancelled: the job has ended"
-	// CannotRunNow is for a running or finished job.
-	CannotRunNow = "cannot be run now: only a waiting job can; a finished one can be retried"
-	// CannotRetry is for a job that is neither finished nor retryable.
-	CannotRetry = "cannot be retried: only a finished or a retryable job can"
-	// CannotDelete is for a running job.
-	CannotDelete = "cannot be deleted: cancel the job first, and delete it when its run has ended"
-	// CannotStart is for a running or finished job.
-	CannotStart = "cannot be started: only a waiting job can"
-	// CannotMove is for a running or finished job.
-	CannotMove = "cannot be moved: only a waiting job has a run time to come"
+	"github.com/onceq/onceq/internal/refusal"
 )
 
 // UnknownWorker is the error where a worker that was taken for lost asks for
@@ -43,8 +28,8 @@ func CannotBehind(op onceq.Op, holder string) string {
 
 // Why is why a step is refused to a job whose state does not allow it.
 var Why = map[onceq.Op]string{
-	onceq.OpCancel: CannotCancel, onceq.OpRetry: CannotRetry, onceq.OpRunNow: CannotRunNow,
-	onceq.OpDelete: CannotDelete, onceq.OpStart: CannotStart, onceq.OpMove: CannotMove,
+	onceq.OpCancel: refusal.Cancel, onceq.OpRetry: refusal.Retry, onceq.OpRunNow: refusal.RunNow,
+	onceq.OpDelete: refusal.Delete, onceq.OpStart: refusal.Start, onceq.OpMove: refusal.Move,
 }
 
 // Refusal is the error of an operator's step that the state of a job does
