@@ -16,7 +16,8 @@ import (
 // do not know each other, and only storeurl and the command know them all.
 var mayUse = map[string][]string{
 	".": {"onceq/internal/batch", "onceq/internal/cron", "onceq/internal/fingerprint", "onceq/internal/dedup",
-		"onceq/internal/reserved", "onceq/internal/jsontext", "onceq/internal/refusal", "onceq/internal/sleep", "go.opentelemetry.io/otel"},
+		"onceq/internal/reserved", "onceq/internal/jsontext", "onceq/internal/refusal", "onceq/internal/sleep",
+		"go.opentelemetry.io/otel"},
 	"internal/fingerprint": {},
 	"internal/batch":       {},
 	"internal/cron":        {},

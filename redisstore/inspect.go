@@ -276,7 +276,7 @@ func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (all onceq.Qu
 		}
 		var more []*trip
 		for _, t := range todo {
-			all.Now = instant(t.now)
+			all.Now = onceq.Instant(t.now)
 			last := ""
 			for _, v := range t.reply[1:] {
 				q := list(v)

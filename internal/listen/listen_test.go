@@ -111,12 +111,15 @@ func TestTheSubscriptionLivesAsLongAsSomebodyListens(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.Add(ctx, onceq.WakeRequest{}); err != nil {
+			two, err := r.Add(ctx, onceq.WakeRequest{})
+			if err != nil {
 				t.Fatal(err)
 			}
 			leave()
-			if _, open := <-one; open {
-				t.Error("a wake-up came from nobody")
+			for _, wake := range []<-chan onceq.Wake{one, two} {
+				if _, open := <-wake; open {
+					t.Error("a wake-up came from nobody")
+				}
 			}
 		}
 		r.Close()
