@@ -79,9 +79,13 @@ func stateCode(s onceq.State) (byte, bool) {
 var origins = [...]onceq.Outcome{onceq.Inserted, onceq.Coalesced, onceq.Superseded}
 
 const (
+	headState   = 1<<3 - 1
+	headOrigin  = 1<<5 - 1<<3
 	headKey     = 1 << 5
 	headKeyless = 1 << 6
 	headCancel  = 1 << 7
+
+	headPriority = 1<<4 - 1
 
 	headLong   = 1 << 4
 	headNow    = 1 << 5

@@ -26,6 +26,14 @@ const (
 // of a row.
 const planSize = 44
 
+// What became of a row that was judged.
+const (
+	answerInserted = iota + 1
+	answerEcho     // this call was sent twice
+	answerID       // the ID is taken
+	answerKey      // the key is held
+)
+
 // share is the part of a batch that one script call takes.
 type share struct {
 	trip
@@ -552,7 +560,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		return errors.New("there is no answer")
 	}
 	switch code := number(v[0]); {
-	case code == 2 && len(v) == 5: // this call was sent twice
+	case code == answerEcho && len(v) == 5:
 		j, err := read(r.ID, v[2])
 		if err != nil {
 			return err
@@ -578,7 +586,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		}
 		result.Conflict = c
 		return nil
-	case code == 3 && len(v) == 2:
+	case code == answerID && len(v) == 2:
 		j, err := read(r.ID, v[1])
 		if err != nil {
 			return err
@@ -589,7 +597,7 @@ func (s *Store) met(ctx context.Context, r *onceq.NewRow, sh *share, v []any, re
 		}
 		result.Conflict = &onceq.Conflict{By: "id", Holder: j.ID, State: j.State, Since: j.EnqueuedAt}
 		return nil
-	case code == 4 && len(v) == 5:
+	case code == answerKey && len(v) == 5:
 		row := text(v[2])
 		id, _ := holds(row)
 		holder, err := read(id, v[3])

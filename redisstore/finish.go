@@ -7,6 +7,12 @@ import (
 	"github.com/onceq/onceq"
 )
 
+// The flags of a run that ends.
+const (
+	finishRescue   = 1
+	finishGiveBack = 2 // the attempt is not spent
+)
+
 // Finish ends runs, in shares of at most 200 of one partition. If some
 // shares were applied and some not, the error is uncertain. All may then be
 // sent again: what took effect is answered as the first time.
@@ -35,10 +41,10 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 			}
 			flags := byte(0)
 			if f.Rescue {
-				flags |= 1
+				flags |= finishRescue
 			}
 			if f.GiveBack {
-				flags |= 2
+				flags |= finishGiveBack
 			}
 			spec := append(put48(room[:0], min(max(f.Run, 0), 1<<40-1))[1:], state, flags)
 			spec = appendError(putName(putMilli(spec, f.Delay), f.Worker), f)

@@ -1,7 +1,7 @@
 package redisstore
 
 import (
-	"regexp"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,30 +40,52 @@ func TestNumbersThatAreOnDiskNeverChange(t *testing.T) {
 	}
 }
 
-// The scripts name the same numbers as Go does.
-func TestScriptsAndGoCountTheSame(t *testing.T) {
+// Every word of the scripts has a value, and none is there for nothing.
+func TestScriptsSayTheWordsThatGoHas(t *testing.T) {
 	t.Parallel()
-	raw, err := luaFiles.ReadFile("lua/rows.lua")
+	files, err := fs.Glob(luaFiles, "lua/*.lua")
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := string(raw)
-	named := map[string]int{}
-	for _, m := range regexp.MustCompile(`(?m)^local ([A-Z, ]+) = ([0-9, ]+)$`).FindAllStringSubmatch(text, -1) {
-		names, values := strings.Split(m[1], ", "), strings.Split(m[2], ", ")
-		for i, name := range names {
-			named[name], _ = strconv.Atoi(values[i])
+	said := map[string]bool{}
+	for _, file := range files {
+		text, err := luaFiles.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range word.FindAllString(string(text), -1) {
+			if said[w] = true; words[w] == "" {
+				t.Errorf("%s says %s, and words.go does not have it", file, w)
+			}
 		}
 	}
-	for i, s := range states[:stAvailable] {
-		if got, there := named[strings.ToUpper(string(s))]; !there || got != i {
-			t.Errorf("rows.lua has %s = %d (%v), Go has %d", strings.ToUpper(string(s)), got, there, i)
+	for w := range words {
+		family, _, _ := strings.Cut(w, "_")
+		whole := slices.Contains([]string{"STATE", "UNTIL", "ACTION", "MODE"}, family) ||
+			strings.Contains(records, "\n"+family+" ")
+		if !said[w] && !whole {
+			t.Errorf("no script says %s", w)
 		}
 	}
-	for u := onceq.UntilDue; u <= onceq.UntilWindowEnds; u++ {
-		name := strings.ToUpper(strings.ReplaceAll(u.String(), "-", ""))
-		if got, there := named[name]; !there || got != int(u) {
-			t.Errorf("rows.lua has %s = %d (%v), Go has %d", name, got, there, u)
+}
+
+// What a script reads at a place is there in databases that are there.
+func TestPlacesInRecordsNeverChange(t *testing.T) {
+	t.Parallel()
+	for w, want := range map[string]string{
+		"STATE_RUNNING": "2", "UNTIL_WINDOW_ENDS": "7", "ACTION_TAKE": "6", "FIELD_TAGS": "32",
+		"ORIGIN_SUPERSEDED": "2",
+		"HEAD_RUNAT":        "9", "HEAD_REF": "15", "HEAD_NONCE": "19", "HEAD_KEY": "27", "HEAD_SIZE": "58",
+		"LONG_RUN": "7", "LONG_ANCHOR": "12", "LONG_FINISHED": "24", "LONG_FETCH": "30", "LONG_WORKER": "37",
+		"LONG_FORMAT":  "'>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0'",
+		"KEYROW_FREES": "4", "KEYROW_HOLDER": "16", "KEYROW_FORMAT": "'>BBBI6I6Bc0Bc0'", "GONE_FORMAT": "'>Bc0Bc0Bc16'",
+		"PROFILE_FORMAT": "'>Bc0Bc0BI3I6I6BI6I6B'", "ERROR_FORMAT": "'>I3I5I6'",
+		"QUEUE_SLEEPERS": "5", "QUEUE_SIZE": "30", "QUEUE_FORMAT": "'>I3BBI5I5I5I5I5'",
+		"WORKER_SIZE": "32", "WORKER_FORMAT": "'>I6I6c8I6I6'", "ID_FORMAT": "'>I3xI6I6I3'", "ID_SIZE": "19",
+		"PLAN_SIZE": strconv.Itoa(planSize), "PLACE_SIZE": "7",
+	} {
+		if words[w] != want {
+			t.Errorf("%s is %s, and stands for %s in databases that are there", w, words[w], want)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func load(name string, writes bool) *script {
 		if err != nil {
 			panic(err) // it is embedded
 		}
-		return string(b)
+		return spell(string(b))
 	}
 	library := read("lib") + read("pages") + read("rows") + read("moves") + read("model")
 	source := library + read(name)

@@ -69,7 +69,7 @@ local function shown(j)
 end
 
 local function runnow(j)
-  if j.state > RETRYABLE then return REFUSED end
+  if j.state > STATE_RETRYABLE then return REFUSED end
   if j.behind ~= '' then return BEHIND end
   if j.runat > now then m.moverun(j, now) end
   return DONE
@@ -78,17 +78,17 @@ end
 local ops = {run = runnow}
 
 function ops.cancel(j)
-  if j.state == RUNNING then
+  if j.state == STATE_RUNNING then
     m.dirty(j)
     j.cancel = true
     tellstop(j.worker)
-  elseif j.state == CANCELLED then
+  elseif j.state == STATE_CANCELLED then
     return DONE
-  elseif j.state > RUNNING then
+  elseif j.state > STATE_RUNNING then
     return REFUSED
   else
     m.dirty(j)
-    m.finish(j, CANCELLED)
+    m.finish(j, STATE_CANCELLED)
     m.ended(j, false)
     if j.prof.retention == 0 then m.remove(j, true) end
   end
@@ -96,8 +96,8 @@ function ops.cancel(j)
 end
 
 function ops.retry(j)
-  if j.state == RETRYABLE then return runnow(j) end
-  if j.state <= RUNNING then return REFUSED end
+  if j.state == STATE_RETRYABLE then return runnow(j) end
+  if j.state <= STATE_RUNNING then return REFUSED end
   m.dirty(j)
   if j.key then
     local k = m.keyrow(j.key)
@@ -115,14 +115,14 @@ function ops.retry(j)
       m.keyof[j.key].since = since
     end
   end
-  j.state, j.runat, j.max = SCHEDULED, now, max(j.max, j.attempt + 1)
+  j.state, j.runat, j.max = STATE_SCHEDULED, now, max(j.max, j.attempt + 1)
   j.finished, j.worker, j.superseded, j.cancel = 0, '', '', false
   wake(j.prof.queue, j.prof.kind)
   return DONE
 end
 
 function ops.delete(j)
-  if j.state == RUNNING then return REFUSED end
+  if j.state == STATE_RUNNING then return REFUSED end
   local before = triple(j)
   m.dirty(j)
   m.ended(j, true)
@@ -132,8 +132,8 @@ end
 
 function ops.start(j)
   if call('HEXISTS', meta, 'k' .. who) == 0 then return UNKNOWN end
-  if j.state == RUNNING and j.worker == who and j.fetch == no then return DONE end -- a repeat
-  if j.state > RETRYABLE then return REFUSED end
+  if j.state == STATE_RUNNING and j.worker == who and j.fetch == no then return DONE end -- a repeat
+  if j.state > STATE_RETRYABLE then return REFUSED end
   if j.behind ~= '' then return BEHIND end
   if qrow(j.prof.queue).paused == 1 then return PAUSED end
   if j.runat > now then m.setrun(j, now) end
@@ -142,7 +142,7 @@ function ops.start(j)
 end
 
 function ops.move(j)
-  if j.state > RETRYABLE then return REFUSED end
+  if j.state > STATE_RETRYABLE then return REFUSED end
   if j.behind ~= '' then return BEHIND end
   m.moverun(j, at and max(now, at) or now + no)
   return DONE

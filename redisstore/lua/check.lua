@@ -84,9 +84,9 @@ elseif what == 'meta' then
   next = got[1]
   for i = 1, #got[2], 2 do
     local field, value = got[2][i], got[2][i + 1]
-    if #field == 5 and byte(field) == 80 then
+    if #field == 5 and sub(field, 1, 1) == 'P' then
       profiles[sub(field, 2)] = tonumber(call('HGET', jobs, '\0\0\0N' .. sub(field, 2)) or 0)
-    elseif byte(field) == 113 and not has(field) then
+    elseif sub(field, 1, 1) == 'q' and not has(field) then
       wrong('queue ', hex(field), ' is not listed')
     end
   end

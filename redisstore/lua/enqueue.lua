@@ -46,11 +46,10 @@ local call, sub, byte, char, pack, unpk = redis.call, string.sub, string.byte, s
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local nq, np, n, plans = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[9]
 local base = 9 + nq + 3 * np
-local NEVER, PAGE, SIZE, LARGE, COUNTED, PLAN = 281474976710655, 32, 19, 4096, 30, 44
-local HARD, FOLLOWER = 2, 3
+local PAGE, SIZE = 32, ID_SIZE
 
 local got = call('HMGET', meta, 'v', 'clock', unpack(ARGV, 10, 9 + nq + np))
-local form2 = got[1] and byte(got[1]) == 50
+local form2 = got[1] and byte(got[1]) == FORM_TWO
 if not form2 and got[1] ~= '1' then return {ARGV[1], false, got[1]} end
 local now = tonumber(got[2])
 if not now then
@@ -65,31 +64,31 @@ local taken = ARGV[8] == '1' and call('HMGET', keys, unpack(ARGV, base + n + 1, 
 
 -- above reports whether a packed ID is above all of a page.
 local function above(id, page)
-  local a1, a2, a3, a4 = unpk('>I3xI6I6I3', page, #page - SIZE + 1)
-  local b1, b2, b3, b4 = unpk('>I3xI6I6I3', id)
+  local a1, a2, a3, a4 = unpk(ID_FORMAT, page, #page - SIZE + 1)
+  local b1, b2, b3, b4 = unpk(ID_FORMAT, id)
   return a1 < b1 or a1 == b1 and (a2 < b2 or a2 == b2 and (a3 < b3 or a3 == b3 and a4 < b4))
 end
 
 -- A single plain row, as most calls send, is done here at once. What is not
 -- settled here goes on below.
 if n == 1 and not known[own + 1] then
-  local a, b, mode = byte(plans, 1, 3)
+  local a, b, mode = byte(plans, PLAN_A, PLAN_MODE)
   local id, key, rest = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3]
   local held, queue, page = taken[1], got[3], known[1]
-  if held and mode == 0 and byte(held) ~= 0 then
+  if held and mode == MODE_PLAIN and byte(held) ~= 0 then
     local met = call('HMGET', jobs, held, '\0' .. held)
-    local refused = byte(plans, 15) ~= 0
+    local refused = byte(plans, PLAN_SCHEDULED) ~= ACTION_ANSWER
     if not met[2] then return {ARGV[1], stamp, {}, refused and 'r' or 's', held, met[1] or ''} end
     local errors = call('HGET', jobs, '\0\0' .. held) or ''
     return {ARGV[1], stamp, {}, refused and 'R' or 'S', held, met[1] or '', met[2], errors}
-  elseif form2 and not held and mode < HARD and #rest <= LARGE and queue and #queue == COUNTED and
-    byte(queue, 5) == 0 and got[4] == ARGV[12] and page and #page < PAGE * SIZE and #id == SIZE and
-    byte(id, 4) == 0 and above(id, page) then
+  elseif form2 and not held and mode < MODE_HARD and #rest <= BODY_LARGE and queue and #queue == QUEUE_SIZE and
+    byte(queue, QUEUE_SLEEPERS) == 0 and got[4] == ARGV[12] and page and #page < PAGE * SIZE and #id == SIZE and
+    byte(id, ID_NUL) == 0 and above(id, page) then
     local name, content = ARGV[10], ARGV[12]
     call('HSET', jobs, id, char(a, b) .. now6 .. rest, '\0\0\0', page .. id, ARGV[base], (tonumber(known[2]) or 0) + 1)
     if key ~= '' then call('HSET', keys, key, id) end
     local lane = 'w' .. char(#name - 1) .. sub(name, 2) .. sub(content, 1, 1 + byte(content))
-    call('ZADD', ix, '0', lane .. char(b % 16) .. now6 .. id)
+    call('ZADD', ix, '0', lane .. char(b % (B_PRIORITY + 1)) .. now6 .. id)
     return {ARGV[1], stamp, {}, ''}
   end
 end
@@ -100,28 +99,28 @@ local nj, nk, na, nc, nh = 0, 0, 0, 0, 0
 local front, lane, counts = {}, {}, {} -- what the rows, and the members, have in common; how many of a profile
 local plain = true
 for i = 1, n do
-  local o = PLAN * (i - 1)
-  local a, b, mode, q, p = byte(plans, o + 1, o + 5)
+  local o = PLAN_SIZE * (i - 1)
+  local a, b, mode, q, p = byte(plans, o + PLAN_A, o + PLAN_PROFILE)
   local id, held = ARGV[base + i], taken[i]
   local queue = got[2 + q]
   local became = 'd'
-  if mode == FOLLOWER then
-    became = (known[own + i] or known[own + unpk('>I2', plans, o + 6)]) and 'x' or 'f'
+  if mode == MODE_FOLLOWER then
+    became = (known[own + i] or known[own + unpk('>I2', plans, o + PLAN_LEADER)]) and 'x' or 'f'
     plain = false
-  elseif known[own + i] or mode == HARD then
+  elseif known[own + i] or mode == MODE_HARD then
     hard[#hard + 1] = i
   elseif held then
     local holder
     if byte(held) ~= 0 then
       holder = held
-    elseif byte(held, 2) == 1 and now < unpk('>I6', held, 4) then
-      holder = unpk('>Bc0', held, 16)
-      if byte(held, 17 + #holder) ~= 0 then holder = nil end -- a waiter stands behind it
+    elseif byte(held, KEYROW_FORM) == KEYROW_CLOCK and now < unpk('>I6', held, KEYROW_FREES) then
+      holder = unpk('>Bc0', held, KEYROW_HOLDER)
+      if byte(held, KEYROW_HOLDER + 1 + #holder) ~= 0 then holder = nil end -- a waiter stands behind it
     end
-    if holder and mode % 4 == 0 then
+    if holder and mode % MODE_CLOCKS == MODE_PLAIN then
       holders[nh + 1], holders[nh + 2] = holder, '\0' .. holder
       nh = nh + 2
-      became = byte(plans, o + 15) == 0 and 's' or 'r'
+      became = byte(plans, o + PLAN_SCHEDULED) == ACTION_ANSWER and 's' or 'r'
       plain = false
     else
       hard[#hard + 1] = i
@@ -136,46 +135,46 @@ for i = 1, n do
     local same = (q * 256 + p) * 256 + b
     local key, row, members, rest = ARGV[base + n + i], id, lane[same], ARGV[base + 2 * n + i]
     if not members then
-      local place = sub(queue, 1, 3)
-      local waited = byte(queue, 5) == 1
+      local place = sub(queue, QUEUE_NUMBER, QUEUE_PAUSED - 1)
+      local waited = byte(queue, QUEUE_SLEEPERS) == 1
       if form2 then
         local content, name = ARGV[9 + nq + np + p], sub(ARGV[9 + q], 2)
         local kind = sub(content, 1, 1 + byte(content))
         place = char(#name) .. name .. kind
-        if waited or #queue > COUNTED and string.find(queue, kind, COUNTED + 7, true) then
+        if waited or #queue > QUEUE_SIZE and string.find(queue, kind, QUEUE_SIZE + 7, true) then
           loud[q] = loud[q] or {}
           loud[q][kind] = true
         end
       elseif waited then
         loud[q] = {}
       end
-      members = 'w' .. place .. char(b % 16) .. now6
+      members = 'w' .. place .. char(b % (B_PRIORITY + 1)) .. now6
       lane[same] = members
     end
     counts[p] = (counts[p] or 0) + 1
-    if mode >= 4 then
-      local kind, ms = unpk('>BI6', plans, o + 8)
+    if mode >= MODE_CLOCKS then
+      local instant, ms = unpk('>BI6', plans, o + PLAN_INSTANT)
       local runat = now + ms
-      if kind == 1 then runat = ms > now and ms or now end
+      if instant == 1 then runat = ms > now and ms or now end
       if runat > now then
         local run6 = pack('>I6', runat)
-        head = char(a, b - 32) .. now6 .. run6
+        head = char(a, b - B_NOW) .. now6 .. run6
         members = sub(members, 1, -7) .. run6
       end
       if key ~= '' then
-        local till, fromenq, window, ttl = unpk('>BBI6I6', plans, o + 28)
-        local anchor, frees = fromenq == 1 and now or runat, NEVER
-        if till == 1 then
+        local till, fromenq, window, ttl = unpk('>BBI6I6', plans, o + PLAN_UNTIL)
+        local anchor, frees = fromenq == 1 and now or runat, TIME_NEVER
+        if till == UNTIL_DUE then
           frees = anchor + window
           if runat > frees then frees = runat end
-        elseif till == 7 then
-          frees, till = anchor + window, 0
+        elseif till == UNTIL_WINDOW_ENDS then
+          frees, till = anchor + window, UNTIL_CAME
         end
         if ttl > 0 and anchor + ttl < frees then frees = anchor + ttl end
         if frees <= now then
           key = ''
-        elseif frees < NEVER then
-          row = pack('>BBBI6I6Bc0B', 0, 1, till, frees, now, #id, id, 0)
+        elseif frees < TIME_NEVER then
+          row = pack(KEYROW_FORMAT, 0, KEYROW_CLOCK, till, frees, now, #id, id, 0, '')
           add[na + 1], add[na + 2] = '0', 'x' .. pack('>I6', frees) .. key
           na = na + 2
         end
@@ -183,10 +182,10 @@ for i = 1, n do
     end
     setjobs[nj + 1], setjobs[nj + 2] = id, head .. rest
     nj = nj + 2
-    if #rest > LARGE then
-      local cover = unpk('>I3', plans, o + 42)
+    if #rest > BODY_LARGE then
+      local cover = unpk('>I3', plans, o + PLAN_COVER)
       if cover > 0 then
-        cover = cover + 12 + #ARGV[base + n + i]
+        cover = cover + 12 + #ARGV[base + n + i] -- behind REF, nonce and key
         setjobs[nj + 1], setjobs[nj + 2] = '\0' .. id, head .. sub(rest, 1, cover) .. pack('>I4', #rest - cover)
         nj = nj + 2
       end
@@ -197,7 +196,7 @@ for i = 1, n do
     end
     add[na + 1], add[na + 2] = '0', members .. id
     na = na + 2
-    if #id == SIZE and byte(id, 4) == 0 then
+    if #id == SIZE and byte(id, ID_NUL) == 0 then
       nc = nc + 1
       comes[nc], new[i] = id, true
     else
@@ -249,7 +248,7 @@ if nj > 0 then
   if nk > 0 then call('HSET', keys, unpack(setkeys)) end
   call('ZADD', ix, unpack(add))
   for q, kinds in pairs(loud) do -- somebody waits for jobs like these
-    local row, message, waits, at = got[2 + q], ARGV[2] .. sub(ARGV[9 + q], 2), '', COUNTED + 7
+    local row, message, waits, at = got[2 + q], ARGV[2] .. sub(ARGV[9 + q], 2), '', QUEUE_SIZE + 7
     if not form2 then call('PUBLISH', ARGV[3], message) end
     for kind in pairs(kinds) do call('PUBLISH', ARGV[3], message .. '\0' .. sub(kind, 2)) end
     while at <= #row do -- the others go on waiting
@@ -257,8 +256,8 @@ if nj > 0 then
       if not kinds[kind] then waits = waits .. kind end
       at = at + #kind
     end
-    if waits ~= '' then waits = sub(row, COUNTED + 1, COUNTED + 6) .. waits end
-    call('HSET', meta, ARGV[9 + q], sub(row, 1, 4) .. '\0' .. sub(row, 6, COUNTED) .. waits)
+    if waits ~= '' then waits = sub(row, QUEUE_SIZE + 1, QUEUE_SIZE + 6) .. waits end
+    call('HSET', meta, ARGV[9 + q], sub(row, 1, QUEUE_PAUSED) .. '\0' .. sub(row, QUEUE_BEHIND, QUEUE_SIZE) .. waits)
   end
 end
 if plain then return {ARGV[1], stamp, {}, ''} end
@@ -268,7 +267,7 @@ if #hard > 0 then
   local answers
   answers, woken = judge(hard)
   for _, i in ipairs(hard) do
-    if answers[i] == 1 then
+    if answers[i] == ANSWER_INSERTED then
       status[i] = 'i'
     else
       detail[i] = answers[i]

@@ -22,7 +22,7 @@ m.load(ids)
 for i = 1, n do
   local run, j = unpk('>I5', ARGV[9 + i]), m.job(ids[i])
   local answer = ''
-  if not j or j.state ~= RUNNING or j.run ~= run or j.worker ~= worker then
+  if not j or j.state ~= STATE_RUNNING or j.run ~= run or j.worker ~= worker then
     answer = 'l'
   else
     if j.cancel then answer = 's' end
@@ -58,12 +58,12 @@ while more == 0 do
   from = '(' .. chunk[1000]
 end
 m.loadwith(back) -- one that is to stop ends, and its key moves
-for _, id in ipairs(back) do m.finishrun(m.job(id), '', SCHEDULED, 0, true, '') end
+for _, id in ipairs(back) do m.finishrun(m.job(id), '', STATE_SCHEDULED, 0, true, '') end
 m.flush()
 
 -- The row of a worker ends with the form that its program knows.
 local leaseends, beat, token, last = 0, 0, string.rep('\0', 8), 0
-if got[1] then leaseends, beat, token, last = unpk('>I6I6c8I6I6', got[1]) end
+if got[1] then leaseends, beat, token, last = unpk(WORKER_FORMAT, got[1]) end
 local member = 'l' .. pack('>I6', leaseends) .. worker
 if lease == 0 and more == 0 then
   if got[1] then
@@ -72,7 +72,7 @@ if lease == 0 and more == 0 then
   end
 elseif lease > 0 and what == '' then
   metaset[#metaset + 1] = 'k' .. worker
-  metaset[#metaset + 1] = pack('>I6I6c8I6I6', now + lease, beat + 1, token, last, lease) .. '\2'
+  metaset[#metaset + 1] = pack(WORKER_FORMAT, now + lease, beat + 1, token, last, lease) .. '\2'
   begin({member}) -- it need not be there
   call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
 end

@@ -39,7 +39,7 @@ end
 local m
 
 local reply, nextdue, cursors = {}, {}, {}
-local leaseends, beat, token, last, lease = unpk('>I6I6c8I6I6', got[1])
+local leaseends, beat, token, last, lease = unpk(WORKER_FORMAT, got[1])
 if token == ARGV[1] then -- this fetch was done before, and its answer was lost
   local ids = {}
   local range = 'r' .. named(worker)
@@ -74,7 +74,7 @@ local function refill(l, from)
   if not l.filter then return end
   scanned = scanned + #l.buf
   local ids = {}
-  for k, member in ipairs(l.buf) do ids[k] = sub(member, #l.pre + 8) end
+  for k, member in ipairs(l.buf) do ids[k] = sub(member, #l.pre + PLACE_SIZE + 1) end
   m = m or model()
   m.load(ids)
 end
@@ -96,9 +96,9 @@ local function advance(l)
       end
       refill(l, '(' .. l.buf[#l.buf])
     else
-      local prio, runat = unpk('>BI6', member, n + 1)
+      local prio, runat = unpk(PLACE_FORMAT, member, n + 1)
       l.i = l.i + 1
-      if l.filter and not wanted[named(m.job(sub(member, n + 8)).prof.kind)] then
+      if l.filter and not wanted[named(m.job(sub(member, n + PLACE_SIZE + 1)).prof.kind)] then
         -- A job of another kind.
       elseif runat <= now then
         l.member, l.at = member, prio * (NEVER + 1) + runat
@@ -115,7 +115,7 @@ end
 -- comes reports whether the next job of lane a starts before that of b.
 local function comes(a, b)
   if a.at ~= b.at then return a.at < b.at end
-  return before(sub(a.member, #a.pre + 8), sub(b.member, #b.pre + 8))
+  return before(sub(a.member, #a.pre + PLACE_SIZE + 1), sub(b.member, #b.pre + PLACE_SIZE + 1))
 end
 
 -- lanesof finds the lanes of a queue that have waiting jobs of the wanted
@@ -182,10 +182,10 @@ for i = 1, nq do
     while slots > 0 do
       local member = buf[k]
       if not member then break end
-      local _, runat = unpk('>BI6', member, n + 1)
+      local _, runat = unpk(PLACE_FORMAT, member, n + 1)
       if runat > now then break end
       slots, k, at = slots - 1, k + 1, at + 1
-      ids[at], was[at], from[at] = sub(member, n + 8), member, i
+      ids[at], was[at], from[at] = sub(member, n + PLACE_SIZE + 1), member, i
       if look then reply[at] = {i, sub(member, n + 1), 0, l.kind} end
     end
     l.i = k
@@ -204,7 +204,7 @@ for i = 1, nq do
     end
     slots = slots - 1
     local l, n = ahead[k], #ids + 1
-    ids[n], was[n], from[n] = sub(l.member, #l.pre + 8), l.member, i
+    ids[n], was[n], from[n] = sub(l.member, #l.pre + PLACE_SIZE + 1), l.member, i
     if look then reply[n] = {i, sub(l.member, #l.pre + 1), 0, l.kind} end
     advance(l)
     if not l.member then
@@ -255,8 +255,8 @@ if look then
   -- Rows are not read here: their size is known, or that they are small.
   if bytes ~= 0 then
     for i = 1, n do
-      local head, weighs = heads[i], LARGE
-      if head or n * LARGE > bytes then weighs = call('HSTRLEN', jobs, ids[i]) end
+      local head, weighs = heads[i], BODY_LARGE
+      if head or n * BODY_LARGE > bytes then weighs = call('HSTRLEN', jobs, ids[i]) end
       reply[i][3] = weighs
     end
   end
@@ -308,9 +308,9 @@ local tails, where = {}, {} -- by REF: the parts of the head of a first run befo
 for i = 1, n do
   local id, row, p = ids[i], rows[i], nil
   local a, b = byte(heads[i] or row, 1, 2)
-  if not heads[i] and band(b, 80) == 0 then -- a short head, its profile not inline
-    local now1 = band(b, 32) ~= 0
-    local at = now1 and 9 or 15
+  if not heads[i] and band(b, B_LONG + B_INLINE) == 0 then -- a short head, its profile not inline
+    local now1 = band(b, B_NOW) ~= 0
+    local at = now1 and HEAD_RUNAT or HEAD_REF
     local ref = sub(row, at, at + 3)
     local tail = tails[ref]
     if not tail then
@@ -319,16 +319,23 @@ for i = 1, n do
       tails[ref] = tail
     end
     p = tail[1]
-    local key = band(a, 32) ~= 0
-    if key and p.till == STARTED then
+    local key = band(a, A_KEY) ~= 0
+    if key and p.till == UNTIL_STARTED then
       p = nil
     else
-      local enq, anchor = now1 and sub(row, 3, 8) or '', zero6
+      local enq, anchor = now1 and sub(row, HEAD_ENQUEUED, HEAD_RUNAT - 1) or '', zero6
       if key then
-        anchor = now1 and enq or p.fromenq == 1 and sub(row, 3, 8) or sub(row, 9, 14)
+        if now1 then
+          anchor = enq
+        elseif p.fromenq == 1 then
+          anchor = sub(row, HEAD_ENQUEUED, HEAD_RUNAT - 1)
+        else
+          anchor = sub(row, HEAD_RUNAT, HEAD_REF - 1)
+        end
       end
-      set[ns + 1], set[ns + 2] = fields[i], char(a - band(a, 7) + RUNNING, band(b, 143) + 16) .. enq ..
-        sub(row, 3, at + (key and 43 or 11)) .. tail[2] .. anchor .. tail[3]
+      local bits = char(a - band(a, A_STATE) + STATE_RUNNING, band(b, B_MADE + B_PRIORITY) + B_LONG)
+      local ends = at + (key and HEAD_SIZE - HEAD_REF or HEAD_KEY - 1 - HEAD_REF)
+      set[ns + 1], set[ns + 2] = fields[i], bits .. enq .. sub(row, HEAD_ENQUEUED, ends) .. tail[2] .. anchor .. tail[3]
       ns = ns + 2
       nr = nr + 1
       rem[nr] = was[i]
@@ -352,7 +359,7 @@ if #slow > 0 then
     m.read(ids[i], rows[i] or nil, heads[i] or nil)
     local j = m.job(ids[i])
     list[k] = j
-    if j.key and j.prof.till == STARTED then started[#started + 1] = j.key end
+    if j.key and j.prof.till == UNTIL_STARTED then started[#started + 1] = j.key end
   end
   m.loadkeys(started)
   m.bodies(list, true)
@@ -368,7 +375,7 @@ pieces('HSET', jobs, set)
 pieces('ZADD', ix, add)
 if n > 0 then
   metaset[#metaset + 1] = 'k' .. worker
-  metaset[#metaset + 1] = pack('>I6I6c8I6I6', leaseends, beat, ARGV[1], no, lease) .. '\2'
+  metaset[#metaset + 1] = pack(WORKER_FORMAT, leaseends, beat, ARGV[1], no, lease) .. '\2'
 end
 qsave()
 return {ARGV[1], stamp, wokenlist, {reply, nextdue, cursors, full}}

@@ -16,10 +16,11 @@ local specs = {}
 for i = 6, 2 * n + 4, 2 do
   local text = ARGV[i]
   if not specs[text] then
-    local state, flags = byte(text, 6, 7)
-    local long = byte(text, 14)
-    specs[text] = {run = sub(text, 1, 5), state = state, worker = sub(text, 14, 14 + long), long = long,
-      ends = state >= COMPLETED and flags == 0 and #text == 14 + long, reply = '\0' .. char(state)}
+    local state, flags = byte(text, SPEC_STATE, SPEC_FLAGS)
+    local long = byte(text, SPEC_WORKER)
+    specs[text] = {run = sub(text, SPEC_RUN, SPEC_STATE - 1), state = state,
+      worker = sub(text, SPEC_WORKER, SPEC_WORKER + long), long = long,
+      ends = state >= STATE_COMPLETED and flags == 0 and #text == SPEC_WORKER + long, reply = '\0' .. char(state)}
   end
 end
 
@@ -34,14 +35,15 @@ for i = 1, n do
   local s, spec = heads[i], specs[ARGV[2 * i + 4]]
   if s and spec.ends then
     local a, b = byte(s, 1, 2)
-    if a < 128 and band(a, 7) == RUNNING and band(b, 112) == 16 then
-      local key = band(a, 32) ~= 0
-      local o = key and 59 or 27
-      if sub(s, o + 6, o + 10) == spec.run and sub(s, o + 36, o + 36 + spec.long) == spec.worker then
-        prof[i] = profile(sub(s, 15, 18))
+    if a < A_CANCEL and band(a, A_STATE) == STATE_RUNNING and band(b, B_LONG + B_NOW + B_INLINE) == B_LONG then
+      local key = band(a, A_KEY) ~= 0
+      local o = key and HEAD_SIZE or HEAD_KEY - 1 -- what LONG begins behind
+      if sub(s, o + LONG_RUN, o + LONG_ANCHOR - 1) == spec.run and
+        sub(s, o + LONG_WORKER, o + LONG_WORKER + spec.long) == spec.worker then
+        prof[i] = profile(sub(s, HEAD_REF, HEAD_NONCE - 1))
         if key then
           nk = nk + 1
-          names[nk], row[i] = sub(s, 27, 58), nk
+          names[nk], row[i] = sub(s, HEAD_KEY, HEAD_SIZE), nk
         end
       end
     end
@@ -52,12 +54,13 @@ for i = 1, n do
   local s, p = heads[i], prof[i]
   if p and row[i] then
     local k = taken[row[i]]
-    local quick = unpk('>I6', s, 70) <= now -- the anchor has passed
+    local quick = unpk('>I6', s, HEAD_SIZE + LONG_ANCHOR) <= now -- the anchor has passed
     if quick and k then
       local id = ARGV[2 * i + 3]
       local short = k == id
-      quick = short or byte(k) == 0 and byte(k, 2) == 1 and byte(k, 3) ~= 0 and unpk('>Bc0', k, 16) == id and
-        byte(k, 17 + #id) == 0
+      quick = short or byte(k) == 0 and byte(k, KEYROW_FORM) == KEYROW_CLOCK and
+        byte(k, KEYROW_PENDING) ~= UNTIL_CAME and unpk('>Bc0', k, KEYROW_HOLDER) == id and
+        byte(k, KEYROW_HOLDER + 1 + #id) == 0
       if quick and ends(p.till, specs[ARGV[2 * i + 4]].state) then
         quick = p.window == 0
       elseif quick then
@@ -85,34 +88,34 @@ for i = 1, n do
     ids[#ids + 1] = id
   else
     local s, spec = heads[i], specs[ARGV[2 * i + 4]]
-    local state, o = spec.state, key and 59 or 27
+    local state, o = spec.state, key and HEAD_SIZE or HEAD_KEY - 1
     nr = nr + 1
-    rem[nr] = 'r' .. spec.worker .. sub(s, o + 29, o + 34) .. id
+    rem[nr] = 'r' .. spec.worker .. sub(s, o + LONG_FETCH, o + LONG_ENCODING - 1) .. id
     local k = key and taken[row[i]]
     if k and ends(p.till, state) then
       kdel[#kdel + 1] = key
-      if k ~= id and sub(k, 4, 9) ~= NEVER6 then
+      if k ~= id and sub(k, KEYROW_FREES, KEYROW_SINCE - 1) ~= NEVER6 then
         nr = nr + 1
-        rem[nr] = 'x' .. sub(k, 4, 9) .. key
+        rem[nr] = 'x' .. sub(k, KEYROW_FREES, KEYROW_SINCE - 1) .. key
       end
     end
     local q = qmade(p.queue)
     q[3] = q[3] - 1
     if p.retention > 0 then
-      set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - RUNNING + state) .. sub(s, 2, o + 22) .. now6 ..
-        sub(s, o + 29)
+      set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - STATE_RUNNING + state) ..
+        sub(s, HEAD_B, o + LONG_FINISHED - 1) .. now6 .. sub(s, o + LONG_FETCH)
       ns = ns + 2
       p.ended = p.ended or 'f' .. pack('>I6', now + p.retention)
       add[na + 1], add[na + 2] = '0', p.ended .. id
       na = na + 2
-      if state > COMPLETED then
+      if state > STATE_COMPLETED then
         add[na + 1], add[na + 2] = '0', 's' .. char(state) .. id
         na = na + 2
       end
       q[state + 1] = q[state + 1] + 1
     else
       del[#del + 1], del[#del + 2], del[#del + 3] = id, fields[i], '\0\0' .. id
-      count(sub(s, 15, 18), -1)
+      count(sub(s, HEAD_REF, HEAD_NONCE - 1), -1)
       if packed(id) then
         goes[#goes + 1] = id
       else
@@ -131,7 +134,7 @@ if #ids > 0 then
   local failed = {}
   for i = 1, n do
     local text = ARGV[2 * i + 4]
-    local j = not prof[i] and #text > 14 + specs[text].long and m.job(ARGV[2 * i + 3])
+    local j = not prof[i] and #text > SPEC_WORKER + specs[text].long and m.job(ARGV[2 * i + 3])
     if j then failed[#failed + 1] = j end
   end
   m.errors(failed)
@@ -143,11 +146,13 @@ if #ids > 0 then
       local worker = sub(spec.worker, 2)
       if not j then
         answers[i] = '\2\0'
-      elseif j.run == run and j.state == RUNNING and (j.worker == worker or band(flags, 1) ~= 0) then
-        local as, queue = m.finishrun(j, worker, state, delay, band(flags, 2) ~= 0, sub(text, 15 + spec.long))
+      elseif j.run == run and j.state == STATE_RUNNING and
+        (j.worker == worker or band(flags, SPEC_RESCUE) ~= 0) then
+        local giveback, err = band(flags, SPEC_GIVEBACK) ~= 0, sub(text, SPEC_WORKER + 1 + spec.long)
+        local as, queue = m.finishrun(j, worker, state, delay, giveback, err)
         answers[i] = (queue and '\3' or '\0') .. char(as)
         woke[#woke + 1] = queue
-      elseif j.run == run and j.state ~= RUNNING and j.worker == worker then
+      elseif j.run == run and j.state ~= STATE_RUNNING and j.worker == worker then
         answers[i] = '\0' .. char(j.state) -- a repeat
       else
         answers[i] = '\1\0'

@@ -3,7 +3,7 @@
 -- It returns the answer for each row, and what to wake.
 local got = start({'PN'})
 local profiles = tonumber(got[1]) or 0
-local PROFILES, PLAN = 10000, 44 -- how many profiles there are at most; bytes of a plan
+local PROFILES = 10000 -- how many profiles there are at most
 local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local base, plans = 9 + nq + 3 * np, ARGV[9]
 
@@ -64,88 +64,90 @@ local function whole(j) return {j.id, m.triple(j, true)} end
 
 for _, i in ipairs(rows) do
   local id, key, rest = ARGV[base + i], ARGV[base + n + i], ARGV[base + 2 * n + i]
-  local o = PLAN * (i - 1)
-  local b, _, _, prof, _, kind, ms, onscheduled, onavailable, onretryable, onrunning, onended, fields, maxwait =
+  local nonce = sub(rest, 5, 12) -- behind REF
+  local o = PLAN_SIZE * (i - 1)
+  local b, _, _, prof, _, instant, ms, onscheduled, onavailable, onretryable, onrunning, onended, fields, maxwait =
     unpk('>BBBBI2BI6BBBBBBI6', plans, o + 2)
   local j = m.job(id)
   if j then
     -- The ID exists. A call that was sent twice has the same nonce.
-    if j.nonce == sub(rest, 5, 12) then
+    if j.nonce == nonce then
       local k = j.key and m.keyrow(j.key)
       local other = j.displaced ~= '' and m.job(j.displaced)
-      answers[i] = {2, j.origin, triple(j), k and m.krow(k) or false, other and triple(other) or false}
+      answers[i] = {ANSWER_ECHO, j.origin, triple(j), k and m.krow(k) or false, other and triple(other) or false}
     else
-      answers[i] = {3, triple(j)}
+      answers[i] = {ANSWER_ID, triple(j)}
     end
   else
     local ref = profileof(prof)
-    local r = {id = id, state = SCHEDULED, origin = 0, prio = band(b, 15), enq = now, ref = ref, prof = profile(ref),
-      nonce = sub(rest, 5, 12), attempt = 0, run = 0, anchor = 0, started = 0, finished = 0, fetch = 0,
+    local r = {id = id, state = STATE_SCHEDULED, origin = ORIGIN_INSERTED, prio = band(b, B_PRIORITY), enq = now,
+      ref = ref, prof = profile(ref), nonce = nonce,
+      attempt = 0, run = 0, anchor = 0, started = 0, finished = 0, fetch = 0,
       worker = '', behind = '', displaced = '', superseded = '', at = 13, full = rest}
     r.max, r.enc = r.prof.max, r.prof.enc
-    if kind == 1 then
+    if instant == 1 then
       r.runat = max(now, ms)
     else
       r.runat = now + ms
     end
-    r.made = b >= 128
+    r.made = b >= B_MADE
     if key ~= '' then r.key, r.at = key, 45 end
-    local cover = unpk('>I3', plans, o + 42)
+    local cover = unpk('>I3', plans, o + PLAN_COVER)
     if cover > 0 then r.cover = sub(rest, r.at, r.at + cover - 1) .. pack('>I4', #rest - r.at + 1 - cover) end
     local k = key ~= '' and m.keyrow(key)
     if key == '' then
-      m.insert(r, 0, '', '')
-      answers[i] = 1
+      m.insert(r, ORIGIN_INSERTED, '', '')
+      answers[i] = ANSWER_INSERTED
     elseif not m.held(k) then
-      m.insert(r, 0, '', '')
+      m.insert(r, ORIGIN_INSERTED, '', '')
       m.take(r)
-      answers[i] = 1
+      answers[i] = ANSWER_INSERTED
     else
       local shown, holder = m.kview(k)
       local action = onended
       if holder then
-        if holder.state == RUNNING then
+        if holder.state == STATE_RUNNING then
           action = onrunning
-        elseif holder.state > RUNNING then
+        elseif holder.state > STATE_RUNNING then
           action = onended
         elseif due(holder) then
           action = onavailable
         else
-          action = holder.state == SCHEDULED and onscheduled or onretryable
+          action = holder.state == STATE_SCHEDULED and onscheduled or onretryable
         end
       end
-      local was = {4, 0, m.krow(shown), holder and triple(holder) or false, false}
-      if action > 1 then m.settle(k) end
-      if action <= 1 then -- answer, refuse
-        was[2] = action
-      elseif action == 2 then -- write
+      local was = {ANSWER_KEY, OUTCOME_SKIPPED, m.krow(shown), holder and triple(holder) or false, false}
+      if action > ACTION_REFUSE then m.settle(k) end
+      if action <= ACTION_REFUSE then
+        was[2] = action == ACTION_ANSWER and OUTCOME_SKIPPED or OUTCOME_REJECTED
+      elseif action == ACTION_WRITE then
         m.write(holder, r, fields)
-        if band(fields, 8) ~= 0 then m.moverun(holder, r.runat) end
-        was[2], was[5] = 2, whole(holder)
-      elseif action == 3 then -- push back
-        m.write(holder, r, 1)
+        if band(fields, FIELD_RUNAT) ~= 0 then m.moverun(holder, r.runat) end
+        was[2], was[5] = OUTCOME_REPLACED, whole(holder)
+      elseif action == ACTION_PUSHBACK then
+        m.write(holder, r, FIELD_ARGS)
         m.moverun(holder, max(now, min(r.runat, holder.enq + maxwait)))
-        was[2], was[5] = 2, whole(holder)
-      elseif action == 4 or action == 5 then -- merge, stand
+        was[2], was[5] = OUTCOME_REPLACED, whole(holder)
+      elseif action == ACTION_MERGE or action == ACTION_STAND then
         if k.next ~= '' then
           local w = m.job(k.next)
           m.renew(w, r)
-          was[2], was[5] = 2, whole(w)
+          was[2], was[5] = OUTCOME_REPLACED, whole(w)
         elseif holder.behind ~= '' then -- a clock has passed the key to the waiter
           m.renew(holder, r)
-          was[2], was[5] = 2, whole(holder)
-        elseif action == 5 then
-          m.insert(r, 1, holder.id, holder.id)
+          was[2], was[5] = OUTCOME_REPLACED, whole(holder)
+        elseif action == ACTION_STAND then
+          m.insert(r, ORIGIN_COALESCED, holder.id, holder.id)
           m.stand(k, r)
-          was[2], was[5] = 3, whole(r)
+          was[2], was[5] = OUTCOME_COALESCED, whole(r)
         else
-          m.write(holder, r, 1)
-          if r.runat < holder.runat and holder.state ~= RETRYABLE then m.moverun(holder, r.runat) end
-          was[2], was[5] = 2, whole(holder)
+          m.write(holder, r, FIELD_ARGS)
+          if r.runat < holder.runat and holder.state ~= STATE_RETRYABLE then m.moverun(holder, r.runat) end
+          was[2], was[5] = OUTCOME_REPLACED, whole(holder)
         end
-      else -- take
+      else -- ACTION_TAKE
         m.supersede(holder, k, r)
-        was[2], was[5] = 4, whole(r)
+        was[2], was[5] = OUTCOME_SUPERSEDED, whole(r)
       end
       answers[i] = was
     end

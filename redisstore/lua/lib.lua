@@ -45,7 +45,7 @@ local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
 local floor, max, min = math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
 local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local NEVER = 281474976710655
+local NEVER = TIME_NEVER
 local PIECE = 1500 -- arguments of one call: unpack has a limit; divisible by two and three
 
 local now, now6, stamp
@@ -105,7 +105,7 @@ local function start(fields)
   fields[n + 1], fields[n + 2] = 'clock', 'v'
   local got = hmget(meta, fields)
   local v = got[n + 2]
-  form2 = v and byte(v) == 50
+  form2 = v and byte(v) == FORM_TWO
   if not form2 and v ~= '1' then return nil, {ARGV[1], false, v} end
   clock(got[n + 1])
   stamp = now6 .. sub(v, 2)
@@ -122,16 +122,14 @@ local function named(s) return pack('>Bc0', #s, s) end
 -- Waiting jobs are counted in ix. In form 2 there may follow: since when
 -- sweeps find it empty, and the kinds, each with its length, for which
 -- somebody waits.
-local COUNTS, COUNTED = '>I3BBI5I5I5I5I5', 30
-
 local function qread(name, text)
   local q = {name = name, mark = 0, kinds = ''}
   if text then
-    q.no, q.paused, q.sleepers, q[2], q[3], q[4], q[5], q[6] = unpk(COUNTS, text)
+    q.no, q.paused, q.sleepers, q[2], q[3], q[4], q[5], q[6] = unpk(QUEUE_FORMAT, text)
     q[1] = 0
-    if #text > COUNTED then
-      q.mark = unpk('>I6', text, COUNTED + 1)
-      q.kinds = sub(text, COUNTED + 7)
+    if #text > QUEUE_SIZE then
+      q.mark = unpk('>I6', text, QUEUE_SIZE + 1)
+      q.kinds = sub(text, QUEUE_SIZE + 7)
     end
     q.text = text
   end
@@ -140,7 +138,7 @@ local function qread(name, text)
 end
 
 local function qpacked(q)
-  local text = pack(COUNTS, q.no, q.paused, q.sleepers, q[2], q[3], q[4], q[5], q[6])
+  local text = pack(QUEUE_FORMAT, q.no, q.paused, q.sleepers, q[2], q[3], q[4], q[5], q[6])
   if q.mark == 0 and q.kinds == '' then return text end
   return text .. pack('>I6', q.mark) .. q.kinds
 end

@@ -21,7 +21,7 @@ if form == '1' then
   local seen = tonumber(got[4]) or 0
   for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(m', 'LIMIT', 0, 1000)) do
     local row = call('HGET', meta, 'k' .. sub(member, 8))
-    if row and #row == 32 then seen = now end
+    if row and #row == WORKER_SIZE then seen = now end
   end
   if seen == now and now - (tonumber(got[4]) or 0) > 60000 then
     begin()
@@ -35,7 +35,7 @@ end
 -- others.
 local ids = {}
 local last = sub(at, 2)
-if byte(at) == 105 then
+if sub(at, 1, 1) == 'i' then
   local function take(s)
     for k = 1, #s, SIZE do
       local id = sub(s, k, k + SIZE - 1)
@@ -58,7 +58,7 @@ if byte(at) == 105 then
   if #ids < limit then at, last = 'j', '' end
 end
 local made = #ids
-if byte(at) == 106 then
+if sub(at, 1, 1) == 'j' then
   local from = last == '' and '[j' or '(j' .. last
   for _, member in ipairs(call('ZRANGEBYLEX', ix, from, '(k', 'LIMIT', 0, limit - made)) do
     ids[#ids + 1] = sub(member, 2)
@@ -76,7 +76,7 @@ for i, id in ipairs(ids) do
   local j, body = readhead(id, s or row)
   form2 = true
   count(j.ref, 1)
-  if j.state <= RETRYABLE and j.behind == '' then
+  if j.state <= STATE_RETRYABLE and j.behind == '' then
     local new = members(j)
     form2, j.prof.lane = false, nil
     local old = members(j)
@@ -88,14 +88,14 @@ for i, id in ipairs(ids) do
       end
     end
   end
-  if row and #row - body + 1 > LARGE then
+  if row and #row - body + 1 > BODY_LARGE then
     local b = readbody(j, row, body)
     set[#set + 1], set[#set + 2] = fields[i], sub(row, 1, body - 1) .. writebody(j, b) .. pack('>I4', b.size)
   end
   done = i
 end
 form2 = true
-if done > made or done == #ids and byte(at) == 106 then
+if done > made or done == #ids and sub(at, 1, 1) == 'j' then
   at = 'j' .. (done > made and ids[done] or '')
 elseif done > 0 then
   at = 'i' .. ids[done]

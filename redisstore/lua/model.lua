@@ -109,11 +109,11 @@ local function model()
       k.holder, k.frees = s, NEVER
       return k
     end
-    local form, at
-    form, k.pending, k.frees, k.since, k.holder, k.next, at = unpk('>BBI6I6Bc0Bc0', s, 2)
-    if form == 2 then
+    local _, form, at
+    _, form, k.pending, k.frees, k.since, k.holder, k.next, at = unpk(KEYROW_FORMAT, s)
+    if form == KEYROW_GONE then
       local g = {}
-      g.kind, g.queue, g.state, g.digest, at = unpk('>Bc0Bc0Bc16', s, at)
+      g.kind, g.queue, g.state, g.digest, at = unpk(GONE_FORMAT, s, at)
       g.text = sub(s, at)
       k.gone = g
     end
@@ -193,7 +193,7 @@ local function model()
       local b = body(j, true)
       local s = writebody(j, b)
       row = head .. s .. b.args
-      cover = #s + #b.args > LARGE and s .. pack('>I4', #b.args) or nil
+      cover = #s + #b.args > BODY_LARGE and s .. pack('>I4', #b.args) or nil
       j.cover = cover
     elseif j.new then
       row = head .. sub(j.full, j.at)
@@ -264,7 +264,7 @@ local function model()
     for i, id in ipairs(ids) do
       local j = m.job(id)
       if j then
-        local size = LARGE
+        local size = BODY_LARGE
         if j.cover then
           size = #j.cover + (args and unpk('>I4', j.cover, #j.cover - 3) or 0)
         elseif j.full then
@@ -289,13 +289,12 @@ local function model()
   local function krow(k)
     if k.gone then
       local g = k.gone
-      return '\0' .. pack('>BBI6I6Bc0Bc0Bc0Bc0B', 2, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next,
-        #g.kind, g.kind,
-        #g.queue, g.queue, g.state) .. g.digest .. g.text
+      return pack(KEYROW_FORMAT, 0, KEYROW_GONE, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next) ..
+        pack(GONE_FORMAT, #g.kind, g.kind, #g.queue, g.queue, g.state, g.digest) .. g.text
     end
     local j = jobof[k.holder]
     if k.frees == NEVER and k.next == '' and k.pending == j.prof.till and k.since == j.enq then return k.holder end
-    return '\0' .. pack('>BBI6I6Bc0Bc0', 1, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next)
+    return pack(KEYROW_FORMAT, 0, KEYROW_CLOCK, k.pending, k.frees, k.since, #k.holder, k.holder, #k.next, k.next)
   end
   m.krow = krow
 

@@ -14,7 +14,7 @@ local function moves(m)
   m.held = held
 
   local function pending(j)
-    if j.prof.till == WINDOWENDS then return 0 end
+    if j.prof.till == UNTIL_WINDOW_ENDS then return UNTIL_CAME end
     return j.prof.till
   end
   m.pending = pending
@@ -27,9 +27,9 @@ local function moves(m)
 
   local function freesat(j)
     local p, frees = j.prof, NEVER
-    if p.till == DUE then
+    if p.till == UNTIL_DUE then
       frees = max(j.runat, j.anchor + p.window)
-    elseif p.till == WINDOWENDS then
+    elseif p.till == UNTIL_WINDOW_ENDS then
       frees = j.anchor + p.window
     end
     if p.ttl > 0 then frees = min(frees, j.anchor + p.ttl) end
@@ -74,7 +74,7 @@ local function moves(m)
 
   local function come(k, j)
     kdirty(k)
-    k.pending, k.frees = 0, restat(j)
+    k.pending, k.frees = UNTIL_CAME, restat(j)
     put(k)
   end
   m.come = come
@@ -124,11 +124,11 @@ local function moves(m)
       k.holder, k.next, k.since = w.id, '', now
       j.keyless = true
       return letgo(k, w)
-    elseif k.pending ~= 0 and (deleted or ends(k.pending, j.state)) then
+    elseif k.pending ~= UNTIL_CAME and (deleted or ends(k.pending, j.state)) then
       come(k, j)
     elseif early then
       kdirty(k)
-      k.frees = k.pending ~= 0 and freesat(j) or restat(j)
+      k.frees = k.pending ~= UNTIL_CAME and freesat(j) or restat(j)
       put(k)
     elseif not held(k) then
       put(k)
@@ -144,7 +144,7 @@ local function moves(m)
     j.off = true
     local k = j.key and keyrow(j.key)
     if not k or k.holder ~= j.id or k.gone then return end
-    if pruned and j.prof.ttl == 0 and k.pending ~= 0 then
+    if pruned and j.prof.ttl == 0 and k.pending ~= UNTIL_CAME then
       come(k, j)
       if k.off then return end
     end
@@ -172,8 +172,8 @@ local function moves(m)
     j.anchor = anchorat(j, j.enq, runat)
     if j.behind ~= '' then return end
     kdirty(k)
-    if k.pending == DUE and wasdue then k.pending = 0 end
-    if k.pending == 0 and j.prof.till ~= WINDOWENDS then
+    if k.pending == UNTIL_DUE and wasdue then k.pending = UNTIL_CAME end
+    if k.pending == UNTIL_CAME and j.prof.till ~= UNTIL_WINDOW_ENDS then
       k.frees = restat(j)
     else
       k.frees = freesat(j)
@@ -193,11 +193,11 @@ local function moves(m)
   -- is the start.
   function m.startrun(j, worker, no)
     dirty(j)
-    j.state, j.started, j.worker, j.fetch = RUNNING, now, worker, no
+    j.state, j.started, j.worker, j.fetch = STATE_RUNNING, now, worker, no
     j.attempt, j.run = j.attempt + 1, j.run + 1
     j.split = j.split or ''
     local k = j.key and keyrow(j.key)
-    if k and k.holder == j.id and not k.gone and k.pending == STARTED then come(k, j) end
+    if k and k.holder == j.id and not k.gone and k.pending == UNTIL_STARTED then come(k, j) end
   end
 
   -- finish sets a final state.
@@ -210,10 +210,10 @@ local function moves(m)
   -- packed, or ''.
   function m.finishrun(j, worker, state, delay, giveback, err)
     dirty(j)
-    if j.cancel and state ~= COMPLETED then state = CANCELLED end
+    if j.cancel and state ~= STATE_COMPLETED then state = STATE_CANCELLED end
     j.worker = worker
     if err ~= '' then
-      local entry = pack('>I3I5I6', j.attempt, j.run, now) .. err
+      local entry = pack(ERROR_FORMAT, j.attempt, j.run, now) .. err
       if j.errs == nil then j.errs = call('HGET', jobs, '\0\0' .. j.id) end
       local errs = (j.errs or '') .. pack('>I4', #entry) .. entry
       local n, at = 0, 1
@@ -226,7 +226,7 @@ local function moves(m)
     end
     if giveback then j.attempt = j.attempt - 1 end
     local woke
-    if state < RUNNING then
+    if state < STATE_RUNNING then
       j.state, j.runat = state, now + delay
       if delay == 0 then
         woke = j.prof.queue
@@ -241,29 +241,28 @@ local function moves(m)
   end
 
   -- write gives a waiting job new values of some fields of the enqueue r.
-  local ARGS, META, PRIORITY, MAX, TAGS = 1, 2, 4, 16, 32
   function m.write(j, r, fields)
     dirty(j)
     local b
-    if band(fields, ARGS + META + TAGS) ~= 0 then
+    if band(fields, FIELD_ARGS + FIELD_META + FIELD_TAGS) ~= 0 then
       j.bodydirty = true
       b = body(j)
     end
-    if band(fields, ARGS) ~= 0 then
+    if band(fields, FIELD_ARGS) ~= 0 then
       local n = body(r, true)
       b.args, b.size, b.digest, j.enc = n.args, n.size, n.digest, r.enc
-      b.flags = band(b.flags, 3) + band(n.flags, 8)
+      b.flags = band(b.flags, BODY_META + BODY_TAGS) + band(n.flags, BODY_NILARGS)
     end
-    if band(fields, META) ~= 0 then
+    if band(fields, FIELD_META) ~= 0 then
       local n = body(r)
-      b.meta, b.flags = n.meta, band(b.flags, 254) + band(n.flags, 1)
+      b.meta, b.flags = n.meta, band(b.flags, 255 - BODY_META) + band(n.flags, BODY_META)
     end
-    if band(fields, TAGS) ~= 0 then
+    if band(fields, FIELD_TAGS) ~= 0 then
       local n = body(r)
-      b.tags, b.flags = n.tags, band(b.flags, 253) + band(n.flags, 2)
+      b.tags, b.flags = n.tags, band(b.flags, 255 - BODY_TAGS) + band(n.flags, BODY_TAGS)
     end
-    if band(fields, PRIORITY) ~= 0 then j.prio = r.prio end
-    if band(fields, MAX) ~= 0 then j.max = r.max end
+    if band(fields, FIELD_PRIORITY) ~= 0 then j.prio = r.prio end
+    if band(fields, FIELD_MAXATTEMPTS) ~= 0 then j.max = r.max end
     if j.behind == '' and j.runat <= now then wake(j.prof.queue, j.prof.kind) end
   end
 
@@ -320,7 +319,7 @@ local function moves(m)
   local function withdraw(j, by)
     dirty(j)
     j.behind, j.superseded, j.keyless = '', by, true
-    finish(j, CANCELLED)
+    finish(j, STATE_CANCELLED)
     j.anchor = min(j.anchor, now)
     if j.prof.retention == 0 then j.off = true end
   end
@@ -332,19 +331,19 @@ local function moves(m)
       withdraw(jobof[k.next], r.id)
       k.next = ''
     end
-    if holder.state == RUNNING then
+    if holder.state == STATE_RUNNING then
       dirty(holder)
       kdirty(k)
       holder.cancel, holder.superseded = true, r.id
       tellstop(holder.worker)
-      m.insert(r, 2, holder.id, holder.id)
+      m.insert(r, ORIGIN_SUPERSEDED, holder.id, holder.id)
       k.next = r.id
       put(k)
       return r
     end
     local behind = holder.behind
     withdraw(holder, r.id)
-    m.insert(r, 2, behind, holder.id)
+    m.insert(r, ORIGIN_SUPERSEDED, behind, holder.id)
     take(r)
     return r
   end

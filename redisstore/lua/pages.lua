@@ -11,14 +11,14 @@
 --
 -- Any other ID has a member "j"ID of its own in ix.
 local BOOK = '\0\0\0'
-local PAGE, SIZE, BOTTOM = 32, 19, string.rep('\0', 19)
+local PAGE, SIZE, BOTTOM = 32, ID_SIZE, string.rep('\0', ID_SIZE)
 local open -- the open page, as it was read
 
-local function packed(id) return #id == SIZE and byte(id, 4) == 0 end
+local function packed(id) return #id == SIZE and byte(id, ID_NUL) == 0 end
 
 local function below(a, b)
-  local a1, a2, a3, a4 = unpk('>I3xI6I6I3', a)
-  local b1, b2, b3, b4 = unpk('>I3xI6I6I3', b)
+  local a1, a2, a3, a4 = unpk(ID_FORMAT, a)
+  local b1, b2, b3, b4 = unpk(ID_FORMAT, b)
   if a1 ~= b1 then return a1 < b1 end
   if a2 ~= b2 then return a2 < b2 end
   if a3 ~= b3 then return a3 < b3 end

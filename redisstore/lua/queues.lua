@@ -33,7 +33,7 @@ for i, member in ipairs(names) do
     if not first then break end
     local at = #pre + 1 -- where the priority is
     if form2 then at = at + 1 + byte(first, at) end
-    local prio, runat = unpk('>BI6', first, at)
+    local prio, runat = unpk(PLACE_FORMAT, first, at)
     local here = sub(first, 1, at)
     if runat <= now then
       available = available + call('ZLEXCOUNT', ix, '[' .. here, '(' .. here .. past)

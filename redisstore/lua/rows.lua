@@ -7,16 +7,13 @@
 --   members(j)           the members of ix for a job
 
 -- The states as they are stored, and the events.
-local SCHEDULED, RETRYABLE, RUNNING, COMPLETED, DISCARDED, CANCELLED = 0, 1, 2, 3, 4, 5
-local DUE, STARTED, FINISHED, SUCCEEDED, FAILED, DELETED, WINDOWENDS = 1, 2, 3, 4, 5, 6, 7
 
-local LARGE = 4096 -- bytes of a body; a larger one has its head and cover in a field of their own
 
 -- ends reports whether the event comes when a job finishes in this state.
 local function ends(till, state)
-  if till <= FINISHED then return state >= COMPLETED end
-  if till == SUCCEEDED then return state == COMPLETED end
-  if till == FAILED then return state == DISCARDED or state == CANCELLED end
+  if till <= UNTIL_FINISHED then return state >= STATE_COMPLETED end
+  if till == UNTIL_SUCCEEDED then return state == STATE_COMPLETED end
+  if till == UNTIL_FAILED then return state == STATE_DISCARDED or state == STATE_CANCELLED end
   return false
 end
 
@@ -25,7 +22,7 @@ local profof = {}
 local function readprofile(text)
   local p = {}
   p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq =
-    unpk('>Bc0Bc0BI3I6I6BI6I6B', text)
+    unpk(PROFILE_FORMAT, text)
   return p
 end
 
@@ -71,16 +68,16 @@ local function tally(p) return 't' .. (form2 and named(p.queue) or pack('>I3', q
 -- profile. It also returns where the body begins.
 local function readhead(id, s)
   local a, b, enq = unpk('>BBI6', s)
-  local j = {id = id, state = band(a, 7), origin = floor(band(a, 24) / 8), keyless = band(a, 64) ~= 0,
-    cancel = a >= 128,
-    prio = band(b, 15), made = b >= 128, enq = enq}
-  local at = 9
-  if band(b, 32) ~= 0 then
+  local j = {id = id, state = band(a, A_STATE), origin = floor(band(a, A_ORIGIN) / (A_STATE + 1)),
+    keyless = band(a, A_KEYLESS) ~= 0, cancel = a >= A_CANCEL,
+    prio = band(b, B_PRIORITY), made = b >= B_MADE, enq = enq}
+  local at = HEAD_RUNAT
+  if band(b, B_NOW) ~= 0 then
     j.runat = enq
   else
     j.runat, at = unpk('>I6', s, at)
   end
-  if band(b, 64) ~= 0 then
+  if band(b, B_INLINE) ~= 0 then
     j.ref, at = unpk('>I2c0', s, at)
   else
     j.ref, at = sub(s, at, at + 3), at + 4
@@ -88,11 +85,11 @@ local function readhead(id, s)
   local p = profile(j.ref)
   j.prof = p
   j.nonce, at = sub(s, at, at + 7), at + 8
-  if band(a, 32) ~= 0 then j.key, at = sub(s, at, at + 31), at + 32 end
-  if band(b, 16) ~= 0 then
+  if band(a, A_KEY) ~= 0 then j.key, at = sub(s, at, at + 31), at + 32 end
+  if band(b, B_LONG) ~= 0 then
     j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch, j.enc, j.worker, j.behind, j.displaced,
       j.superseded, at =
-      unpk('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', s, at)
+      unpk(LONG_FORMAT, s, at)
   else
     j.attempt, j.max, j.run, j.started, j.finished, j.fetch, j.enc = 0, p.max, 0, 0, 0, 0, p.enc
     j.worker, j.behind, j.displaced, j.superseded = '', '', '', ''
@@ -108,19 +105,20 @@ local function writehead(j)
   local derived = 0
   if j.key then derived = p.fromenq == 1 and j.enq or max(j.enq, j.runat) end
   local ext = j.run > 0 or j.attempt ~= 0 or j.max ~= p.max or j.enc ~= p.enc or j.anchor ~= derived or
-    j.finished ~= 0 or
-    j.worker ~= '' or j.behind ~= '' or j.displaced ~= '' or j.superseded ~= ''
+    j.finished ~= 0 or j.worker ~= '' or j.behind ~= '' or j.displaced ~= '' or j.superseded ~= ''
   local same = not ext and j.runat == j.enq
   local inline = #j.ref ~= 4
-  local s = char(j.state + j.origin * 8 + (j.key and 32 or 0) + (j.keyless and 64 or 0) + (j.cancel and 128 or 0),
-    j.prio + (ext and 16 or 0) + (same and 32 or 0) + (inline and 64 or 0) + (j.made and 128 or 0)) ..
-      pack('>I6', j.enq)
+  local a = j.state + j.origin * (A_STATE + 1) + (j.key and A_KEY or 0) + (j.keyless and A_KEYLESS or 0) +
+    (j.cancel and A_CANCEL or 0)
+  local b = j.prio + (ext and B_LONG or 0) + (same and B_NOW or 0) + (inline and B_INLINE or 0) +
+    (j.made and B_MADE or 0)
+  local s = pack('>BBI6', a, b, j.enq)
   if not same then s = s .. pack('>I6', j.runat) end
   if inline then s = s .. pack('>I2', #j.ref) end
   s = s .. j.ref .. j.nonce
   if j.key then s = s .. j.key end
   if ext then
-    s = s .. pack('>I3I3I5I6I6I6I6BBc0Bc0Bc0Bc0', j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch,
+    s = s .. pack(LONG_FORMAT, j.attempt, j.max, j.run, j.anchor, j.started, j.finished, j.fetch,
       j.enc,
       #j.worker, j.worker, #j.behind, j.behind, #j.displaced, j.displaced, #j.superseded, j.superseded)
   end
@@ -136,15 +134,15 @@ local function readbody(j, s, at, cover)
   b.flags, at = byte(s, at), at + 1
   local told
   if j.key then told, at = unpk('>I2c0', s, at) end
-  if band(b.flags, 1) ~= 0 then b.meta, at = unpk('>I3c0', s, at) end
-  if band(b.flags, 2) ~= 0 then b.tags, at = unpk('>I2c0', s, at) end
+  if band(b.flags, BODY_META) ~= 0 then b.meta, at = unpk('>I3c0', s, at) end
+  if band(b.flags, BODY_TAGS) ~= 0 then b.tags, at = unpk('>I2c0', s, at) end
   if cover then
     b.size = unpk('>I4', s, at)
   else
     b.args = sub(s, at)
     b.size = #b.args
   end
-  if band(b.flags, 4) ~= 0 then -- the text is compressed, see compressText in codec.go
+  if band(b.flags, BODY_COMPRESSED) ~= 0 then -- the text is compressed, see compressText in codec.go
     local all = 'kind=' .. j.prof.kind .. ' queue=' .. j.prof.queue .. ' args=' .. sub(b.args, 1, 2048)
     local text, i = {}, 1
     while i <= #told do
@@ -156,7 +154,7 @@ local function readbody(j, s, at, cover)
         text[#text + 1] = sub(all, from + 1, from + n)
       end
     end
-    told, b.flags = table.concat(text), b.flags - 4
+    told, b.flags = table.concat(text), b.flags - BODY_COMPRESSED
   end
   b.text = told or ''
   return b
@@ -166,35 +164,35 @@ end
 local function writebody(j, b)
   local s = (j.key and b.digest or '') .. char(b.flags)
   if j.key then s = s .. pack('>I2', #b.text) .. b.text end
-  if band(b.flags, 1) ~= 0 then s = s .. pack('>I3', #b.meta) .. b.meta end
-  if band(b.flags, 2) ~= 0 then s = s .. pack('>I2', #b.tags) .. b.tags end
+  if band(b.flags, BODY_META) ~= 0 then s = s .. pack('>I3', #b.meta) .. b.meta end
+  if band(b.flags, BODY_TAGS) ~= 0 then s = s .. pack('>I2', #b.tags) .. b.tags end
   return s
 end
 
 -- due reports whether a job is available.
-local function due(j) return j.state <= RETRYABLE and j.behind == '' and j.runat <= now end
+local function due(j) return j.state <= STATE_RETRYABLE and j.behind == '' and j.runat <= now end
 
 -- members lists the members of ix that a job has, besides its place in the
 -- list of IDs.
 local function members(j)
   local state = j.state
-  if state <= RETRYABLE then
+  if state <= STATE_RETRYABLE then
     if j.behind ~= '' then return {} end
     local at = pack('>I6', j.runat) .. j.id
     local w = lane(j.prof) .. char(j.prio) .. at
-    if state == SCHEDULED then return {w} end
+    if state == STATE_SCHEDULED then return {w} end
     return {w, tally(j.prof) .. at, 's\1' .. j.id}
-  elseif state == RUNNING then
+  elseif state == STATE_RUNNING then
     return {'r' .. named(j.worker) .. pack('>I6', j.fetch) .. j.id}
   end
   local f = 'f' .. pack('>I6', j.finished + j.prof.retention) .. j.id
-  if state == COMPLETED then return {f} end
+  if state == STATE_COMPLETED then return {f} end
   return {f, 's' .. char(state) .. j.id}
 end
 
 -- class is the number in the row of the queue that counts this job.
 local function class(j)
-  if j.state <= RETRYABLE then return j.behind == '' and 1 or 2 end
+  if j.state <= STATE_RETRYABLE then return j.behind == '' and 1 or 2 end
   return j.state + 1
 end
 

@@ -96,7 +96,7 @@ if first then
     local worker = sub(member, 8)
     local row = call('HGET', meta, 'k' .. worker)
     if row then
-      local _, beat, _, _, lease = unpk('>I6I6c8I6I6', row)
+      local _, beat, _, _, lease = unpk(WORKER_FORMAT, row)
       late[#late + 1], late[#late + 2], late[#late + 3] = worker, beat, lease
     end
   end
@@ -155,7 +155,7 @@ if first and form2 then
     local gone, counts = {}, {}
     for i = 1, #scanned[2], 2 do
       local field = scanned[2][i]
-      if #field == 5 and byte(field) == 80 then
+      if #field == 5 and sub(field, 1, 1) == 'P' then
         local ref = sub(field, 2)
         if (tonumber(call('HGET', jobs, '\0\0\0N' .. ref)) or 0) <= 0 then
           gone[#gone + 1], counts[#counts + 1] = field, '\0\0\0N' .. ref
@@ -176,7 +176,7 @@ if first and not form2 then -- a program that knows only form 1, see migrate.lua
   local seen = false
   for _, member in ipairs(call('ZRANGEBYLEX', ix, '[l', '(m', 'LIMIT', 0, 1000)) do
     local row = call('HGET', meta, 'k' .. sub(member, 8))
-    seen = seen or row and #row == 32
+    seen = seen or row and #row == WORKER_SIZE
   end
   if seen and now - (tonumber(got[7]) or 0) > 60000 then keep('old', now) end
 end
