@@ -39,7 +39,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	})
 	switch {
 	case errors.Is(err, ErrUncertain):
-		err = &UncertainError{ID: row.ID, IDs: []string{row.ID}, nonce: row.Nonce, cause: err}
+		err = uncertainOne(&row, err)
 	case err != nil && !errors.Is(err, ErrClosed):
 		err = fmt.Errorf("onceq: enqueue %s: %w", row.Kind, err)
 	}

@@ -3,6 +3,7 @@ package onceq
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -18,7 +19,9 @@ type TxClient struct {
 	tx     Tx
 }
 
-// Enqueue is [Client.Enqueue] inside the transaction.
+// Enqueue is [Client.Enqueue] inside the transaction. After an
+// [*UncertainError] the job is part of the transaction or not. Commit and
+// enqueue again with [Resend], or roll back, and there is no job.
 func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
 	row, result, err := t.answer(ctx, args, opts)
 	if err != nil {
@@ -57,7 +60,10 @@ func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row Ne
 		return row, result, err
 	}
 	results, err := t.tx.Enqueue(ctx, []NewRow{row})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUncertain):
+		return row, result, uncertainOne(&row, err)
+	case err != nil:
 		return row, result, fmt.Errorf("onceq: enqueue %s in a transaction: %w", row.Kind, err)
 	}
 	return row, results[0], nil
@@ -72,7 +78,10 @@ func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []Enque
 		return nil, nil, err
 	}
 	results, err := enqueueMany(ctx, t.tx.Enqueue, rows)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrUncertain):
+		return nil, nil, uncertainBatch(rows, places(len(rows)), err)
+	case err != nil:
 		return nil, nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
 	}
 	return rows, results, nil

@@ -96,7 +96,12 @@ func resent(levels [][]Option) *UncertainError {
 // caller's; nil if there is none.
 func uncertainIn(from error) (e *UncertainError, err error) {
 	defer recovered(&err, "Resend", from, "its Unwrap, Is or As")
-	if errors.As(from, &e) && len(e.IDs) > 0 {
+	switch {
+	case !errors.As(from, &e):
+	case e == nil:
+		return nil, invalid("Resend", "a nil *UncertainError", "must be an error, or nil itself: a nil pointer in a "+
+			"variable of type error is not nil; declare the variable as error")
+	case len(e.IDs) > 0:
 		return e, nil
 	}
 	return nil, nil
@@ -108,6 +113,11 @@ func optionsOf(items []Item) [][]Option {
 		all[i] = items[i].Options
 	}
 	return all
+}
+
+// uncertainOne is the error of an enqueue without an answer.
+func uncertainOne(row *NewRow, cause error) error {
+	return &UncertainError{ID: row.ID, IDs: []string{row.ID}, nonce: row.Nonce, cause: cause}
 }
 
 // uncertainBatch is the error of a batch in which some items have no

@@ -204,6 +204,53 @@ func TestAResendByHandThatFailsStaysUncertain(t *testing.T) {
 	})
 }
 
+// A transaction whose answer was lost may have the job or not. The caller
+// may commit it and then ask.
+func TestALostAnswerInATransactionIsUncertainAndCanBeSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, fate := range []fault{failsUnheard, failsUnsent} {
+			s := newFlaky()
+			c := clientOf(t, s, nil)
+			tx := c.WithTx(inTx{s})
+			s.fates(fate)
+			_, err := tx.Enqueue(t.Context(), mail{"a"}, onceq.Unique{})
+			lost := mustDoubt(t, err)
+			s.fates(fate)
+			_, err = tx.EnqueueMany(t.Context(), twoMails)
+			many := mustDoubt(t, err)
+			if len(many.IDs) != 2 || len(many.Items) != 2 {
+				t.Errorf("%+v: want both items", many)
+			}
+			s.heal()
+			r, err := c.Enqueue(t.Context(), mail{"a"}, onceq.Unique{}, onceq.Resend(lost))
+			if err != nil || r.Outcome != onceq.Inserted || r.Job.ID != lost.ID {
+				t.Errorf("%+v, %v: want the job of the first call", r, err)
+			}
+		}
+	})
+}
+
+// A loop that keeps the error in a variable of the pointer's type passes a
+// nil pointer that is not a nil error.
+func TestResendRefusesANilPointerByName(t *testing.T) {
+	c := clientOf(t, memstore.New(nil), nil)
+	var before *onceq.UncertainError
+	for _, opt := range []onceq.Option{onceq.Resend(before), onceq.Resend(&wrapping{before})} {
+		_, err := c.Enqueue(t.Context(), mail{"a"}, opt)
+		var invalid *onceq.InvalidError
+		if !errors.As(err, &invalid) || invalid.Field != "Resend" || invalid.Value != "a nil *UncertainError" ||
+			!strings.Contains(invalid.Rule, "declare the variable as error") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// wrapping wraps an error without asking it for its text.
+type wrapping struct{ error }
+
+func (w *wrapping) Error() string { return "wrapped" }
+func (w *wrapping) Unwrap() error { return w.error }
+
 // inTx is a transaction on a store whose calls go wrong as told.
 type inTx struct{ *flaky }
 
