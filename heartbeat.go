@@ -66,6 +66,9 @@ func (s *session) beat(ctx context.Context) error {
 		r.Runs = append(r.Runs, run)
 	}
 	s.mu.Unlock()
+	if !s.introduced {
+		r.About = s.about()
+	}
 
 	sent := time.Now() // the store counts from later, so we give up first
 	var extended Extended
@@ -76,6 +79,7 @@ func (s *session) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.introduced = true
 
 	s.mu.Lock()
 	s.leaseEnd = sent.Add(s.w.config.Lease)

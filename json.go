@@ -217,6 +217,23 @@ func (q QueueInfo) MarshalJSON() ([]byte, error) {
 	}{q.Name, q.Paused, q.Counts, list(q.AtLeast), jsontext.Time(q.OldestDue)})
 }
 
+// MarshalJSON writes what the worker says of itself as it is.
+func (w WorkerInfo) MarshalJSON() ([]byte, error) {
+	about := json.RawMessage(w.About)
+	if !json.Valid(about) {
+		about = nil
+	}
+	return jsontext.Encode(struct {
+		Worker     string          `json:"worker"`
+		Since      jsontext.Time   `json:"since,omitzero"`
+		BeatAt     jsontext.Time   `json:"beat_at,omitzero"`
+		LeaseUntil jsontext.Time   `json:"lease_until,omitzero"`
+		Late       bool            `json:"late"`
+		Running    int             `json:"running"`
+		About      json.RawMessage `json:"about"`
+	}{w.Name, jsontext.Time(w.Since), jsontext.Time(w.BeatAt), jsontext.Time(w.LeaseUntil), w.Late, w.Running, about})
+}
+
 // list is a list that is [] where it is empty.
 func list[T any](all []T) []T {
 	if all == nil {

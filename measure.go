@@ -98,6 +98,12 @@ func (m *measured) Queues(ctx context.Context, r QueuesRequest) (QueueList, erro
 	})
 }
 
+func (m *measured) Workers(ctx context.Context) ([]WorkerInfo, error) {
+	return measure(ctx, m, "workers", struct{}{}, func(ctx context.Context, _ struct{}) ([]WorkerInfo, error) {
+		return m.Store.Workers(ctx)
+	})
+}
+
 func (m *measured) Sweep(ctx context.Context, r SweepRequest) (Swept, error) {
 	return measure(ctx, m, "sweep", r, m.Store.Sweep)
 }

@@ -48,6 +48,7 @@ type session struct {
 	finishLoad  load
 	dropped     int   // results that do not count, of handlers that returned
 	fetchNo     int64 // the number of the latest fetch
+	introduced  bool  // a heartbeat said what the worker is; only beat looks at it
 	fetched     int64 // every fetch up to this one is over, and its jobs are in inHand
 	leased      bool  // by our own clock the lease is not over yet
 	leaseEnd    time.Time

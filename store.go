@@ -123,6 +123,10 @@ type Store interface {
 	// have to read them to count them stops at Most, and says so in AtLeast.
 	Queues(ctx context.Context, r QueuesRequest) (QueueList, error)
 
+	// Workers returns every worker that is known, by name: also those whose
+	// lease is over, until Sweep forgets them.
+	Workers(ctx context.Context) ([]WorkerInfo, error)
+
 	// Sweep tidies up. It reports workers whose lease is over, lists the
 	// runs of those that are confirmed lost, prunes finished jobs whose
 	// retention is over, and drops keys that are free. Each of these does
@@ -413,7 +417,13 @@ type ExtendRequest struct {
 	Lease       time.Duration // 0 = the worker leaves
 	Runs        []Run         // all runs that it has
 	FetchesDone int64         // every fetch up to this number was answered, or given up
+	// About is what the worker says of itself, for people: a JSON object of at
+	// most MaxAbout bytes (see [WorkerAbout]). nil = as it said before.
+	About []byte
 }
+
+// MaxAbout is how many bytes a worker may say of itself.
+const MaxAbout = 2 << 10
 
 // Extended is the answer to a heartbeat.
 type Extended struct {

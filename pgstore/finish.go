@@ -38,7 +38,7 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 			if queue != "" {
 				wake[work{queue: queue}] = true
 			}
-		}, e.Worker, e.Lease.Milliseconds(), ids, runs, e.FetchesDone)
+		}, e.Worker, e.Lease.Milliseconds(), ids, runs, e.FetchesDone, e.About)
 	})
 	if err != nil {
 		return onceq.Extended{}, s.wrap("extend", err)

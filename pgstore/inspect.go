@@ -146,3 +146,18 @@ func (s *Store) Queues(ctx context.Context, q onceq.QueuesRequest) (all onceq.Qu
 	})
 	return all, err
 }
+
+// Workers lists the workers that are known.
+func (s *Store) Workers(ctx context.Context) (all []onceq.WorkerInfo, err error) {
+	err = s.read(ctx, "workers", func() error {
+		all = nil
+		return s.query(ctx, s.sql.workers, func(r *record) {
+			now := r.int64()
+			w := onceq.WorkerInfo{Name: r.string(), Since: r.instant(), BeatAt: r.instant()}
+			ends := r.int64()
+			w.LeaseUntil, w.Late, w.About, w.Running = onceq.Instant(ends), ends <= now, r.bytes(), r.int()
+			all = append(all, w)
+		})
+	})
+	return all, err
+}

@@ -232,7 +232,7 @@ var statementFiles embed.FS
 // statements are the texts of sql/ for one namespace.
 type statements struct {
 	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, change, release, pause, resume, sweep,
-	get, list, keys, queues, notify string
+	get, list, keys, queues, workers, notify string
 }
 
 func loadStatements(namespace string) (s statements) {
@@ -241,7 +241,8 @@ func loadStatements(namespace string) (s statements) {
 		"enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
 		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish,
 		"change": &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
-		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues, "notify": &s.notify,
+		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues,
+		"workers": &s.workers, "notify": &s.notify,
 	} {
 		text, err := statementFiles.ReadFile("sql/" + name + ".sql")
 		if err != nil {

@@ -73,6 +73,7 @@ var (
 	luaScan    = load("scan", false)
 	luaProfile = load("profile", false)
 	luaQueues  = load("queues", false)
+	luaWorkers = load("workers", false)
 )
 
 func init() {

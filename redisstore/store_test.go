@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,8 +170,19 @@ func inForm1(url string) func(*testing.T) storetest.Harness {
 		h := harnessOf(t, url, Config{}, space)
 		side := open(t, url, Config{Namespace: space})
 		t.Cleanup(func() { inForm(t, side, formOld) })
+		again := h.Open
+		h.Store, h.Open = besides{h.Store}, func() onceq.Store { return besides{again()} }
 		return h
 	}
+}
+
+// besides lists the workers besides the one of the older program, which no case
+// knows of.
+type besides struct{ onceq.Store }
+
+func (s besides) Workers(ctx context.Context) ([]onceq.WorkerInfo, error) {
+	all, err := s.Store.Workers(ctx)
+	return slices.DeleteFunc(all, func(w onceq.WorkerInfo) bool { return w.Name == "old worker" }), err
 }
 
 // beginInForm1 makes a partition as a program that knows form 1 alone does,

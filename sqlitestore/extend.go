@@ -52,7 +52,7 @@ func (st *step) extend(r onceq.ExtendRequest) (e onceq.Extended, err error) {
 	if r.Lease == 0 {
 		return e, st.exec(sqlDeleteWorker, r.Worker)
 	}
-	return e, st.exec(sqlPutWorker, r.Worker, st.Now+r.Lease.Milliseconds())
+	return e, st.exec(sqlPutWorker, r.Worker, st.Now+r.Lease.Milliseconds(), st.Now, string(r.About))
 }
 
 // handBack hands back jobs that their worker does not know, or leaves.

@@ -11,6 +11,7 @@ import (
 
 var (
 	sqlKeys       = load("keys")
+	sqlWorkers    = load("workers")
 	sqlQuickCheck = load("quick_check")
 )
 
@@ -137,6 +138,24 @@ func (st *step) shown(k *heldKey) (*onceq.HeldKey, error) {
 	}
 	h, _ := k.Show(st.Now)
 	return h, nil
+}
+
+// Workers lists the workers that are known.
+func (s *Store) Workers(ctx context.Context) (all []onceq.WorkerInfo, err error) {
+	err = s.readAll(ctx, "list workers", func(st *step) error {
+		all = nil
+		return st.each(sqlWorkers, 6, func(v []any) error {
+			w := onceq.WorkerInfo{Name: text(v[0]), Since: onceq.Instant(integer(v[1])),
+				BeatAt: onceq.Instant(integer(v[2])), LeaseUntil: onceq.Instant(integer(v[3])),
+				Late: integer(v[3]) <= st.Now, Running: int(integer(v[5]))}
+			if about := text(v[4]); about != "" {
+				w.About = []byte(about)
+			}
+			all = append(all, w)
+			return nil
+		})
+	})
+	return all, err
 }
 
 // Check reads the whole file. It reports what SQLite finds wrong with it,

@@ -27,6 +27,7 @@ func TestStatementsUseTheirIndexes(t *testing.T) {
 			"runs":       sqlRuns,
 			"spent_keys": sqlSpentKeys, "start": sqlStart, "stop_counts": sqlStopCounts, "due_counts": sqlDueCounts,
 			"update_job": sqlUpdateJob, "waiting_kinds": sqlWaitingKinds, "worker_runs": sqlWorkerRuns,
+			"workers": sqlWorkers,
 		} {
 			var plan []string
 			p, err := st.raw.PrepareContext(context.Background(), "EXPLAIN QUERY PLAN "+q.text)

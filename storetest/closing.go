@@ -75,12 +75,13 @@ var closing = []scenario{
 				_, err := s.Change(w.ctx, onceq.Change{Op: onceq.OpPause, Queue: "default"})
 				return err
 			},
-			"Get":    func() error { _, err := s.Get(w.ctx, []string{"x"}); return err },
-			"List":   func() error { _, err := s.List(w.ctx, onceq.ListRequest{Limit: 1}); return err },
-			"Keys":   func() error { _, err := s.Keys(w.ctx, onceq.KeysRequest{Limit: 1}); return err },
-			"Queues": func() error { _, err := s.Queues(w.ctx, onceq.QueuesRequest{}); return err },
-			"Sweep":  func() error { _, err := s.Sweep(w.ctx, onceq.SweepRequest{Limit: 1}); return err },
-			"Close":  s.Close,
+			"Get":     func() error { _, err := s.Get(w.ctx, []string{"x"}); return err },
+			"List":    func() error { _, err := s.List(w.ctx, onceq.ListRequest{Limit: 1}); return err },
+			"Keys":    func() error { _, err := s.Keys(w.ctx, onceq.KeysRequest{Limit: 1}); return err },
+			"Workers": func() error { _, err := s.Workers(w.ctx); return err },
+			"Queues":  func() error { _, err := s.Queues(w.ctx, onceq.QueuesRequest{}); return err },
+			"Sweep":   func() error { _, err := s.Sweep(w.ctx, onceq.SweepRequest{Limit: 1}); return err },
+			"Close":   s.Close,
 		} {
 			if err := call(); !errors.Is(err, onceq.ErrClosed) {
 				w.Errorf("%s after Close: error %v, want ErrClosed", name, err)

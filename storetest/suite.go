@@ -47,6 +47,7 @@ var suite = []chapter{
 	{"listing", listing},
 	{"pages", pages},
 	{"counts", counts},
+	{"workers", knownWorkers},
 	{"closing", closing},
 	{"wakeups", wakeups},
 	{"stops", stops},

@@ -120,13 +120,17 @@ func (a *app) showJob(ctx context.Context, client *onceq.Client, id string) erro
 	if a.json {
 		return a.printJSON(wire.Job{Job: j, Held: held})
 	}
-	a.facts(a.jobFacts(j, held, time.Now()))
+	waits, err := client.NotRunning(ctx, j)
+	if err != nil {
+		return err
+	}
+	a.facts(a.jobFacts(j, held, waits, time.Now()))
 	return nil
 }
 
 // jobFacts describes a job in words. held is who holds its key; nil when it
-// is free.
-func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2]string {
+// is free. waits is why it does not run.
+func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, waits []string, now time.Time) [][2]string {
 	var facts [][2]string
 	fact := func(name, format string, args ...any) {
 		facts = append(facts, [2]string{name, fmt.Sprintf(format, args...)})
@@ -140,6 +144,9 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, now time.Time) [][2
 	fact("kind", "%s", clean(j.Kind))
 	fact("queue", "%s, priority %d", clean(j.Queue), j.Priority)
 	fact("state", "%s%s", a.paint(stateStyle(j.State), string(j.State)), clean(circumstances(j)))
+	for i, reason := range waits {
+		fact([]string{"waits", ""}[min(i, 1)], "%s", clean(reason))
+	}
 	fact("attempts", "%d of %d%s", j.Attempt, j.MaxAttempts, runs(j))
 	at("enqueued", j.EnqueuedAt)
 	if j.State.Waiting() {

@@ -97,7 +97,8 @@ func newRoot(a *app) *cobra.Command {
 		}
 	}
 	add("jobs", newEnqueue(a), newExplain(a), newWork(a))
-	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newDoctor(a))
+	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newWorkers(a),
+		newDoctor(a))
 	help := newHelp(root)
 	root.SetHelpCommand(help)
 	add("else", newMigrate(a), newCompact(a), newDemo(a), newBench(a), newVersion(a), help)

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 
@@ -42,11 +43,14 @@ func (s *Store) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extend
 	}
 	w := s.workers[r.Worker]
 	if w == nil {
-		w = &worker{}
+		w = &worker{since: st.Now}
 		s.workers[r.Worker] = w
 	}
 	w.leaseEnds = st.Now + r.Lease.Milliseconds()
 	w.beat++
+	if w.beatAt = st.Now; r.About != nil {
+		w.about = bytes.Clone(r.About)
+	}
 	return e, nil
 }
 

@@ -143,3 +143,19 @@ func (s *Store) sorted(match func(*rules.Job) bool, order func(a, b *rules.Job) 
 	slices.SortFunc(found, order)
 	return found
 }
+
+// Workers lists the workers that are known.
+func (s *Store) Workers(ctx context.Context) (all []onceq.WorkerInfo, err error) {
+	st, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer st.end()
+	for name, w := range s.workers {
+		all = append(all, onceq.WorkerInfo{Name: name, Since: onceq.Instant(w.since), BeatAt: onceq.Instant(w.beatAt),
+			LeaseUntil: onceq.Instant(w.leaseEnds), Late: w.leaseEnds <= st.Now, Running: len(s.runs(name)),
+			About: bytes.Clone(w.about)})
+	}
+	slices.SortFunc(all, func(a, b onceq.WorkerInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}

@@ -31,8 +31,10 @@ type Store struct {
 }
 
 type worker struct {
-	leaseEnds int64
-	beat      int64
+	leaseEnds     int64
+	beat          int64
+	since, beatAt int64
+	about         []byte
 }
 
 // New makes an empty store with a clock; nil = time.Now.

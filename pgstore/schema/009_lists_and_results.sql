@@ -12,3 +12,8 @@ create index jobs_behind on {ns}.jobs (queue, id) where behind is not null;
 -- them take 6 MB. What runs is counted in jobs_running: it is as many as the
 -- workers have slots.
 create index jobs_states on {ns}.jobs (queue, state) where state in (1, 3, 4, 5);
+
+-- Since when a worker sends heartbeats, when the last came, and what the worker
+-- says of itself. They are null for one of an older version.
+alter table {ns}.workers add column if not exists since bigint, add column if not exists beat_at bigint,
+  add column if not exists about bytea;

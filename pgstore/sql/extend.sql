@@ -1,1 +1,1 @@
-select what, i, wake from {ns}.extend_v1($1, $2::bigint, $3, $4::bigint[], $5::bigint)
+select what, i, wake from {ns}.extend_v2($1, $2::bigint, $3, $4::bigint[], $5::bigint, $6)

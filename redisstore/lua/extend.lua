@@ -7,20 +7,21 @@
 --           hand back; 'c' = only look at runs
 --         8 runs: how many follow; for each the run (5 bytes) and the ID
 --         9 how many IDs follow: the other runs that the worker has
+--         10 what the worker says of itself; '' = as before
 --           then the runs, and the IDs
 --   reply after the three: for each run '', 'l' (lost) or 's' (to stop); how many
 --         were handed back; 1 = there is more to do
 local worker, lease, done, what = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
-local n, others = tonumber(ARGV[8]), tonumber(ARGV[9])
-local got, unknown = start({'k' .. worker})
+local n, others, about = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
+local got, unknown = start({'k' .. worker, 'a' .. worker})
 if not got then return unknown end
 local m = model()
 local reply, inhand, ids = {ARGV[1], stamp, wokenlist}, {}, {}
-for i = 1, n do ids[i] = sub(ARGV[9 + i], 6) end
-for i = 1, others do inhand[ARGV[9 + n + i]] = true end
+for i = 1, n do ids[i] = sub(ARGV[10 + i], 6) end
+for i = 1, others do inhand[ARGV[10 + n + i]] = true end
 m.load(ids)
 for i = 1, n do
-  local run, j = unpk('>I5', ARGV[9 + i]), m.job(ids[i])
+  local run, j = unpk('>I5', ARGV[10 + i]), m.job(ids[i])
   local answer = ''
   if not j or j.state ~= STATE_RUNNING or j.run ~= run or j.worker ~= worker then
     answer = 'l'
@@ -68,11 +69,15 @@ local member = 'l' .. pack('>I6', leaseends) .. worker
 if lease == 0 and more == 0 then
   if got[1] then
     begin({member})
-    call('HDEL', meta, 'k' .. worker)
+    call('HDEL', meta, 'k' .. worker, 'a' .. worker)
   end
 elseif lease > 0 and what == '' then
   metaset[#metaset + 1] = 'k' .. worker
   metaset[#metaset + 1] = pack(WORKER_FORMAT, now + lease, beat + 1, token, last, lease) .. '\2'
+  if about ~= '' or not got[1] then
+    metaset[#metaset + 1] = 'a' .. worker
+    metaset[#metaset + 1] = (got[2] and sub(got[2], 1, 6) or now6) .. about
+  end
   begin({member}) -- it need not be there
   call('ZADD', ix, 0, 'l' .. pack('>I6', now + lease) .. worker)
 end

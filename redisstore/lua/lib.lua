@@ -18,6 +18,7 @@
 --                       "P"REF       a profile
 --                       "PN"         how many profiles
 --                       "k"WORKER    a worker
+--                       "a"WORKER    since when it is known, and what it says of itself
 --                       "c:" and a letter  where a sweep goes on
 --   ARGV  1 token    repeated at the head of the reply, which proves that the
 --                    reply belongs to the request

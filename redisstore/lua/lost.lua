@@ -36,6 +36,6 @@ local reply, done = model().hand(ids, false, 4194304)
 if done < #ids then more = 1 end
 if #rem > 0 then
   begin(rem)
-  for _, member in ipairs(rem) do call('HDEL', meta, 'k' .. sub(member, 8)) end
+  for _, member in ipairs(rem) do call('HDEL', meta, 'k' .. sub(member, 8), 'a' .. sub(member, 8)) end
 end
 return {ARGV[1], stamp, wokenlist, reply, more, gone}

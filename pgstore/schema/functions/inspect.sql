@@ -239,3 +239,15 @@ begin
     false, null::bigint from {ns}.jobs x where x.state = 2 group by x.queue;
   return query select t, ''::text, false, 0::smallint, 0::bigint, false, null::bigint;
 end $$;
+
+-- The workers that are known, and how many jobs run for each.
+create or replace function {ns}.workers_v1()
+returns table (now bigint, name text, since bigint, beat_at bigint, lease_ends bigint, about bytea, running bigint)
+language plpgsql {hot} as $$
+#variable_conflict use_column
+declare
+  t bigint := {ns}.clock_v1();
+begin
+  return query select t, w.name, w.since, w.beat_at, w.lease_ends, w.about, {ns}.running_v1(w.name, null)
+    from {ns}.workers w order by w.name;
+end $$;

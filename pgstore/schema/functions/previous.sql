@@ -122,3 +122,10 @@ begin
   ) q
   order by q.queue;
 end $$;
+
+-- Version 8 does not say what a worker is.
+create or replace function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
+returns table (what integer, i integer, wake text) language plpgsql {safe} as $$
+begin
+  return query select * from {ns}.extend_v2(worker, lease, ids, runs, fetches_done, null);
+end $$;

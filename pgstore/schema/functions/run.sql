@@ -158,7 +158,8 @@ end $$;
 -- A worker's heartbeat. It returns (what, i, wake). what: 1 a run that is
 -- lost, 2 a run that is to stop, 3 a job that was handed back, 4 a queue to
 -- wake. A lease of 0 means that the worker leaves.
-create or replace function {ns}.extend_v1(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint)
+create or replace function {ns}.extend_v2(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint,
+  about bytea)
 returns table (what integer, i integer, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
@@ -175,13 +176,13 @@ begin
   select case when y.id is null then 1 else 2 end, x.i, null::text
   from generate_series(1, cardinality(ids)) as x(i)
   left join lateral (select y.id, y.cancel_requested from {ns}.jobs y
-    where y.id = ids[x.i] and y.state between 2 and 2 and y.run = runs[x.i] and y.worker = extend_v1.worker
+    where y.id = ids[x.i] and y.state between 2 and 2 and y.run = runs[x.i] and y.worker = extend_v2.worker
       limit 1) y on true
   where y.id is null or y.cancel_requested
   order by x.i;
   select array_agg(y.id order by y.id), array_agg(y.run order by y.id) into back, back_runs
   from {ns}.jobs y
-  where y.state = 2 and y.worker = extend_v1.worker and y.fetch_no <= case when lease = 0 then 9223372036854775807
+  where y.state = 2 and y.worker = extend_v2.worker and y.fetch_no <= case when lease = 0 then 9223372036854775807
     else fetches_done end
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
@@ -193,9 +194,11 @@ begin
     where f.status in (0, 4);
   end if;
   if lease = 0 then
-    delete from {ns}.workers w where w.name = extend_v1.worker;
+    delete from {ns}.workers w where w.name = extend_v2.worker;
   else
-    insert into {ns}.workers as w (name, lease_ends, beat) values (extend_v1.worker, now + lease, 1)
-      on conflict (name) do update set lease_ends = excluded.lease_ends, beat = w.beat + 1;
+    insert into {ns}.workers as w (name, lease_ends, beat, since, beat_at, about)
+      values (extend_v2.worker, now + lease, 1, now, now, extend_v2.about)
+      on conflict (name) do update set lease_ends = excluded.lease_ends, beat = w.beat + 1, beat_at = excluded.beat_at,
+        about = coalesce(excluded.about, w.about);
   end if;
 end $$;

@@ -1,0 +1,1 @@
+select * from {ns}.workers_v1()

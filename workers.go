@@ -1,0 +1,170 @@
+package onceq
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+// WorkerInfo is a worker, as its heartbeats tell. All instants are by the
+// store's clock.
+type WorkerInfo struct {
+	Name       string    // as JobRow.Worker has it
+	Since      time.Time // its first heartbeat
+	BeatAt     time.Time // its last heartbeat
+	LeaseUntil time.Time // the end of its lease, unless it is renewed
+	Late       bool      // its lease is over: it may be lost
+	Running    int       // how many jobs run for it
+	About      []byte    // what it says of itself, as JSON (see [WorkerAbout]); nil = nothing
+}
+
+// WorkerAbout is what a worker of this package says of itself. Workers in other
+// languages may say other things.
+type WorkerAbout struct {
+	Host    string         `json:"host,omitempty"`    // the name of its machine; "" = unknown
+	PID     int            `json:"pid,omitempty"`     // of its process there
+	Version string         `json:"version,omitempty"` // of onceq
+	Lang    string         `json:"lang,omitempty"`    // the language that it is written in
+	Queues  map[string]int `json:"queues,omitempty"`  // which it serves, and with how many slots
+	Kinds   []string       `json:"kinds,omitempty"`   // which it takes; none = any, or more than there was room for
+}
+
+// Details reads About. What it does not say is zero.
+func (w *WorkerInfo) Details() (about WorkerAbout) {
+	if json.Unmarshal(w.About, &about) != nil {
+		return WorkerAbout{}
+	}
+	return about
+}
+
+// Serves reports whether the worker takes jobs of this queue and kind, as far
+// as it says: one that says nothing may take any.
+func (a *WorkerAbout) Serves(queue, kind string) bool {
+	_, served := a.Queues[queue]
+	return (a.Queues == nil || served) && (a.Kinds == nil || slices.Contains(a.Kinds, kind))
+}
+
+// Workers lists the workers that are known, those first whose lease is over
+// (they may be lost), then by name.
+func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	all, err := c.store.Workers(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("onceq: list workers: %w", err)
+	}
+	slices.SortStableFunc(all, func(a, b WorkerInfo) int {
+		if a.Late != b.Late {
+			if a.Late {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	return all, nil
+}
+
+// version is that of this module in the program that runs.
+var version = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == "github.com/onceq/onceq" {
+			return m.Version
+		}
+	}
+	return ""
+})
+
+// about is what the worker says of itself, in at most MaxAbout bytes.
+func (s *session) about() []byte {
+	host, _ := os.Hostname()
+	a := WorkerAbout{Host: bound(host, MaxNameSize), PID: os.Getpid(), Version: bound(version(), MaxNameSize),
+		Lang: "go", Queues: map[string]int{}, Kinds: s.kinds}
+	for name, q := range s.w.config.Queues {
+		a.Queues[name] = q.Concurrency
+	}
+	for {
+		b, err := json.Marshal(a)
+		switch {
+		case err != nil:
+			return nil
+		case len(b) <= MaxAbout:
+			return b
+		case a.Kinds != nil:
+			a.Kinds = nil // where there are too many, nothing is said of them
+		default:
+			a.Queues = nil
+		}
+	}
+}
+
+// NotRunning says why a waiting job does not run: for people, a sentence for
+// each reason, none where a worker may start it at any moment. now is the
+// store's clock.
+func (c *Client) NotRunning(ctx context.Context, j *JobRow) (reasons []string, err error) {
+	if !j.State.Waiting() {
+		return nil, nil
+	}
+	all, err := c.QueuesUpTo(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	workers, err := c.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if j.Behind != "" {
+		reasons = append(reasons, fmt.Sprintf("it stands behind job %s, and starts when that run has ended", j.Behind))
+	}
+	if j.RunAt.After(all.Now) {
+		what := "due"
+		if j.State == Retryable {
+			what = "to be tried again"
+		}
+		reasons = append(reasons, fmt.Sprintf("it is %s at %s, in %s", what, j.RunAt.UTC().Format(time.RFC3339),
+			j.RunAt.Sub(all.Now).Round(time.Second)))
+	}
+	if i := slices.IndexFunc(all.Queues, func(q QueueInfo) bool { return q.Name == j.Queue }); i >= 0 &&
+		all.Queues[i].Paused {
+		reasons = append(reasons, fmt.Sprintf("queue %s is paused: onceq queue resume %s", j.Queue, j.Queue))
+	}
+	return append(reasons, unserved(j, workers)...), nil
+}
+
+// unserved says that no worker would take a job.
+func unserved(j *JobRow, workers []WorkerInfo) []string {
+	queue, live := false, 0
+	for _, w := range workers {
+		if w.Late {
+			continue
+		}
+		live++
+		about := w.Details()
+		if about.Serves(j.Queue, j.Kind) {
+			return nil
+		}
+		if _, ok := about.Queues[j.Queue]; ok {
+			queue = true
+		}
+	}
+	switch {
+	case live == 0 && len(workers) > 0:
+		return []string{"no worker is alive: the heartbeats of all of them are late"}
+	case live == 0:
+		return []string{"no worker runs"}
+	case queue:
+		return []string{fmt.Sprintf("no worker that serves queue %s takes kind %s", j.Queue, j.Kind)}
+	}
+	return []string{fmt.Sprintf("no worker serves queue %s", j.Queue)}
+}
