@@ -29,7 +29,9 @@ const (
 	codeReadOnly = 8
 	codeNotADB   = 26
 
-	codeBusySnapshot = codeBusy | 2<<8 // an extended code
+	// Extended codes.
+	codeBusySnapshot   = codeBusy | 2<<8
+	codeReadOnlyFolder = codeReadOnly | 6<<8
 )
 
 // extended is the extended result code of an error of SQLite, if the driver
@@ -92,6 +94,12 @@ func uncertain(err error) error {
 
 func errOrphan(k *heldKey) error {
 	return fmt.Errorf("key %s is held by a job that is not there (see Check)", k.Name)
+}
+
+// errFolder says that the files that belong to a database cannot be made.
+func errFolder(cause error) error {
+	return fmt.Errorf("it is %w: this user may make no files in its folder, and a database in use has some beside it: "+
+		"give the user the right, or work on a copy (%w)", ErrReadOnly, cause)
 }
 
 // why says of an error of the file that the file was moved, if it was.

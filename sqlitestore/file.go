@@ -112,6 +112,9 @@ func checkFile(path string) error {
 		return fmt.Errorf("it is no regular file (%s)", info.Mode().Type())
 	case info.Mode().Perm()&0o222 == 0: // root could write it, but nobody wants that
 		return fmt.Errorf("it is %w (%s): make it writable, or work on a copy", ErrReadOnly, info.Mode().Perm())
+	case !mayWrite(path):
+		return fmt.Errorf("it is %w: this user may not write it, and to look is to write too: give the user the "+
+			"right, or work on a copy", ErrReadOnly)
 	case info.Size() > 0 && info.Size() < smallest:
 		return fmt.Errorf("it is %w, or a %w one that ends within its header (it has %d bytes): name another file, "+
 			"or restore it from a backup",
@@ -196,6 +199,9 @@ func openSideFile(path, suffix string) (*os.File, error) {
 	}
 	f, err := os.OpenFile(path+suffix, os.O_RDONLY|os.O_CREATE|noFollow, mode) // enough for a lock
 	if errors.Is(err, fs.ErrPermission) {
+		if _, missing := os.Lstat(path + suffix); errors.Is(missing, fs.ErrNotExist) {
+			return nil, errFolder(err)
+		}
 		return nil, fmt.Errorf("%w: give that file the owner and the mode of %s", err, filepath.Base(path))
 	}
 	if err != nil {

@@ -12,6 +12,12 @@ import (
 // away the file to which it points.
 const noFollow = syscall.O_NOFOLLOW
 
+// mayWrite reports whether this user may write a file.
+func mayWrite(path string) bool {
+	const write = 2
+	return syscall.Access(path, write) == nil
+}
+
 // links is how many names a file has.
 func links(info fs.FileInfo) int {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

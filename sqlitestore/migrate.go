@@ -195,6 +195,9 @@ func describe(err error) error {
 	case codeNotADB:
 		return fmt.Errorf("it is %w: name another file: %w", ErrNotDatabase, err)
 	case codeReadOnly:
+		if extended(err) == codeReadOnlyFolder {
+			return errFolder(err)
+		}
 		return fmt.Errorf("it is %w: %w", ErrReadOnly, err)
 	}
 	return err

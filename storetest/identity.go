@@ -25,7 +25,8 @@ var identity = []scenario{
 			onceq.MaxAttempts(7),
 			onceq.Timeout(1500*time.Millisecond), onceq.Retention(90*time.Minute), onceq.Tags("x", "y z"),
 			onceq.Delay(1999*time.Millisecond),
-			onceq.Meta(map[string]any{"n": 12345678901234567, "deep": map[string]any{"list": []any{"1", true, nil}}}))
+			onceq.Meta(map[string]any{"n": int64(12345678901234567),
+				"deep": map[string]any{"list": []any{"1", true, nil}}}))
 		j := w.job(r.Job.ID)
 		equal(w, "the receipt's job", show(r.Job), show(j))
 		equal(w, "kind", j.Kind, "mail")
