@@ -182,8 +182,9 @@ func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
 			h.exec(t, "vacuum analyze {ns}.jobs")
 			h.store = h.open(t)
 		}
+		h.insert(t, "mine", fmt.Sprint("0 ", analyzed), 1, 1) // before all others
 		mine("mine", 30)
-		mine("also mine", 30)
+		mine("also mine", 29)
 		mine("mine", 5, onceq.Priority(1))
 		mine("mine", 1, onceq.Priority(9), onceq.Delay(time.Hour))
 		var got []string

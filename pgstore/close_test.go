@@ -212,3 +212,37 @@ func TestCloseWaitsForNoServerThatIsSilent(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A call that is under way when the store is closed ends with its own
+// answer, and Close waits for it.
+func TestCloseWaitsForTheCallsThatAreUnderWay(t *testing.T) {
+	d := newDatabase(t, pgtest.URL(t))
+	d.open(t)
+	pool, err := pgxpool.New(context.Background(), d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := pgstore.New(pool, &pgstore.Config{Namespace: d.schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := handOf(t, d, s)
+	h.exec(t, `create function {ns}.slow() returns trigger language plpgsql as $$ begin
+			perform pg_sleep(0.5); return new; end $$;
+		create trigger slow before insert on {ns}.jobs for each row execute function {ns}.slow()`)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := s.Enqueue(context.Background(), onceq.EnqueueRequest{Rows: []onceq.NewRow{rowWithKey(onceq.Key{1})}})
+		answer <- err
+	}()
+	h.soon("it is under way", func() bool {
+		return one[int](t, d, `select count(*) from pg_stat_activity
+			where wait_event = 'PgSleep' and query like '%' || $1 || '%'`, d.schema) == 1
+	})
+	h.must(s.Close())
+	if n := h.jobs(); n != 1 {
+		t.Errorf("Close is back and there are %d jobs, want 1", n)
+	}
+	h.must(<-answer)
+}

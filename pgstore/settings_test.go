@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceq/onceq"
@@ -342,6 +344,36 @@ func TestADefaultIsolationAboveReadCommittedOrphansNoKey(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Whatever a transaction above READ COMMITTED calls, it is refused before it
+// decides anything. Only what reads is not, and an enqueue in a caller's
+// transaction.
+func TestNoFunctionThatWritesRunsAboveReadCommitted(t *testing.T) {
+	d := newDatabase(t, pgtest.URL(t))
+	d.open(t)
+	reads := regexp.MustCompile(`^(look|lookup|get|list|keys|queues|waiting|running|workers|about|stats)_v\d+$`)
+	calls := table(t, d, `select proname || ' ' || oid::regproc || '(' || array_to_string(array(
+			select case when proname = 'act_v1' and n = 1 then '1' else 'null::' || format_type(a, null) end
+			from unnest(proargtypes) with ordinality x(a, n)), ', ') || ')'
+		from pg_proc where pronamespace = '{ns}'::regnamespace and proconfig is not null order by 1`)
+	writers := 0
+	for call := range strings.SplitSeq(calls, "\n") {
+		name, call, _ := strings.Cut(call, " ")
+		if reads.MatchString(name) {
+			continue
+		}
+		writers++
+		err := pgx.BeginTxFunc(context.Background(), d.admin, pgx.TxOptions{IsoLevel: pgx.RepeatableRead},
+			func(tx pgx.Tx) error { _, err := tx.Exec(context.Background(), "select * from "+call); return err })
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != "OQ002" {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	if writers < 9 {
+		t.Errorf("%d functions that write, want at least 9", writers)
 	}
 }
 

@@ -71,6 +71,22 @@ var batches = []scenario{
 			string(r[5].Job.Args)), "1 2 2 2")
 		equal(w, "states", line(r[3].Job.State, r[5].Job.State), "available cancelled")
 	}},
+	{"items_write_to_the_holders_of_several_keys", func(w *world) {
+		var held []*onceq.JobRow
+		var items []onceq.Item
+		for i := range 4 {
+			held = append(held, w.insert(task(i), onceq.UniqueKey(fmt.Sprint("key ", i))))
+			items = append(items, onceq.NewItem(task(10+i), onceq.UniqueKey(fmt.Sprint("key ", i)),
+				onceq.OnConflict(onceq.Replace{Args: true})))
+		}
+		items = append(items, onceq.NewItem(task(20), onceq.UniqueKey("free")))
+		w.many([]onceq.Outcome{onceq.Replaced, onceq.Replaced, onceq.Replaced, onceq.Replaced, onceq.Inserted},
+			items...)
+		for i, j := range held {
+			w.has(j.ID, task(10+i))
+		}
+		equal(w, "jobs", len(w.jobs()), 5)
+	}},
 	{"an_id_twice_in_a_batch_is_one_job_and_one_duplicate", func(w *world) {
 		r := w.many([]onceq.Outcome{onceq.Inserted, onceq.Skipped, onceq.Rejected},
 			onceq.NewItem(task(1), onceq.ID("a")),

@@ -269,6 +269,14 @@ var bounds = []scenario{
 		}
 		equal(w, "others", len(w.fetch("w", "default", 10, "task", "mail")), 10)
 	}},
+	{"after_a_fetch_by_kind_the_next_is_due_when_one_of_its_kinds_is", func(w *world) {
+		w.fill(scaled(500), task(0))
+		w.insert(mail{To: "a"})
+		w.fill(1, task(1), onceq.Delay(time.Minute))
+		w.insert(mail{To: "later"}, onceq.Delay(time.Hour))
+		f := w.fetched("w", []onceq.QueueSlots{{Queue: "default", Slots: 10}}, "mail")
+		equal(w, "jobs and next due", line(len(f.Jobs), f.NextDue), line(1, time.Hour))
+	}},
 	{"a_fetch_by_kind_does_not_pay_for_jobs_of_other_kinds", func(w *world) {
 		w.fill(10, task(0), onceq.Queue("few"))
 		w.fill(9000, task(0), onceq.Queue("many")) // queues count exactly up to 10,000
