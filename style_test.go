@@ -60,10 +60,6 @@ var stillLong = map[string]bool{
 	"cmd/onceq/migrate.go newMigrate": true,
 	"cmd/onceq/terms.go":              true,
 	"pgstore/enqueue.go":              true,
-	"redisstore/change.go Change":     true,
-	"redisstore/codec.go":             true,
-	"redisstore/enqueue.go":           true,
-	"redisstore/enqueue.go share":     true,
 	"storetest/holding.go":            true,
 	"storetest/world.go":              true,
 }

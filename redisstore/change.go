@@ -36,7 +36,18 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		return nil, err
 	}
 	defer leave()
-	op := ops[c.Op]
+	head := changeArgs(&c)
+	switch c.Op {
+	case onceq.OpPause, onceq.OpResume:
+		return s.changeQueue(ctx, head)
+	case onceq.OpRelease:
+		return s.releaseKey(ctx, &c, head)
+	}
+	return s.changeJobs(ctx, &c, head)
+}
+
+// changeArgs are the arguments of change.lua, up to the number of IDs.
+func changeArgs(c *onceq.Change) []any {
 	filter := ""
 	for _, state := range c.States {
 		if code, ok := stateCode(state); ok {
@@ -59,38 +70,46 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 			at = strconv.FormatInt(c.RunAt.UnixMilli(), 10)
 		}
 	}
-	head := []any{op, flag(c.WithoutKey), c.Queue, key, filter, who, no, at}
-	switch c.Op {
-	case onceq.OpPause, onceq.OpResume:
-		var trips []*trip
-		for p := range s.parts {
-			trips = append(trips, &trip{script: luaChange, part: p, args: append(head, 0)})
-		}
-		if err := s.do(ctx, trips...); err != nil {
-			if slices.ContainsFunc(trips, func(t *trip) bool { return t.err == nil }) {
-				err = uncertain(err)
-			}
-			return nil, err
-		}
-		return make([]onceq.ChangeResult, 1), nil
-	case onceq.OpRelease:
-		t := &trip{script: luaChange, part: s.ofKey(&c.Key), args: append(head, 0)}
-		if err := s.do(ctx, t); err != nil {
-			return nil, err
-		}
-		v := list(t.reply[0])
-		switch number(v[0]) {
-		case missing:
-			return []onceq.ChangeResult{{Err: onceq.ErrNotFound}}, nil
-		case behind:
-			j, err := s.readTriple(ctx, t, "", v[1])
-			if err != nil {
-				return nil, err
-			}
-			return []onceq.ChangeResult{{Err: rules.RefusedRelease(j.ID, j.Behind)}}, nil
-		}
-		return make([]onceq.ChangeResult, 1), nil
+	return slices.Clip([]any{ops[c.Op], flag(c.WithoutKey), c.Queue, key, filter, who, no, at})
+}
+
+// changeQueue pauses or resumes a queue on all partitions.
+func (s *Store) changeQueue(ctx context.Context, head []any) ([]onceq.ChangeResult, error) {
+	var trips []*trip
+	for p := range s.parts {
+		trips = append(trips, &trip{script: luaChange, part: p, args: append(head, 0)})
 	}
+	if err := s.do(ctx, trips...); err != nil {
+		if slices.ContainsFunc(trips, func(t *trip) bool { return t.err == nil }) {
+			err = uncertain(err)
+		}
+		return nil, err
+	}
+	return make([]onceq.ChangeResult, 1), nil
+}
+
+// releaseKey takes a key from its holder.
+func (s *Store) releaseKey(ctx context.Context, c *onceq.Change, head []any) ([]onceq.ChangeResult, error) {
+	t := &trip{script: luaChange, part: s.ofKey(&c.Key), args: append(head, 0)}
+	if err := s.do(ctx, t); err != nil {
+		return nil, err
+	}
+	v := list(t.reply[0])
+	switch number(v[0]) {
+	case missing:
+		return []onceq.ChangeResult{{Err: onceq.ErrNotFound}}, nil
+	case behind:
+		j, err := s.readTriple(ctx, t, "", v[1])
+		if err != nil {
+			return nil, err
+		}
+		return []onceq.ChangeResult{{Err: rules.RefusedRelease(j.ID, j.Behind)}}, nil
+	}
+	return make([]onceq.ChangeResult, 1), nil
+}
+
+// changeJobs changes jobs by ID, in shares.
+func (s *Store) changeJobs(ctx context.Context, c *onceq.Change, head []any) ([]onceq.ChangeResult, error) {
 	shares := s.byID(luaChange, len(c.IDs), func(i int) string { return c.IDs[i] })
 	for _, sh := range shares {
 		sh.args = append(head, len(sh.rows))
@@ -99,7 +118,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 		}
 	}
 	results := make([]onceq.ChangeResult, len(c.IDs))
-	err = s.doShares(ctx, shares, func(sh *share, k, i int) error {
+	err := s.doShares(ctx, shares, func(sh *share, k, i int) error {
 		v := list(sh.reply[k])
 		if len(v) != 4 {
 			return errors.New("redisstore: change: the answer is too short")
