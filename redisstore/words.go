@@ -79,6 +79,10 @@ var words = func() map[string]string {
 		"BODY_META": bodyMeta, "BODY_TAGS": bodyTags, "BODY_COMPRESSED": bodyTold, "BODY_NILARGS": bodyNilArgs,
 		"BODY_LARGE": largeBody,
 
+		// where the row of a queue counts a job: see class in rows.lua
+		"COUNT_WAITING": 1, "COUNT_BEHIND": 2, "COUNT_RUNNING": stRunning + 1, "COUNT_COMPLETED": stCompleted + 1,
+		"COUNT_DISCARDED": stDiscarded + 1, "COUNT_CANCELLED": stCancelled + 1,
+
 		"KEYROW_CLOCK": 1, "KEYROW_GONE": 2, // its forms
 		"SPEC_RESCUE": finishRescue, "SPEC_GIVEBACK": finishGiveBack, // its flags
 		"ANSWER_INSERTED": answerInserted, "ANSWER_ECHO": answerEcho, "ANSWER_ID": answerID, "ANSWER_KEY": answerKey,

@@ -16,6 +16,9 @@
 --         codes: 0 = done, 1 = not found, 2 = refused,
 --                3 = refused because it stands behind another, 4 = the key is held,
 --                5 = the worker is not known, 6 = the queue is paused
+--
+-- A queue and a key are done first. For jobs, ops has a function for each
+-- op, which returns a code.
 local op, withoutkey, queue, key, states, who = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local no, at, n = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local got, unknown = start({})

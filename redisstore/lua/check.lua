@@ -7,6 +7,9 @@
 --   reply after the three: where to go on ('' = it was the last), lines, how many
 --         bytes of rows were read; of jobs and of meta also {profile, how many of
 --         these jobs have it ...}
+--
+--   wrong, hex   a line of the reply; a text that can be printed
+--   has, listed  whether ix has a member; whether an ID is in its page
 local what, from, limit = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local got, unknown = start({})
 if not got then return unknown end

@@ -17,6 +17,14 @@
 --         request, its member of ix from the priority on, its bytes at most, its
 --         kind, packed; '' in form 1}
 --         a cursor is '' when the whole queue was looked at
+--
+-- A lane is the waiting jobs of a queue and kind, in the order of fetches.
+--   lanesof          the lanes of a queue that have jobs of the wanted kinds
+--   refill, advance  read on in a lane; go to its next due job
+--   comes, before    which of two lanes, or of two texts, comes first
+--   size             the bytes of args and meta of a job
+-- First the jobs are chosen, then their bytes are looked at, then those that
+-- start for the first time are written without the model, then the others.
 local worker, no, look, bytes = ARGV[4], tonumber(ARGV[5]), ARGV[6] == '1', tonumber(ARGV[7])
 local nk, nq = tonumber(ARGV[8]), tonumber(ARGV[9])
 local base = 9 + max(nk, 0)
@@ -342,7 +350,7 @@ for i = 1, n do
       add[na + 1], add[na + 2] = '0', running .. id
       na = na + 2
       local q = queues[from[i]]
-      q[1], q[3] = q[1] - 1, q[3] + 1
+      q[COUNT_WAITING], q[COUNT_RUNNING] = q[COUNT_WAITING] - 1, q[COUNT_RUNNING] + 1
       reply[nj + 1], reply[nj + 2] = id, row
       nj = nj + 2
     end

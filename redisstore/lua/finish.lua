@@ -100,7 +100,7 @@ for i = 1, n do
       end
     end
     local q = qmade(p.queue)
-    q[3] = q[3] - 1
+    q[COUNT_RUNNING] = q[COUNT_RUNNING] - 1
     if p.retention > 0 then
       set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - STATE_RUNNING + state) ..
         sub(s, HEAD_B, o + LONG_FINISHED - 1) .. now6 .. sub(s, o + LONG_FETCH)

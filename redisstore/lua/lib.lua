@@ -42,6 +42,12 @@
 -- with a write that is never refused: see begin. Strings are never compared
 -- with <, which follows the locale of the server. The score 0 is passed as
 -- '0', because a number would be printed for each call.
+--
+--   reading  start, clock, hmget, qread, qrow
+--   writing  begin, pieces, qmade, qpacked, qsave: rows of queues, and then messages
+--   names    named, without: a packed list of names
+--   waking   await notes who waits; wake, tellstop and disturb find who is to be
+--            told, and qsave tells them
 local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
 local floor, max, min = math.floor, math.max, math.min
 local pack, unpk, band = struct.pack, struct.unpack, bit.band
@@ -126,8 +132,9 @@ local function named(s) return pack('>Bc0', #s, s) end
 local function qread(name, text)
   local q = {name = name, mark = 0, kinds = ''}
   if text then
-    q.no, q.paused, q.sleepers, q[2], q[3], q[4], q[5], q[6] = unpk(QUEUE_FORMAT, text)
-    q[1] = 0
+    q.no, q.paused, q.sleepers, q[COUNT_BEHIND], q[COUNT_RUNNING], q[COUNT_COMPLETED], q[COUNT_DISCARDED],
+      q[COUNT_CANCELLED] = unpk(QUEUE_FORMAT, text)
+    q[COUNT_WAITING] = 0
     if #text > QUEUE_SIZE then
       q.mark = unpk('>I6', text, QUEUE_SIZE + 1)
       q.kinds = sub(text, QUEUE_SIZE + 7)
@@ -139,7 +146,8 @@ local function qread(name, text)
 end
 
 local function qpacked(q)
-  local text = pack(QUEUE_FORMAT, q.no, q.paused, q.sleepers, q[2], q[3], q[4], q[5], q[6])
+  local text = pack(QUEUE_FORMAT, q.no, q.paused, q.sleepers, q[COUNT_BEHIND], q[COUNT_RUNNING],
+    q[COUNT_COMPLETED], q[COUNT_DISCARDED], q[COUNT_CANCELLED])
   if q.mark == 0 and q.kinds == '' then return text end
   return text .. pack('>I6', q.mark) .. q.kinds
 end
@@ -153,7 +161,7 @@ local function qmade(name)
   local q = qrow(name)
   if not q.no then
     q.no, q.paused, q.sleepers = 0, 0, 0
-    for i = 1, 6 do q[i] = 0 end
+    for i = COUNT_WAITING, COUNT_CANCELLED do q[i] = 0 end
     qnew[#qnew + 1] = q
     if not form2 then -- numbers are never used again in form 1
       q.no = (tonumber(call('HGET', meta, 'Q')) or 0) + #qnew

@@ -10,6 +10,11 @@
 -- its IDs are above, and the IDs.
 --
 -- Any other ID has a member "j"ID of its own in ix.
+--
+--   packed(id)   whether it is an ID that a client made
+--   below(a, b)  the order of packed IDs
+--   idpages      adds and drops IDs: close makes a page, find finds the page of
+--                an ID, rank its place in it, without takes it out
 local BOOK = '\0\0\0'
 local PAGE, SIZE, BOTTOM = 32, ID_SIZE, string.rep('\0', ID_SIZE)
 local open -- the open page, as it was read

@@ -43,7 +43,7 @@ for i, member in ipairs(names) do
     from = '[' .. sub(first, 1, at - 1) .. char(prio + 1)
   end
   local later = call('ZLEXCOUNT', ix, '[' .. tallied .. past, '(' .. tallied .. '\255')
-  reply[#reply + 1] = {name, q.paused, waiting - available - later + q[2], available, q[3], later, q[4], q[5], q[6],
-    pack('>I6', oldest)}
+  reply[#reply + 1] = {name, q.paused, waiting - available - later + q[COUNT_BEHIND], available,
+    q[COUNT_RUNNING], later, q[COUNT_COMPLETED], q[COUNT_DISCARDED], q[COUNT_CANCELLED], pack('>I6', oldest)}
 end
 return reply

@@ -1,13 +1,17 @@
 -- rows.lua, after lib.lua and pages.lua, reads and writes the rows of jobs,
 -- and says which members of ix a job has.
 --
---   profile(ref)         what many jobs have in common
+--   ends(till, state)    whether a job that finishes like this brings the event
+--   profile(ref)         what many jobs have in common; readprofile reads it
+--   count, savecounts    how many jobs have a profile
+--   lane, tally          the prefixes in ix of the waiting and the retryable jobs
+--                        of a profile
 --   readhead, writehead  a head
 --   readbody, writebody  a body, without its args
+--   due(j), class(j)     whether a job is available; where its queue counts it
 --   members(j)           the members of ix for a job
 
--- The states as they are stored, and the events.
-
+-- codec.go has the layouts, field by field.
 
 -- ends reports whether the event comes when a job finishes in this state.
 local function ends(till, state)
@@ -192,7 +196,7 @@ end
 
 -- class is the number in the row of the queue that counts this job.
 local function class(j)
-  if j.state <= STATE_RETRYABLE then return j.behind == '' and 1 or 2 end
+  if j.state <= STATE_RETRYABLE then return j.behind == '' and COUNT_WAITING or COUNT_BEHIND end
   return j.state + 1
 end
 

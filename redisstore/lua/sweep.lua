@@ -127,7 +127,8 @@ if first and form2 then
   for _, member in ipairs(some) do
     local q = qrow(sub(member, 2))
     local pre = 'w' .. named(q.name)
-    if q.no and q.paused + q[2] + q[3] + q[4] + q[5] + q[6] == 0 and
+    if q.no and q.paused + q[COUNT_BEHIND] + q[COUNT_RUNNING] == 0 and
+      q[COUNT_COMPLETED] + q[COUNT_DISCARDED] + q[COUNT_CANCELLED] == 0 and
       not call('ZRANGEBYLEX', ix, '[' .. pre, '(' .. pre .. '\255', 'LIMIT', 0, 1)[1] then
       if q.mark == 0 then
         q.mark = now
