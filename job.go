@@ -141,6 +141,9 @@ type JobRow struct {
 	FinishedAt time.Time // when it was completed, discarded or cancelled
 
 	Errors []AttemptError // the last 5, oldest first
+	// Result is what the run gave that ended the job, as JSON; nil = nothing.
+	// Only [Client.Job] reads it.
+	Result []byte
 }
 
 // KeepUntil is when the retention of a finished job is over: the next worker

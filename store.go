@@ -104,6 +104,7 @@ type Store interface {
 	Change(ctx context.Context, c Change) ([]ChangeResult, error)
 
 	// Get returns the jobs with these IDs, in order; nil where there is none.
+	// It alone hands out JobRow.Result.
 	Get(ctx context.Context, ids []string) ([]*JobRow, error)
 
 	// List returns jobs by ID, the largest (of generated IDs: the newest)
@@ -454,6 +455,9 @@ type Finish struct {
 	GiveBack bool          // the attempt is not spent
 	Error    string        // recorded with the attempt unless empty
 	Stack    string        // of a panic, recorded with Error
+	// Result is kept with the job if this ends it, in place of an earlier one.
+	// nil = none. Only Get hands it out.
+	Result []byte
 }
 
 // FinishStatus says whether a Finish took effect.
@@ -485,7 +489,8 @@ const (
 	// Cancelled job stays as it is. Others are refused.
 	OpCancel Op = iota + 1
 	// OpRetry makes a finished job due now, with at least one more attempt, and
-	// takes its key again. A Retryable job becomes due now. Others are refused.
+	// takes its key again. Its result is forgotten. A Retryable job becomes due
+	// now. Others are refused.
 	OpRetry
 	// OpRunNow makes a waiting job due now. It is refused for a job that stands
 	// behind another.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestDecideIsAFunctionOfTheJobAndWhatItsHandlerReturned(t *testing.T) {
 	} {
 		c.want.ID, c.want.Run = "j", 7
 		if got := decide(&JobRow{ID: "j", Run: 7, Attempt: c.attempt, MaxAttempts: 3}, c.err, c.cause,
-			policy); got != c.want {
+			policy); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", c.name, got, c.want)
 		}
 	}

@@ -139,9 +139,10 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
 	ids, runs := make([]string, 0, len(which)), make([]int64, 0, len(which))
 	oddIDs, oddRuns, states, delays, back, failures := []string{}, []int64{}, []int16{}, []int64{}, []bool{}, []string{}
+	var outcomes [][]byte // results of the odd ones; nil = none has one
 	for _, i := range which {
 		f := &fs[i]
-		if f.State == onceq.Completed && !f.GiveBack && f.Error == "" {
+		if f.State == onceq.Completed && !f.GiveBack && f.Error == "" && len(f.Result) == 0 {
 			ids, runs = append(ids, f.ID), append(runs, f.Run)
 			continue
 		}
@@ -153,6 +154,12 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			failure = encodeFailure(f.Error, f.Stack)
 		}
 		failures = append(failures, failure)
+		if f.Result != nil && outcomes == nil {
+			outcomes = make([][]byte, len(oddIDs)-1, len(which))
+		}
+		if outcomes != nil {
+			outcomes = append(outcomes, f.Result)
+		}
 	}
 	worker, rescue := fs[which[0]].Worker, fs[which[0]].Rescue
 	err = s.retry(ctx, idempotent, func() error {
@@ -179,7 +186,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			case 4:
 				results[i].Wake = queue
 			}
-		}, wait, worker, rescue, ids, runs, oddIDs, oddRuns, states, delays, back, failures)
+		}, wait, worker, rescue, ids, runs, oddIDs, oddRuns, states, delays, back, failures, outcomes)
 		if wait != nil && err != nil && fateOf(err) == clash {
 			busy = append(busy[:0], which...)
 			return nil

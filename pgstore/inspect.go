@@ -29,6 +29,7 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 		err := s.query(ctx, s.sql.get, func(r *record) {
 			now := r.int64()
 			r.next() // n
+			r.result = true
 			if j := r.job(now); j != nil {
 				found[j.ID] = j
 			}

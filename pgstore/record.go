@@ -26,6 +26,7 @@ type record struct {
 	at     int
 	err    error
 	row    *record // the result of within, for reuse
+	result bool    // jobs are read with their results
 }
 
 // next returns the next column: bytes in binary or as text, or a value of
@@ -291,7 +292,7 @@ func (r *record) splitText(row []byte) {
 
 // jobFields is how many columns the table of jobs has. Later versions may
 // add some at its end.
-const jobFields = 36
+const jobFields = 38
 
 // job reads a row of the table of jobs; nil for NULL. Its columns are in
 // the order of schema/007_tables.sql.
@@ -305,6 +306,9 @@ func (r *record) job(now int64) *onceq.JobRow {
 		return nil
 	}
 	j := row.readJob(now)
+	if !r.result {
+		j.Result = nil
+	}
 	if row.err != nil && r.err == nil {
 		r.err = row.err
 	}
@@ -358,6 +362,7 @@ func (r *record) readJob(now int64) *onceq.JobRow {
 	if errs := r.json(); errs != nil {
 		j.Errors = r.failures(errs)
 	}
+	j.Result = r.bytes()
 	switch {
 	case stored <= codeRetryable && j.Behind == "" && runAt <= now:
 		j.State = onceq.Available

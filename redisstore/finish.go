@@ -11,6 +11,7 @@ import (
 const (
 	finishRescue   = 1
 	finishGiveBack = 2 // the attempt is not spent
+	finishResult   = 4 // a result follows
 )
 
 // Finish ends runs, in shares of at most 200 of one partition. If some
@@ -28,6 +29,7 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 	}
 	shares := s.byID(luaFinish, len(fs), func(i int) string { return fs[i].ID })
 	for _, sh := range shares {
+		var outcomes []any
 		sh.args = make([]any, 1, 1+2*len(sh.rows))
 		sh.args[0] = len(sh.rows)
 		var room [128]byte
@@ -46,6 +48,10 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 			if f.GiveBack {
 				flags |= finishGiveBack
 			}
+			if len(f.Result) > 0 {
+				flags |= finishResult
+				outcomes = append(outcomes, f.Result)
+			}
 			spec := append(put48(room[:0], min(max(f.Run, 0), 1<<40-1))[1:], state, flags)
 			spec = appendError(putName(putMilli(spec, f.Delay), f.Worker), f)
 			if string(spec) != before.(string) {
@@ -53,6 +59,7 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 			}
 			sh.args = append(sh.args, packID(f.ID), before)
 		}
+		sh.args = append(sh.args, outcomes...)
 	}
 	results := make([]onceq.FinishResult, len(fs))
 	err = s.doTrips(ctx, shares, func(sh *share) error {

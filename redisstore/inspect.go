@@ -58,8 +58,12 @@ func (s *Store) readJobs(ctx context.Context, ids []string, args bool) (jobs []*
 			}
 			now = sh.now
 			for k, i := range sh.rows[:n] {
-				if jobs[i], err = s.readTriple(ctx, &sh.trip, "", sh.reply[k]); err != nil {
+				v := list(sh.reply[k])
+				if jobs[i], err = s.readTriple(ctx, &sh.trip, "", v[:min(len(v), 4)]); err != nil {
 					return nil, 0, err
+				}
+				if len(v) > 4 && v[4] != nil {
+					jobs[i].Result = []byte(text(v[4]))
 				}
 			}
 			if n < len(sh.rows) {

@@ -84,7 +84,7 @@ var words = func() map[string]string {
 		"COUNT_DISCARDED": stDiscarded + 1, "COUNT_CANCELLED": stCancelled + 1,
 
 		"KEYROW_CLOCK": 1, "KEYROW_GONE": 2, // its forms
-		"SPEC_RESCUE": finishRescue, "SPEC_GIVEBACK": finishGiveBack, // its flags
+		"SPEC_RESCUE": finishRescue, "SPEC_GIVEBACK": finishGiveBack, "SPEC_RESULT": finishResult, // its flags
 		"ANSWER_INSERTED": answerInserted, "ANSWER_ECHO": answerEcho, "ANSWER_ID": answerID, "ANSWER_KEY": answerKey,
 		"TIME_NEVER": never, "FORM_TWO": int64(formNew[0]),
 	} {

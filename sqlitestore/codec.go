@@ -305,6 +305,14 @@ func (j *job) argsValue() any {
 	return j.Args
 }
 
+// resultValue is the result as the database keeps it; NULL = none.
+func (j *job) resultValue() any {
+	if j.Result == nil {
+		return nil
+	}
+	return j.Result
+}
+
 func (j *job) keyValue() []byte {
 	if j.Key == nil {
 		return []byte{}

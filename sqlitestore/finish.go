@@ -60,7 +60,8 @@ func (st *step) finish(j *job, f onceq.Finish) (onceq.FinishResult, error) {
 	}
 	first, before := j.Mark == rules.Clean, *j.Job
 	result := st.Book.Finish(j.Job, k, f)
-	j.ended = first && j.State.Finished() && f.Error == "" && !f.GiveBack && j.onlyEnded(&before)
+	j.ended = first && j.State.Finished() && f.Error == "" && !f.GiveBack && f.Result == nil &&
+		j.onlyEnded(&before)
 	return result, st.absorb()
 }
 

@@ -113,8 +113,12 @@ func (st *step) write(j *job) error {
 	}
 	j.was = place{j.Queue, j.State}
 	st.counts[j.was]++
-	j.Mark, j.NewArgs, j.ended = rules.Clean, false, false
-	return st.exec(q, values...)
+	result := j.NewResult
+	j.Mark, j.NewArgs, j.NewResult, j.ended = rules.Clean, false, false, false
+	if err := st.exec(q, values...); err != nil || !result {
+		return err
+	}
+	return st.exec(sqlPutResult, j.Seq, j.resultValue())
 }
 
 // replaceArgs writes new args of a stored job, if they or the old ones are

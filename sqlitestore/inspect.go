@@ -40,7 +40,7 @@ func (s *Store) Get(ctx context.Context, ids []string) (rows []*onceq.JobRow, er
 				rows[i] = j.View(st.Now)
 			}
 		}
-		return nil
+		return st.readResults(found, rows)
 	})
 	return rows, err
 }

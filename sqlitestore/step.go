@@ -1,6 +1,7 @@
 package sqlitestore
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -28,6 +29,8 @@ var (
 	sqlArgs          = load("args")
 	sqlPutArgs       = load("put_args")
 	sqlDeleteArgs    = load("delete_args")
+	sqlPutResult     = load("put_result")
+	sqlResults       = load("results")
 )
 
 // step is one atomic step: the rows that it has read, as it has changed
@@ -281,6 +284,26 @@ func (st *step) readArgs(jobs ...*job) error {
 		j.Args, j.size, j.bare = blob(v[1]), 0, false
 		return nil
 	}, seqs(list))
+}
+
+// readResults fills in the results of jobs that have ended.
+func (st *step) readResults(jobs []*job, rows []*onceq.JobRow) error {
+	var ended []*job
+	bySeq := map[int64][]*onceq.JobRow{} // an ID may have been asked for twice
+	for i, j := range jobs {
+		if j != nil && j.State.Finished() {
+			ended, bySeq[j.Seq] = append(ended, j), append(bySeq[j.Seq], rows[i])
+		}
+	}
+	if len(ended) == 0 {
+		return nil
+	}
+	return st.each(sqlResults, 2, func(v []any) error {
+		for _, row := range bySeq[integer(v[0])] {
+			row.Result = bytes.Clone(blob(v[1]))
+		}
+		return nil
+	}, seqs(ended))
 }
 
 // full fills in the args of a job that is handed out.

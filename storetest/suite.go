@@ -38,6 +38,7 @@ var suite = []chapter{
 	{"kinds", kinds},
 	{"bounds", bounds},
 	{"finishing", finishing},
+	{"results", results},
 	{"operators", operators},
 	{"starting", starting},
 	{"moving", moving},

@@ -21,6 +21,7 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 	for i, id := range ids {
 		if j := s.jobs[id]; j != nil {
 			rows[i] = st.view(j)
+			rows[i].Result = bytes.Clone(j.Result)
 		}
 	}
 	return rows, nil

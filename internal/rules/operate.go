@@ -130,6 +130,7 @@ func (b *Book) retry(j *Job, k *Key, withoutKey bool) error {
 	}
 	j.change()
 	j.State, j.RunMS, j.MaxAttempts = onceq.Scheduled, b.Now, max(j.MaxAttempts, j.Attempt+1)
+	j.Result, j.NewResult = nil, true
 	j.FinishedAt, j.PruneMS, j.Worker, j.SupersededBy, j.CancelRequested = onceq.Instant(0), 0, "", "", false
 	b.wake(j)
 	return nil

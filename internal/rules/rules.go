@@ -50,6 +50,8 @@ type Job struct {
 
 	Mark    Mark // what a store has to write of the row
 	NewArgs bool // the args have to be written too
+	// NewResult says that Result has to be written too; nil removes it.
+	NewResult bool
 }
 
 // Key is the row of a key. A key that has no row in the store is a Key that
@@ -119,7 +121,7 @@ func (j *Job) Shown(now int64) onceq.State {
 	return j.State
 }
 
-// View is the row as a store hands it out.
+// View is the row as a store hands it out, without its result.
 func (j *Job) View(now int64) *onceq.JobRow {
 	row := j.JobRow
 	row.State = j.Shown(now)
@@ -127,7 +129,7 @@ func (j *Job) View(now int64) *onceq.JobRow {
 	if j.Key != nil {
 		row.Anchor = onceq.Instant(j.AnchorMS)
 	}
-	row.Meta = nil
+	row.Meta, row.Result = nil, nil
 	if len(j.MetaJSON) > 0 {
 		d := json.NewDecoder(bytes.NewReader(j.MetaJSON))
 		d.UseNumber()

@@ -1,6 +1,10 @@
 package rules
 
-import "github.com/onceq/onceq"
+import (
+	"bytes"
+
+	"github.com/onceq/onceq"
+)
 
 // MaxErrors is how many errors are kept with a job.
 const MaxErrors = 5
@@ -63,6 +67,9 @@ func (b *Book) End(j *Job, k *Key, f onceq.Finish) onceq.FinishResult {
 		return result
 	}
 	b.finish(j, state)
+	if len(f.Result) > 0 {
+		j.Result, j.NewResult = bytes.Clone(f.Result), true
+	}
 	result.Wake = b.ended(j, k, false)
 	if j.Retention == 0 {
 		b.remove(j, k, true)

@@ -119,7 +119,7 @@ function ops.retry(j)
     end
   end
   j.state, j.runat, j.max = STATE_SCHEDULED, now, max(j.max, j.attempt + 1)
-  j.finished, j.worker, j.superseded, j.cancel = 0, '', '', false
+  j.finished, j.worker, j.superseded, j.cancel, j.again = 0, '', '', false, true
   wake(j.prof.queue, j.prof.kind)
   return DONE
 end

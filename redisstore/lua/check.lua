@@ -47,6 +47,8 @@ if what == 'jobs' then
       ids[#ids + 1] = id
     elseif #id == 8 and sub(id, 1, 4) == BOOK .. 'N' then
       if call('HEXISTS', meta, 'P' .. sub(id, 5)) == 0 then wrong('count ', hex(id), ' is of no profile') end
+    elseif sub(id, 1, 4) == RESULT then
+      if call('HEXISTS', jobs, sub(id, 5)) == 0 then wrong('result ', hex(id), ' has no job') end
     elseif sub(id, 1, 3) == BOOK then
       if id ~= BOOK and not has('i' .. sub(id, 4)) then wrong('page ', hex(id), ' is not listed') end
     elseif id ~= '\0' and call('HEXISTS', jobs, (id:gsub('^%z+', ''))) == 0 then

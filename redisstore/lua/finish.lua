@@ -2,8 +2,10 @@
 --
 --   ARGV  4 how many follow, no ID twice; for each
 --           ID
---           spec: run, state, flags (1 = rescue, 2 = the attempt is not spent),
+--           spec: run, state, flags (1 = rescue, 2 = the attempt is not spent,
+--           4 = it has a result),
 --           delay, worker (with a byte of length), error (packed, or nothing)
+--         then the results
 --   reply after the three: 2 bytes for each run (status, state), then the queues of
 --   those with status 3
 --         status 0 = done, 1 = lost, 2 = gone, 3 = done, and a queue has a due job
@@ -20,8 +22,14 @@ for i = 6, 2 * n + 4, 2 do
     local long = byte(text, SPEC_WORKER)
     specs[text] = {run = sub(text, SPEC_RUN, SPEC_STATE - 1), state = state,
       worker = sub(text, SPEC_WORKER, SPEC_WORKER + long), long = long,
-      ends = state >= STATE_COMPLETED and flags == 0 and #text == SPEC_WORKER + long, reply = '\0' .. char(state)}
+      ends = state >= STATE_COMPLETED and band(flags, SPEC_RESULT) == flags and #text == SPEC_WORKER + long,
+      result = band(flags, SPEC_RESULT) ~= 0, reply = '\0' .. char(state)}
   end
+end
+
+local results, at = {}, 2 * n + 5
+for i = 1, n do
+  if specs[ARGV[2 * i + 4]].result then results[i], at = ARGV[at], at + 1 end
 end
 
 -- The common case needs no model: a job is completed, discarded or
@@ -105,6 +113,10 @@ for i = 1, n do
       set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - STATE_RUNNING + state) ..
         sub(s, HEAD_B, o + LONG_FINISHED - 1) .. now6 .. sub(s, o + LONG_FETCH)
       ns = ns + 2
+      if results[i] then
+        set[ns + 1], set[ns + 2] = RESULT .. id, results[i]
+        ns = ns + 2
+      end
       p.ended = p.ended or 'f' .. pack('>I6', now + p.retention)
       add[na + 1], add[na + 2] = '0', p.ended .. id
       na = na + 2
@@ -150,6 +162,10 @@ if #ids > 0 then
         (j.worker == worker or band(flags, SPEC_RESCUE) ~= 0) then
         local giveback, err = band(flags, SPEC_GIVEBACK) ~= 0, sub(text, SPEC_WORKER + 1 + spec.long)
         local as, queue = m.finishrun(j, worker, state, delay, giveback, err)
+        if results[i] and as >= STATE_COMPLETED and m.job(j.id) then
+          set[ns + 1], set[ns + 2] = RESULT .. j.id, results[i]
+          ns = ns + 2
+        end
         answers[i] = (queue and '\3' or '\0') .. char(as)
         woke[#woke + 1] = queue
       elseif j.run == run and j.state ~= STATE_RUNNING and j.worker == worker then

@@ -6,6 +6,7 @@
 --                                 is large; of a large row also its cover: all of
 --                                 the body but the args
 --                       "\0\0"ID  its errors
+--                       "\0\0\0R"ID  its result
 --                       "\0\0\0" and "\0\0\0"ID  pages of IDs, see pages.lua
 --                       "\0\0\0N"REF  how many jobs have a profile
 --         2 keys  hash  key -> row

@@ -335,6 +335,7 @@ local function model()
           set[#set + 1] = '\0\0' .. j.id
           set[#set + 1] = j.errs
         end
+        if j.again then del[#del + 1] = RESULT .. j.id end -- a retry forgets its result
         if j.new and packed(j.id) then
           comes[#comes + 1] = j.id
         elseif j.new then
@@ -349,6 +350,7 @@ local function model()
       elseif not j.new then
         if packed(j.id) then goes[#goes + 1] = j.id else rem[#rem + 1] = 'j' .. j.id end
         del[#del + 1], del[#del + 2], del[#del + 3] = j.id, '\0' .. j.id, '\0\0' .. j.id
+        del[#del + 1] = RESULT .. j.id
       end
       if not j.new then
         local q = qmade(j.wasqueue)

@@ -13,6 +13,8 @@
 
 -- codec.go has the layouts, field by field.
 
+local RESULT = '\0\0\0R' -- stands before the ID in the field of a result
+
 -- ends reports whether the event comes when a job finishes in this state.
 local function ends(till, state)
   if till <= UNTIL_FINISHED then return state >= STATE_COMPLETED end

@@ -195,6 +195,7 @@ begin
           end if;
         end if;
       end if;
+      update {ns}.jobs y set result = null where y.id = j.id and y.result is not null;
       j.state := 0;
       j.run_at := now;
       j.max_attempts := greatest(j.max_attempts, coalesce(j.attempt, 0) + 1);

@@ -129,3 +129,12 @@ returns table (what integer, i integer, wake text) language plpgsql {safe} as $$
 begin
   return query select * from {ns}.extend_v2(worker, lease, ids, runs, fetches_done, null);
 end $$;
+
+-- Version 8 keeps no results.
+create or replace function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
+  odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[])
+returns table (id text, status integer, state smallint, wake text) language plpgsql {safe} as $$
+begin
+  return query select * from {ns}.finish_v2(patience, worker, rescue, ids, runs, odd_ids, odd_runs, states, delays,
+    gives_back, failures, null);
+end $$;

@@ -19,8 +19,9 @@ $$;
 -- lost, 2 gone, 3 busy (a transaction has locked it: try again), 4 a queue
 -- to wake. No job occurs twice in a call. With patience it waits that long
 -- for locked jobs; without it, it passes them over.
-create or replace function {ns}.finish_v1(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
-  odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[])
+create or replace function {ns}.finish_v2(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
+  odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[],
+  results bytea[])
 returns table (id text, status integer, state smallint, wake text) language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
@@ -44,13 +45,13 @@ begin
   -- statement waits is not in its snapshot: a later statement sees to its
   -- key.
   with u as (
-    update {ns}.jobs y set state = 3, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
+    update {ns}.jobs y set state = 3, worker = nullif(finish_v2.worker, ''), cancel_requested = false,
       finished_at = now,
       anchor = case when y.key is not null then least(y.anchor, now) else y.anchor end
     where y.ctid = any(array(
       select z.tid from unnest(ids, runs) as x(id, run)
       cross join lateral (select z.ctid as tid from {ns}.jobs z
-        where z.id = x.id and z.state between 2 and 2 and z.run = x.run and (rescue or z.worker = finish_v1.worker)
+        where z.id = x.id and z.state between 2 and 2 and z.run = x.run and (rescue or z.worker = finish_v2.worker)
         for update skip locked) z))
     returning y.id, y.key, y.retention, y.hold_window
   ), freed as (
@@ -70,17 +71,18 @@ begin
         else states[x.i] end as final
       from unnest(odd_ids, odd_runs) with ordinality as x(id, run, i)
       cross join lateral (select y.ctid as tid, y.cancel_requested from {ns}.jobs y
-        where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v1.worker)
+        where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v2.worker)
         for update skip locked) y
     ), u as (
       update {ns}.jobs y set
-        state = l.final, worker = nullif(finish_v1.worker, ''), cancel_requested = false,
+        state = l.final, worker = nullif(finish_v2.worker, ''), cancel_requested = false,
         attempt = y.attempt - gives_back[l.i]::integer,
         errors = case when coalesce(failures[l.i], '') = '' then y.errors
           else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
         run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
         finished_at = case when l.final < 3 then y.finished_at else now end,
-        anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end
+        anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end,
+        result = case when l.final >= 3 then results[l.i] end
       from l where y.ctid = l.tid
       returning y.id, y.key, y.state, y.retention
     )
@@ -146,8 +148,8 @@ begin
     return query
     select x.id, case
         when y.id is null then 2
-        when y.run = x.run and y.state <> 2 and y.worker = finish_v1.worker then 0
-        when y.run = x.run and y.state = 2 and (rescue or y.worker = finish_v1.worker) then 3
+        when y.run = x.run and y.state <> 2 and y.worker = finish_v2.worker then 0
+        when y.run = x.run and y.state = 2 and (rescue or y.worker = finish_v2.worker) then 3
         else 1 end, y.state, null::text
     from unnest(ids || odd_ids, runs || odd_runs) as x(id, run)
     left join lateral (select * from {ns}.jobs y where y.id = x.id limit 1) y on true
@@ -188,9 +190,9 @@ begin
   if back is not null then
     return query
     select case f.status when 0 then 3 else 4 end, 0, f.wake
-      from {ns}.finish_v1(null, '', true, '{}', '{}', back, back_runs,
+      from {ns}.finish_v2(null, '', true, '{}', '{}', back, back_runs,
       array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
-        array_fill(true, array[cardinality(back)]), null) f
+        array_fill(true, array[cardinality(back)]), null, null) f
     where f.status in (0, 4);
   end if;
   if lease = 0 then
