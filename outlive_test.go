@@ -184,7 +184,7 @@ func TestASlowEndLeavesTimeToHandBackWhatIsLeft(t *testing.T) {
 		id := b.enqueueAndWait(mail{})
 		store.from(always(failsClean, "finish"))
 		began := time.Now()
-		if err := stop(); err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") ||
+		if err := stop(); err == nil || !strings.Contains(err.Error(), "1 result could not be delivered") ||
 			strings.Contains(err.Error(), "leave") {
 			t.Errorf("Run: %v", err)
 		}

@@ -303,18 +303,27 @@ func (s *session) failure(stuck []*run, unsent int) error {
 			s.name, s.fatal))
 	}
 	if len(stuck) > 0 {
-		errs = append(errs, fmt.Errorf("onceq: worker %s: %d handlers did not return when their context was "+
-			"cancelled: "+
-			"their jobs were handed back, what they return is dropped: %s", s.name, len(stuck), listRuns(stuck)))
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %s did not return when the context was cancelled: "+
+			"the jobs were handed back, and what is returned for them is dropped: %s", s.name,
+			plural(len(stuck), "handler"), listRuns(stuck)))
 	}
 	if unsent > 0 {
-		errs = append(errs, fmt.Errorf("onceq: worker %s: %d results could not be delivered: "+
-			"these jobs will run again, or were run by another worker", s.name, unsent))
+		errs = append(errs, fmt.Errorf("onceq: worker %s: %s could not be delivered: "+
+			"what has no result will run again, or was run by another worker", s.name,
+			plural(unsent, "result")))
 	}
 	return errors.Join(errs...)
 }
 
 // listRuns lists runs in an error, only a few if there are many.
+// plural writes "1 handler", "2 handlers".
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 func listRuns(runs []*run) string {
 	const most = 5
 	var list []string

@@ -120,7 +120,7 @@ func TestAHandlerThatIgnoresItsContextIsLeftBehindAndItsJobHandedBack(t *testing
 		good := b.enqueue(mail{})
 		synctest.Wait()
 		err := stop()
-		if err == nil || !strings.Contains(err.Error(), "1 handlers did not return") ||
+		if err == nil || !strings.Contains(err.Error(), "1 handler did not return") ||
 			!strings.Contains(err.Error(), stuck+" (mail)") {
 			t.Errorf("Run: %v", err)
 		}
@@ -146,7 +146,7 @@ func TestShutdownWithAStoreThatIsGoneEndsAndSaysWhatWasLeft(t *testing.T) {
 		store.from(always(failsUnsent, "extend", "fetch", "finish", "leave", "sweep"))
 		began := time.Now()
 		err := stop()
-		if err == nil || !strings.Contains(err.Error(), "1 results could not be delivered") ||
+		if err == nil || !strings.Contains(err.Error(), "1 result could not be delivered") ||
 			!errors.Is(err, onceq.ErrUncertain) {
 			t.Errorf("Run: %v", err)
 		}

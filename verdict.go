@@ -70,7 +70,13 @@ func (e *timeoutError) Error() string {
 // cause says why.
 type interrupted struct{ cause, err error }
 
-func (e *interrupted) Error() string { return fmt.Sprintf("%v: %v", e.cause, e.err) }
+func (e *interrupted) Error() string {
+	text := e.err.Error()
+	if text == e.cause.Error() { // the handler returned what context.Cause says
+		return text
+	}
+	return e.cause.Error() + ": " + strings.TrimPrefix(text, e.cause.Error()+": ")
+}
 
 func (e *interrupted) Unwrap() []error { return []error{e.cause, e.err} }
 

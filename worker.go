@@ -42,9 +42,6 @@ var (
 // ([ErrCancelRequested]), and at the end of a shutdown ([ErrShutdown]).
 // [ClientFrom] returns a client from it. A handler that ignores its context
 // keeps its slot until it returns.
-//
-// Handlers share goroutines. A handler that changes its goroutine
-// (runtime.LockOSThread, pprof labels) must undo that before it returns.
 type Handler func(ctx context.Context, job *JobRow) error
 
 // Middleware wraps the handling of every job that is fetched. The first in
@@ -255,6 +252,10 @@ func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
 		zero = reflect.New(typ.Elem()).Interface().(T)
 	}
 	kind := zero.Kind()
+	if err := checkKind("kind", kind); err != nil {
+		panic(fmt.Sprintf("onceq: Handle of %v: %v (Kind is asked of the zero value: it must not depend on the value)",
+			typ, err))
+	}
 	if h == nil {
 		w.register(kind, nil)
 		return
@@ -279,6 +280,9 @@ func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
 
 // HandleKind registers the handler for jobs of a kind. It gets the args
 // undecoded. It panics as [Handle] does.
+//
+// Handlers share goroutines. A handler that changes its goroutine
+// (runtime.LockOSThread, pprof labels) must undo that before it returns.
 func (w *Worker) HandleKind(kind string, h func(ctx context.Context, job *JobRow) error) {
 	w.register(kind, h)
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	neturl "net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/onceq/onceq"
@@ -230,6 +231,10 @@ func sqliteFile(url string) (string, bool) {
 	return path, err == nil && path != ":memory:"
 }
 
+// driverOption finds what other programs write behind the path of a SQLite
+// file. Any other ? belongs to the path.
+var driverOption = regexp.MustCompile(`\?(?:.*&)?((?:mode|cache|vfs|immutable|nolock|psow|namespace|_[a-z_]+)=)`)
+
 // sqlitePath reads sqlite:PATH, and sqlite:///abs/path as other tools write
 // it. Nothing in the path is unescaped or split off, so it can be any file
 // name.
@@ -241,6 +246,10 @@ func sqlitePath(url string) (string, error) {
 				"sqlite:///absolute/path")
 		}
 		path = rest
+	}
+	if m := driverOption.FindStringSubmatch(path); m != nil { // other drivers take it from the URL
+		return "", fmt.Errorf("a SQLite store has no options in its URL, and %q is one: leave away the ? and what "+
+			"follows it", m[1])
 	}
 	if path == "" {
 		return "", errors.New("the store URL names no file: say sqlite:PATH, or sqlite::memory: for none")

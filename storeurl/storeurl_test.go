@@ -33,9 +33,12 @@ func TestARefusedURLSaysWhatIsAccepted(t *testing.T) {
 		"": "the store URL is empty: say one of " + accepted,
 		"jobs.db": `store "jobs.db" has no scheme: for a SQLite file say sqlite:jobs.db ` +
 			"(accepted: " + accepted + ")",
-		"./a:b.db":           `store "./a:b.db" has no scheme: for a SQLite file say sqlite:./a:b.db`,
-		"mysql://localhost/": `store scheme "mysql" is not supported: say one of ` + accepted,
-		"sqlite:":            `the store URL names no file: say sqlite:PATH, or sqlite::memory:`,
+		"./a:b.db":                       `store "./a:b.db" has no scheme: for a SQLite file say sqlite:./a:b.db`,
+		"mysql://localhost/":             `store scheme "mysql" is not supported: say one of ` + accepted,
+		"sqlite:":                        `the store URL names no file: say sqlite:PATH, or sqlite::memory:`,
+		"sqlite:x.db?mode=ro":            `a SQLite store has no options in its URL, and "mode=" is one`,
+		"sqlite:x.db?a=b&_pragma=x":      `a SQLite store has no options in its URL, and "_pragma=" is one`,
+		"sqlite:///tmp/x.db?namespace=a": `a SQLite store has no options in its URL, and "namespace=" is one`,
 		"sqlite://jobs.db": "the store URL names a host, and a SQLite store is a file: " +
 			"say sqlite:PATH or sqlite:///absolute/path",
 	} {

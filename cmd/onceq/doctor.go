@@ -56,7 +56,7 @@ func (a *app) printReport(r onceq.DoctorReport) {
 			own = " and " + thousands(r.Reserved) + " of onceq's own"
 		}
 		a.printf("%s: %s%s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"), own,
-			count(r.Keys, "key"), count(r.Inert, "inert row"))
+			count(r.Keys, "key"), thousands(r.Inert)+" freed and not yet swept")
 	}
 	for _, line := range r.Growth {
 		a.printf("%s: %s\n", a.paint(yellow, "it grows"), clean(line))

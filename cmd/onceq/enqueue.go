@@ -40,11 +40,13 @@ is the job that is there. That is not an error, except under --on-conflict
 reject (exit code 3).
 
 With --file each line is a job: bare args with --kind, or an object
-{"kind","args"} with any of these flags as members, named with _ for -, which
-override those of the command line:
+{"kind","args"} with any of these flags as members, which override those of the
+command line. A member is named as its flag, with _ for -, but for three:
+--key is unique_key, --key-scope is unique_scope, --at is run_at.
 {"kind":"mail","args":{"to":1},"queue":"mail","id":"welcome:1","on_conflict":"skip"}.
 Refused lines are reported and left out (exit code 1); what is sent is sent in
-the order of the lines.`,
+the order of the lines. Lines are enqueued as they come, so a program in any
+language can keep a pipe to onceq enqueue --file - open.`,
 		Example: `  onceq enqueue mail '{"to":"ann@example.com"}'
   onceq enqueue reindex '{"repo":42,"reason":"push"}' --fields repo --on-conflict coalesce
   onceq enqueue report --key daily --window 24h --delay 10m

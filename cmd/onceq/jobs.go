@@ -94,7 +94,8 @@ func newJobs(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "jobs",
 		Short: "List jobs, the newest first; cancel, retry, run or delete many",
-		Long: `List jobs, the newest first (by ID: IDs that were generated grow with time). A
+		Long: `List jobs by ID, the largest first. IDs that onceq made grow with time, so the
+newest of them come first; IDs of your own stand where their text puts them. A
 list for people shows 50 unless --limit says otherwise; --json lists all.`,
 		Example: `  onceq jobs --state discarded
   onceq jobs --state running,available --tag nightly
@@ -147,21 +148,21 @@ func (a *app) listJobs(c *cobra.Command, client *onceq.Client, f jobFilter) erro
 		rows = append(rows, []cell{text(j.ID), text(j.Kind), text(j.Queue), state(j.State), {text: attempts(j)},
 			text(lately(j, now))})
 		if len(rows) == 1000 { // a long list comes in pieces, so that memory stays small
-			a.table(jobColumns, rows)
+			a.table(jobColumns, rows, "ATTEMPT", "QUEUE", "KIND")
 			rows, some = rows[:0], true
 		}
 	}
 	switch {
 	case a.json:
 	case len(rows) > 0:
-		a.table(jobColumns, rows)
+		a.table(jobColumns, rows, "ATTEMPT", "QUEUE", "KIND")
 	case !some:
 		a.printf("no jobs%s\n", matching(!f.empty()))
 	}
 	return nil
 }
 
-var jobColumns = []string{"ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "LATELY"}
+var jobColumns = []string{"ID", "KIND", "QUEUE", "STATE", "ATTEMPT", "WHEN"}
 
 func matching(filtered bool) string {
 	if filtered {
@@ -185,8 +186,6 @@ func lately(j *onceq.JobRow, now time.Time) string {
 		return "superseded by " + j.SupersededBy + " " + away(j.FinishedAt, now)
 	case j.State.Finished():
 		return string(j.State) + " " + away(j.FinishedAt, now)
-	case j.State == onceq.Available:
-		return "due since " + moment(j.RunAt, now)
 	}
-	return "due " + moment(j.RunAt, now)
+	return "due " + away(j.RunAt, now)
 }

@@ -91,21 +91,21 @@ func (a *app) listKeys(c *cobra.Command, client *onceq.Client, f onceq.KeyFilter
 			text(away(k.Since, now)), text(frees(k, now)),
 			text(k.Waiter), text(k.Text)})
 		if len(rows) == 1000 {
-			a.table(keyColumns, rows)
+			a.table(keyColumns, rows, "SINCE", "STATE", "WAITER")
 			rows, some = rows[:0], true
 		}
 	}
 	switch {
 	case a.json:
 	case len(rows) > 0:
-		a.table(keyColumns, rows)
+		a.table(keyColumns, rows, "SINCE", "STATE", "WAITER")
 	case !some:
 		a.printf("no keys are held%s\n", map[bool]string{true: " that match"}[f.Queue+f.Kind+f.From+f.Text != ""])
 	}
 	return nil
 }
 
-var keyColumns = []string{"KEY", "HOLDER", "STATE", "SINCE", "FREES", "WAITER", "MADE OF"}
+var keyColumns = []string{"KEY", "HOLDER", "STATE", "SINCE", "FREES", "WAITER", "PARTS"}
 
 // holderState is the state of the holder of a key; a holder that is gone
 // has none.
@@ -240,7 +240,7 @@ func (a *app) keyFacts(k *onceq.HeldKey, now time.Time) [][2]string {
 	}
 	facts := [][2]string{
 		{"key", a.paint(bold, k.Key.String())},
-		{"made of", clean(k.Text)},
+		{"parts", clean(k.Text)},
 		{"holder", clean(fmt.Sprintf("job %s, kind %s, queue %s", k.Holder, k.Kind, k.Queue))},
 		{"state", a.paint(st.style, st.text) + gone},
 		{"since", moment(k.Since, now)},

@@ -50,7 +50,17 @@ no schema.`
 			return err
 		}
 		defer pool.Close()
+		before := 0
 		if what == "up" {
+			was, err := pgstore.Status(c.Context(), pool, &config)
+			if err != nil {
+				return err
+			}
+			for _, m := range was {
+				if m.Applied.IsZero() {
+					before++
+				}
+			}
 			if err := pgstore.Migrate(c.Context(), pool, &config); err != nil {
 				return err
 			}
@@ -79,6 +89,9 @@ no schema.`
 			}
 			a.printf("%3d  %-24s %s\n", m.Version, m.Name, applied)
 		}
+		if what == "up" && before == 0 && !a.json {
+			a.printf("nothing to do: the schema was up to date\n")
+		}
 		if missing > 0 {
 			return fmt.Errorf("%s missing: run onceq migrate", count(missing, "migration"))
 		}
@@ -89,9 +102,10 @@ no schema.`
 		RunE: func(c *cobra.Command, _ []string) error { return run(c, "up") },
 	}
 	c.AddCommand(
-		&cobra.Command{Use: "up", Short: "The same", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error {
-			return run(c, "up")
-		}},
+		&cobra.Command{Use: "up", Short: "Apply the missing migrations, as without a word", Args: noArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				return run(c, "up")
+			}},
 		&cobra.Command{Use: "status", Short: "Which migrations are applied; exit code 1 if one is " +
 			"missing", Args: noArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return run(c, "status") }},

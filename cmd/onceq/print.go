@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,9 +88,11 @@ func text(s string) cell       { return cell{text: clean(s)} }
 func number(n int64) cell      { return cell{text: thousands(n), right: true} }
 func state(s onceq.State) cell { return cell{text: string(s), style: stateStyle(s)} }
 
-// table prints rows under a header, in columns. On a terminal the last
-// column is cut to fit.
-func (a *app) table(header []string, rows [][]cell) {
+// table prints rows under a header, in columns. On a terminal that is too
+// narrow the spare columns are left out, in their order, and the last column
+// is cut to fit.
+func (a *app) table(header []string, rows [][]cell, spare ...string) {
+	header, rows = narrowed(header, rows, a.width(), spare)
 	width := make([]int, len(header))
 	for i, h := range header {
 		width[i] = len(h)
@@ -134,6 +137,41 @@ func (a *app) table(header []string, rows [][]cell) {
 		line(row)
 	}
 	_, _ = io.WriteString(a.out, b.String())
+}
+
+// lastColumn is how much of the last column should be seen.
+const lastColumn = 24
+
+// narrowed leaves out spare columns until the others fit into room; 0 = any
+// room.
+func narrowed(header []string, rows [][]cell, room int, spare []string) ([]string, [][]cell) {
+	for _, name := range spare {
+		total := 0
+		for i, h := range header {
+			width := utf8.RuneCountInString(h)
+			for _, row := range rows {
+				width = max(width, utf8.RuneCountInString(row[i].text))
+			}
+			if i == len(header)-1 {
+				width = min(width, lastColumn)
+			}
+			total += width + 2
+		}
+		out := slices.Index(header, name)
+		if room == 0 || total-2 <= room {
+			break
+		}
+		if out < 0 {
+			continue
+		}
+		header = slices.Delete(slices.Clone(header), out, out+1)
+		fewer := make([][]cell, len(rows))
+		for i, row := range rows {
+			fewer[i] = slices.Delete(slices.Clone(row), out, out+1)
+		}
+		rows = fewer
+	}
+	return header, rows
 }
 
 // width is the width of the terminal; 0 when there is none.

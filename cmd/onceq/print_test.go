@@ -85,3 +85,16 @@ func TestTheEndOfALongErrorIsKept(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// On a narrow terminal columns go before lines wrap.
+func TestSpareColumnsAreLeftOutWhereThereIsNoRoom(t *testing.T) {
+	header := []string{"ID", "KIND", "ATTEMPT", "WHEN"}
+	rows := [][]cell{{text(strings.Repeat("i", 26)), text("mail"), text("0/25"), text(strings.Repeat("w", 50))}}
+	for room, want := range map[int]string{0: "ID KIND ATTEMPT WHEN", 200: "ID KIND ATTEMPT WHEN",
+		67: "ID KIND ATTEMPT WHEN", 66: "ID KIND WHEN", 57: "ID WHEN", 10: "ID WHEN"} {
+		got, fewer := narrowed(header, rows, room, []string{"ATTEMPT", "none", "KIND"})
+		if strings.Join(got, " ") != want || len(fewer[0]) != len(got) {
+			t.Errorf("%d columns: %q", room, got)
+		}
+	}
+}

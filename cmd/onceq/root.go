@@ -255,7 +255,14 @@ func (s *session) close() error { return errors.Join(s.client.Close(), s.store.C
 
 // open opens the store, and makes it if it does not exist.
 func (a *app) open(ctx context.Context, config *onceq.Config) (*session, error) {
+	made, err := storeurl.Creates(a.store)
+	if err != nil {
+		return nil, err
+	}
 	store, err := storeurl.Open(ctx, a.store)
+	if err == nil && made != "" && isTerminal(a.errOut) {
+		fmt.Fprintf(a.errOut, "made a new store: %s\n", clean(made))
+	}
 	return openSession(store, err, config)
 }
 
