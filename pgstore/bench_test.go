@@ -60,13 +60,14 @@ func (m *meter) stop(b *testing.B, jobs int) {
 }
 
 // callers enqueues b.N times from so many goroutines.
-func callers(b *testing.B, n int, repo func(i int64) int64) {
+func callers(b *testing.B, n int, repo func(i int64) int64, opts ...onceq.Option) {
 	c, _, m := benchClient(b)
 	ctx := context.Background()
+	opts = append(opts, unique)
 	var next atomic.Int64
 	enqueue := func() time.Duration {
 		began := time.Now()
-		if _, err := c.Enqueue(ctx, reindex{Repo: repo(next.Add(1)), Reason: reason}, unique); err != nil {
+		if _, err := c.Enqueue(ctx, reindex{Repo: repo(next.Add(1)), Reason: reason}, opts...); err != nil {
 			b.Error(err)
 		}
 		return time.Since(began)
@@ -102,6 +103,10 @@ func BenchmarkEnqueue(b *testing.B) {
 		b.Run(fmt.Sprintf("unique/callers=%d", n), func(b *testing.B) { callers(b, n, fresh) })
 		b.Run(fmt.Sprintf("duplicates/callers=%d", n), func(b *testing.B) { callers(b, n, few) })
 		b.Run(fmt.Sprintf("one_key/callers=%d", n), func(b *testing.B) { callers(b, n, one) })
+		b.Run(fmt.Sprintf("coalesce/callers=%d", n), func(b *testing.B) {
+			callers(b, n, func(i int64) int64 { return i % 100 }, onceq.OnConflict(onceq.Coalesce),
+				onceq.Delay(time.Hour))
+		})
 	}
 }
 

@@ -70,7 +70,10 @@ func (r *recent) mostly() bool { return r.met.Load() > 512 }
 // nothing has happened to them.
 func (s *Store) insert(ctx context.Context, b *batch) error {
 	if s.recent.mostly() {
-		if err := s.lookUp(ctx, b); err != nil || len(b.open) == 0 {
+		if !slices.ContainsFunc(b.open, func(i int) bool { return !b.rows[i].Reactions.Writes() }) {
+			return nil // most of them write to a holder, and only act does that
+		}
+		if err := s.lookUp(ctx, b); err != nil || len(b.open) == 0 || b.writes {
 			return err
 		}
 	}
@@ -140,6 +143,9 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 		return err
 	}
 	b.open = slices.DeleteFunc(b.open, func(i int) bool { return b.done[i] })
+	if len(args) > 2 { // lookup does not say that a row it leaves open has met a job
+		b.writes = slices.ContainsFunc(b.open, func(i int) bool { return b.rows[i].Reactions.Writes() })
+	}
 	return nil
 }
 
@@ -211,9 +217,11 @@ type batch struct {
 	// asGiven: the order of the rows matters. Some row writes to the holder of
 	// its key, and another may meet that holder by its ID.
 	asGiven bool
-	claims  int
-	filled  map[work]bool // where jobs may be due
-	halted  []string      // workers that have a run to stop
+	// writes: a look met a holder that a row writes to, and only act does that.
+	writes bool
+	claims int
+	filled map[work]bool // where jobs may be due
+	halted []string      // workers that have a run to stop
 
 	sent  []int // what open was at the last call of arrays
 	last  int   // the try of the answers in noted
@@ -551,6 +559,7 @@ func (b *batch) judge(r *record) (row int, now int64) {
 		return -1, now
 	}
 	if r.err != nil || action > onceq.ActionRefuse {
+		b.writes = b.writes || r.err == nil
 		return -1, now
 	}
 	c.FreesWhen = pending.String()
