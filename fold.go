@@ -114,8 +114,7 @@ func unfold(row *NewRow, leader *NewRow, r EnqueueResult) (EnqueueResult, bool) 
 	default:
 		return EnqueueResult{}, false
 	}
-	job := *r.Job
-	answer := EnqueueResult{Outcome: Skipped, Job: &job, Conflict: &conflict}
+	answer := EnqueueResult{Outcome: Skipped, Job: r.Job.Clone(), Conflict: &conflict}
 	if row.Reactions.Refuses() {
 		answer.Outcome = Rejected
 	}

@@ -1,7 +1,9 @@
 package onceq
 
 import (
+	"bytes"
 	"encoding/hex"
+	"slices"
 	"time"
 )
 
@@ -178,4 +180,38 @@ type QueueInfo struct {
 	Counts    map[State]int
 	AtLeast   []State   // states whose count is a lower bound: there are that many or more
 	OldestDue time.Time // run time of the job that has been due longest
+}
+
+// Clone returns a copy that shares no memory with the row.
+func (j *JobRow) Clone() *JobRow {
+	c := *j
+	c.Args, c.Tags, c.Errors = bytes.Clone(j.Args), slices.Clone(j.Tags), slices.Clone(j.Errors)
+	c.Result = bytes.Clone(j.Result)
+	if j.Key != nil {
+		key := *j.Key
+		c.Key = &key
+	}
+	if j.Meta != nil {
+		c.Meta = cloneJSON(j.Meta).(map[string]any)
+	}
+	return &c
+}
+
+// cloneJSON copies a value that was decoded from JSON.
+func cloneJSON(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		c := make(map[string]any, len(v))
+		for name, member := range v {
+			c[name] = cloneJSON(member)
+		}
+		return c
+	case []any:
+		c := make([]any, len(v))
+		for i, element := range v {
+			c[i] = cloneJSON(element)
+		}
+		return c
+	}
+	return v
 }

@@ -2,6 +2,7 @@ package onceq_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"sync"
@@ -150,4 +151,55 @@ func TestAClientKeepsTheConfigThatItWasGiven(t *testing.T) {
 	if err != nil || r.Job.Queue != "a" || r.Job.Priority != 3 {
 		t.Errorf("%+v, %v: want what NewClient was given", r.Job, err)
 	}
+}
+
+// Callers of one trip have equal keys, and the store is asked once for all
+// of them.
+func TestReceiptsOfCallersWhoShareATripShareNoMemory(t *testing.T) {
+	s := &slow{Store: memstore.New(nil), first: make(chan struct{})}
+	b := newBuffers()
+	item := onceq.NewItem(onceq.JSON("mail", b.raw), append(b.options(), onceq.Unique{})...)
+	for _, r := range together(t, s, clientOf(t, s, nil), []onceq.Item{item, item, item}) {
+		mustBeAda(t, r.Job)
+		copy(r.Job.Args, `{"to":"eve"}`)
+		r.Job.Tags[0], r.Job.Meta["n"], r.Job.Meta["list"].([]any)[0] = "y", "2", "y"
+		if r.Job.Key[0]++; r.Conflict != nil && r.Conflict.Key == *r.Job.Key {
+			t.Error("the key of a receipt has changed")
+		}
+	}
+}
+
+// What a worker was given may be used for something else, also while it
+// runs.
+func TestAWorkerKeepsTheConfigThatItWasGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(nil)
+		config := &onceq.WorkerConfig{Kinds: []string{"mail"},
+			Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 3}}}
+		w, err := onceq.NewWorker(store, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		delete(config.Queues, "a")
+		config.Queues["b"], config.Kinds[0] = onceq.QueueConfig{Concurrency: 1}, "x"
+		w.HandleKind("mail", func(context.Context, *onceq.JobRow) error { return nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- w.Run(ctx) }()
+		synctest.Wait()
+		known, err := clientOf(t, store, nil).Workers(t.Context())
+		if err != nil || len(known) != 1 {
+			t.Fatal(known, err)
+		}
+		var about onceq.WorkerAbout
+		if err := json.Unmarshal(known[0].About, &about); err != nil ||
+			!reflect.DeepEqual(about.Queues, map[string]int{"a": 3}) ||
+			!reflect.DeepEqual(about.Kinds, []string{"mail"}) {
+			t.Errorf("%+v, %v", about, err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

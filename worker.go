@@ -182,7 +182,7 @@ func (c *WorkerConfig) complete() error {
 	if c.Kinds != nil && len(c.Kinds) == 0 {
 		return invalid("WorkerConfig.Kinds", "[]", "must name a kind, or be nil for any")
 	}
-	c.Kinds = slices.Clone(c.Kinds)
+	c.Kinds, c.Queues = slices.Clone(c.Kinds), maps.Clone(c.Queues)
 	for _, kind := range c.Kinds {
 		if err := checkName("WorkerConfig.Kinds", kind); err != nil {
 			return err

@@ -60,8 +60,8 @@ func followed(r *onceq.NewRow, leader onceq.EnqueueResult) onceq.EnqueueResult {
 	if leader.Job == nil {
 		return result // the answer of its leader could not be read
 	}
-	job := *leader.Job
-	result.Job = &job
+	job := leader.Job.Clone()
+	result.Job = job
 	var c onceq.Conflict
 	if leader.Conflict != nil {
 		c = *leader.Conflict

@@ -87,5 +87,28 @@ var memory = []scenario{
 			w.must(err)
 			w.wasPassed("the job", j)
 		}
+	}}, {"receipts_of_one_job_share_no_memory", func(w *world) {
+		p := pass()
+		it := func(opts ...onceq.Option) onceq.Item {
+			i := p.item("mail", key)
+			i.Options = append(i.Options, opts...)
+			return i
+		}
+		items := []onceq.Item{it(), it(), it(onceq.ID("x")), it(onceq.ID("y")), it(reject), it(onceq.ID("z"), reject)}
+		for range 2 { // the first of them is inserted, then all meet it
+			receipts, err := w.client.EnqueueMany(w.ctx, items)
+			w.must(err)
+			keyOf := *receipts[0].Job.Key
+			for _, r := range receipts {
+				w.wasPassed("a receipt", r.Job)
+				equal(w, "key", *r.Job.Key, keyOf)
+				if r.Conflict != nil {
+					equal(w, "holder", r.Conflict.Holder, receipts[len(receipts)-1].Job.ID)
+					r.Conflict.Holder = "another"
+				}
+				copy(r.Job.Args, `{"to":"eve"}`)
+				r.Job.Tags[0], r.Job.Meta["n"], r.Job.Key[0] = "z", "2", ^keyOf[0]
+			}
+		}
 	}},
 }

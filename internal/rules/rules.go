@@ -127,7 +127,8 @@ func (j *Job) View(now int64) *onceq.JobRow {
 	row.State = j.Shown(now)
 	row.RunAt = onceq.Instant(j.RunMS)
 	if j.Key != nil {
-		row.Anchor = onceq.Instant(j.AnchorMS)
+		name := *j.Key
+		row.Key, row.Anchor = &name, onceq.Instant(j.AnchorMS)
 	}
 	row.Meta, row.Result = nil, nil
 	if len(j.MetaJSON) > 0 {
