@@ -188,8 +188,18 @@ func (c *Client) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
+	results, err := c.sendRows(ctx, rows)
+	if err != nil && !errors.Is(err, ErrUncertain) {
+		return nil, err
+	}
+	return c.receipts(ctx, rows, results), err
+}
+
+// sendRows sends the rows of one caller, and sends those again whose answers
+// are lost. If some stay without an answer, the error is uncertain.
+func (c *Client) sendRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, error) {
 	results, open := make([]EnqueueResult, len(rows)), places(len(rows))
-	err = untilAnswered(ctx, keepsAll(rows), func() error {
+	err := untilAnswered(ctx, keepsAll(rows), func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -211,7 +221,7 @@ func (c *Client) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error
 		}
 		return nil, err
 	}
-	return c.receipts(ctx, rows, results), err
+	return results, err
 }
 
 // enqueueRows enqueues rows of one caller, and waits for open transactions.

@@ -75,6 +75,12 @@ func (e *InvalidError) ofItem(i int) *InvalidError {
 	return invalidOf(fmt.Sprintf("item %d: %s", i, e.said.field), path, e.said.value, e.said.rule)
 }
 
+// ofPeriodic is the error of a schedule in the code of a worker.
+func (e *InvalidError) ofPeriodic(i int) *InvalidError {
+	return invalidOf(fmt.Sprintf("WorkerConfig.Periodic[%d]: %s", i, e.said.field), []string{""}, e.said.value,
+		e.said.rule)
+}
+
 func invalidFrom(err error) error {
 	var e *fingerprint.Error
 	if errors.As(err, &e) {
@@ -135,6 +141,7 @@ var members = map[string]string{
 	"OnConflict":         "on_conflict", "Replace.Only": "on_conflict", "Debounce.MaxWait": "on_conflict",
 	"items": "jobs", "key": "key", "state": "state", "limit": "limit", "filter": "filter", "before": "before",
 	"text": "text", "from": "prefix", "cursor": "cursor", "most": "", "schedule": "schedule", "n": "", "when": "",
+	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",
 }

@@ -114,7 +114,7 @@ func panicStack(stack []byte) string {
 func (s *session) settle(r *run, err, cause error) {
 	var f Finish
 	defer func() { s.settled(r, f, cause) }() // even if the error or the policy ends this goroutine
-	decideSafely(&f, &r.job, err, cause, s.w.config.Retry)
+	decideSafely(&f, &r.job, err, cause, s.w.config.retryOf(&r.job))
 }
 
 // settled frees the slot of a run and hands its result to the finisher.

@@ -148,6 +148,11 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	s.work.Go(func() { s.sweepLoop(ctx) })
 	s.work.Go(func() { s.watchLoop(ctx) })
+	if s.w.config.Drain { // else it could end before they are there
+		s.putPeriodic(ctx)
+	} else {
+		s.work.Go(func() { s.putPeriodic(ctx) })
+	}
 	go s.listenLoop(background)
 
 	s.fetchLoop(ctx)

@@ -131,7 +131,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 		decided := make(chan struct{})
 		go func() { // the retry policy may end its goroutine
 			defer close(decided)
-			decideSafely(&requests[i], job, lost, nil, s.w.config.Retry)
+			decideSafely(&requests[i], job, lost, nil, s.w.config.retryOf(job))
 		}()
 		<-decided
 		requests[i].Worker, requests[i].Rescue = s.name, true

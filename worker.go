@@ -81,6 +81,14 @@ type WorkerConfig struct {
 	// wake-up announced, give or take a fifth. 0 = 1s; 1ms to 1h. If the
 	// worker knows of a job that is due earlier, it looks then.
 	PollInterval time.Duration
+	// Periodic are the schedules that the program has in its code. They are
+	// put into the store when Run begins; see [Client.PutPeriodic]. One that
+	// is taken out of the code makes no jobs from then on, and is removed
+	// after a day.
+	Periodic []Periodic
+	// ServePeriodic makes the worker serve the schedules of the store also if
+	// Periodic is empty. A worker needs no handlers for that.
+	ServePeriodic bool
 	// Retry is the backoff after failures; nil = [DefaultRetry].
 	Retry RetryPolicy
 	// Middleware wraps the handling of every job.
@@ -116,6 +124,9 @@ type Worker struct {
 	own     bool // the client was made here, and is closed here
 	handle  Handler
 	metrics workerMetrics
+
+	periodic bool                     // it serves schedules
+	mine     map[string]*periodicSpec // those of its code, by name
 
 	mu       sync.Mutex
 	handlers map[string]Handler // not changed after the first Run
@@ -162,7 +173,16 @@ func NewWorker(store Store, config *WorkerConfig) (*Worker, error) {
 		w.own = true
 		w.client, err = NewClient(store, &Config{Logger: c.Logger, MeterProvider: c.MeterProvider})
 	}
-	return w, err
+	if err != nil {
+		return nil, err
+	}
+	if err = w.servePeriodic(); err != nil {
+		if w.own {
+			w.client.Close()
+		}
+		return nil, err
+	}
+	return w, nil
 }
 
 // complete checks a configuration and fills in the defaults.
@@ -320,10 +340,17 @@ func (w *Worker) mustRegisterLocked(what string, h Handler, twice bool) {
 // kinds are the kinds to fetch: those of WorkerConfig.Kinds, else those
 // with a handler; nil = any.
 func (w *Worker) kinds() []string {
-	if w.config.Kinds != nil || w.fallback != nil {
-		return w.config.Kinds
+	kinds := w.config.Kinds
+	switch {
+	case kinds == nil && w.fallback != nil:
+		return nil
+	case kinds == nil:
+		kinds = slices.Sorted(maps.Keys(w.handlers))
 	}
-	return slices.Sorted(maps.Keys(w.handlers))
+	if w.periodic {
+		kinds = append(slices.Clip(kinds), periodicKind)
+	}
+	return kinds
 }
 
 // dispatch calls the handler for the kind of a job. Handlers no longer
@@ -385,7 +412,7 @@ func (w *Worker) begin(ctx context.Context, stop func()) (*session, error) {
 		return nil, ErrClosed
 	case w.current != nil:
 		return nil, invalid("Run", w.config.ID, "is under way already: make another worker to run more at once")
-	case len(w.handlers) == 0 && w.fallback == nil:
+	case len(w.handlers) == 0 && w.fallback == nil && !w.periodic:
 		return nil, invalid("Run", w.config.ID, "needs a handler: register one with Handle, HandleKind or HandleAny "+
 			"first")
 	}

@@ -60,6 +60,7 @@ var suite = []chapter{
 	{"slips", slips},
 	{"races", races},
 	{"working", working},
+	{"periodic", periodic},
 	{"parity_asynq", parityAsynq},
 	{"parity_oban", parityOban},
 	{"parity_taskiq", parityTaskiq},
