@@ -79,6 +79,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		FinishedAt      jsontext.Time   `json:"finished_at,omitzero"`
 		KeepUntil       jsontext.Time   `json:"keep_until,omitzero"`
 		Errors          []AttemptError  `json:"errors,omitempty"`
+		Result          json.RawMessage `json:"result,omitempty"`
 	}{
 		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Encoding: j.Encoding, Meta: j.Meta, Tags: j.Tags, State: j.State,
 		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
@@ -88,6 +89,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		CancelRequested: j.CancelRequested, Worker: j.Worker,
 		EnqueuedAt: jsontext.Time(j.EnqueuedAt), RunAt: jsontext.Time(j.RunAt), StartedAt: jsontext.Time(j.StartedAt),
 		FinishedAt: jsontext.Time(j.FinishedAt), KeepUntil: jsontext.Time(j.KeepUntil()), Errors: j.Errors,
+		Result: j.Result,
 	}
 	if j.Encoding == EncodingBytes {
 		shown.ArgsBase64 = j.Args

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/wire"
 )
 
 // newKeysRelease is the command that releases many keys.
@@ -59,7 +60,7 @@ func (a *app) releaseKeys(ctx context.Context, client *onceq.Client, f onceq.Key
 			n++
 		}
 		if dryRun && a.json {
-			return a.printJSON(map[string]any{"released": n, "dry_run": true})
+			return a.printJSON(wire.Bulk{Changed: n, DryRun: true, Refused: []wire.Refusal{}})
 		}
 		if dryRun {
 			a.printf("%s would be released\n", count(n, "key"))
@@ -74,7 +75,7 @@ func (a *app) releaseKeys(ctx context.Context, client *onceq.Client, f onceq.Key
 	case err != nil:
 		return err
 	case a.json:
-		return a.printJSON(map[string]any{"released": n})
+		return a.printJSON(wire.Bulk{Changed: n, Refused: []wire.Refusal{}})
 	}
 	a.printf("%s released\n", count(n, "key"))
 	return nil
