@@ -14,18 +14,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/pgtest"
 	"github.com/onceq/onceq/pgstore"
 )
 
-// Whatever path a call takes, an absent server is waited for 15 s and no
-// longer. The error says where it was looked for.
-func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
+// Whatever path a call takes, and Open too, an absent server is waited for
+// Config.Patience and no longer. The error says where it was looked for.
+func TestAnAbsentServerIsWaitedForTenSecondsOnce(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t)
-	s, err := pgstore.Open(context.Background(), with(t, server.URL(), "password", "secret"), nil)
+	at := with(t, server.URL(), "password", "secret")
+	s, err := pgstore.Open(context.Background(), at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,8 +45,20 @@ func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
 	for range 20 { // what was connected is found to be dead, and forgotten
 		_, _ = s.Queues(expired(t), onceq.QueuesRequest{})
 	}
+	pool, err := pgxpool.New(ctx, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
 	var all sync.WaitGroup
 	for name, call := range map[string]func() error{
+		"open": func() error { _, err := pgstore.Open(ctx, at, nil); return err },
+		"open, no migrate": func() error {
+			_, err := pgstore.Open(ctx, at, &pgstore.Config{NoMigrate: true})
+			return err
+		},
+		"migrate": func() error { return pgstore.Migrate(ctx, pool, nil) },
+		"status":  func() error { _, err := pgstore.Status(ctx, pool, nil); return err },
 		"enqueue": func() error { _, err := c.Enqueue(ctx, task(1)); return err },
 		"enqueue many": func() error {
 			_, err := c.EnqueueMany(ctx, []onceq.Item{onceq.NewItem(task(1)), onceq.NewItem(task(2))})
@@ -66,8 +80,8 @@ func TestAnAbsentServerIsWaitedForFifteenSecondsOnce(t *testing.T) {
 		all.Go(func() {
 			began := time.Now()
 			err := call()
-			if took := time.Since(began); took < 14*time.Second || took > 25*time.Second {
-				t.Errorf("%s: it took %v, want some 15s", name, took)
+			if took := time.Since(began); took < 9*time.Second || took > 18*time.Second {
+				t.Errorf("%s: it took %v, want some 10s", name, took)
 			}
 			wantError(t, err, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", server.Port()),
 				"connection refused", "is the server running")
@@ -101,13 +115,14 @@ func TestAServerThatIsSilentIsAbsent(t *testing.T) {
 	}
 	defer l.Close()
 	at := "postgres://app:secret@" + l.Addr().String() + "/x?sslmode=disable"
+	patience := &pgstore.Config{Patience: 3 * time.Second}
 	began := time.Now()
-	_, err = pgstore.Open(context.Background(), at, nil)
-	if took := time.Since(began); took > 25*time.Second {
-		t.Errorf("open took %v", took)
+	_, err = pgstore.Open(context.Background(), at, patience)
+	if took := time.Since(began); took < 2*time.Second || took > 8*time.Second {
+		t.Errorf("open took %v, want some 3s", took)
 	}
 	wantError(t, err, "postgres://app@"+l.Addr().String()+"/x", "is the server running")
-	s := storeAt(t, at, nil, true)
+	s := storeAt(t, at, patience, true)
 	c, err := onceq.NewClient(s, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +130,8 @@ func TestAServerThatIsSilentIsAbsent(t *testing.T) {
 	defer c.Close()
 	began = time.Now()
 	_, err = c.Enqueue(context.Background(), task(1))
-	if took := time.Since(began); took < 14*time.Second || took > 25*time.Second {
-		t.Errorf("enqueue took %v, want some 15s", took)
+	if took := time.Since(began); took < 2*time.Second || took > 8*time.Second {
+		t.Errorf("enqueue took %v, want some 3s", took)
 	}
 	wantError(t, err, "no answer within", "is the server running")
 }
@@ -180,7 +195,7 @@ func TestAStoreThatCannotBeOpenedSaysWhatToDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			s, err := pgstore.Open(context.Background(), one.url, nil)
+			s, err := pgstore.Open(context.Background(), one.url, &pgstore.Config{Patience: time.Second})
 			if err == nil {
 				s.Close()
 			}
@@ -279,5 +294,31 @@ func TestAPoolThatWasClosedIsNotWaitedFor(t *testing.T) {
 	wantError(t, err, "closed pool")
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// A server that starts while a store is opened is waited for.
+func TestOpenWaitsForAServerThatStarts(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t)
+	server.Signal(syscall.SIGINT)
+	opened := make(chan error, 1)
+	go func() {
+		s, err := pgstore.Open(context.Background(), server.URL(), &pgstore.Config{Patience: time.Minute})
+		if err == nil {
+			err = s.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		t.Fatalf("open did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
 	}
 }

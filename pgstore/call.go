@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// reconnect is how long a call goes on while the server is not there (a
-	// restart, a failover). The context of the call may end it earlier.
-	reconnect = 15 * time.Second
 	// glance is how long a hurried call waits for a connection.
 	glance = time.Second
 	// patience is how long a statement waits for a lock of another, in
@@ -35,29 +32,65 @@ const (
 // it fails: those calls wait for an absent server, and this one need not.
 type hurried struct{ context.Context }
 
+// until is the context of a try. An absent server is waited for until then,
+// however many tries the call makes.
+type until struct {
+	context.Context
+	end   time.Time
+	hurry bool
+}
+
 // acquire takes a connection of the pool. It is an error if there is none
 // and none can be made within the time allowed for an absent server. A pool
 // whose connections are all in use is waited for as long as ctx allows.
 func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	wait := reconnect
-	if _, ok := ctx.(hurried); ok {
-		wait = glance
+	wait := s.config.Patience
+	if u, ok := ctx.(until); ok {
+		wait = max(time.Until(u.end), 50*time.Millisecond)
+		if u.hurry {
+			wait = min(wait, glance)
+		}
 	}
+	ended, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.open, cancel)()
+	return acquire(ended, s.pool, wait)
+}
+
+func acquire(ctx context.Context, pool *pgxpool.Pool, wait time.Duration) (*pgxpool.Conn, error) {
 	for {
 		bounded, cancel := context.WithTimeout(ctx, wait)
-		stop := context.AfterFunc(s.open, cancel)
-		conn, err := s.pool.Acquire(bounded)
+		conn, err := pool.Acquire(bounded)
 		expired := bounded.Err() != nil
-		stop()
 		cancel()
 		if err == nil {
 			return conn, nil
 		}
-		if ctx.Err() != nil || s.open.Err() != nil || !expired {
+		if ctx.Err() != nil || !expired {
 			return nil, &unsent{err}
 		}
-		if used := s.pool.Stat(); used.AcquiredConns() < used.MaxConns() {
+		if used := pool.Stat(); used.AcquiredConns() < used.MaxConns() {
 			return nil, &unsent{silence(wait)}
+		}
+	}
+}
+
+// reach waits for an absent server, like every call, for what begins without
+// a store. It returns why the server cannot be reached.
+func reach(ctx context.Context, pool *pgxpool.Pool, patience time.Duration) error {
+	end := time.Now().Add(patience)
+	for n := 0; ; n++ {
+		conn, err := acquire(ctx, pool, max(time.Until(end), 50*time.Millisecond))
+		if err == nil {
+			conn.Release()
+			return nil
+		}
+		if fateOf(err) != away || time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(min(backoff(n), time.Until(end))):
+		case <-ctx.Done():
 		}
 	}
 }
@@ -66,7 +99,12 @@ func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 // a net.Error.
 type silence time.Duration
 
-func (s silence) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(s)) }
+func (s silence) Error() string {
+	if d := time.Duration(s).Round(time.Second); d > 0 {
+		return fmt.Sprintf("no answer within %v", d)
+	}
+	return "no answer"
+}
 func (silence) Timeout() bool   { return true }
 func (silence) Temporary() bool { return true }
 
@@ -172,9 +210,10 @@ const (
 // or the server was away. If r allows it, it also repeats a step whose
 // answer was lost. Once an answer was lost, only an answer makes it certain
 // what happened: any other end is onceq.ErrUncertain.
-func (s *Store) retry(ctx context.Context, r repeat, step func() error) error {
+func (s *Store) retry(ctx context.Context, r repeat, step func(context.Context) error) error {
 	var since time.Time // when the tries that did not reach the server began
 	unsure, stops := false, 0
+	_, hurry := ctx.(hurried)
 	fail := func(err error) error {
 		if unsure {
 			return fmt.Errorf("%w: %w", onceq.ErrUncertain, err)
@@ -183,7 +222,11 @@ func (s *Store) retry(ctx context.Context, r repeat, step func() error) error {
 	}
 	for n := 0; ; n++ {
 		began := time.Now()
-		err := step()
+		try := until{Context: ctx, end: began.Add(s.config.Patience), hurry: hurry}
+		if !since.IsZero() {
+			try.end = since.Add(s.config.Patience)
+		}
+		err := step(try)
 		if err == nil {
 			return nil
 		}
@@ -212,8 +255,8 @@ func (s *Store) retry(ctx context.Context, r repeat, step func() error) error {
 			if since.IsZero() {
 				since = began
 			}
-			_, hurry := ctx.(hurried)
-			if senseless || f == lost && r == atMostOnce || hurry || time.Since(since) > reconnect {
+			if senseless || f == lost && r == atMostOnce || hurry ||
+				time.Since(since) > s.config.Patience {
 				return fail(s.explain(err))
 			}
 		}

@@ -26,10 +26,14 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	switch c.Op {
 	case onceq.OpPause:
 		results = make([]onceq.ChangeResult, 1)
-		err = s.retry(ctx, idempotent, func() error { return s.query(ctx, s.sql.pause, nil, c.Queue) })
+		err = s.retry(ctx, idempotent, func(ctx context.Context) error {
+			return s.query(ctx, s.sql.pause, nil, c.Queue)
+		})
 	case onceq.OpResume:
 		results = make([]onceq.ChangeResult, 1)
-		err = s.retry(ctx, idempotent, func() error { return s.query(ctx, s.sql.resume, nil, c.Queue) })
+		err = s.retry(ctx, idempotent, func(ctx context.Context) error {
+			return s.query(ctx, s.sql.resume, nil, c.Queue)
+		})
 		if err == nil {
 			s.waker.tell(map[work]bool{{queue: c.Queue}: true})
 		}
@@ -47,7 +51,7 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 }
 
 func (s *Store) release(ctx context.Context, key onceq.Key, holder string) (results []onceq.ChangeResult, err error) {
-	err = s.retry(ctx, atMostOnce, func() error {
+	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		results = make([]onceq.ChangeResult, 1)
 		return s.query(ctx, s.sql.release, func(r *record) {
 			outcome, holder, behind := r.int(), r.string(), r.string()
@@ -79,7 +83,7 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 		at = &ms
 	}
 	var wake map[work]bool
-	err = s.retry(ctx, atMostOnce, func() error {
+	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[work]bool{}
 		return s.query(ctx, s.sql.change, func(r *record) {
 			r.int() // try

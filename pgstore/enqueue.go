@@ -85,7 +85,7 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 		sql, args = s.sql.insertOne, a.first()
 	}
 	args = append([]any{strconv.Itoa(patience)}, args...)
-	err := s.retry(ctx, atMostOnce, func() error {
+	err := s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		answered = answered[:0]
 		err := s.query(ctx, sql, func(r *record) {
 			var i int
@@ -129,7 +129,7 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 		sql, answer = s.sql.lookup, b.answer
 		args = []any{which, a.ids, a.nonces, a.kinds, a.keys, a.nums}
 	}
-	err := s.retry(ctx, reading, func() error {
+	err := s.retry(ctx, reading, func(ctx context.Context) error {
 		for _, i := range b.open {
 			b.done[i] = false
 		}
@@ -176,7 +176,7 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 			wait = max(1, min(wait, int(left.Milliseconds()/2)))
 		}
 		blocked := false
-		err := s.retry(ctx, atMostOnce, func() error {
+		err := s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 			err := s.query(ctx, s.sql.act, func(r *record) { b.note(r) },
 				append(append([]any{wait}, a.all()...), nil, "")...)
 			if err != nil && fateOf(err) == clash {

@@ -31,7 +31,7 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 	}
 	var got onceq.Fetched
 	unknown := false
-	err = s.retry(ctx, atMostOnce, func() error {
+	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		got = onceq.Fetched{} // all that was asked for has started: there may be more
 		return s.query(ctx, s.sql.fetch, func(r *record) {
 			now, next := r.int64(), r.int64()

@@ -23,7 +23,7 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 	}
 	var got onceq.Extended
 	var wake map[work]bool
-	err = s.retry(ctx, idempotent, func() error {
+	err = s.retry(ctx, idempotent, func(ctx context.Context) error {
 		got, wake = onceq.Extended{}, map[work]bool{}
 		return s.query(ctx, s.sql.extend, func(r *record) {
 			what, i, queue := r.int(), r.int()-1, r.string()
@@ -162,7 +162,7 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 		}
 	}
 	worker, rescue := fs[which[0]].Worker, fs[which[0]].Rescue
-	err = s.retry(ctx, idempotent, func() error {
+	err = s.retry(ctx, idempotent, func(ctx context.Context) error {
 		busy = busy[:0]
 		for _, i := range which { // unless it says otherwise
 			results[i] = onceq.FinishResult{State: onceq.Completed}

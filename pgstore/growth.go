@@ -15,7 +15,7 @@ const (
 // growth reports what keeps tables larger than their jobs need.
 func (s *Store) growth(ctx context.Context) (lines []string, err error) {
 	var live, dead, bytes, open, pid int64
-	err = s.read(ctx, "growth", func() error {
+	err = s.read(ctx, "growth", func(ctx context.Context) error {
 		// Of transactions of other roles, only roles that may see them
 		// learn more than that they exist.
 		return s.query(ctx, `

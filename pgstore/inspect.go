@@ -11,7 +11,7 @@ import (
 
 // read is a call that changes nothing: it is repeated as long as its
 // context allows.
-func (s *Store) read(ctx context.Context, what string, step func() error) error {
+func (s *Store) read(ctx context.Context, what string, step func(context.Context) error) error {
 	leave, err := s.enter(ctx)
 	if err != nil {
 		return s.wrap(what, err)
@@ -23,7 +23,7 @@ func (s *Store) read(ctx context.Context, what string, step func() error) error 
 // Get returns jobs by ID.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
 	var rows []*onceq.JobRow
-	err := s.read(ctx, "get", func() error {
+	err := s.read(ctx, "get", func(ctx context.Context) error {
 		rows = make([]*onceq.JobRow, len(ids))
 		found := make(map[string]*onceq.JobRow, len(ids))
 		err := s.query(ctx, s.sql.get, func(r *record) {
@@ -94,7 +94,7 @@ func (s *Store) keysFrom(ctx context.Context, first, last onceq.Key, look int, n
 	if name != nil {
 		from, to = name, name
 	}
-	err = s.read(ctx, "keys", func() error {
+	err = s.read(ctx, "keys", func(ctx context.Context) error {
 		rows = nil
 		return s.query(ctx, s.sql.keys, func(r *record) {
 			h := &onceq.HeldKey{}
@@ -113,7 +113,7 @@ func (s *Store) keysFrom(ctx context.Context, first, last onceq.Key, look int, n
 
 // Queues counts the jobs of each queue.
 func (s *Store) Queues(ctx context.Context, q onceq.QueuesRequest) (all onceq.QueueList, err error) {
-	err = s.read(ctx, "queues", func() error {
+	err = s.read(ctx, "queues", func(ctx context.Context) error {
 		infos := map[string]*onceq.QueueInfo{}
 		var order []string
 		err := s.query(ctx, s.sql.queues, func(r *record) {
@@ -150,7 +150,7 @@ func (s *Store) Queues(ctx context.Context, q onceq.QueuesRequest) (all onceq.Qu
 
 // Workers lists the workers that are known.
 func (s *Store) Workers(ctx context.Context) (all []onceq.WorkerInfo, err error) {
-	err = s.read(ctx, "workers", func() error {
+	err = s.read(ctx, "workers", func(ctx context.Context) error {
 		all = nil
 		return s.query(ctx, s.sql.workers, func(r *record) {
 			now := r.int64()

@@ -113,7 +113,7 @@ func (s *Store) listed(ctx context.Context, l *onceq.ListRequest, a *listArgs, h
 	if l.Args {
 		bytes = &a.bytes
 	}
-	err = s.read(ctx, "list", func() error {
+	err = s.read(ctx, "list", func(ctx context.Context) error {
 		jobs, end = slices.Clip(have), listEnd{}
 		return s.query(ctx, s.sql.list, func(r *record) {
 			now := r.int64()

@@ -10,13 +10,14 @@ import (
 )
 
 // Migrate brings the schema up to date. Any number of processes may call it
-// at once: one does it, and the others wait.
+// at once: one does it, and the others wait. An absent server is waited for,
+// see Config.Patience.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, config *Config) error {
 	if err := config.validate(); err != nil {
 		return err
 	}
 	namespace := config.namespace()
-	version, err := schemaVersion(ctx, pool, namespace)
+	version, err := versionNow(ctx, pool, config)
 	if err != nil {
 		return fmt.Errorf("pgstore: migrate %q: %w", namespace, explain(err, pool.Config().ConnConfig, namespace))
 	}
@@ -73,7 +74,7 @@ func Status(ctx context.Context, pool *pgxpool.Pool, config *Config) ([]Migratio
 		return nil, err
 	}
 	namespace := config.namespace()
-	version, err := schemaVersion(ctx, pool, namespace)
+	version, err := versionNow(ctx, pool, config)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: status of %q: %w", namespace,
 			explain(err, pool.Config().ConnConfig, namespace))
@@ -136,6 +137,14 @@ func schemaVersion(ctx context.Context, q querier, namespace string) (version in
 	return version, err
 }
 
+// versionNow is schemaVersion, once the server is there.
+func versionNow(ctx context.Context, pool *pgxpool.Pool, config *Config) (int, error) {
+	if err := reach(ctx, pool, config.patience()); err != nil {
+		return 0, err
+	}
+	return schemaVersion(ctx, pool, config.namespace())
+}
+
 func refuseNewer(namespace string, version int) error {
 	if version > latest() {
 		return fmt.Errorf("pgstore: the schema %q is at version %d and this onceq knows %d: it belongs to a newer "+
@@ -145,8 +154,9 @@ func refuseNewer(namespace string, version int) error {
 }
 
 // check refuses a schema that is not the one that this code needs.
-func check(ctx context.Context, pool *pgxpool.Pool, namespace string) error {
-	version, err := schemaVersion(ctx, pool, namespace)
+func check(ctx context.Context, pool *pgxpool.Pool, config *Config) error {
+	namespace := config.namespace()
+	version, err := versionNow(ctx, pool, config)
 	if err != nil {
 		return fmt.Errorf("pgstore: look at the schema %q: %w", namespace,
 			explain(err, pool.Config().ConnConfig, namespace))

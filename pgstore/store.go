@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -46,6 +47,11 @@ type Config struct {
 	// transaction mode use pgx.QueryExecModeExec (or
 	// pgx.QueryExecModeSimpleProtocol).
 	ExecMode pgx.QueryExecMode
+	// Patience is how long a call, and Open, keeps trying while the server
+	// cannot be reached, starts, or fails over, and nothing has happened
+	// yet. It is spent once, whatever the call does. The end of the caller's
+	// context and Close end it earlier. 0 = 10 seconds.
+	Patience time.Duration
 	// Logger gets a warning when notifications cannot be received; nil =
 	// slog.Default().
 	Logger *slog.Logger
@@ -58,9 +64,19 @@ func (c *Config) namespace() string {
 	return c.Namespace
 }
 
+func (c *Config) patience() time.Duration {
+	if c == nil || c.Patience == 0 {
+		return 10 * time.Second
+	}
+	return c.Patience
+}
+
 func (c *Config) validate() error {
 	n := c.namespace()
 	switch {
+	case c.patience() < 0:
+		return &onceq.InvalidError{Field: "Config.Patience", Value: c.Patience.String(),
+			Rule: "must not be negative: 0 is 10 seconds"}
 	case len(n) > 63:
 		return &onceq.InvalidError{Field: "Config.Namespace", Value: n,
 			Rule: "must be at most 63 bytes long: it is the name of a schema"}
@@ -109,7 +125,7 @@ func Open(ctx context.Context, url string, config *Config) (*Store, error) {
 		pc.MaxConns = max(pc.MaxConns, 10)
 	}
 	if pc.ConnConfig.ConnectTimeout == 0 {
-		pc.ConnConfig.ConnectTimeout = reconnect
+		pc.ConnConfig.ConnectTimeout = config.patience()
 	}
 	// Poolers accept these two parameters. For the others see settings.go.
 	parameters := pc.ConnConfig.RuntimeParams
@@ -123,7 +139,7 @@ func Open(ctx context.Context, url string, config *Config) (*Store, error) {
 		return nil, fmt.Errorf("pgstore: open: %w", err)
 	}
 	if config != nil && config.NoMigrate {
-		err = check(ctx, pool, config.namespace())
+		err = check(ctx, pool, config)
 	} else {
 		err = Migrate(ctx, pool, config)
 	}
@@ -156,7 +172,7 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 	if config != nil {
 		s.config = *config
 	}
-	s.config.Namespace = config.namespace()
+	s.config.Namespace, s.config.Patience = config.namespace(), config.patience()
 	if s.config.ExecMode == 0 {
 		s.config.ExecMode = pool.Config().ConnConfig.DefaultQueryExecMode
 	}

@@ -20,7 +20,7 @@ func (s *Store) Sweep(ctx context.Context, w onceq.SweepRequest) (onceq.Swept, e
 		lost[i], beats[i] = b.Worker, b.No
 	}
 	var swept onceq.Swept
-	err = s.retry(ctx, idempotent, func() error {
+	err = s.retry(ctx, idempotent, func(ctx context.Context) error {
 		swept = onceq.Swept{}
 		return s.query(ctx, s.sql.sweep, func(r *record) {
 			what, worker, now, n := r.int(), r.string(), r.int64(), r.int64()

@@ -59,7 +59,7 @@ func TestNoErrorOfACommandHasThePasswordOfTheStore(t *testing.T) {
 			{"jobs", "delete", "--all"}, {"job", "show", "x"}, {"keys"}, {"key", "show", strings.Repeat("0", 64)},
 			{"queues"}, {"queue", "pause", "x"}, {"doctor"}, {"migrate"}, {"migrate", "status"}, {"compact"},
 		} {
-			if strings.HasPrefix(store, "redis") && args[0] != "enqueue" && args[0] != "queues" {
+			if args[0] != "enqueue" && args[0] != "queues" && (args[0] != "migrate" || store[0] != 'p') {
 				continue // each waits for the server, as long as the store does
 			}
 			t.Run(args[0]+" "+store[:5], func(t *testing.T) {
