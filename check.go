@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // checkUnique refuses combinations of merged options that have no meaning.
@@ -77,7 +76,7 @@ func (s *settings) checkUnique() error {
 		return invalid("Unique.FromEnqueue", true, "anchors {Window} or {TTL}, and neither is said: say one, or "+
 			"leave {FromEnqueue} away")
 	}
-	return s.checkPolicy(h, hasTTL)
+	return s.checkPolicy(h)
 }
 
 // byDefault is what makes up a key if no level says.
@@ -88,9 +87,9 @@ func (s *settings) narrowsHalf() bool {
 	return s.by&ByArgs != 0 && s.by&ByMeta != 0 && s.metaFields == nil
 }
 
-func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
-	rewrites := s.policy != Skip && s.policy != Reject
-	if rewrites && !s.keyHasKind() {
+// checkPolicy refuses a policy that does not go with the key or its terms.
+func (s *settings) checkPolicy(h Hold) error {
+	if s.policy.reactions().Writes() && !s.keyHasKind() {
 		part, at := "Unique.By", s.byAt
 		if s.customAt != unsaid {
 			part, at = "UniqueKey's scope", s.customAt
@@ -99,56 +98,7 @@ func (s *settings) checkPolicy(h Hold, hasTTL bool) error {
 			"(%s) writes to the job it meets, and the key leaves out the kind, so that args of one kind could land "+
 				"in another: add {ByKind}, or use {Skip} or {Reject}", s.policy)
 	}
-	switch p := s.policy.(type) {
-	case Replace:
-		if p.fields() == 0 {
-			return invalid("OnConflict", "Replace{}", "must name at least one of args, meta, priority, run_at, "+
-				"max_attempts, tags; to write nothing use {Skip}")
-		}
-		for _, state := range p.Only {
-			if !state.Waiting() {
-				return invalid("Replace.Only", state, "must be of scheduled, available and retryable: nothing else "+
-					"is ever replaced")
-			}
-		}
-	case Debounce:
-		if p.MaxWait <= 0 {
-			return invalid("Debounce.MaxWait", p.MaxWait, "must be at least 1ms: it is how long a steady stream can "+
-				"put the run off")
-		}
-		if err := checkDuration("Debounce.MaxWait", p.MaxWait); err != nil {
-			return err
-		}
-		if h.Until != UntilStarted {
-			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, marked("Until"+title(h.Until.String())),
-				"(debounce) collects until the run starts: leave {Until} away, or use {Coalesce}")
-		}
-		if s.window != 0 {
-			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
-				"(debounce) collects until the run starts and a {Window} would hold beyond: leave {Window} away, "+
-					"or use {Skip} with {Window}")
-		}
-		if s.delay <= 0 && s.runAt.IsZero() {
-			return s.clash("OnConflict", s.policyAt, "Delay", s.delayAt, s.delay,
-				"(debounce) pushes a delay back and there is none: say {Delay}")
-		}
-		if s.delay <= 0 {
-			return s.clash("OnConflict", s.policyAt, "RunAt", s.runAtAt, s.runAt.Format(time.RFC3339),
-				"(debounce) pushes a delay back, and an instant is none: say {Delay}")
-		}
-	case Policy:
-		if (p == Coalesce || p == Supersede) && h.Until != UntilFinished {
-			return s.clash("OnConflict", s.policyAt, "Unique.Until", s.untilAt, marked("Until"+title(h.Until.String())),
-				"(%s) follows the run of the holder and goes with {UntilFinished} only: leave {Until} "+
-					"away, or use {Skip}, {Reject} or {Replace}", p)
-		}
-		if (p == Coalesce || p == Supersede) && s.window != 0 {
-			return s.clash("OnConflict", s.policyAt, "Unique.Window", s.windowAt, s.window,
-				"(%s) follows the run of the holder and a {Window} would hold beyond it: leave {Window} "+
-					"away, or use {Skip}, {Reject} or {Replace}", p)
-		}
-	}
-	return nil
+	return s.policy.check(s, h)
 }
 
 func title(event string) string {

@@ -63,20 +63,7 @@ func outcomeOn(held *HeldKey, r Reactions) Outcome {
 	if !held.Gone {
 		action = r.On(held.State)
 	}
-	switch action {
-	case ActionRefuse:
-		return Rejected
-	case ActionWrite, ActionPushBack, ActionMerge:
-		return Replaced
-	case ActionStand:
-		if held.Waiter != "" {
-			return Replaced
-		}
-		return Coalesced
-	case ActionTake:
-		return Superseded
-	}
-	return Skipped
+	return action.outcome(held.Waiter != "")
 }
 
 // hint names what looks like a mistake.

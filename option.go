@@ -234,32 +234,24 @@ func (o metaOption) apply(s *settings)        { s.meta, s.metaAt = o, s.at }
 func (o tagsOption) apply(s *settings)        { s.tags, s.tagsAt = o, s.at }
 
 func (o conflictOption) apply(s *settings) {
-	switch p := o.policy.(type) {
-	case Replace, Debounce:
-		s.policy = p
-	case Policy:
-		if p > Supersede {
-			s.fail(invalid("OnConflict", uint8(p), "must be {Skip}, {Reject}, {Coalesce} or {Supersede}"))
-			return
-		}
-		s.policy = p
-	case *Replace:
-		if p != nil {
-			s.policy = *p
-			break
-		}
-		s.fail(invalid("OnConflict", "nil *Replace", "must not be nil"))
-	case *Debounce:
-		if p != nil {
-			s.policy = *p
-			break
-		}
-		s.fail(invalid("OnConflict", "nil *Debounce", "must not be nil"))
-	default:
-		s.fail(invalid("OnConflict", fmt.Sprintf("%T", p),
-			"must be {Skip}, {Reject}, {Replace}, {Debounce}, {Coalesce} or {Supersede}"))
+	if isNil(o.policy) {
+		s.fail(invalid("OnConflict", fmt.Sprintf("%T", o.policy), "must not be nil: say one of "+policies))
+		return
 	}
-	s.policyAt = s.at
+	policy, err := o.value()
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	s.policy, s.policyAt = policy, s.at
+	if p, ok := s.policy.(Policy); ok && p > Supersede {
+		s.fail(invalid("OnConflict", uint8(p), "must be one of "+policies))
+	}
+}
+
+func (o conflictOption) value() (p ConflictPolicy, err error) {
+	defer recovered(&err, "OnConflict", o.policy, "a policy in it")
+	return o.policy.value(), nil
 }
 
 func (o resendOption) apply(s *settings) {
@@ -363,10 +355,7 @@ func (o uniqueKeyOption) apply(s *settings) {
 func (s *settings) hold() Hold {
 	h := Hold{Until: s.until, Window: s.window, TTL: s.ttl, FromEnqueue: s.fromEnqueue}
 	if h.Until == untilUnsaid {
-		h.Until = UntilFinished
-		if _, ok := s.policy.(Debounce); ok {
-			h.Until = UntilStarted
-		}
+		h.Until = s.policy.until()
 	}
 	if h.TTL == Forever {
 		h.TTL = 0

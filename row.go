@@ -52,12 +52,7 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 		}
 	}
 	row.Reactions = s.policy.reactions()
-	switch p := s.policy.(type) {
-	case Replace:
-		row.Write = p.fields()
-	case Debounce:
-		row.MaxWait = ceilMilli(p.MaxWait)
-	}
+	s.policy.fill(&row)
 	if s.resend != nil {
 		if index >= len(s.resend.IDs) {
 			return NewRow{}, invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the "+

@@ -332,6 +332,25 @@ const (
 	ActionTake
 )
 
+// outcome is what the action leads to; waiter says that one stands behind
+// the holder.
+func (a Action) outcome(waiter bool) Outcome {
+	switch a {
+	case ActionRefuse:
+		return Rejected
+	case ActionWrite, ActionPushBack, ActionMerge:
+		return Replaced
+	case ActionStand:
+		if waiter {
+			return Replaced
+		}
+		return Coalesced
+	case ActionTake:
+		return Superseded
+	}
+	return Skipped
+}
+
 // Reactions is a conflict policy as data: one action for each state of the
 // holder. The zero value is ActionAnswer in all of them.
 type Reactions struct {
