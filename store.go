@@ -332,6 +332,17 @@ const (
 	ActionTake
 )
 
+var actionNames = [...]string{"answer", "refuse", "write", "pushback", "merge", "stand", "take"}
+
+// String is the name of the action in SQL and Lua; "" = there is no such
+// action.
+func (a Action) String() string {
+	if int(a) < len(actionNames) {
+		return actionNames[a]
+	}
+	return ""
+}
+
 // outcome is what the action leads to; waiter says that one stands behind
 // the holder.
 func (a Action) outcome(waiter bool) Outcome {

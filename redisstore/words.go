@@ -56,13 +56,11 @@ var words = func() map[string]string {
 	for u := onceq.UntilDue; u <= onceq.UntilWindowEnds; u++ {
 		number("until_"+strings.ReplaceAll(u.String(), "-", "_"), int64(u))
 	}
+	for a := onceq.ActionAnswer; a.String() != ""; a++ {
+		number("action_"+a.String(), int64(a))
+	}
 	for name, n := range map[string]int64{
 		"UNTIL_CAME": 0, // in place of a pending event: it has come, or there is none
-
-		"ACTION_ANSWER": int64(onceq.ActionAnswer), "ACTION_REFUSE": int64(onceq.ActionRefuse),
-		"ACTION_WRITE": int64(onceq.ActionWrite), "ACTION_PUSHBACK": int64(onceq.ActionPushBack),
-		"ACTION_MERGE": int64(onceq.ActionMerge), "ACTION_STAND": int64(onceq.ActionStand),
-		"ACTION_TAKE": int64(onceq.ActionTake),
 
 		"FIELD_ARGS": int64(onceq.FieldArgs), "FIELD_META": int64(onceq.FieldMeta),
 		"FIELD_PRIORITY": int64(onceq.FieldPriority), "FIELD_RUNAT": int64(onceq.FieldRunAt),

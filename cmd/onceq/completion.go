@@ -31,7 +31,7 @@ func completions(root *cobra.Command, a *app) {
 	words := map[string][]string{
 		"state":       states,
 		"until":       {"due", "started", "finished", "succeeded", "failed", "deleted", "window-ends"},
-		"on-conflict": {"skip", "reject", "coalesce", "supersede", "replace:", "debounce:"},
+		"on-conflict": policyWords,
 		"by":          {"kind", "queue", "args", "meta"},
 		"key-scope":   {"kind", "queue", "kind,queue", "key"},
 	}

@@ -529,6 +529,9 @@ func parseParts(s, which string, known map[string]onceq.Part) (parts onceq.Part,
 	return parts, nil
 }
 
+// policyWords are what a policy begins with.
+var policyWords = []string{"skip", "reject", "coalesce", "supersede", "replace:", "debounce:"}
+
 // parsePolicy reads skip, reject, coalesce, supersede,
 // replace:FIELDS[:STATES] and debounce:MAXWAIT.
 func parsePolicy(s string) (onceq.ConflictPolicy, error) {
