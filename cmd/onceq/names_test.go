@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -164,4 +165,54 @@ func TestNoErrorRepeatsALongArgument(t *testing.T) {
 			t.Errorf("onceq %.20q: exit code %d and %d bytes", args, code, out.Len())
 		}
 	}
+}
+
+// What the README and the docs show to type is understood.
+func TestTheCommandsOfTheDocsAreUnderstood(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, block := range strings.Split(string(text), "```") {
+			rest, shell := strings.CutPrefix(block, "sh\n")
+			if i%2 == 0 || !shell {
+				continue
+			}
+			for line := range strings.Lines(rest) {
+				args, ok := strings.CutPrefix(strings.TrimSpace(line), "onceq ")
+				if !ok {
+					continue
+				}
+				seen++
+				args, _, _ = strings.Cut(args, " #")
+				args, _, _ = strings.Cut(args, " |")
+				var out bytes.Buffer
+				if code := run(append(fields(args), "--help"), strings.NewReader(""), &out, &out); code != exitDone {
+					t.Errorf("%s: onceq %s: exit code %d\n%s", page, args, code, &out)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d commands were found", seen)
+	}
+}
+
+// fields splits a command line as a shell would, as far as quotes go.
+func fields(line string) (all []string) {
+	quoted := strings.Split(line, "'")
+	for i, part := range quoted {
+		if i%2 == 1 {
+			all = append(all, part)
+		} else {
+			all = append(all, strings.Fields(part)...)
+		}
+	}
+	return all
 }

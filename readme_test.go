@@ -1,0 +1,61 @@
+package onceq_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The program that the README shows is the first that people run: it builds,
+// and does what stands beside its lines.
+func TestTheProgramOfTheReadmeRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a program")
+	}
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, found := strings.Cut(string(page), "```go\npackage main\n")
+	program, _, closed := strings.Cut(program, "```")
+	if !found || !closed {
+		t.Fatal("the README has no program")
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	source, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	binary := filepath.Join(dir, "try")
+	write := func(path string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(source, []byte("package main\n"+program))
+	// A folder that is not there, so that the program is built as a part of this module.
+	replaced, err := json.Marshal(map[string]map[string]string{
+		"Replace": {filepath.Join(here, "internal", "readme", "main.go"): source}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(overlay, replaced)
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "-o", binary,
+		"./internal/readme").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	try := exec.Command(binary)
+	try.Dir = dir
+	out, err := try.CombinedOutput()
+	want := regexp.MustCompile(`^inserted (\w{26})\nskipped (\w{26})\nreindex 42 because of a push\n$`)
+	m := want.FindStringSubmatch(string(out))
+	if err != nil || m == nil || m[1] != m[2] {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
