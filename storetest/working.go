@@ -117,6 +117,49 @@ var working = []scenario{
 		}
 		equal(w, "most runs at once", log.atOnce(), 10)
 	}},
+	{"thousands_of_handlers_of_many_queues_run_at_once_for_longer_than_a_lease", func(w *world) {
+		w.real()
+		const lease = 4 * time.Second
+		n, queues := scaled(2000), map[string]onceq.QueueConfig{}
+		var items []onceq.Item
+		for i := range n {
+			queue := fmt.Sprint("q", i%40)
+			queues[queue] = onceq.QueueConfig{Concurrency: n/40 + 1}
+			items = append(items, onceq.NewItem(task(i), onceq.Unique{}, onceq.Queue(queue)))
+		}
+		w.many(each(onceq.Inserted, n), items...)
+		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{Queues: queues, Lease: lease,
+			Logger: slog.New(slog.DiscardHandler)})
+		w.must(err)
+		defer worker.Close()
+		var running, ended atomic.Int64
+		gate := make(chan struct{})
+		worker.HandleAny(func(ctx context.Context, _ *onceq.JobRow) error {
+			running.Add(1)
+			select {
+			case <-gate:
+				ended.Add(1)
+				return nil
+			case <-ctx.Done():
+				w.Errorf("a handler was stopped: %v", context.Cause(ctx))
+				return ctx.Err()
+			}
+		})
+		ctx, cancel := context.WithCancel(w.ctx)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- worker.Run(ctx) }()
+		w.eventually("all of them run", func() bool { return int(running.Load()) == n })
+		time.Sleep(lease + lease/4)
+		close(gate)
+		w.eventually("all of them end", func() bool { return int(ended.Load()) == n })
+		cancel()
+		w.must(<-done)
+		equal(w, "runs", running.Load(), int64(n))
+		for _, j := range w.jobs() {
+			equal(w, j.ID, line(j.State, j.Run), "completed 1")
+		}
+	}},
 	{"under_coalesce_a_run_starts_later_than_each_enqueue_and_none_overlap", func(w *world) {
 		type run struct {
 			began time.Time

@@ -25,9 +25,14 @@ const (
 	exitDuplicate = 3
 )
 
-func main() {
+// prepareLogs gives what libraries log one form, that of a worker's lines.
+func prepareLogs(errOut io.Writer) {
 	logging.Disable() // lines of go-redis: the error says the same
-	slog.SetDefault(slog.New(&logLines{out: os.Stderr}))
+	slog.SetDefault(slog.New(&logLines{out: errOut}))
+}
+
+func main() {
+	prepareLogs(os.Stderr)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
