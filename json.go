@@ -219,6 +219,35 @@ func (q QueueInfo) MarshalJSON() ([]byte, error) {
 	}{q.Name, q.Paused, q.Counts, list(q.AtLeast), jsontext.Time(q.OldestDue)})
 }
 
+// MarshalJSON writes the job of the last tick with its ID and state only.
+func (p PeriodicInfo) MarshalJSON() ([]byte, error) {
+	type job struct {
+		ID    string `json:"id"`
+		State State  `json:"state"`
+	}
+	var last *job
+	if p.Last != nil {
+		last = &job{p.Last.ID, p.Last.State}
+	}
+	return jsontext.Encode(struct {
+		Name     string        `json:"name"`
+		Schedule string        `json:"schedule"`
+		Zone     string        `json:"zone"`
+		Kind     string        `json:"kind"`
+		Queue    string        `json:"queue"`
+		CatchUp  CatchUp       `json:"catch_up"`
+		JitterMS int64         `json:"jitter_ms,omitzero"`
+		Source   string        `json:"source"`
+		Paused   bool          `json:"paused"`
+		Next     jsontext.Time `json:"next,omitzero"`
+		LastTick jsontext.Time `json:"last_tick,omitzero"`
+		Last     *job          `json:"last_job"`
+		Orphan   jsontext.Time `json:"orphan_since,omitzero"`
+		Error    string        `json:"error,omitzero"`
+	}{p.Name, p.Schedule, p.Zone, p.Kind, p.Queue, p.CatchUp, p.Jitter.Milliseconds(), p.Source, p.Paused,
+		jsontext.Time(p.Next), jsontext.Time(p.LastTick), last, jsontext.Time(p.Orphan), p.Error})
+}
+
 // MarshalJSON writes what the worker says of itself as it is.
 func (w WorkerInfo) MarshalJSON() ([]byte, error) {
 	about := json.RawMessage(w.About)

@@ -90,7 +90,7 @@ var version = sync.OnceValue(func() string {
 func (s *session) about() []byte {
 	host, _ := os.Hostname()
 	a := WorkerAbout{Host: bound(host, MaxNameSize), PID: os.Getpid(), Version: bound(version(), MaxNameSize),
-		Lang: "go", Queues: map[string]int{}, Kinds: s.kinds}
+		Lang: "go", Queues: map[string]int{}, Kinds: slices.DeleteFunc(slices.Clone(s.kinds), ReservedName)}
 	for name, q := range s.w.config.Queues {
 		a.Queues[name] = q.Concurrency
 	}

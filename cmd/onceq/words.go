@@ -40,6 +40,8 @@ var flags = map[string]string{
 	"priority": "--priority", "max attempts": "--max-attempts", "timeout": "--timeout", "retention": "--retention",
 	"tag": "--tags", "tags": "--tags", "meta": "--meta",
 	"Config.MaxArgs": "--max-args", "All": "--all",
+	"Periodic.Name": "the schedule's name", "Periodic.Location": "--zone", "Periodic.CatchUp": "--catch-up",
+	"Periodic.Jitter":    "--jitter",
 	"WorkerConfig.Kinds": "--kinds", "WorkerConfig.Lease": "--lease",
 	"WorkerConfig.ShutdownTimeout": "--shutdown-timeout",
 }

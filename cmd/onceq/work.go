@@ -60,6 +60,8 @@ With --drain it ends by itself once no job of its queues (and --kinds) is due
 or running, here or on another worker. Jobs that are due later, retries among
 them, are not waited for; nor is what is due in a paused queue.
 
+Schedules (onceq periodic) are served besides.
+
 Names are taken literally: * is no pattern. In --queues and --kinds a comma
 that belongs to a name is written \, and a queue whose name has a = is named
 with its number: --queues 'a=b=10'.`,
@@ -152,7 +154,7 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	}
 	r := newRunner(a, w, atOnce > 1)
 	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown,
-		Drain:  w.drain,
+		Drain: w.drain, ServePeriodic: true,
 		Logger: slog.New(&logLines{out: r.errOut})}
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
 		return usage(err) // before a file is made

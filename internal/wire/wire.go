@@ -7,6 +7,7 @@ package wire
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/jsontext"
@@ -97,6 +98,14 @@ type Refusal struct {
 	ID      string  `json:"id"`      // of the job
 	Problem Problem `json:"problem"` // why not
 }
+
+// Tick is one tick of a schedule.
+type Tick struct {
+	At jsontext.Time `json:"at"` // when it is
+}
+
+// TickAt is a tick.
+func TickAt(t time.Time) Tick { return Tick{jsontext.Time(t)} }
 
 // Released is a key that was released by hand.
 type Released struct {

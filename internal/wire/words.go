@@ -35,6 +35,7 @@ var members = map[string]string{
 	"OnConflict": "on_conflict", "Replace.Only": "on_conflict", "Debounce.MaxWait": "on_conflict",
 	"ID": "id", "Delay": "delay", "RunAt": "run_at", "run at": "run_at", "max attempts": "max_attempts", "tag": "tags",
 	"Config.MaxArgs": "the limit here", "All": "all",
+	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
 	"ByKind": "kind", "ByQueue": "queue", "ByArgs": "args", "ByMeta": "meta", "ByKey": "key",
 	"UntilDue": "due", "UntilStarted": "started", "UntilFinished": "finished", "UntilSucceeded": "succeeded",
 	"UntilFailed": "failed", "UntilDeleted": "deleted", "UntilWindowEnds": "window-ends",
