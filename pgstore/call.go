@@ -79,13 +79,20 @@ func acquire(ctx context.Context, pool *pgxpool.Pool, wait time.Duration) (*pgxp
 // a store. It returns why the server cannot be reached.
 func reach(ctx context.Context, pool *pgxpool.Pool, patience time.Duration) error {
 	end := time.Now().Add(patience)
+	var last error
 	for n := 0; ; n++ {
 		conn, err := acquire(ctx, pool, max(time.Until(end), 50*time.Millisecond))
 		if err == nil {
 			conn.Release()
 			return nil
 		}
-		if fateOf(err) != away || time.Now().After(end) || ctx.Err() != nil {
+		if ctx.Err() == nil {
+			last = err
+		}
+		switch {
+		case ctx.Err() != nil && last != nil:
+			return fmt.Errorf("%w: %w", ctx.Err(), explain(last, pool.Config().ConnConfig, ""))
+		case ctx.Err() != nil || fateOf(err) != away || time.Now().After(end):
 			return err
 		}
 		select {
