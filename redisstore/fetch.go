@@ -178,6 +178,10 @@ func walksOf(slots []int) []*walk {
 	return walks
 }
 
+// amongMany is how many jobs of very many kinds one fetch starts: a script
+// can still look at as many kinds.
+const amongMany = 1000
+
 // choose picks, of the jobs that were found, those that come first of all
 // and fit together, and says what each partition is to start. more says
 // that others are due. Where very many kinds wait, a partition is asked for
@@ -189,16 +193,19 @@ func (f *fetch) choose(looked []*fetchPart, wanted []int) (chosen []*fetchPart, 
 	take := make([][]int, len(f.s.parts))
 	bytes, kinds := make([]int, len(take)), make([][]string, len(take))
 	given := slices.ContainsFunc(looked, func(p *fetchPart) bool { return p.given })
-	left, all := slices.Clone(wanted), 0
-	for i, c := range f.found {
+	many := slices.ContainsFunc(looked, func(p *fetchPart) bool { return p.many })
+	left, all, n := slices.Clone(wanted), 0, 0
+	for _, c := range f.found {
 		if left[c.queue] == 0 {
 			more = true
 			continue
 		}
-		if all += c.bytes; f.bytes > 0 && all > f.bytes && (i > 0 || given) {
+		all += c.bytes
+		if many && n == amongMany || f.bytes > 0 && all > f.bytes && (n > 0 || given) {
 			more = true
 			break
 		}
+		n++
 		if take[c.part] == nil {
 			take[c.part] = make([]int, len(wanted))
 		}

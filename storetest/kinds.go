@@ -76,6 +76,25 @@ var kinds = []scenario{
 			equal(w, fmt.Sprint("jobs of fetch ", round), line(ids(f.Jobs)), line(expected))
 		}
 	}},
+	{"a_fetch_of_thousands_of_slots_reaches_all_of_thousands_of_kinds", func(w *world) {
+		const n = 2300
+		var expected []string
+		want := w.manyKinds(n)
+		for _, j := range want["default"] {
+			expected = append(expected, j.ID)
+		}
+		w.after(24 * time.Hour)
+		var got []string
+		for range 10 { // a store may need several fetches, and says so
+			f := w.fetched("w", []onceq.QueueSlots{{Queue: "default", Slots: n - len(got)}})
+			got = append(got, ids(f.Jobs)...)
+			if len(f.Jobs) == 0 || len(got) == n {
+				break
+			}
+			equal(w, "next due", f.NextDue, 0)
+		}
+		equal(w, "jobs", line(got), line(expected))
+	}},
 	{"a_fetch_among_thousands_of_kinds_knows_what_is_due_next", func(w *world) {
 		const n = 2300
 		for from := 0; from < n; from += 500 {
