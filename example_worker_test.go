@@ -99,3 +99,52 @@ func ExampleClient_WithTx() {
 	// inserted and kept: false
 	// inserted and kept: true
 }
+
+// A schedule makes one job at each of its ticks, however many workers serve
+// it. The clocks of New York are put forward on 8 March 2026.
+func ExampleNextTicks() {
+	newYork, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		log.Fatal(err)
+	}
+	from := time.Date(2026, 3, 7, 0, 0, 0, 0, newYork)
+	ticks, err := onceq.NextTicks("30 2 * * *", newYork, from, 3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, tick := range ticks {
+		fmt.Println(tick)
+	}
+	// Output:
+	// 2026-03-07 02:30:00 -0500 EST
+	// 2026-03-08 03:00:00 -0400 EDT
+	// 2026-03-09 02:30:00 -0400 EDT
+}
+
+// A schedule in the store is served by every worker with ServePeriodic.
+func ExampleClient_PutPeriodic() {
+	store, err := sqlitestore.Open(":memory:", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	client, err := onceq.NewClient(store, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	ctx := context.Background()
+	schedule := onceq.Periodic{Name: "nightly", Schedule: "30 2 * * *", Args: Reindex{Repo: 42},
+		Options: []onceq.Option{onceq.Unique{}}} // a tick is skipped while the last job is not finished
+	if _, err := client.PutPeriodic(ctx, schedule); err != nil {
+		log.Fatal(err)
+	}
+	schedules, err := client.Periodics(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range schedules {
+		fmt.Println(s.Name, s.Kind, s.Next.Format("at 15:04 MST"))
+	}
+	// Output: nightly reindex at 02:30 UTC
+}
