@@ -142,7 +142,34 @@ func group(c *cobra.Command, what, arg string) *cobra.Command {
 	return c
 }
 
+// otherWords are commands of other programs, and where the same is here.
+var otherWords = map[string]string{"list": "onceq jobs", "ls": "onceq jobs", "status": "onceq queues",
+	"stats": "onceq queues", "add": "onceq enqueue", "push": "onceq enqueue", "worker": "onceq work",
+	"start": "onceq work", "check": "onceq doctor", "why": "onceq explain"}
+
+// elsewhere is where a command of this name is, if it is not where it was
+// looked for; "" = nowhere.
+func elsewhere(c *cobra.Command, name string) string {
+	var found []string
+	for _, s := range everyCommand(c.Root()) {
+		if s.Name() == name && s.IsAvailableCommand() && s.Parent() != c && s.HasParent() && s.Parent().HasParent() &&
+			s.Parent().Name() != "completion" && s.Parent().Name() != "migrate" {
+			found = append(found, s.CommandPath())
+		}
+	}
+	switch {
+	case len(found) > 0:
+		return strings.Join(found, " or ")
+	case !c.HasParent():
+		return otherWords[name]
+	}
+	return ""
+}
+
 func unknownCommand(c *cobra.Command, name string) error {
+	if there := elsewhere(c, name); there != "" {
+		return usagef("unknown command %q: did you mean %s? (%s --help lists all)", name, there, c.CommandPath())
+	}
 	var names []string
 	for _, s := range c.Commands() {
 		if s.IsAvailableCommand() {
