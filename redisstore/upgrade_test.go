@@ -51,35 +51,7 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 	setClock(t, s, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	c := clientOf(t, s)
 
-	var got bytes.Buffer
-	for j, err := range c.Jobs(ctx, onceq.JobFilter{Args: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&got, jobLine(t, j))
-	}
-	for k, err := range c.Keys(ctx, onceq.KeyFilter{Inert: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&got, keyLine(k))
-	}
-	queues, err := c.Queues(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range queues {
-		fmt.Fprintf(&got, "queue %q paused=%v %v\n", q.Name, q.Paused, q.Counts)
-	}
-	a, b := strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")
-	if len(a) != len(b) {
-		t.Errorf("%d lines, want %d", len(b), len(a))
-	}
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			t.Errorf("line %d\n got %s\nwant %s", i+1, b[i], a[i])
-		}
-	}
+	wantFixture(t, c, string(want))
 	soundStore(t, s, c)
 
 	// What holds its key holds it still.
@@ -140,6 +112,70 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 	if jobs := fetch(2, []string{"order"}, "running"); len(jobs) != 3 {
 		t.Errorf("%d jobs of queue running, want the two that stood behind and the one that superseded", len(jobs))
 	}
+	soundStore(t, s, c)
+}
+
+// wantFixture compares all that a store has with what the fixture says.
+func wantFixture(t *testing.T, c *onceq.Client, want string) {
+	t.Helper()
+	ctx := t.Context()
+	var got bytes.Buffer
+	for j, err := range c.Jobs(ctx, onceq.JobFilter{Args: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&got, jobLine(t, j))
+	}
+	for k, err := range c.Keys(ctx, onceq.KeyFilter{Inert: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&got, keyLine(k))
+	}
+	queues, err := c.Queues(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range queues {
+		fmt.Fprintf(&got, "queue %q paused=%v %v\n", q.Name, q.Paused, q.Counts)
+	}
+	a, b := strings.Split(want, "\n"), strings.Split(got.String(), "\n")
+	if len(a) != len(b) {
+		t.Errorf("%d lines, want %d", len(b), len(a))
+	}
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			t.Errorf("line %d\n got %s\nwant %s", i+1, b[i], a[i])
+		}
+	}
+}
+
+// Once no old worker was there for a while, its data is brought to the new
+// form, and says the same.
+func TestAStoreMadeByCommit3398775IsBroughtToTheNewForm(t *testing.T) {
+	want, err := os.ReadFile("testdata/store-3398775.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, ctx, space := redistest.URL(t), t.Context(), namespace()
+	madeBy3398775(t, url, space)
+	old := open(t, url, Config{Namespace: space})
+	inForm(t, old, formOld)
+	meta, ix := old.parts[0].meta(), old.parts[0].keys[2]
+	leases, err := old.client.ZRangeByLex(ctx, ix, &redis.ZRangeBy{Min: "[l", Max: "(m"}).Result()
+	if err != nil || len(leases) == 0 {
+		t.Fatalf("the fixture has no worker: %v", err)
+	}
+	for _, l := range leases {
+		old.client.ZRem(ctx, ix, l)
+		old.client.HDel(ctx, meta, "k"+l[7:])
+	}
+	old.client.HDel(ctx, meta, "old") // ten minutes pass
+	s := open(t, url, Config{Namespace: space})
+	inForm(t, s, formNew)
+	setClock(t, s, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	c := clientOf(t, s)
+	wantFixture(t, c, string(want))
 	soundStore(t, s, c)
 }
 

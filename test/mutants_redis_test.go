@@ -164,7 +164,7 @@ var redisMutants = []mutant{
 		[]string{"TestAnIDOfTheCallersIsKnownForItsRetention"}},
 	{"jobs that are brought over are not counted", "redisstore/lua/migrate.lua",
 		"count(j.ref, 1)", "",
-		[]string{"TestAStoreIsBroughtToANewFormInSteps", "TestAStoreMadeByCommit3398775OpensAndKeepsEverything"}},
+		[]string{"TestAStoreIsBroughtToANewFormInSteps", "TestAStoreMadeByCommit3398775IsBroughtToTheNewForm"}},
 	{"retryable jobs that are brought over are not due", "redisstore/lua/migrate.lua",
 		"for k = 1, 2 do", "for k = 1, 1 do",
 		[]string{"TestAStoreIsBroughtToANewFormInSteps"}},
