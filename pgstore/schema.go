@@ -89,6 +89,11 @@ var conflictColumns = []string{"integer", "text", "smallint", "bigint", "bigint"
 // words are what a word in braces stands for in a statement. $ is the alias
 // that follows the word: {waits j}.
 var words = map[string]string{
+	// stored states; available is shown for one that waits and is due
+	"scheduled": "0", "retryable": "1", "running": "2", "completed": "3", "discarded": "4", "cancelled": "5",
+	// the event that frees a key; 0 = it has come
+	"until_due": "1", "until_started": "2", "until_finished": "3", "until_succeeded": "4", "until_failed": "5",
+	"until_deleted": "6", "until_window_ends": "7",
 	"waits": "$.state <= 1 and $.behind is null",
 	// its place in jobs_waiting, and the same in jobs_kinds
 	"at":       "(($.priority::bigint << 48) + $.run_at)",

@@ -84,7 +84,7 @@ begin
         from {ns}.of_kinds_v2(place.queue, place.priority, kinds, place.floor, now, wanted) y;
     else
       select array_agg(y.tid) as tids, array_agg(y.bytes) as sizes, bool_or(y.frees) as frees into x from (
-        select j.ctid as tid, {bytes j} as bytes, j.hold_until = 2 as frees from {ns}.jobs j
+        select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees from {ns}.jobs j
         where j.queue = place.queue and {waits j} and (kinds is null or j.kind = any(kinds))
           and {at j} >= (place.priority << 48) + place.floor and {at j} <= (place.priority << 48) + now
         order by {at j}, j.id limit wanted for update skip locked) y;
@@ -116,7 +116,7 @@ begin
     where y.bytes <= max_bytes or y.n = 1;
   end if;
   return query
-  update {ns}.jobs j set state = 2, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
+  update {ns}.jobs j set state = {running}, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
     anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now,
     worker = fetch_v2.worker, fetch_no = fetch_v2.fetch_no
   where j.ctid = any(tids)
@@ -158,7 +158,8 @@ begin
     tied := coalesce(ats[wanted + 1] = edge, false);
     return query select k.tid, k.bytes, k.frees from unnest(kinds) as asked(kind)
       cross join lateral (
-        select j.ctid as tid, {bytes j} as bytes, j.hold_until = 2 as frees, j.run_at, j.id from {ns}.jobs j
+        select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees, j.run_at, j.id
+        from {ns}.jobs j
         where {of_kind j} and {kinds_at j} > done and {kinds_at j} <= edge - tied::integer
         for update skip locked) k
       order by k.run_at, k.id limit wanted;
@@ -190,11 +191,12 @@ begin
       order by {at i}, i.id limit 10 * most + 100) i
     join {ns}.jobs j on j.ctid = i.tid and {waits j}
     where i.kind = any(kinds) limit most for update of j skip locked);
-  return query select j.ctid, {bytes j}, j.hold_until = 2 from {ns}.jobs j where j.ctid = any(found_already);
+  return query select j.ctid, {bytes j}, j.hold_until = {until_started} from {ns}.jobs j
+    where j.ctid = any(found_already);
   if cardinality(found_already) < most then
     return query select k.tid, k.bytes, k.frees from unnest(kinds) as asked(kind)
       cross join lateral (
-        select j.ctid as tid, {bytes j} as bytes, j.hold_until = 2 as frees, j.id from {ns}.jobs j
+        select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees, j.id from {ns}.jobs j
         where {of_kind j} and {kinds_at j} = place and j.ctid <> all(found_already)
         order by j.id limit most - cardinality(found_already) for update skip locked) k
       order by k.id limit most - cardinality(found_already);
@@ -241,14 +243,14 @@ begin
     select k.ctid as tid, {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor) as rest
     from {ns}.jobs j
     cross join lateral (select k.ctid from {ns}.keys k
-      where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null
+      where k.key = j.key and k.holder = j.id and k.pending = {until_started} and k.gone is null
         and (k.frees_at is null or k.frees_at > now) limit 1) k
-    where j.state = 2 and j.worker = of_worker and j.fetch_no = of_fetch and j.hold_until = 2
+    where j.state = {running} and j.worker = of_worker and j.fetch_no = of_fetch and j.hold_until = {until_started}
   ), kept as (
     update {ns}.keys k set pending = 0, frees_at = free.rest from free
-      where k.ctid = free.tid and free.rest > now and k.pending = 2
+      where k.ctid = free.tid and free.rest > now and k.pending = {until_started}
   )
-  delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = 2;
+  delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = {until_started};
 end $$;
 
 -- Locks a worker, for one that starts jobs for it or for one that takes its leave.

@@ -1,6 +1,17 @@
 -- The clock, the arithmetic of holding a key, and what happens to a key
 -- when its holder changes. These are the rules of internal/rules, under the
 -- same names.
+--
+--   frees_v1, rest_v1, anchor_v1, anchor_of_v1  when a clock frees a key
+--   ends_on_v1, pending_v1, named_v1            which event frees it
+--   save_v1, save_all_v1, put_v1                write a job, or a key, back
+--   settle_v1                                   a clock gave the key to the waiter
+--   ended_v1, let_go_v1                         a job ended: its key is freed, kept or passed on
+--   remove_v1, gone_v1, text_v1                 its row goes, and the key keeps what is known of it
+--   move_run_v1                                 a waiting job gets another run time
+--
+-- A word in braces stands for a number or a condition: see words in
+-- schema.go.
 
 create or replace function {ns}.clock_v1() returns bigint language sql volatile as $$
   select floor(date_part('epoch', clock_timestamp()) * 1000)::bigint
@@ -13,8 +24,8 @@ create or replace function {ns}.frees_v1(hold_until smallint, hold_window bigint
 returns bigint language sql immutable parallel safe as $$
   select least(
     case hold_until
-      when 1 then greatest(run_at, anchor + coalesce(hold_window, 0))
-      when 7 then anchor + coalesce(hold_window, 0)
+      when {until_due} then greatest(run_at, anchor + coalesce(hold_window, 0))
+      when {until_window_ends} then anchor + coalesce(hold_window, 0)
     end,
     anchor + hold_ttl)
 $$;
@@ -34,8 +45,9 @@ $$;
 -- Until.EndsOn.
 create or replace function {ns}.ends_on_v1(hold_until smallint, state smallint)
 returns boolean language sql immutable parallel safe as $$
-  select case when hold_until in (1, 2, 3) then state >= 3 when hold_until = 4 then state = 3 when hold_until = 5
-    then state in (4, 5) else false end
+  select case when hold_until in ({until_due}, {until_started}, {until_finished}) then state >= {completed}
+    when hold_until = {until_succeeded} then state = {completed}
+    when hold_until = {until_failed} then state in ({discarded}, {cancelled}) else false end
 $$;
 
 -- The anchor of a job. While it follows from the other columns it is not
@@ -49,14 +61,15 @@ $$;
 
 create or replace function {ns}.pending_v1(hold_until smallint) returns smallint
   language sql immutable parallel safe as $$
-  select case when hold_until = 7 then 0 else hold_until end::smallint
+  select case when hold_until = {until_window_ends} then 0 else hold_until end::smallint
 $$;
 
 -- The event that is shown as pending: UntilDue has come once the holder was
 -- due or fetched.
 create or replace function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint)
   returns smallint language sql immutable parallel safe as $$
-  select case when pending = 1 and behind is null and (run > 0 or run_at <= now) then 0 else pending end::smallint
+  select case when pending = {until_due} and behind is null and (run > 0 or run_at <= now) then 0
+    else pending end::smallint
 $$;
 
 -- Writes a job back, without the columns that never change and without
@@ -266,10 +279,10 @@ begin
   if j.behind is not null then
     return;
   end if;
-  if k.pending = 1 and was_due then
+  if k.pending = {until_due} and was_due then
     k.pending := 0;
   end if;
-  if k.pending = 0 and j.hold_until <> 7 then
+  if k.pending = 0 and j.hold_until <> {until_window_ends} then
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
   else
     k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);

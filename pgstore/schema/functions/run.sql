@@ -1,6 +1,12 @@
--- Finish and Extend. A job that is looked up by its ID has the
--- condition state "between 2 and 2". With "= 2" the index of running jobs
--- would fit too, and the planner believes that it is small.
+-- Finish and Extend.
+--
+--   finish_v2  ends runs
+--   extend_v2  a worker's heartbeat, and its leave
+--   errors_v1  adds an error to those of a job
+--
+-- A job that is looked up by its ID has the condition state "between
+-- {running} and {running}". With "=" the index of running jobs would fit
+-- too, and the planner believes that it is small.
 
 -- Adds an error to the last five. It is written as the inside of a JSON
 -- object and never decoded, so it may contain any character.
@@ -38,25 +44,27 @@ begin
   {guard}
   if patience is not null then -- one job at a time, so it holds nothing while it waits
     perform set_config('lock_timeout', patience::text, true);
-    perform from {ns}.jobs y where y.id = any(ids || odd_ids) and y.state between 2 and 2 order by y.id for update;
+    perform from {ns}.jobs y where y.id = any(ids || odd_ids) and y.state between {running} and {running}
+      order by y.id for update;
   end if;
   now := {ns}.clock_v1();
   -- A waiter that comes to stand behind one of these jobs while this
   -- statement waits is not in its snapshot: a later statement sees to its
   -- key.
   with u as (
-    update {ns}.jobs y set state = 3, worker = nullif(finish_v2.worker, ''), cancel_requested = false,
+    update {ns}.jobs y set state = {completed}, worker = nullif(finish_v2.worker, ''), cancel_requested = false,
       finished_at = now,
       anchor = case when y.key is not null then least(y.anchor, now) else y.anchor end
     where y.ctid = any(array(
       select z.tid from unnest(ids, runs) as x(id, run)
       cross join lateral (select z.ctid as tid from {ns}.jobs z
-        where z.id = x.id and z.state between 2 and 2 and z.run = x.run and (rescue or z.worker = finish_v2.worker)
+        where z.id = x.id and z.state between {running} and {running} and z.run = x.run
+        and (rescue or z.worker = finish_v2.worker)
         for update skip locked) z))
     returning y.id, y.key, y.retention, y.hold_window
   ), freed as (
     delete from {ns}.keys k using u
-    where u.hold_window is null and k.pending in (1, 2, 3, 4)
+    where u.hold_window is null and k.pending in ({until_due}, {until_started}, {until_finished}, {until_succeeded})
       and k.key = u.key and k.holder = u.id and k.gone is null and k.next is null
         and (k.frees_at is null or k.frees_at > now)
     returning 1
@@ -71,7 +79,8 @@ begin
         else states[x.i] end as final
       from unnest(odd_ids, odd_runs) with ordinality as x(id, run, i)
       cross join lateral (select y.ctid as tid, y.cancel_requested from {ns}.jobs y
-        where y.id = x.id and y.state between 2 and 2 and y.run = x.run and (rescue or y.worker = finish_v2.worker)
+        where y.id = x.id and y.state between {running} and {running} and y.run = x.run
+        and (rescue or y.worker = finish_v2.worker)
         for update skip locked) y
     ), u as (
       update {ns}.jobs y set
@@ -86,11 +95,11 @@ begin
       from l where y.ctid = l.tid
       returning y.id, y.key, y.state, y.retention
     )
-    select coalesce(array_agg(u.id), '{}'), keyed + count(u.key) filter (where u.state >= 3),
-        fleeting || array_agg(u.id) filter (where u.state >= 3 and u.retention = 0)
+    select coalesce(array_agg(u.id), '{}'), keyed + count(u.key) filter (where u.state >= {completed}),
+        fleeting || array_agg(u.id) filter (where u.state >= {completed} and u.retention = 0)
       into odd, keyed, fleeting from u;
     done := done || odd;
-    return query select y.id, 0, y.state, case when y.state < 3 and y.run_at <= now then y.queue end
+    return query select y.id, 0, y.state, case when y.state < {completed} and y.run_at <= now then y.queue end
       from unnest(odd) as q(id) cross join lateral (select * from {ns}.jobs y where y.id = q.id limit 1) y;
   end if;
 
@@ -102,7 +111,7 @@ begin
           when y.anchor = now then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at)
             else k.frees_at end as frees_at
       from unnest(done) as q(id)
-      cross join lateral (select * from {ns}.jobs y where y.id = q.id and y.state >= 3 limit 1) y
+      cross join lateral (select * from {ns}.jobs y where y.id = q.id and y.state >= {completed} limit 1) y
       cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
         where k.key = y.key and k.holder = y.id and k.gone is null and k.next is null
           and (k.frees_at is null or k.frees_at > now) limit 1) k
@@ -116,7 +125,7 @@ begin
       and (h.pending <> h.was or h.frees_at is distinct from h.freed);
     for x in
       select q.id from unnest(done) as q(id)
-      cross join lateral (select y.key from {ns}.jobs y where y.id = q.id and y.state >= 3 limit 1) y
+      cross join lateral (select y.key from {ns}.jobs y where y.id = q.id and y.state >= {completed} limit 1) y
       cross join lateral (select k.holder, k.next, k.frees_at, k.gone from {ns}.keys k where k.key = y.key limit 1) k
       where k.holder = q.id and k.gone is null and (k.next is not null or k.frees_at <= now)
         or k.holder <> q.id and exists (select from {ns}.jobs w where w.id = k.holder and w.behind = q.id)
@@ -141,15 +150,15 @@ begin
       select {slim y} into j from {ns}.jobs y where y.id = x;
       perform {ns}.remove_v1(j, true, now);
     end loop;
-    delete from {ns}.jobs y where y.id = any(fleeting) and y.state >= 3;
+    delete from {ns}.jobs y where y.id = any(fleeting) and y.state >= {completed};
   end if;
 
   if cardinality(done) < cardinality(ids || odd_ids) then
     return query
     select x.id, case
         when y.id is null then 2
-        when y.run = x.run and y.state <> 2 and y.worker = finish_v2.worker then 0
-        when y.run = x.run and y.state = 2 and (rescue or y.worker = finish_v2.worker) then 3
+        when y.run = x.run and y.state <> {running} and y.worker = finish_v2.worker then 0
+        when y.run = x.run and y.state = {running} and (rescue or y.worker = finish_v2.worker) then 3
         else 1 end, y.state, null::text
     from unnest(ids || odd_ids, runs || odd_runs) as x(id, run)
     left join lateral (select * from {ns}.jobs y where y.id = x.id limit 1) y on true
@@ -178,13 +187,15 @@ begin
   select case when y.id is null then 1 else 2 end, x.i, null::text
   from generate_series(1, cardinality(ids)) as x(i)
   left join lateral (select y.id, y.cancel_requested from {ns}.jobs y
-    where y.id = ids[x.i] and y.state between 2 and 2 and y.run = runs[x.i] and y.worker = extend_v2.worker
+    where y.id = ids[x.i] and y.state between {running} and {running} and y.run = runs[x.i]
+      and y.worker = extend_v2.worker
       limit 1) y on true
   where y.id is null or y.cancel_requested
   order by x.i;
   select array_agg(y.id order by y.id), array_agg(y.run order by y.id) into back, back_runs
   from {ns}.jobs y
-  where y.state = 2 and y.worker = extend_v2.worker and y.fetch_no <= case when lease = 0 then 9223372036854775807
+  where y.state = {running} and y.worker = extend_v2.worker and y.fetch_no <=
+    case when lease = 0 then 9223372036854775807
     else fetches_done end
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then

@@ -17,19 +17,21 @@ begin
       or beats[x] <> -1 and not exists (select from {ns}.workers w where w.name = lost[x]) then
       continue;
     end if;
-    return query select 2, lost[x], now, 0::bigint, {bare j} from {ns}.jobs j where j.state = 2 and j.worker = lost[x]
+    return query select 2, lost[x], now, 0::bigint, {bare j} from {ns}.jobs j
+      where j.state = {running} and j.worker = lost[x]
       order by j.id limit most - taken;
     get diagnostics got = row_count;
     taken := taken + got;
-    if not exists (select from {ns}.jobs j where j.state = 2 and j.worker = lost[x]) then
+    if not exists (select from {ns}.jobs j where j.state = {running} and j.worker = lost[x]) then
       delete from {ns}.workers w where w.name = lost[x] and w.beat = beats[x] and w.lease_ends <= now;
-    elsif taken = most and (select count(*) from {ns}.jobs j where j.state = 2 and j.worker = lost[x]) > got then
+    elsif taken = most and (select count(*) from {ns}.jobs j
+      where j.state = {running} and j.worker = lost[x]) > got then
       more := true;
     end if;
   end loop;
   return query select 1, w.name, now, w.beat, null::{ns}.jobs from {ns}.workers w where w.lease_ends <= now;
   return query select 1, s.worker, now, -1::bigint, null::{ns}.jobs
-    from (select distinct j.worker from {ns}.jobs j where j.state = 2) s
+    from (select distinct j.worker from {ns}.jobs j where j.state = {running}) s
     where not exists (select from {ns}.workers w where w.name = s.worker);
 
   -- Finished jobs whose retention is over. With a TTL the key stays, and
@@ -37,7 +39,7 @@ begin
   with l as materialized (
     select j.ctid as tid, {bare j} as job, j.id, j.key, j.enqueued_at, j.hold_window, j.hold_ttl, j.anchor,
       j.finished_at, j.retention from {ns}.jobs j
-        where j.state >= 3 and j.finished_at + coalesce(j.retention, 86400000) <= now
+        where j.state >= {completed} and j.finished_at + coalesce(j.retention, 86400000) <= now
     order by j.finished_at + coalesce(j.retention, 86400000) limit most + 1 for update skip locked
   ), p as materialized (
     select * from l limit most
