@@ -19,6 +19,10 @@ type Config struct {
 	Defaults []Option            // for every job, e.g. Unique{TTL: 5*time.Minute}, OnConflict(Reject)
 	Kinds    map[string][]Option // for one kind, e.g. where args are JSON(...)
 	MaxArgs  int                 // bytes of args; 0 = DefaultMaxArgs; at most MaxArgsSize
+	// MaxResult is how many bytes a result may have as JSON (see [SetResult]),
+	// for handlers that have this client; 0 = DefaultMaxResult; at most
+	// MaxResultSize.
+	MaxResult int
 
 	Logger *slog.Logger // nil = slog.Default()
 	// DuplicateLevel is the level at which a duplicate is logged. Its zero
@@ -40,6 +44,7 @@ type Client struct {
 	data   string // Traits.Data
 
 	contested contested
+	waits     *waits
 	closed    atomic.Bool
 	watch     duplicates
 }
@@ -52,7 +57,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if store == nil {
 		return nil, invalid("store", "nil", "must not be nil: open one, for instance with sqlitestore.Open")
 	}
-	c := &Client{store: store}
+	c := &Client{store: store, waits: newWaits(store)}
 	if config != nil {
 		c.config = config.clone()
 	}
@@ -60,6 +65,10 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if c.config.MaxArgs < 0 || c.config.MaxArgs > MaxArgsSize {
 		return nil, invalid("Config.MaxArgs", c.config.MaxArgs, "must be 0 (%d bytes) to %d bytes",
 			DefaultMaxArgs, MaxArgsSize)
+	}
+	if c.config.MaxResult < 0 || c.config.MaxResult > MaxResultSize {
+		return nil, invalid("Config.MaxResult", c.config.MaxResult, "must be 0 (%d bytes) to %d bytes",
+			DefaultMaxResult, MaxResultSize)
 	}
 	if err := c.config.check(); err != nil {
 		return nil, err
@@ -126,6 +135,7 @@ func (c *Client) Close() error {
 		return errClosed
 	}
 	c.batch.Close()
+	c.waits.close()
 	return nil
 }
 

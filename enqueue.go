@@ -140,7 +140,7 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 	if r.Conflict != nil && r.Conflict.By == "id" {
 		r.Conflict.ArgsDiffer = argsDiffer(row, r.Job)
 	}
-	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict}
+	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict, client: c}
 	if r.Conflict != nil {
 		r.Conflict.adjust(r.Job, row.RunAt)
 		c.watch.note(ctx, row, receipt)

@@ -53,7 +53,7 @@ type sent struct{ done, busy, failed int }
 // finish sends one batch of results. err is one of the errors.
 func (s *session) finish(ctx context.Context) (n sent, err error) {
 	s.mu.Lock()
-	size := min(len(s.results), s.finishLoad.of(finishBatch))
+	size := together(s.results[:min(len(s.results), s.finishLoad.of(finishBatch))])
 	batch := append([]*run(nil), s.results[:size]...)
 	s.results = s.results[:copy(s.results, s.results[size:])]
 	s.sending = size
@@ -72,6 +72,18 @@ func (s *session) finish(ctx context.Context) (n sent, err error) {
 		}
 	}
 	return s.acknowledge(batch, answers), err
+}
+
+// together is how many of these results travel together: of those with a
+// result of their own, no more than 4 MiB.
+func together(runs []*run) int {
+	bytes := 0
+	for i, r := range runs {
+		if bytes += len(r.finish.Result); bytes > 4<<20 && i > 0 {
+			return i
+		}
+	}
+	return len(runs)
 }
 
 // answer is the answer of the store to one result.
@@ -266,6 +278,6 @@ func (s *session) refusedLocked(r *run, err error) bool {
 		decideSafely(&failure, &r.job, reason, nil, DefaultRetry)
 		f.State, f.Delay = failure.State, failure.Delay
 	}
-	f.Error, f.Stack = reason.Error(), ""
+	f.Error, f.Stack, f.Result = reason.Error(), "", nil
 	return true
 }

@@ -143,8 +143,9 @@ type JobRow struct {
 	FinishedAt time.Time // when it was completed, discarded or cancelled
 
 	Errors []AttemptError // the last 5, oldest first
-	// Result is what the run gave that ended the job, as JSON; nil = nothing.
-	// Only [Client.Job] reads it.
+	// Result is what the run gave that ended the job, as JSON (see
+	// [HandleResult], [ResultOf]); nil = nothing. Only [Client.Job] and the
+	// waits read it.
 	Result []byte
 }
 

@@ -23,6 +23,9 @@ type Receipt struct {
 	Job      *JobRow
 	Outcome  Outcome   // what the enqueue did
 	Conflict *Conflict // the job that was met; nil when Inserted
+
+	client *Client // that made it; nil = none did
+	inTx   bool    // in a transaction
 }
 
 // Duplicate reports whether no job was made for this call: Skipped,

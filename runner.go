@@ -15,6 +15,7 @@ type run struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	queue  *queue
+	leaves outcomeOfRun // by the handler
 
 	// Guarded by session.mu:
 	ended   bool // the handler has returned
@@ -32,8 +33,10 @@ type run struct {
 }
 
 func (s *session) newRun(job *JobRow) *run {
-	ctx, cancel := context.WithCancelCause(s.base)
-	return &run{job: *job, row: job, ctx: ctx, cancel: cancel}
+	r := &run{job: *job, row: job}
+	r.ctx, r.cancel = context.WithCancelCause(s.base)
+	r.ctx = context.WithValue(r.ctx, outcomeKey{}, &r.leaves)
+	return r
 }
 
 func (r *run) attrs() []any {
@@ -120,7 +123,9 @@ func (s *session) settle(r *run, err, cause error) {
 // settled frees the slot of a run and hands its result to the finisher.
 func (s *session) settled(r *run, f Finish, cause error) {
 	r.cancel(nil)
-	f.Worker = s.name
+	if f.Worker = s.name; f.State.Finished() {
+		f.Result = r.leaves.get()
+	}
 
 	s.mu.Lock()
 	r.ended = true

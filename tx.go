@@ -27,7 +27,9 @@ func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Rece
 	if err != nil {
 		return Receipt{}, stillUncertain(err, opts)
 	}
-	return t.client.receipt(ctx, &row, result)
+	receipt, err := t.client.receipt(ctx, &row, result)
+	receipt.inTx = true
+	return receipt, err
 }
 
 // EnqueueMany is [Client.EnqueueMany] inside the transaction.
@@ -36,7 +38,11 @@ func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, er
 	if err != nil {
 		return nil, stillUncertain(err, optionsOf(items)...)
 	}
-	return t.client.receipts(ctx, rows, results), nil
+	receipts := t.client.receipts(ctx, rows, results)
+	for i := range receipts {
+		receipts[i].inTx = true
+	}
+	return receipts, nil
 }
 
 // usable returns the error of a call that cannot be made, because of the

@@ -39,6 +39,7 @@ var suite = []chapter{
 	{"bounds", bounds},
 	{"finishing", finishing},
 	{"results", results},
+	{"waiting", waiting},
 	{"operators", operators},
 	{"starting", starting},
 	{"moving", moving},
