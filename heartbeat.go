@@ -93,7 +93,8 @@ func (s *session) beat(ctx context.Context) error {
 	for _, run := range extended.Lost {
 		// If the handler has returned, the answer to its Finish decides:
 		// that Finish may be what ended the run.
-		if r := s.inHand[run]; r != nil && !r.ended && !r.lost {
+		// So may a transaction of the handler's be.
+		if r := s.inHand[run]; r != nil && !r.ended && !r.lost && !r.leaves.isComplete() {
 			r.lost = true
 			lost = append(lost, r)
 		}

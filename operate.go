@@ -34,11 +34,15 @@ func (c *Client) Cancel(ctx context.Context, id string) (*JobRow, error) {
 // refused with a [*DuplicateError] (see [WithoutKey]). A retryable job
 // becomes due now. Any other is refused.
 func (c *Client) Retry(ctx context.Context, id string, opts ...RetryOption) (*JobRow, error) {
+	return c.changeOne(ctx, retryOf(opts), id)
+}
+
+func retryOf(opts []RetryOption) Change {
 	ch := Change{Op: OpRetry}
 	for _, o := range opts {
 		o.retry(&ch)
 	}
-	return c.changeOne(ctx, ch, id)
+	return ch
 }
 
 // RunNow makes a waiting job due now. It refuses a job that stands behind
@@ -58,8 +62,15 @@ func (c *Client) changeOne(ctx context.Context, ch Change, id string) (*JobRow, 
 	if err := c.usable(ctx); err != nil {
 		return nil, err
 	}
+	return changeOne(ctx, c.store.Change, ch, id)
+}
+
+// changeOne takes a step with one job, by the Change of a store or of a
+// transaction.
+func changeOne(ctx context.Context, change func(context.Context, Change) ([]ChangeResult, error), ch Change,
+	id string) (*JobRow, error) {
 	ch.IDs = []string{id}
-	results, err := c.store.Change(ctx, ch)
+	results, err := change(ctx, ch)
 	if err != nil {
 		return nil, fmt.Errorf("onceq: change job %s: %w", id, err)
 	}

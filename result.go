@@ -93,9 +93,23 @@ func (c *Client) maxResult() int {
 
 // outcomeOfRun is what a handler leaves for the end of its run.
 type outcomeOfRun struct {
+	of     Run // the run
 	mu     sync.Mutex
 	result []byte
-	inTx   bool // the job was completed in a transaction, which may not have been committed
+	inTx   bool // the job was completed in a transaction, which may not have committed
+}
+
+// complete notes that the job was completed in a transaction.
+func (o *outcomeOfRun) complete() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inTx = true
+}
+
+func (o *outcomeOfRun) isComplete() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.inTx
 }
 
 func (o *outcomeOfRun) set(result []byte) {

@@ -33,7 +33,7 @@ type run struct {
 }
 
 func (s *session) newRun(job *JobRow) *run {
-	r := &run{job: *job, row: job}
+	r := &run{job: *job, row: job, leaves: outcomeOfRun{of: Run{job.ID, job.Run}}}
 	r.ctx, r.cancel = context.WithCancelCause(s.base)
 	r.ctx = context.WithValue(r.ctx, outcomeKey{}, &r.leaves)
 	return r
@@ -117,7 +117,7 @@ func panicStack(stack []byte) string {
 func (s *session) settle(r *run, err, cause error) {
 	var f Finish
 	defer func() { s.settled(r, f, cause) }() // even if the error or the policy ends this goroutine
-	decideSafely(&f, &r.job, err, cause, s.w.config.retryOf(&r.job))
+	decideSafely(&f, &r.job, s.ended(r, err), cause, s.w.config.retryOf(&r.job))
 }
 
 // settled frees the slot of a run and hands its result to the finisher.

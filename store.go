@@ -208,12 +208,20 @@ type Wake struct {
 	Stop  bool   // a run of the worker was asked to stop, and nothing is said about queues
 }
 
-// Tx is a caller's own transaction on a store: what is enqueued through it
-// exists if and only if the transaction commits.
+// Tx is a caller's own transaction on a store: what is done through it has
+// happened if and only if the transaction commits.
 type Tx interface {
 	// Enqueue is Store.Enqueue inside the transaction. A duplicate leaves
 	// the transaction usable.
 	Enqueue(ctx context.Context, rows []NewRow) ([]EnqueueResult, error)
+
+	// Finish is Store.Finish inside the transaction. It waits for jobs that
+	// another transaction has locked, whatever NoWait says.
+	Finish(ctx context.Context, r FinishRequest) ([]FinishResult, error)
+
+	// Change is Store.Change of jobs inside the transaction. A refusal leaves
+	// the transaction usable.
+	Change(ctx context.Context, c Change) ([]ChangeResult, error)
 
 	// Data names the data that the transaction is on, as [Traits].Data does. A
 	// client of other data refuses the transaction.

@@ -7,12 +7,13 @@ import (
 	"fmt"
 )
 
-// WithTx returns a client that enqueues inside the caller's transaction. tx
-// comes from the method Tx of the store. The jobs exist, and their keys are
-// held, if and only if the transaction commits.
+// WithTx returns a client that works inside the caller's transaction. tx
+// comes from the method Tx of the store. What it does has happened if and only
+// if the transaction commits: the jobs exist and their keys are held, the job
+// is completed.
 func (c *Client) WithTx(tx Tx) *TxClient { return &TxClient{c, tx} }
 
-// TxClient enqueues inside one transaction of the caller. Like the
+// TxClient enqueues, and changes jobs, inside one transaction of the caller. Like the
 // transaction it is not for concurrent use.
 type TxClient struct {
 	client *Client

@@ -70,6 +70,32 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 	if len(c.IDs) == 0 {
 		return nil, nil
 	}
+	var wake map[work]bool
+	args := append([]any{waitingPatience}, changeArgs(c)...)
+	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
+		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[work]bool{}
+		return s.query(ctx, s.sql.change, func(r *record) { noteChange(r, c, results, wake) }, args...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.waker.tell(wake, halted(c, results)...)
+	return results, nil
+}
+
+// halted are the workers of runs that a step asked to stop.
+func halted(c onceq.Change, results []onceq.ChangeResult) (workers []string) {
+	for _, r := range results {
+		if c.Op == onceq.OpCancel && r.Job != nil && r.Job.State == onceq.Running &&
+			!slices.Contains(workers, r.Job.Worker) {
+			workers = append(workers, r.Job.Worker)
+		}
+	}
+	return workers
+}
+
+// changeArgs are the arguments of change_v2 after the patience.
+func changeArgs(c onceq.Change) []any {
 	var states []int16
 	if c.States != nil {
 		states = make([]int16, len(c.States))
@@ -82,62 +108,49 @@ func (s *Store) changeJobs(ctx context.Context, c onceq.Change) (results []onceq
 		ms := c.RunAt.UnixMilli()
 		at = &ms
 	}
-	var wake map[work]bool
-	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
-		results, wake = make([]onceq.ChangeResult, len(c.IDs)), map[work]bool{}
-		return s.query(ctx, s.sql.change, func(r *record) {
-			r.int() // try
-			i, outcome, now := r.int()-1, r.int(), r.int64()
-			r.int64() // frees_at
-			by := r.int()
-			conflict := onceq.Conflict{By: "key", Holder: r.string()}
-			state := r.int()
-			conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(),
-				onceq.Until(r.int()).String()
-			conflict.Text = looseText(r.string())
-			differ, left := r.int(), r.json()
-			job := r.job(now)
-			if by == 0 && conflict.Holder != "" { // names a queue to wake
-				wake[work{queue: conflict.Holder}] = true
-			}
-			if i < 0 {
-				return
-			}
-			results[i] = onceq.ChangeResult{Job: job}
-			if job != nil && len(c.IDs) > 1 {
-				job.Args = nil
-			}
-			switch outcome {
-			case 0:
-			case 1:
-				results[i].Err = onceq.ErrNotFound
-			case 8:
-				conflict.State, conflict.Key, conflict.ArgsDiffer = stateOf[state], *job.Key, differ == 2
-				if left != nil {
-					var g gone
-					r.decode(left, &g)
-					conflict.State, conflict.Gone = "", true
-					conflict.Text, conflict.ArgsDiffer = looseText(g.Text),
-						g.Digest != hex.EncodeToString(job.Digest[:])
-				}
-				results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
-			default:
-				results[i].Err = refusal(c, outcome, job)
-			}
-		}, waitingPatience, ops[c.Op], c.IDs, states, c.WithoutKey, c.Worker, c.No, c.Delay.Milliseconds(), at)
-	})
-	if err != nil {
-		return nil, err
+	return []any{ops[c.Op], c.IDs, states, c.WithoutKey, c.Worker, c.No, c.Delay.Milliseconds(), at}
+}
+
+// noteChange reads a row of change_v2.
+func noteChange(r *record, c onceq.Change, results []onceq.ChangeResult, wake map[work]bool) {
+	r.int() // try
+	i, outcome, now := r.int()-1, r.int(), r.int64()
+	r.int64() // frees_at
+	by := r.int()
+	conflict := onceq.Conflict{By: "key", Holder: r.string()}
+	state := r.int()
+	conflict.Since, conflict.FreesAt, conflict.FreesWhen = r.instant(), r.instant(),
+		onceq.Until(r.int()).String()
+	conflict.Text = looseText(r.string())
+	differ, left := r.int(), r.json()
+	job := r.job(now)
+	if by == 0 && conflict.Holder != "" { // names a queue to wake
+		wake[work{queue: conflict.Holder}] = true
 	}
-	var halted []string
-	for _, r := range results {
-		if c.Op == onceq.OpCancel && r.Job != nil && r.Job.State == onceq.Running &&
-			!slices.Contains(halted, r.Job.Worker) {
-			halted = append(halted, r.Job.Worker)
+	if i < 0 {
+		return
+	}
+	results[i] = onceq.ChangeResult{Job: job}
+	if job != nil && len(c.IDs) > 1 {
+		job.Args = nil
+	}
+	switch outcome {
+	case 0:
+	case 1:
+		results[i].Err = onceq.ErrNotFound
+	case 8:
+		conflict.State, conflict.Key, conflict.ArgsDiffer = stateOf[state], *job.Key, differ == 2
+		if left != nil {
+			var g gone
+			r.decode(left, &g)
+			conflict.State, conflict.Gone = "", true
+			conflict.Text, conflict.ArgsDiffer = looseText(g.Text),
+				g.Digest != hex.EncodeToString(job.Digest[:])
 		}
+		results[i].Err = &onceq.DuplicateError{Kind: job.Kind, Queue: job.Queue, Conflict: conflict}
+	default:
+		results[i].Err = refusal(c, outcome, job)
 	}
-	s.waker.tell(wake, halted...)
-	return results, nil
 }
 
 // refusal is why change_v2 refused a step, by its outcome.

@@ -137,6 +137,29 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 	// other.
 	which = slices.Clone(which)
 	slices.SortFunc(which, func(a, b int) int { return cmp.Compare(fs[a].ID, fs[b].ID) })
+	args := finishArgs(fs, which)
+	err = s.retry(ctx, idempotent, func(ctx context.Context) error {
+		busy = busy[:0]
+		for _, i := range which { // unless it says otherwise
+			results[i] = onceq.FinishResult{State: onceq.Completed}
+		}
+		err := s.query(ctx, s.sql.finish, func(r *record) {
+			if i, isBusy := noteFinish(r, fs, which, results, wake); isBusy {
+				busy = append(busy, i)
+			}
+		}, append([]any{wait}, args...)...)
+		if wait != nil && err != nil && fateOf(err) == clash {
+			busy = append(busy[:0], which...)
+			return nil
+		}
+		return err
+	})
+	return busy, err
+}
+
+// finishArgs are the arguments of finish_v2 after the patience, for requests of
+// one worker.
+func finishArgs(fs []onceq.Finish, which []int) []any {
 	ids, runs := make([]string, 0, len(which)), make([]int64, 0, len(which))
 	oddIDs, oddRuns, states, delays, back, failures := []string{}, []int64{}, []int16{}, []int64{}, []bool{}, []string{}
 	var outcomes [][]byte // results of the odd ones; nil = none has one
@@ -161,39 +184,31 @@ func (s *Store) finishOnce(ctx context.Context, fs []onceq.Finish, results []onc
 			outcomes = append(outcomes, f.Result)
 		}
 	}
-	worker, rescue := fs[which[0]].Worker, fs[which[0]].Rescue
-	err = s.retry(ctx, idempotent, func(ctx context.Context) error {
-		busy = busy[:0]
-		for _, i := range which { // unless it says otherwise
-			results[i] = onceq.FinishResult{State: onceq.Completed}
-		}
-		err := s.query(ctx, s.sql.finish, func(r *record) {
-			at, _ := slices.BinarySearchFunc(which, r.string(), func(i int, id string) int {
-				return cmp.Compare(fs[i].ID, id)
-			})
-			i := which[at]
-			status, code, queue := r.int(), r.int(), r.string()
-			if queue != "" {
-				wake[work{queue: queue}] = true
-			}
-			switch status {
-			case 0:
-				results[i] = onceq.FinishResult{State: stateOf[code], Wake: queue}
-			case 1, 2:
-				results[i] = onceq.FinishResult{Status: onceq.FinishStatus(status)}
-			case 3:
-				busy = append(busy, i)
-			case 4:
-				results[i].Wake = queue
-			}
-		}, wait, worker, rescue, ids, runs, oddIDs, oddRuns, states, delays, back, failures, outcomes)
-		if wait != nil && err != nil && fateOf(err) == clash {
-			busy = append(busy[:0], which...)
-			return nil
-		}
-		return err
+	return []any{fs[which[0]].Worker, fs[which[0]].Rescue, ids, runs, oddIDs, oddRuns, states, delays, back, failures,
+		outcomes}
+}
+
+// noteFinish reads a row of finish_v2. It returns which request it is about,
+// and whether a transaction has locked that job.
+func noteFinish(r *record, fs []onceq.Finish, which []int, results []onceq.FinishResult,
+	wake map[work]bool) (i int, isBusy bool) {
+	at, _ := slices.BinarySearchFunc(which, r.string(), func(i int, id string) int {
+		return cmp.Compare(fs[i].ID, id)
 	})
-	return busy, err
+	i = which[at]
+	status, code, queue := r.int(), r.int(), r.string()
+	if queue != "" {
+		wake[work{queue: queue}] = true
+	}
+	switch status {
+	case 0:
+		results[i] = onceq.FinishResult{State: stateOf[code], Wake: queue}
+	case 1, 2:
+		results[i] = onceq.FinishResult{Status: onceq.FinishStatus(status)}
+	case 4:
+		results[i].Wake = queue
+	}
+	return i, status == 3
 }
 
 // encodeFailure writes an error as the inside of a JSON object.

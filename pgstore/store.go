@@ -247,7 +247,8 @@ var statementFiles embed.FS
 
 // statements are the texts of sql/ for one namespace.
 type statements struct {
-	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, change, release, pause, resume, sweep,
+	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, finishText, change,
+	changeText, release, pause, resume, sweep,
 	get, list, keys, queues, workers, notify string
 }
 
@@ -255,8 +256,9 @@ func loadStatements(namespace string) (s statements) {
 	for name, to := range map[string]*string{
 		"enqueue_look": &s.look, "enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert,
 		"enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
-		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish,
-		"change": &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
+		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish, "finish_text": &s.finishText,
+		"change_text": &s.changeText,
+		"change":      &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
 		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues,
 		"workers": &s.workers, "notify": &s.notify,
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -93,7 +94,7 @@ func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 		byteaArray(a.args), textArray(a.metas),
 		textArray(a.tags), byteaArray(a.keys), textArray(a.texts), byteaArray(a.digests), numberArray(a.nums)},
 		s.waker.channelInTx()...)
-	if err := b.runSQL(ctx, t.tx, s.sql.actText, args); err != nil {
+	if err := runSQL(ctx, t.tx, s.sql.actText, func(r *record) { b.note(r) }, args); err != nil {
 		return nil, s.wrap("enqueue in a transaction", err)
 	}
 	if err := b.settle(); err != nil {
@@ -102,7 +103,7 @@ func (t *sqlTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	return b.results, nil
 }
 
-func (b *batch) runSQL(ctx context.Context, tx *sql.Tx, text string, args []any) (err error) {
+func runSQL(ctx context.Context, tx *sql.Tx, text string, each func(*record), args []any) (err error) {
 	rows, err := tx.QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
@@ -125,11 +126,168 @@ func (b *batch) runSQL(ctx context.Context, tx *sql.Tx, text string, args []any)
 			return err
 		}
 		r := &record{values: values}
-		if b.note(r); r.err != nil {
+		if each(r); r.err != nil {
 			return r.err
 		}
 	}
 	return rows.Err()
+}
+
+// caller is a transaction of a caller's, in which statements of ours run: pgx
+// takes the one, and database/sql the other.
+type caller interface {
+	run(ctx context.Context, ours, text string, each func(*record), args []any) error
+	raise(ctx context.Context, channel, payload string) error
+}
+
+func (t *pgxTx) run(ctx context.Context, ours, _ string, each func(*record), args []any) error {
+	return query(ctx, t.tx, t.store.config.ExecMode, ours, each, append([]any{nil}, args...))
+}
+
+func (t *pgxTx) raise(ctx context.Context, channel, payload string) error {
+	return query(ctx, t.tx, t.store.config.ExecMode, sqlRaise, nil, []any{channel, payload})
+}
+
+func (t *sqlTx) run(ctx context.Context, _, text string, each func(*record), args []any) error {
+	return runSQL(ctx, t.tx, text, each, textArgs(args))
+}
+
+func (t *sqlTx) raise(ctx context.Context, channel, payload string) error {
+	return runSQL(ctx, t.tx, sqlRaise, func(*record) {}, []any{channel, payload})
+}
+
+const sqlRaise = "select pg_catalog.pg_notify($1::pg_catalog.text, $2::pg_catalog.text)::pg_catalog.text"
+
+// Finish ends runs inside the transaction.
+func (t *pgxTx) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	return t.store.finishIn(ctx, t, r.Runs)
+}
+
+// Finish ends runs inside the transaction.
+func (t *sqlTx) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
+	return t.store.finishIn(ctx, t, r.Runs)
+}
+
+// Change is an operator's step on jobs, inside the transaction.
+func (t *pgxTx) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
+	return t.store.changeIn(ctx, t, c)
+}
+
+// Change is an operator's step on jobs, inside the transaction.
+func (t *sqlTx) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
+	return t.store.changeIn(ctx, t, c)
+}
+
+// finishIn ends runs one after another. A job that another transaction has
+// locked is waited for, outside the server.
+func (s *Store) finishIn(ctx context.Context, in caller, runs []onceq.Finish) ([]onceq.FinishResult, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("finish in a transaction", err)
+	}
+	defer leave()
+	results, wake := make([]onceq.FinishResult, len(runs)), map[work]bool{}
+	for i := range runs {
+		for n := 0; ; n++ {
+			results[i] = onceq.FinishResult{State: onceq.Completed}
+			busy := false
+			err := in.run(ctx, s.sql.finish, s.sql.finishText, func(r *record) {
+				_, isBusy := noteFinish(r, runs, []int{i}, results, wake)
+				busy = busy || isBusy
+			}, finishArgs(runs, []int{i}))
+			if err == nil && busy {
+				if err = s.pause(ctx, backoff(n)); err == nil {
+					continue
+				}
+			}
+			if err != nil {
+				return nil, s.wrap("finish in a transaction", err)
+			}
+			break
+		}
+	}
+	return results, s.raiseAll(ctx, in, wake, nil)
+}
+
+func (s *Store) changeIn(ctx context.Context, in caller, c onceq.Change) ([]onceq.ChangeResult, error) {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return nil, s.wrap("change in a transaction", err)
+	}
+	defer leave()
+	if ops[c.Op] == 0 {
+		return nil, &onceq.InvalidError{Field: "op", Value: fmt.Sprint(c.Op), Rule: "must be a step on jobs"}
+	}
+	results, wake := make([]onceq.ChangeResult, len(c.IDs)), map[work]bool{}
+	if len(c.IDs) == 0 {
+		return results, nil
+	}
+	err = in.run(ctx, s.sql.change, s.sql.changeText, func(r *record) { noteChange(r, c, results, wake) },
+		changeArgs(c))
+	if err != nil {
+		return nil, s.wrap("change in a transaction", err)
+	}
+	return results, s.raiseAll(ctx, in, wake, halted(c, results))
+}
+
+// raiseAll tells listeners of work, and of workers that have a run to stop,
+// when the transaction has committed.
+func (s *Store) raiseAll(ctx context.Context, in caller, wake map[work]bool, stops []string) error {
+	where := s.waker.channelInTx()
+	channel, listened := where[0].(string)
+	if !listened {
+		return nil
+	}
+	var reasons []reason
+	for w := range wake {
+		reasons = append(reasons, reason{work: w})
+	}
+	for _, worker := range stops {
+		reasons = append(reasons, reason{worker: worker})
+	}
+	for _, r := range reasons {
+		if err := in.raise(ctx, channel, r.payload(strings.TrimSpace(where[1].(string)))); err != nil {
+			return s.wrap("notify in a transaction", err)
+		}
+	}
+	return nil
+}
+
+// textArgs are arguments as text.
+func textArgs(args []any) []any {
+	all := make([]any, len(args))
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case []string:
+			all[i] = textArray(v)
+		case [][]byte:
+			all[i] = byteaArray(v)
+		case []int64:
+			all[i] = numberArray(v)
+		case []int16:
+			if v != nil {
+				all[i] = arrayOf(v)
+			}
+		case []bool:
+			all[i] = arrayOf(v)
+		case *int64:
+			if v != nil {
+				all[i] = strconv.FormatInt(*v, 10)
+			}
+		default:
+			all[i] = fmt.Sprint(v)
+		}
+	}
+	return all
+}
+
+// arrayOf writes an array of numbers or booleans.
+func arrayOf[T any](all []T) string {
+	text := make([]string, len(all))
+	for i, v := range all {
+		text[i] = fmt.Sprint(v)
+	}
+	return "{" + strings.Join(text, ",") + "}"
 }
 
 // textArray writes an array as PostgreSQL reads it; nil is NULL.

@@ -264,3 +264,59 @@ func TestTwoTransactionsInOppositeOrdersFailOneOfThemDefinitely(t *testing.T) {
 		}
 	}
 }
+
+func TestAJobIsCompletedInATransactionOfDatabaseSQL(t *testing.T) {
+	h := borrowHand(t)
+	db, err := sql.Open("pgx", h.url)
+	h.must(err)
+	defer db.Close()
+	_, err = h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w \"1\"", Lease: time.Minute})
+	h.must(err)
+	for no, commit := range []bool{false, true} {
+		h.enqueue(onceq.Inserted, task(no), aKey)
+		f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w \"1\"", No: int64(no + 1),
+			Queues: []onceq.QueueSlots{{Queue: "default", Slots: 9}}})
+		h.must(err)
+		tx, err := db.BeginTx(h.ctx, nil)
+		h.must(err)
+		in := h.client.WithTx(h.store.SQLTx(tx))
+		for _, j := range f.Jobs {
+			h.must(in.Complete(h.ctx, j))
+		}
+		other := h.enqueue(onceq.Inserted, task(9))
+		moved, err := in.Move(h.ctx, other.ID, onceq.RunAt(time.Now().Add(time.Hour)))
+		h.must(err)
+		_, err = in.Cancel(h.ctx, "none")
+		if !errors.Is(err, onceq.ErrNotFound) {
+			t.Error(err)
+		}
+		if moved.State != onceq.Scheduled {
+			t.Errorf("a job that was moved is %s", moved.State)
+		}
+		_, err = in.Cancel(h.ctx, other.ID)
+		h.must(err)
+		want := map[bool]onceq.State{true: onceq.Completed, false: onceq.Running}[commit]
+		if commit {
+			h.must(tx.Commit())
+		} else {
+			h.must(tx.Rollback())
+		}
+		for _, j := range f.Jobs {
+			if got, err := h.client.Job(h.ctx, j.ID); err != nil || got.State != want {
+				t.Errorf("commit %v: %+v, %v", commit, got, err)
+			}
+			if !commit {
+				h.must(h.finish(h.ctx, j))
+			}
+		}
+		got, err := h.client.Job(h.ctx, other.ID)
+		h.must(err)
+		if (got.State == onceq.Cancelled) != commit {
+			t.Errorf("commit %v: the other is %s", commit, got.State)
+		}
+		if !commit {
+			h.must(h.client.Delete(h.ctx, other.ID))
+		}
+	}
+	h.sound()
+}

@@ -145,27 +145,53 @@ func (t *callersTx) Data() string { return t.store.data() }
 
 // Enqueue accepts rows inside the transaction, all or none. If it fails the
 // transaction stays usable, unless SQLite has ended it.
-func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.EnqueueResult, error) {
+func (t *callersTx) Enqueue(ctx context.Context, rows []onceq.NewRow) (results []onceq.EnqueueResult, err error) {
 	what := fmt.Sprintf("enqueue %d jobs in a transaction", len(rows))
-	leave, err := t.store.enter(ctx)
-	if err != nil {
-		return nil, wrap(what, err)
-	}
-	defer leave()
 	if err := checkNames(rows); err != nil {
 		return nil, wrap(what, err)
 	}
+	err = t.take(ctx, what, func(st *step) error { return st.enqueue(&results, rows) })
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// Finish ends runs inside the transaction.
+func (t *callersTx) Finish(ctx context.Context, r onceq.FinishRequest) (results []onceq.FinishResult, err error) {
+	err = t.take(ctx, fmt.Sprintf("finish %d runs in a transaction", len(r.Runs)), func(st *step) (err error) {
+		results, err = st.finishAll(r.Runs)
+		return err
+	})
+	return results, err
+}
+
+// Change is an operator's step on jobs, inside the transaction.
+func (t *callersTx) Change(ctx context.Context, c onceq.Change) (results []onceq.ChangeResult, err error) {
+	err = t.take(ctx, fmt.Sprintf("change %d jobs in a transaction", len(c.IDs)), func(st *step) (err error) {
+		results, err = st.changeAll(c)
+		return err
+	})
+	return results, err
+}
+
+// take does a step inside the transaction, all of it or nothing.
+func (t *callersTx) take(ctx context.Context, what string, f func(*step) error) error {
+	leave, err := t.store.enter(ctx)
+	if err != nil {
+		return wrap(what, err)
+	}
+	defer leave()
 	if t.conn == nil {
 		t.conn = newConn(t.tx)
 	}
-	var results []onceq.EnqueueResult
 	if err := t.becomeWriter(ctx); err != nil {
-		return nil, wrap(what, err)
+		return wrap(what, err)
 	}
-	if err := t.enqueue(&results, rows); err != nil {
-		return nil, wrap(what, t.store.why(err))
+	if err := t.step(f); err != nil {
+		return wrap(what, t.store.why(err))
 	}
-	return results, nil
+	return nil
 }
 
 // becomeWriter makes a transaction that was begun elsewhere, and has not
@@ -199,7 +225,7 @@ func (t *callersTx) becomeWriter(ctx context.Context) (err error) {
 	}
 }
 
-func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (err error) {
+func (t *callersTx) step(f func(*step) error) (err error) {
 	if err := t.conn.exec(sqlSavepoint); err != nil {
 		return err
 	}
@@ -210,7 +236,7 @@ func (t *callersTx) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow)
 		}
 	}()
 	st := newStep(t.conn, t.store.clock.now())
-	if err := st.enqueue(results, rows); err != nil {
+	if err := f(st); err != nil {
 		return err
 	}
 	if err := st.flush(); err != nil {

@@ -40,6 +40,7 @@ var suite = []chapter{
 	{"finishing", finishing},
 	{"results", results},
 	{"waiting", waiting},
+	{"completing", completing},
 	{"operators", operators},
 	{"starting", starting},
 	{"moving", moving},

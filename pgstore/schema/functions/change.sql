@@ -24,7 +24,9 @@ declare
   state smallint;
 begin
   {guard}
-  perform set_config('lock_timeout', patience::text, true);
+  if patience is not null then -- in a transaction of the caller's it is theirs
+    perform set_config('lock_timeout', patience::text, true);
+  end if;
   -- First the jobs that stand behind no other, then those that do.
   select array_agg(distinct coalesce(y.behind, y.id)) into wanted from unnest(ids) as q(id)
     cross join lateral (select y.behind, y.id from {ns}.jobs y where y.id = q.id limit 1) y;
