@@ -24,6 +24,7 @@ type enqueue struct {
 	kind    string
 	bytes   bool
 	maxArgs int
+	wait    *time.Duration // nil = do not; 0 = for ever
 }
 
 func newEnqueue(a *app) *cobra.Command {
@@ -61,6 +62,9 @@ language can keep a pipe to onceq enqueue --file - open.`,
 			return nArgs(1, 2)(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if e.file != "" && e.wait != nil {
+				return usagef("--wait is for one job, not for --file")
+			}
 			if e.file != "" {
 				return a.enqueueFile(c.Context(), &e)
 			}
@@ -74,6 +78,8 @@ language can keep a pipe to onceq enqueue --file - open.`,
 	e.register(fs)
 	fs.StringVar(&e.file, "file", "", "make a job of each line of this `FILE`, which may be compressed with gzip; - "+
 		"is standard input")
+	waitFlag(fs, "wait", "wait until the job has ended, that long at most, and print its result in place of the "+
+		"answer (--wait=30s; exit code 1 if it failed, 124 if that takes too long)", &e.wait).NoOptDefVal = forever
 	fs.StringVar(&e.kind, "kind", "", "with --file: the lines are bare args, of jobs of this `KIND`")
 	return c
 }
@@ -133,6 +139,9 @@ func (a *app) enqueueOne(c *cobra.Command, e *enqueue, args []string) (err error
 	receipt, err := s.client.Enqueue(c.Context(), job, opts...)
 	if receipt.Job == nil {
 		return usage(err)
+	}
+	if e.wait != nil {
+		return a.waited(c.Context(), *e.wait, receipt.Wait)
 	}
 	if a.json {
 		if printed := a.printJSON(receipt); printed != nil {

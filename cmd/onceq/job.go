@@ -17,9 +17,9 @@ import (
 func newJob(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "job",
-		Short: "Show, cancel, retry, run, move or delete one job",
-	}, "show|cancel|retry|run|move|delete", "ID")
-	c.AddCommand(newMove(a), &cobra.Command{
+		Short: "Show, wait for, cancel, retry, run, move or delete one job",
+	}, "show|wait|cancel|retry|run|move|delete", "ID")
+	c.AddCommand(newMove(a), newWait(a), &cobra.Command{
 		Use:   "show ID",
 		Short: "Show everything about a job, and the story of its key",
 		Args:  oneID,
