@@ -1,6 +1,10 @@
 package onceq
 
-import "reflect"
+import (
+	"fmt"
+	"reflect"
+	"time"
+)
 
 // Waiting is how many enqueues wait for a trip.
 func Waiting(c *Client) int { return c.batch.Waiting() }
@@ -15,4 +19,14 @@ func TagOf(tag string) error {
 func MemberOf(field string) (member string, known bool) {
 	member, known = members[field]
 	return member, known
+}
+
+// KindsThatAreRemembered is how many of n kinds a worker remembers to have
+// warned of, if it met one of them each time.
+func KindsThatAreRemembered(n int, each time.Duration) int {
+	w := newWatcher(nil)
+	for i := range n {
+		w.warned(fmt.Sprint("kind ", i), time.Unix(0, 0).Add(time.Duration(i)*each))
+	}
+	return len(w.named)
 }

@@ -3,6 +3,7 @@ package onceq
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -133,10 +134,17 @@ func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Ti
 		}
 	}
 	for kind, job := range example {
-		w.named[kind] = time.Now()
+		w.warned(kind, time.Now())
 		w.log.Warn("onceq: a job is due that no handler here takes; it waits for a worker that has one "+
 			"(Handle, HandleKind; or say in WorkerConfig.Kinds what this worker is for)",
 			"kind", kind, "queue", queue, "job", job.ID, "due_at", job.RunAt, "handlers",
 			bound(fmt.Sprint(w.kinds), 200))
 	}
+}
+
+// warned notes that a kind was named now, and forgets those that may be
+// named again.
+func (w *watcher) warned(kind string, now time.Time) {
+	maps.DeleteFunc(w.named, func(_ string, at time.Time) bool { return now.Sub(at) >= nameAgain })
+	w.named[kind] = now
 }

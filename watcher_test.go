@@ -148,3 +148,10 @@ func TestLooksForJobsOfOtherKindsAreFewWhereThereAreAlwaysSome(t *testing.T) {
 		}
 	})
 }
+
+// A kind per tenant must not make a worker larger with each tenant.
+func TestAWorkerForgetsTheKindsItWarnedOfLongAgo(t *testing.T) {
+	if n := onceq.KindsThatAreRemembered(10_000, time.Minute); n > 61 {
+		t.Errorf("%d kinds are remembered: want those of the last hour", n)
+	}
+}

@@ -239,11 +239,11 @@ func (f *feed) summary(broken error) error {
 	}
 	fmt.Fprintf(out, "%s: %s\n", count(f.tally.lines, "job line"), f.tally)
 	switch {
-	case errors.Is(broken, context.Canceled):
-		return fmt.Errorf("interrupted after line %d: feed the rest, or all of it again if the jobs are unique", f.last)
 	case errors.Is(broken, onceq.ErrUncertain):
 		return fmt.Errorf("stopped after line %d: %w (feed it again from there; unique jobs and those with an id are "+
 			"not doubled)", f.last, broken)
+	case errors.Is(broken, context.Canceled):
+		return fmt.Errorf("interrupted after line %d: feed the rest, or all of it again if the jobs are unique", f.last)
 	case broken != nil:
 		return fmt.Errorf("stopped after line %d: %w", f.last, broken)
 	case f.tally.refused > 0:
