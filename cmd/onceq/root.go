@@ -150,6 +150,9 @@ var otherWords = map[string]string{"list": "onceq jobs", "ls": "onceq jobs", "st
 // elsewhere is where a command of this name is, if it is not where it was
 // looked for; "" = nowhere.
 func elsewhere(c *cobra.Command, name string) string {
+	if word := otherWords[name]; word != "" && !c.HasParent() {
+		return word
+	}
 	var found []string
 	for _, s := range everyCommand(c.Root()) {
 		if s.Name() == name && s.IsAvailableCommand() && s.Parent() != c && s.HasParent() && s.Parent().HasParent() &&
@@ -157,13 +160,7 @@ func elsewhere(c *cobra.Command, name string) string {
 			found = append(found, s.CommandPath())
 		}
 	}
-	switch {
-	case len(found) > 0:
-		return strings.Join(found, " or ")
-	case !c.HasParent():
-		return otherWords[name]
-	}
-	return ""
+	return strings.Join(found, " or ")
 }
 
 func unknownCommand(c *cobra.Command, name string) error {
