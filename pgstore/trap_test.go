@@ -241,7 +241,7 @@ func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 			stopped[call] = one[int](t, h.database,
 				`select count(*) filter (where pg_cancel_backend(pid)) from pg_stat_activity
 				where wait_event_type = 'Lock' and strpos(query, $1) > 0 and strpos(query, $2) > 0`,
-				h.schema, call+"_v1(") > 0
+				h.schema, "."+call+"_v") > 0
 		}
 	}
 	h.must(tx.Commit(h.ctx))

@@ -87,7 +87,7 @@ const (
 // beat is a part of a heartbeat. runs are the runs to look at, others the
 // other runs that the worker has.
 func (s *Store) beat(r *onceq.ExtendRequest, part int, what string, runs, others []int) *share {
-	args := []any{r.Worker, r.Lease.Milliseconds(), min(max(r.FetchesDone, 0), never-2), what, len(runs),
+	args := []any{r.Worker, r.Lease.Milliseconds(), min(max(r.FetchesDone, -1), never-2), what, len(runs),
 		len(others), r.About}
 	for _, i := range runs {
 		args = append(args, append(put48(nil, min(max(r.Runs[i].Run, 0), 1<<40-1))[1:], packID(r.Runs[i].ID)...))

@@ -157,12 +157,11 @@ func (p placing) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Exten
 }
 
 func (p placing) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {
-	fs := r.Runs
-	fs = slices.Clone(fs)
-	for i := range fs {
-		fs[i].ID = p.in(fs[i].ID)
+	r.Runs = slices.Clone(r.Runs)
+	for i := range r.Runs {
+		r.Runs[i].ID = p.in(r.Runs[i].ID)
 	}
-	return p.Store.Finish(ctx, onceq.FinishRequest{Runs: fs})
+	return p.Store.Finish(ctx, r)
 }
 
 func (p placing) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
@@ -170,6 +169,7 @@ func (p placing) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResu
 	for i := range c.IDs {
 		c.IDs[i] = p.in(c.IDs[i])
 	}
+	c.Holder = p.in(c.Holder)
 	results, err := p.Store.Change(ctx, c)
 	for _, r := range results {
 		p.row(r.Job)
