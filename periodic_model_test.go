@@ -161,7 +161,13 @@ func (m *scheduleModel) kill(after bool) {
 		if err != nil {
 			m.Fatal(err)
 		}
-		rows = append(rows, j)
+		if j.Behind == "" && j.State.Waiting() {
+			rows = append(rows, j)
+		}
+	}
+	if len(rows) == 0 { // the run of one that was killed before is not over yet
+		m.serve()
+		return
 	}
 	if _, err := m.client.RunNow(context.Background(), rows[0].ID); err != nil {
 		m.Fatal(err)
