@@ -3,6 +3,7 @@ package onceq
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -23,6 +24,10 @@ type Config struct {
 	// for handlers that have this client; 0 = DefaultMaxResult; at most
 	// MaxResultSize.
 	MaxResult int
+
+	// Middleware wraps every enqueue, the first outermost. [Client.Explain]
+	// and [Client.Prepare] do not go through it.
+	Middleware []EnqueueMiddleware
 
 	Logger *slog.Logger // nil = slog.Default()
 	// DuplicateLevel is the level at which a duplicate is logged. Its zero
@@ -94,6 +99,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 func (c *Config) clone() Config {
 	own := *c
 	own.Defaults, own.Kinds = slices.Clone(c.Defaults), maps.Clone(c.Kinds)
+	own.Middleware = slices.Clone(c.Middleware)
 	for kind, opts := range own.Kinds {
 		own.Kinds[kind] = slices.Clone(opts)
 	}
@@ -103,6 +109,11 @@ func (c *Config) clone() Config {
 // check refuses values that are out of bounds at any level. A later level
 // could override them, but they are a mistake wherever they are.
 func (c *Config) check() error {
+	for i, m := range c.Middleware {
+		if m == nil {
+			return invalid(fmt.Sprintf("Config.Middleware[%d]", i), "nil", "must not be nil")
+		}
+	}
 	for kind := range c.Kinds {
 		if err := checkName("Config.Kinds", kind); err != nil {
 			return err

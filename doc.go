@@ -68,6 +68,7 @@
 //   - What a handler may return: nil, an error, [Cancel], [Discard],
 //     [Snooze].
 //   - How a worker works: [WorkerConfig], [RetryPolicy], [Middleware].
+//     [EnqueueMiddleware] wraps every enqueue.
 //   - What is there and why: [Client.Explain], [Client.Jobs], [Client.Keys],
 //     [Client.Queues]; [JobRow] and [HeldKey] are the rows.
 //   - What an operator can do: [Client.Cancel], [Client.Retry],

@@ -15,6 +15,10 @@ import (
 // lost, and [Resend] finds out. Under [Reject] a duplicate is a
 // [*DuplicateError], and the receipt is filled too.
 func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
+	return c.throughOne(ctx, args, opts, c.enqueueOne)
+}
+
+func (c *Client) enqueueOne(ctx context.Context, args Args, opts []Option) (Receipt, error) {
 	row, result, err := c.answer(ctx, args, opts)
 	if err != nil {
 		return Receipt{}, stillUncertain(err, opts)
@@ -176,11 +180,15 @@ func NewItem(args Args, opts ...Option) Item { return Item{args, opts} }
 // refuses the whole batch before anything is sent, and the error has its
 // index.
 func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
-	receipts, err := c.enqueueAll(ctx, items)
-	return receipts, stillUncertain(err, optionsOf(items)...)
+	return c.throughMany(ctx, items, c.enqueueAll)
 }
 
 func (c *Client) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error) {
+	receipts, err := c.answers(ctx, items)
+	return receipts, stillUncertain(err, optionsOf(items)...)
+}
+
+func (c *Client) answers(ctx context.Context, items []Item) ([]Receipt, error) {
 	if err := c.usable(ctx); err != nil {
 		return nil, err
 	}

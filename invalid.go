@@ -143,6 +143,6 @@ var members = map[string]string{
 	"text": "text", "from": "prefix", "cursor": "cursor", "most": "", "schedule": "schedule", "n": "", "when": "",
 	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "",
-	"Config.MaxResult": "", "result": "", "job": "", "receipt": "",
+	"Config.MaxResult": "", "result": "", "job": "", "receipt": "", "Config.Middleware": "",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",
 }

@@ -24,6 +24,10 @@ type TxClient struct {
 // [*UncertainError] the job is part of the transaction or not. Commit and
 // enqueue again with [Resend], or roll back, and there is no job.
 func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Receipt, error) {
+	return t.client.throughOne(ctx, args, opts, t.enqueueOne)
+}
+
+func (t *TxClient) enqueueOne(ctx context.Context, args Args, opts []Option) (Receipt, error) {
 	row, result, err := t.answer(ctx, args, opts)
 	if err != nil {
 		return Receipt{}, stillUncertain(err, opts)
@@ -35,6 +39,10 @@ func (t *TxClient) Enqueue(ctx context.Context, args Args, opts ...Option) (Rece
 
 // EnqueueMany is [Client.EnqueueMany] inside the transaction.
 func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, error) {
+	return t.client.throughMany(ctx, items, t.enqueueAll)
+}
+
+func (t *TxClient) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error) {
 	rows, results, err := t.answers(ctx, items)
 	if err != nil {
 		return nil, stillUncertain(err, optionsOf(items)...)
