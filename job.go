@@ -183,8 +183,11 @@ type QueueInfo struct {
 	OldestDue time.Time // run time of the job that has been due longest
 }
 
-// Clone returns a copy that shares no memory with the row.
+// Clone returns a copy that shares no memory with the row; nil of nil.
 func (j *JobRow) Clone() *JobRow {
+	if j == nil {
+		return nil
+	}
 	c := *j
 	c.Args, c.Tags, c.Errors = bytes.Clone(j.Args), slices.Clone(j.Tags), slices.Clone(j.Errors)
 	c.Result = bytes.Clone(j.Result)

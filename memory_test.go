@@ -203,3 +203,34 @@ func TestAWorkerKeepsTheConfigThatItWasGiven(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for the same job gets a row of their own.
+func TestWaitsForOneJobShareNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New(nil)
+		c := clientOf(t, store, nil)
+		b := newBuffers()
+		r, err := c.Enqueue(t.Context(), onceq.JSON("mail", b.raw), b.options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := make(chan *onceq.JobRow, 2)
+		for range 2 {
+			go func() {
+				j, _ := c.Wait(t.Context(), r.Job.ID)
+				rows <- j
+			}()
+		}
+		synctest.Wait()
+		if _, err := c.Cancel(t.Context(), r.Job.ID); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			j := <-rows
+			mustBeAda(t, j)
+			copy(j.Args, `{"to":"eve"}`)
+			j.Tags[0], j.Meta["n"] = "y", "2"
+		}
+		c.Close()
+	})
+}

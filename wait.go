@@ -153,20 +153,22 @@ func (ws *waits) wait(ctx context.Context, id string, known *JobRow) (*JobRow, e
 	default:
 	}
 	if err := ctx.Err(); err != nil {
-		return job, fmt.Errorf("waiting for job %q: %w", id, err)
+		return job.Clone(), fmt.Errorf("waiting for job %q: %w", id, err)
 	}
-	return job, errClosed
+	return job.Clone(), errClosed
 }
 
-// answer is what a wait returns that is over.
+// answer is what a wait returns that is over. Others may wait for the same
+// row.
 func (w *wait) answer(err error) (*JobRow, error) {
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case w.job.State != Completed:
-		return w.job, &FailedError{w.job}
 	}
-	return w.job, nil
+	job := w.job.Clone()
+	if job.State != Completed {
+		return job, &FailedError{job}
+	}
+	return job, nil
 }
 
 // keptAtAll refuses to wait for a job whose end nobody can see.
