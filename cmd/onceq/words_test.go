@@ -15,9 +15,10 @@ import (
 	"github.com/onceq/onceq/internal/wire"
 )
 
-// ofPrograms are names that no flag and no member can lead to.
-var ofPrograms = []string{"Resend", "Token", "option", "store", "context", "Tx", "Bulk.Op", "Config.Kinds", "Run",
-	"items", "WorkerConfig.ID", "key", "state", "limit", "filter", "until"}
+// ofPrograms are names that no flag and no member can lead to, as no field of
+// a Config can, but for MaxArgs.
+var ofPrograms = []string{"Resend", "Token", "option", "store", "context", "Tx", "Bulk.Op", "Run", "items",
+	"WorkerConfig.ID", "key", "state", "limit", "filter", "until"}
 
 // Whatever a refusal of package onceq names is called something on the command
 // line and in a job as JSON: nobody who says --window reads of Unique.Window.
@@ -31,7 +32,7 @@ func TestEveryNameInARefusalHasAWordHere(t *testing.T) {
 	}
 	upper := regexp.MustCompile(`[A-Z]`)
 	for _, name := range names {
-		if slices.Contains(ofPrograms, name) {
+		if slices.Contains(ofPrograms, name) || strings.HasPrefix(name, "Config.") && name != "Config.MaxArgs" {
 			continue
 		}
 		surfaces := map[string]func(string) string{"the command line": flagOf, "JSON": wire.Member}
