@@ -91,6 +91,7 @@ const (
 	soonestLook = 2 * time.Millisecond   // after a wait has begun
 	latestLook  = 250 * time.Millisecond // between two looks
 	lookAtMost  = 1000                   // jobs in one look
+	lookUnseen  = 64 << 10               // bytes that a job may have which was not seen yet
 )
 
 // waits are the waits of one client. While there are any, one goroutine looks
@@ -232,12 +233,25 @@ func (ws *waits) due() (due []*wait, pause time.Duration, some bool) {
 	if pause > 0 {
 		return nil, pause, true
 	}
+	bytes := 0
 	for w := range ws.all { // those that are soon due share the look
-		if len(due) < lookAtMost && w.next.Sub(now) <= w.between/2 {
-			due = append(due, w)
+		if w.next.Sub(now) > w.between/2 {
+			continue
 		}
+		if bytes += w.bytes(); len(due) == lookAtMost || len(due) > 0 && bytes > MaxPageBytes {
+			break // the others are looked at next
+		}
+		due = append(due, w)
 	}
 	return due, 0, true
+}
+
+// bytes is what the row of the job may weigh.
+func (w *wait) bytes() int {
+	if w.job == nil {
+		return lookUnseen
+	}
+	return len(w.job.Args)
 }
 
 // see looks at some jobs in one call, and ends the waits for those that are

@@ -1,6 +1,7 @@
 package onceq_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime"
@@ -53,9 +54,58 @@ func TestAThousandWaitsShareOneLook(t *testing.T) {
 		}
 		all.Wait()
 		// An eighth of the time that has passed apart, at least 2ms and at most
-		// 250ms, and for some of the waits a little earlier.
-		if n := store.gets.Load(); n > 400 || store.most.Load() != 1000 {
+		// 250ms, and for some of the waits a little earlier. Each by itself
+		// they would look some 70,000 times.
+		if n := store.gets.Load(); n > 1000 || store.most.Load() != 1000 {
 			t.Errorf("%d looks, the largest at %d jobs", n, store.most.Load())
+		}
+		client.Close()
+	})
+}
+
+// weighed notes the most bytes of args that one Get has read.
+type weighed struct {
+	onceq.Store
+	most atomic.Int64
+}
+
+func (s *weighed) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
+	jobs, err := s.Store.Get(ctx, ids)
+	n := int64(0)
+	for _, j := range jobs {
+		n += int64(len(j.Args))
+	}
+	s.most.Store(max(s.most.Load(), n))
+	return jobs, err
+}
+
+func TestALookOfManyWaitsIsBoundedByBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &weighed{Store: memstore.New(nil)}
+		client, err := onceq.NewClient(store, &onceq.Config{MaxArgs: 2 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		big := append(append([]byte{'"'}, bytes.Repeat([]byte("x"), 1<<20)...), '"')
+		var all sync.WaitGroup
+		for range 30 {
+			r, err := client.Enqueue(t.Context(), onceq.JSON("k", big))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				if _, err := r.Wait(t.Context()); !errors.Is(err, onceq.ErrFailed) {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		if n, err := client.CancelAll(t.Context(), onceq.JobFilter{All: true}); n != 30 || err != nil {
+			t.Fatal(n, err)
+		}
+		all.Wait()
+		if n := store.most.Load(); n > onceq.MaxPageBytes {
+			t.Errorf("one look read %d bytes of args", n)
 		}
 		client.Close()
 	})
