@@ -261,7 +261,7 @@ func TestAStandbyIsNamedAndUsedOnceItIsThePrimary(t *testing.T) {
 	for range 20 { // it reads; what was connected before is found to be dead, and forgotten
 		_, _ = s.Queues(expired(t), onceq.QueuesRequest{})
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_, err = c.Enqueue(ctx, task(1))
 	wantError(t, err, fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres is a standby", server.Port()),

@@ -219,6 +219,7 @@ const (
 // what happened: any other end is onceq.ErrUncertain.
 func (s *Store) retry(ctx context.Context, r repeat, step func(context.Context) error) error {
 	var since time.Time // when the tries that did not reach the server began
+	var reason error    // why the last try failed whose context had not ended
 	unsure, stops := false, 0
 	_, hurry := ctx.(hurried)
 	fail := func(err error) error {
@@ -240,6 +241,9 @@ func (s *Store) retry(ctx context.Context, r repeat, step func(context.Context) 
 		f := fateOf(err)
 		if f == readOnly {
 			f, err = s.whyReadOnly(ctx, err)
+		}
+		if ctx.Err() == nil {
+			reason = err
 		}
 		_, senseless := err.(*garbled)
 		switch f {
@@ -273,10 +277,10 @@ func (s *Store) retry(ctx context.Context, r repeat, step func(context.Context) 
 		switch {
 		case ctx.Err() == nil:
 			return fail(onceq.ErrClosed)
-		case errors.Is(err, ctx.Err()):
+		case reason == nil || errors.Is(reason, ctx.Err()):
 			return fail(s.explain(err))
 		}
-		return fail(fmt.Errorf("%w: %w", ctx.Err(), s.explain(err)))
+		return fail(fmt.Errorf("%w: %w", ctx.Err(), s.explain(reason)))
 	}
 }
 
