@@ -79,27 +79,38 @@ func acquire(ctx context.Context, pool *pgxpool.Pool, wait time.Duration) (*pgxp
 // a store. It returns why the server cannot be reached.
 func reach(ctx context.Context, pool *pgxpool.Pool, patience time.Duration) error {
 	end := time.Now().Add(patience)
-	var last error
+	var reason error
 	for n := 0; ; n++ {
 		conn, err := acquire(ctx, pool, max(time.Until(end), 50*time.Millisecond))
 		if err == nil {
 			conn.Release()
 			return nil
 		}
-		if ctx.Err() == nil {
-			last = err
-		}
+		reason = better(ctx, reason, err)
 		switch {
-		case ctx.Err() != nil && last != nil:
-			return fmt.Errorf("%w: %w", ctx.Err(), explain(last, pool.Config().ConnConfig, ""))
-		case ctx.Err() != nil || fateOf(err) != away || time.Now().After(end):
+		case ctx.Err() != nil && reason != nil:
+			return fmt.Errorf("%w: %w", ctx.Err(), explain(reason, pool.Config().ConnConfig, ""))
+		case ctx.Err() != nil || fateOf(err) != away:
 			return err
+		case time.Now().After(end):
+			return reason
 		}
 		select {
 		case <-time.After(min(backoff(n), time.Until(end))):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// better is the reason to give for some tries that failed: the last one that
+// is not only that time was over. The last try may have had too little time
+// to hear why it is refused.
+func better(ctx context.Context, reason, err error) error {
+	var s silence
+	if ctx.Err() != nil || reason != nil && fateOf(reason) == away && errors.As(err, &s) {
+		return reason
+	}
+	return err
 }
 
 // silence is the error of a server that has not answered for so long. It is
@@ -242,9 +253,7 @@ func (s *Store) retry(ctx context.Context, r repeat, step func(context.Context) 
 		if f == readOnly {
 			f, err = s.whyReadOnly(ctx, err)
 		}
-		if ctx.Err() == nil {
-			reason = err
-		}
+		reason = better(ctx, reason, err)
 		_, senseless := err.(*garbled)
 		switch f {
 		case final:
@@ -268,6 +277,9 @@ func (s *Store) retry(ctx context.Context, r repeat, step func(context.Context) 
 			}
 			if senseless || f == lost && r == atMostOnce || hurry ||
 				time.Since(since) > s.config.Patience {
+				if ctx.Err() == nil {
+					err = reason
+				}
 				return fail(s.explain(err))
 			}
 		}
