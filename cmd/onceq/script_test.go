@@ -3,9 +3,11 @@ package main
 import (
 	"database/sql"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +15,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Whoever runs the tests with nohup or in the background has signals
+	// ignored, and a command that is started here would inherit that. A signal
+	// that is caught is not inherited.
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 	testscript.Main(m, map[string]func(){"onceq": main})
 }
 
