@@ -137,16 +137,7 @@ func (n *noticed) Done() <-chan struct{} {
 func TestCloseWaitsForNoConnectionOfTheCallers(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
-	config, err := pgxpool.ParseConfig(d.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.MaxConns = 1
-	pool, err := pgxpool.NewWithConfig(context.Background(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
+	pool := d.pool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
 	s, err := pgstore.New(pool, &pgstore.Config{Namespace: d.schema, NoListen: true})
 	if err != nil {
 		t.Fatal(err)

@@ -23,19 +23,11 @@ import (
 func TestAPoolOfOneConnectionServesClientsAndWorkers(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
-	config, err := pgxpool.ParseConfig(d.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.MaxConns = 1
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
+	pool := d.pool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
 	var stores [2]*pgstore.Store
 	var clients [2]*onceq.Client
 	for i := range stores {
+		var err error
 		if stores[i], err = pgstore.New(pool, &pgstore.Config{Namespace: d.schema}); err != nil {
 			t.Fatal(err)
 		}

@@ -46,15 +46,31 @@ func newDatabase(t testing.TB, url string) *database {
 func makeDatabase(t testing.TB, url string) *database {
 	t.Helper()
 	d := &database{url: url, schema: fmt.Sprintf("t%d_%d", time.Now().UnixNano(), schemas.Add(1))}
-	config, err := pgxpool.ParseConfig(url)
+	d.admin = d.connect(t, func(c *pgxpool.Config) { c.MaxConns = 10 })
+	return d
+}
+
+// connect makes a pool of the caller's own, which nobody closes.
+func (d *database) connect(t testing.TB, change func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(d.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.MaxConns = 10
-	if d.admin, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
+	change(config)
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return pool
+}
+
+// pool is a pool of the caller's own that is closed when the test ends.
+func (d *database) pool(t testing.TB, change func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	pool := d.connect(t, change)
+	t.Cleanup(pool.Close)
+	return pool
 }
 
 func (d *database) drop() error {

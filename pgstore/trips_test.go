@@ -35,17 +35,8 @@ func (c *trips) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData)
 func TestADuplicateThatWritesTakesOneTripMoreThanTheLookThatFoundIt(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
-	config, err := pgxpool.ParseConfig(d.url)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var sent trips
-	config.ConnConfig.Tracer = &sent
-	pool, err := pgxpool.NewWithConfig(context.Background(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
+	pool := d.pool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = &sent })
 	s, err := pgstore.New(pool, &pgstore.Config{Namespace: d.schema, NoListen: true})
 	if err != nil {
 		t.Fatal(err)
