@@ -69,6 +69,8 @@
 //     [Snooze].
 //   - How a worker works: [WorkerConfig], [RetryPolicy], [Middleware].
 //     [EnqueueMiddleware] wraps every enqueue.
+//   - What a job gives: [HandleResult], and [Receipt.Wait] for who waits.
+//   - Jobs on a schedule: [Periodic].
 //   - What is there and why: [Client.Explain], [Client.Jobs], [Client.Keys],
 //     [Client.Queues]; [JobRow] and [HeldKey] are the rows.
 //   - What an operator can do: [Client.Cancel], [Client.Retry],
@@ -85,7 +87,8 @@
 //
 // The guides are in the folder docs: uniqueness.md says what a key does in
 // every case, lifecycle.md what a job does, stores.md what each store
-// promises under which fault.
+// promises under which fault, results.md how to wait for a job, periodic.md
+// when a schedule ticks.
 //
 // # For people who write stores
 //
