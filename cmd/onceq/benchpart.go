@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 // newBenchPart is what the processes of a benchmark run: unique enqueues
@@ -18,7 +19,7 @@ func newBenchPart(a *app) *cobra.Command {
 		Hidden: true,
 		Args:   nArgs(3, 3),
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			d, err := parseDuration(args[2])
+			d, err := terms.ParseDuration(args[2])
 			if err != nil {
 				return usagef("%v", err)
 			}

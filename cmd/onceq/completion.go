@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 	"github.com/onceq/onceq/storeurl"
 )
 
@@ -31,7 +32,7 @@ func completions(root *cobra.Command, a *app) {
 	words := map[string][]string{
 		"state":       states,
 		"until":       {"due", "started", "finished", "succeeded", "failed", "deleted", "window-ends"},
-		"on-conflict": policyWords,
+		"on-conflict": terms.PolicyWords,
 		"by":          {"kind", "queue", "args", "meta"},
 		"key-scope":   {"kind", "queue", "kind,queue", "key"},
 	}

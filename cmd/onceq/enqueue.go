@@ -15,11 +15,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 // enqueue has the flags of enqueue and explain.
 type enqueue struct {
-	terms
+	terms.Terms
 	file    string
 	kind    string
 	bytes   bool
@@ -86,7 +87,13 @@ language can keep a pipe to onceq enqueue --file - open.`,
 
 // register adds the flags that explain has too.
 func (e *enqueue) register(fs *pflag.FlagSet) {
-	e.flags(fs)
+	fs.SortFlags = false
+	for _, s := range e.All() {
+		flag := fs.VarPF(s.Value, s.Name, "", s.Help)
+		if s.Value.Type() == "bool" {
+			flag.NoOptDefVal = "true"
+		}
+	}
 	fs.BoolVar(&e.bytes, "bytes", false, "args are opaque bytes, not JSON")
 	fs.IntVar(&e.maxArgs, "max-args", onceq.DefaultMaxArgs, "refuse args of more than `N` bytes")
 }
@@ -115,7 +122,7 @@ func (e *enqueue) args(a *app, args []string) (onceq.Args, error) {
 }
 
 func (a *app) enqueueOne(c *cobra.Command, e *enqueue, args []string) (err error) {
-	opts, err := e.options(asFlag)
+	opts, err := e.Options(terms.AsFlag)
 	if err != nil {
 		return usage(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 func newExplain(a *app) *cobra.Command {
@@ -19,7 +20,7 @@ frees. Nothing is written.`,
 		Example: `  onceq explain reindex '{"repo":42}' --fields repo`,
 		Args:    nArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			opts, err := e.options(asFlag)
+			opts, err := e.Options(terms.AsFlag)
 			if err != nil {
 				return usage(err)
 			}

@@ -3,17 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 	"github.com/onceq/onceq/internal/wire"
 )
 
@@ -23,6 +20,9 @@ const (
 	lineMargin  = 128 << 10 // bytes of a line besides its args
 	shownRefuse = 10        // refused lines that are shown one by one
 )
+
+// jobLine is how messages speak of a line that is a whole job.
+var jobLine = terms.Source{Name: "the line", Hint: "say --kind when lines are bare args"}
 
 // feed enqueues the lines of a file.
 type feed struct {
@@ -44,13 +44,13 @@ type entry struct {
 }
 
 func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
-	if e.id != nil {
+	if e.HasID() {
 		return usagef("--id is one job's: in a file each line has its own \"id\"")
 	}
 	if e.bytes && e.kind == "" {
 		return usagef("--bytes with --file needs --kind: each line is then the args, as they are")
 	}
-	opts, err := e.options(asFlag)
+	opts, err := e.Options(terms.AsFlag)
 	if err != nil {
 		return usage(err)
 	}
@@ -267,132 +267,7 @@ func (e *enqueue) item(l line) (onceq.Item, error) {
 	case e.kind != "":
 		return onceq.NewItem(onceq.JSON(e.kind, bytes.TrimSpace(l.text))), nil
 	}
-	return parseEnvelope(l.text)
-}
-
-// parseEnvelope reads {"kind","args","queue","id",…}.
-func parseEnvelope(text []byte) (onceq.Item, error) {
-	var t terms
-	var kind string
-	var args json.RawMessage
-	var opaque []byte // nil = there is no args_base64
-	err := members(text, func(name string, raw json.RawMessage) (err error) {
-		switch name {
-		case "kind":
-			if json.Unmarshal(raw, &kind) != nil || raw[0] != '"' {
-				return errors.New("must be a string")
-			}
-			return nil
-		case "args":
-			args = raw
-			return nil
-		case "args_base64":
-			var text string
-			if raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
-				return errors.New("must be a string")
-			}
-			if opaque, err = base64.StdEncoding.DecodeString(text); err != nil {
-				return fmt.Errorf("must be base64 (with + and /, and = at the end): %w", err)
-			}
-			return nil
-		}
-		known, err := t.setMember(name, raw)
-		if !known {
-			return &onceq.InvalidError{Field: name, Rule: "is not known: " + meant(name, &t)}
-		}
-		return err
-	})
-	if err != nil {
-		return onceq.Item{}, err
-	}
-	if kind == "" {
-		return onceq.Item{}, &onceq.InvalidError{Field: "kind",
-			Rule: `is missing: a line is {"kind":…,"args":…}, or say --kind when lines are bare args`}
-	}
-	opts, err := t.options(asMember)
-	switch {
-	case err != nil:
-		return onceq.Item{}, err
-	case opaque == nil && args == nil:
-		args = json.RawMessage("{}")
-		fallthrough
-	case opaque == nil:
-		return onceq.NewItem(onceq.JSON(kind, args), opts...), nil
-	case args != nil:
-		return onceq.Item{}, &onceq.InvalidError{Field: "args_base64", Rule: "and args are both there: keep one"}
-	}
-	return onceq.NewItem(onceq.Bytes(kind, opaque), opts...), nil
-}
-
-func meant(name string, t *terms) string {
-	names := []string{"kind", "args", "args_base64"}
-	for _, f := range t.all() {
-		if f.name == name || strings.ReplaceAll(f.name, "-", "_") == name {
-			return fmt.Sprintf("did you mean %q?", f.member())
-		}
-		names = append(names, f.member())
-	}
-	if near := nearest(name, names); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
-	}
-	return "say --kind when lines are bare args"
-}
-
-// members calls do for each member of a JSON object, with its value byte
-// for byte. A name that occurs twice is an error.
-func members(text []byte, do func(name string, raw json.RawMessage) error) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return errors.New(
-			`the line is not a JSON object: it must be {"kind":…,"args":…}, or say --kind when lines are bare args`)
-	}
-	var seen []string
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return notJSON(err)
-		}
-		name, _ := t.(string)
-		if slices.Contains(seen, name) {
-			return &onceq.InvalidError{Field: name, Rule: "is there twice"}
-		}
-		seen = append(seen, name)
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return notJSON(err)
-		}
-		err = do(name, raw)
-		var invalid *onceq.InvalidError
-		switch {
-		case errors.As(err, &invalid):
-			return err
-		case err != nil:
-			return &onceq.InvalidError{Field: name, Value: shown(raw), Rule: err.Error()}
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return notJSON(err)
-	}
-	if rest := bytes.TrimSpace(text[dec.InputOffset():]); len(rest) > 0 {
-		return fmt.Errorf("the line goes on after the object: one object a line")
-	}
-	return nil
-}
-
-// shown is a value as a message shows it: a string without its quotes.
-func shown(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		s = string(raw)
-	}
-	return cut(s, 100)
-}
-
-func notJSON(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("it ends in the middle")
-	}
-	return fmt.Errorf("the line is not valid JSON: %w", err)
+	return jobLine.ParseItem(l.text)
 }
 
 // nowhere is a store that accepts everything and keeps nothing: a client of

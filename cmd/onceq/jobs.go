@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 // jobFilter has the flags that choose jobs.
@@ -59,7 +60,7 @@ func (f *jobFilter) filter(ctx context.Context, client *onceq.Client) (onceq.Job
 		if long == "" {
 			continue
 		}
-		d, err := parseDuration(long)
+		d, err := terms.ParseDuration(long)
 		if err != nil {
 			return filter, usagef("--%s %q: %v", flag, long, err)
 		}

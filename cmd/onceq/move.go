@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 func newMove(a *app) *cobra.Command {
@@ -44,8 +45,8 @@ behind another is refused.`,
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.Var(optional("DURATION", &delay, parseDuration), "delay", "due this much from now: 30s, 2h, 7d")
-	fs.Var(optional("TIME", &at, parseTime), "at",
+	fs.Var(terms.Optional("DURATION", &delay, terms.ParseDuration), "delay", "due this much from now: 30s, 2h, 7d")
+	fs.Var(terms.Optional("TIME", &at, terms.ParseTime), "at",
 		`due at this time: 2026-12-24T18:00:00+01:00, or "2026-12-24 18:00" here`)
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/nearest"
 )
 
 // greet checks the queues that a worker was told to serve. A queue without
@@ -34,7 +35,7 @@ func (r *runner) greet(ctx context.Context, client *onceq.Client, queues map[str
 
 // perhaps asks whether another name was meant; "" if none is similar.
 func perhaps(name string, known []string) string {
-	if near := nearest(name, known); near != "" {
+	if near := nearest.Name(name, known); near != "" {
 		return ": did you mean " + clean(near) + "?"
 	}
 	return ""

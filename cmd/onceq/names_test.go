@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"github.com/onceq/onceq/internal/terms"
 	"os"
 	"path/filepath"
 	"strings"
@@ -127,7 +128,7 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 		"default=10,mail=2": {"default": 10, "mail": 2}, "mail": {"mail": 10}, "a=b=3": {"a=b": 3}, "a=5=3": {"a=5": 3},
 		`a\,b=2,c`: {"a,b": 2, "c": 10}, `"a"`: {`"a"`: 10}, "==1": {"=": 1}, " mail=2, x ": {"mail": 2, "x": 10},
 	} {
-		got, err := parseQueues(split(text))
+		got, err := parseQueues(terms.Split(text))
 		if err != nil || len(got) != len(want) {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
@@ -138,7 +139,7 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"a=b", "=", "=1", "", "a,,b", "a=0", "a=-1", "a=1,a=2", "a=1.5", "a="} {
-		if got, err := parseQueues(split(text)); err == nil {
+		if got, err := parseQueues(terms.Split(text)); err == nil {
 			t.Errorf("%s: %v", text, got)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 	"github.com/onceq/onceq/internal/wire"
 )
 
@@ -272,7 +273,7 @@ func (a *app) addPeriodic(ctx context.Context, w *when, e *enqueue, args []strin
 	if err != nil {
 		return err
 	}
-	opts, err := e.options(asFlag)
+	opts, err := e.Options(terms.AsFlag)
 	if err != nil {
 		return usage(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/nearest"
 	"github.com/onceq/onceq/storeurl"
 )
 
@@ -173,7 +173,7 @@ func unknownCommand(c *cobra.Command, name string) error {
 			names = append(names, s.Name())
 		}
 	}
-	if near := nearest(name, names); near != "" {
+	if near := nearest.Name(name, names); near != "" {
 		return usagef("unknown command %q: did you mean %s %s? (%s --help lists all)", name, c.CommandPath(), near,
 			c.CommandPath())
 	}
@@ -205,7 +205,7 @@ func flagError(c *cobra.Command, err error) error {
 				names = append(names, f.Name)
 			}
 		})
-		if near := nearest(name, names); near != "" {
+		if near := nearest.Name(name, names); near != "" {
 			return usagef("unknown flag --%s: did you mean --%s? (%s --help lists all)", name, near, c.CommandPath())
 		}
 		dashes := "--"
@@ -219,54 +219,6 @@ func flagError(c *cobra.Command, err error) error {
 		return usagef("--%s %q: %v", value.GetFlag().Name, value.GetValue(), value.Unwrap())
 	}
 	return usagef("%v (%s --help)", err, c.CommandPath())
-}
-
-// nearest is the name that was probably meant; "" if none is similar.
-func nearest(word string, names []string) string {
-	type near struct {
-		name string
-		far  int
-	}
-	var all []near
-	for _, n := range names {
-		d := distance(strings.ToLower(word), n)
-		if strings.HasPrefix(n, word) && len(word) > 1 {
-			d = 0
-		}
-		if d <= 1+len(n)/4 {
-			all = append(all, near{n, d})
-		}
-	}
-	if len(all) == 0 {
-		return ""
-	}
-	return slices.MinFunc(all, func(x, y near) int { return cmp.Compare(x.far, y.far) }).name
-}
-
-// distance is how many letters to insert, delete, change or swap to get
-// from a to b.
-func distance(a, b string) int {
-	row := make([][]int, len(a)+1)
-	for i := range row {
-		row[i] = make([]int, len(b)+1)
-		row[i][0] = i
-	}
-	for j := range row[0] {
-		row[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[i][j] = min(row[i-1][j]+1, row[i][j-1]+1, row[i-1][j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[i][j] = min(row[i][j], row[i-2][j-2]+1)
-			}
-		}
-	}
-	return row[len(a)][len(b)]
 }
 
 // session is an open store and a client of it.

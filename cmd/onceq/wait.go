@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 // exitTimeout is the exit code of a wait that took too long, as that of
@@ -23,7 +24,7 @@ func parseWait(s string) (time.Duration, error) {
 	if s == forever {
 		return 0, nil
 	}
-	d, err := parseDuration(s)
+	d, err := terms.ParseDuration(s)
 	if err == nil && d <= 0 {
 		err = errors.New("must be longer than 0")
 	}
@@ -33,7 +34,7 @@ func parseWait(s string) (time.Duration, error) {
 // waitFlag adds a flag that bounds a wait; *to is nil unless it is said, and 0
 // = no bound.
 func waitFlag(fs *pflag.FlagSet, name, help string, to **time.Duration) *pflag.Flag {
-	return fs.VarPF(optional("DURATION", to, parseWait), name, "", help)
+	return fs.VarPF(terms.Optional("DURATION", to, parseWait), name, "", help)
 }
 
 // waited prints the result of a job that was waited for. most is how long the

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 	"github.com/onceq/onceq/storeurl"
 )
 
@@ -83,9 +84,9 @@ with its number: --queues 'a=b=10'.`,
 	fs := c.Flags()
 	fs.SortFlags = false
 	fs.StringVar(&w.exec, "exec", "", "the `COMMAND`, for sh -c")
-	fs.Var(list("NAME=N,...", &w.queues), "queues",
+	fs.Var(terms.List("NAME=N,...", &w.queues), "queues",
 		`the queues to serve, and how many jobs of each run at once (default default=10)`)
-	fs.Var(list("KINDS", &w.kinds), "kinds", "run only jobs of these kinds")
+	fs.Var(terms.List("KINDS", &w.kinds), "kinds", "run only jobs of these kinds")
 	fs.BoolVar(&w.drain, "drain", false, "end when nothing is due or running")
 	fs.Var(&span{&w.timeout}, "timeout", "stop a run that takes longer, and count it as failed (default none)")
 	fs.Var(&span{&w.snooze}, "snooze", "how long exit code 75 puts a job off")
@@ -105,7 +106,7 @@ func (s *span) String() string {
 }
 func (s *span) Type() string { return "DURATION" }
 func (s *span) Set(text string) (err error) {
-	*s.d, err = parseDuration(text)
+	*s.d, err = terms.ParseDuration(text)
 	return err
 }
 

@@ -1,14 +1,10 @@
-package main
+package terms
 
 import (
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/onceq/onceq"
 )
@@ -19,13 +15,13 @@ func TestADurationMayHaveDaysAndWeeks(t *testing.T) {
 		"0": 0, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour,
 		"2w": 14 * day, "1w2d3ms": 9*day + 3*time.Millisecond, "1.5h": 90 * time.Minute,
 	} {
-		if got, err := parseDuration(text); got != want || err != nil {
+		if got, err := ParseDuration(text); got != want || err != nil {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "5", "5x", "-5s", "d", "1.5d", "-1d", "1d-2h", "99999999999d", "1d1w",
 		"106751d23h59m", "999999w", "5 s"} {
-		if got, err := parseDuration(text); err == nil {
+		if got, err := ParseDuration(text); err == nil {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
@@ -38,7 +34,7 @@ func TestATimeWithoutAZoneIsLocal(t *testing.T) {
 		"2026-12-24T18:00:05":       time.Date(2026, 12, 24, 18, 0, 5, 0, time.Local),
 		"2026-12-24":                time.Date(2026, 12, 24, 0, 0, 0, 0, time.Local),
 	} {
-		if got, err := parseTime(text); !got.Equal(want) || err != nil {
+		if got, err := ParseTime(text); !got.Equal(want) || err != nil {
 			t.Errorf("%q: %v, %v; want %v", text, got, err, want)
 		}
 	}
@@ -127,11 +123,13 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		{"timeout", "1m", `"1m"`},
 		{"meta", `{"a":{"b":[1]}}`, `{"a":{"b":[1]}}`}, {"tags", "x,y", `["x","y"]`}, {"retention", "0", `"0"`},
 	} {
-		var flags, line terms
-		fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
-		flags.flags(fs)
-		if err := fs.Set(c.flag, c.value); err != nil {
-			t.Errorf("--%s %s: %v", c.flag, c.value, err)
+		var flags, line Terms
+		for _, s := range flags.All() {
+			if s.Name == c.flag {
+				if err := s.Value.Set(c.value); err != nil {
+					t.Errorf("--%s %s: %v", c.flag, c.value, err)
+				}
+			}
 		}
 		member := strings.ReplaceAll(c.flag, "-", "_")
 		others := map[string]string{"key": "unique_key", "key-scope": "unique_scope", "at": "run_at"}
@@ -144,12 +142,12 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		if known, err := line.setMember(member, []byte(c.json)); !known || err != nil {
 			t.Errorf("%s: %s: %v, %v", c.flag, c.json, known, err)
 		}
-		if !reflect.DeepEqual(flags, line) || reflect.DeepEqual(flags, terms{}) {
+		if !reflect.DeepEqual(flags, line) || reflect.DeepEqual(flags, Terms{}) {
 			t.Errorf("%s: %+v as a flag, %+v in a line", c.flag, flags, line)
 		}
 	}
-	var all terms
-	if n := len(all.all()); n != 22 {
+	var all Terms
+	if n := len(all.All()); n != 22 {
 		t.Errorf("%d settings, and 22 are tested", n)
 	}
 }
@@ -160,13 +158,13 @@ func TestWhatIsSaidWronglyInALineIsRefused(t *testing.T) {
 		"until": `"done"`, "by": `[]`, "run_at": `null`, "delay_ms": `"5"`, "window_ms": `1.5`, "ttl_ms": `-1`,
 		"priority_ms": `1`, "max_attempts": `1.5`, "from_enqueue": `null`,
 	} {
-		var line terms
+		var line Terms
 		known, err := line.setMember(name, []byte(raw))
 		if known == (name == "priority_ms") || known && err == nil {
 			t.Errorf("%s: %s: %v, %v", name, raw, known, err)
 		}
 	}
-	var line terms
+	var line Terms
 	if known, _ := line.setMember("frobnicate", []byte(`1`)); known {
 		t.Error("frobnicate is known")
 	}
@@ -189,32 +187,9 @@ func TestALengthOfTimeIsATextOrANumberOfMilliseconds(t *testing.T) {
 		{`{"kind":"a","args_base64":"?"}`, `args_base64 "?" must be base64`},
 		{`{"kind":"a","args_base64":"","args":1}`, `args_base64 and args are both there: keep one`},
 	} {
-		_, err := parseEnvelope([]byte(c.line))
+		_, err := Source{"the line", "say --kind"}.ParseItem([]byte(c.line))
 		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.HasPrefix(err.Error(), c.says)) {
 			t.Errorf("%s: %v", c.line, err)
-		}
-	}
-}
-
-// The job that docs/json.md shows is one that a line can be.
-func TestTheJobOfTheDocsIsALine(t *testing.T) {
-	page, err := os.ReadFile("../../docs/json.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(page), "```json input\n")
-	text, _, found := strings.Cut(text, "```")
-	item, err := parseEnvelope([]byte(text))
-	if err == nil {
-		err = judge(t.Context(), nil, item.Args, item.Options)
-	}
-	if !found || err != nil {
-		t.Errorf("%v: %s", err, text)
-	}
-	var all terms
-	for _, s := range all.all() {
-		if !strings.Contains(string(page), "`"+s.member()+"`") && !strings.Contains(text, `"`+s.member()+`"`) {
-			t.Errorf("docs/json.md does not name %s", s.member())
 		}
 	}
 }
@@ -222,28 +197,8 @@ func TestTheJobOfTheDocsIsALine(t *testing.T) {
 func TestListsAreSplitAtCommas(t *testing.T) {
 	for text, want := range map[string][]string{"": {}, "a": {"a"}, "a,b": {"a", "b"}, `a\,b,c`: {"a,b", "c"},
 		",": {"", ""}, `a\b`: {`a\b`}} {
-		if got := split(text); !reflect.DeepEqual(got, want) {
+		if got := Split(text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
-}
-
-func TestTheNearestNameIsWhatWasMeant(t *testing.T) {
-	names := []string{"enqueue", "explain", "work", "jobs", "job", "keys", "key", "queues", "queue", "doctor"}
-	for word, want := range map[string]string{"enque": "enqueue", "enqeue": "enqueue", "dcotor": "doctor",
-		"wrok": "work", "jbos": "jobs", "frobnicate": "", "docter": "doctor"} {
-		if got := nearest(word, names); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
-		}
-	}
-}
-
-// write makes a file of a text.
-func write(t *testing.T, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
