@@ -20,7 +20,6 @@ func (w *world) withWorker(concurrency int, handle onceq.Handler) (stop func()) 
 	w.real()
 	worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{
 		Queues:       map[string]onceq.QueueConfig{"default": {Concurrency: concurrency}},
-		Lease:        time.Second, // a run is asked to stop within a third of it
 		PollInterval: 20 * time.Millisecond,
 		Retry:        func(*onceq.JobRow, error) time.Duration { return time.Millisecond },
 		Logger:       slog.New(slog.DiscardHandler),
