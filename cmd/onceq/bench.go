@@ -72,11 +72,11 @@ type bench struct {
 	dir     string
 	given   bool // the store was named, so it belongs to the user
 
-	session *session
-	name    string // of the queues, before their number
-	queues  int
-	serial  atomic.Int64 // makes args that are new
-	floor   *floor       // nil where there is none
+	open   *connection
+	name   string // of the queues, before their number
+	queues int
+	serial atomic.Int64 // makes args that are new
+	floor  *floor       // nil where there is none
 }
 
 // measure is one thing that is measured.
@@ -120,11 +120,11 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if strings.HasSuffix(b.a.store, ":memory:") {
 		report.Persistence = "in memory: nothing is on a disk"
 	}
-	if b.session, err = b.a.open(ctx, &onceq.Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if b.open, err = b.a.open(ctx, &onceq.Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		return err
 	}
 	defer func() {
-		if closed := b.session.close(); err == nil {
+		if closed := b.open.close(); err == nil {
 			err = closed
 		}
 	}()
@@ -162,7 +162,7 @@ func (b *bench) queue() string {
 // clean deletes what was made in the store of the user.
 func (b *bench) clean(ctx context.Context) error {
 	for n := 1; n <= b.queues; n++ {
-		if _, err := b.session.client.DeleteAll(ctx,
+		if _, err := b.open.client.DeleteAll(ctx,
 			onceq.JobFilter{Queue: fmt.Sprintf("%s-%d", b.name, n)}); err != nil {
 			return fmt.Errorf("delete the jobs of queue %s-%d: %w (onceq jobs delete --queue does it)", b.name, n, err)
 		}

@@ -61,7 +61,7 @@ func (b *bench) enqueue(ctx context.Context, d time.Duration, n int, duplicates 
 		for i := range items {
 			items[i] = onceq.NewItem(b.args(int64(i)), queue, onceq.Unique{})
 		}
-		if _, err := b.session.client.EnqueueMany(ctx, items); err != nil {
+		if _, err := b.open.client.EnqueueMany(ctx, items); err != nil {
 			return sample{}, err
 		}
 	}
@@ -71,7 +71,7 @@ func (b *bench) enqueue(ctx context.Context, d time.Duration, n int, duplicates 
 		} else {
 			i = b.serial.Add(1)
 		}
-		r, err := b.session.client.Enqueue(ctx, b.args(i), queue, onceq.Unique{})
+		r, err := b.open.client.Enqueue(ctx, b.args(i), queue, onceq.Unique{})
 		if err == nil && r.Duplicate() != duplicates {
 			err = fmt.Errorf("job %d: %s", i, r.Outcome)
 		}
@@ -88,7 +88,7 @@ func (b *bench) batches(ctx context.Context, d time.Duration) (sample, error) {
 		for i := range items {
 			items[i] = onceq.NewItem(b.args(b.serial.Add(1)), queue, onceq.Unique{})
 		}
-		if _, err := b.session.client.EnqueueMany(ctx, items); err != nil {
+		if _, err := b.open.client.EnqueueMany(ctx, items); err != nil {
 			return sample{}, err
 		}
 		n += benchBatch
@@ -106,7 +106,7 @@ func (b *bench) runs(ctx context.Context, d time.Duration) (sample, error) {
 		for i := range items {
 			items[i] = onceq.NewItem(b.args(b.serial.Add(1)), onceq.Queue(queue), onceq.Unique{})
 		}
-		if _, err := b.session.client.EnqueueMany(ctx, items); err != nil {
+		if _, err := b.open.client.EnqueueMany(ctx, items); err != nil {
 			return sample{}, err
 		}
 		done += len(items)
@@ -129,8 +129,8 @@ func (b *bench) runs(ctx context.Context, d time.Duration) (sample, error) {
 }
 
 func (b *bench) worker(queue string, atOnce int, drain bool) (*onceq.Worker, error) {
-	return onceq.NewWorker(b.session.store, &onceq.WorkerConfig{
-		Queues: map[string]onceq.QueueConfig{queue: {Concurrency: atOnce}}, Drain: drain, Client: b.session.client,
+	return onceq.NewWorker(b.open.store, &onceq.WorkerConfig{
+		Queues: map[string]onceq.QueueConfig{queue: {Concurrency: atOnce}}, Drain: drain, Client: b.open.client,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 }
@@ -152,7 +152,7 @@ func (b *bench) latency(ctx context.Context, d time.Duration) (sample, error) {
 	err = func() error {
 		for began := time.Now(); time.Since(began) < d || len(took) < 10; {
 			at := time.Now()
-			if _, err := b.session.client.Enqueue(ctx, b.args(b.serial.Add(1)), onceq.Queue(queue),
+			if _, err := b.open.client.Enqueue(ctx, b.args(b.serial.Add(1)), onceq.Queue(queue),
 				onceq.Unique{}); err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ PostgreSQL (autovacuum) and Redis do it by themselves.`,
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), stopSignals()...)
 			defer stop()
-			return a.withSession(ctx, nil, func(s *session) error {
+			return a.withConnection(ctx, nil, func(s *connection) error {
 				return a.compact(ctx, s.store.(*sqlitestore.Store), file)
 			})
 		},

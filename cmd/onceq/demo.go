@@ -59,7 +59,7 @@ type demo struct {
 	a       *app
 	events  int
 	self    string
-	store   *session
+	store   *connection
 	began   time.Time
 	painted int // lines of the page on the terminal
 	said    time.Time

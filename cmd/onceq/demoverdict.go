@@ -9,8 +9,8 @@ import (
 	"github.com/onceq/onceq"
 )
 
-// verdict is how the demo ended.
-type verdict struct {
+// demoReport is how the demo ended.
+type demoReport struct {
 	OK         bool     `json:"ok"`
 	Events     int      `json:"events"`
 	Offered    int      `json:"offered"`
@@ -31,9 +31,9 @@ type verdict struct {
 }
 
 // judge compares the store with what the processes reported.
-func (d *demo) judge(ctx context.Context) (*verdict, error) {
+func (d *demo) judge(ctx context.Context) (*demoReport, error) {
 	total := d.events * demoRounds * demoProducers
-	v := &verdict{Events: d.events, Store: d.a.store, Caught: d.caught, Victim: d.victim, Violations: []string{},
+	v := &demoReport{Events: d.events, Store: d.a.store, Caught: d.caught, Victim: d.victim, Violations: []string{},
 		Wrong: []string{}}
 	for _, p := range d.producers {
 		v.Offered, v.Inserted, v.Duplicates = v.Offered+p.Offered, v.Inserted+p.Inserted, v.Duplicates+p.Duplicates
@@ -100,7 +100,7 @@ func first(list []string) string {
 	return list[0]
 }
 
-func (v *verdict) print(a *app) {
+func (v *demoReport) print(a *app) {
 	row := func(name string, n int, what string, args ...any) {
 		a.printf("  %-18s %6s  %s\n", name, thousands(n), fmt.Sprintf(what, args...))
 	}

@@ -28,7 +28,7 @@ frees. Nothing is written.`,
 			if err != nil {
 				return err
 			}
-			return a.withSession(c.Context(), &onceq.Config{MaxArgs: e.maxArgs}, func(s *session) error {
+			return a.withConnection(c.Context(), &onceq.Config{MaxArgs: e.maxArgs}, func(s *connection) error {
 				x, err := s.client.Explain(c.Context(), job, opts...)
 				if err != nil {
 					return usage(err)

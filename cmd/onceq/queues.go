@@ -106,7 +106,7 @@ func newQueue(a *app) *cobra.Command {
 				// The client would warn of a queue that nobody has used:
 				// that is said here, or meant.
 				quiet := &onceq.Config{Logger: slog.New(slog.DiscardHandler)}
-				return a.withSession(c.Context(), quiet, func(open *session) error {
+				return a.withConnection(c.Context(), quiet, func(open *connection) error {
 					done, err := s.change(c.Context(), open.client, args[0])
 					switch {
 					case err != nil:

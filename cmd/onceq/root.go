@@ -221,16 +221,16 @@ func flagError(c *cobra.Command, err error) error {
 	return usagef("%v (%s --help)", err, c.CommandPath())
 }
 
-// session is an open store and a client of it.
-type session struct {
+// connection is an open store and a client of it.
+type connection struct {
 	store  onceq.Store
 	client *onceq.Client
 }
 
-func (s *session) close() error { return errors.Join(s.client.Close(), s.store.Close()) }
+func (s *connection) close() error { return errors.Join(s.client.Close(), s.store.Close()) }
 
 // open opens the store, and makes it if it does not exist.
-func (a *app) open(ctx context.Context, config *onceq.Config) (*session, error) {
+func (a *app) open(ctx context.Context, config *onceq.Config) (*connection, error) {
 	made, err := storeurl.Creates(a.store)
 	if err != nil {
 		return nil, err
@@ -239,10 +239,10 @@ func (a *app) open(ctx context.Context, config *onceq.Config) (*session, error) 
 	if err == nil && made != "" && isTerminal(a.errOut) {
 		fmt.Fprintf(a.errOut, "made a new store: %s\n", clean(made))
 	}
-	return openSession(store, err, config)
+	return openConnection(store, err, config)
 }
 
-func openSession(store onceq.Store, err error, config *onceq.Config) (*session, error) {
+func openConnection(store onceq.Store, err error, config *onceq.Config) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -250,16 +250,16 @@ func openSession(store onceq.Store, err error, config *onceq.Config) (*session, 
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &session{store, client}, nil
+	return &connection{store, client}, nil
 }
 
 // with opens a store that exists, and closes it after do.
 func (a *app) with(ctx context.Context, do func(*onceq.Client) error) error {
-	return a.withSession(ctx, nil, func(s *session) error { return do(s.client) })
+	return a.withConnection(ctx, nil, func(s *connection) error { return do(s.client) })
 }
 
-// withSession is with for a command that needs the store too, or a client that is not as usual.
-func (a *app) withSession(ctx context.Context, config *onceq.Config, do func(*session) error) (err error) {
+// withConnection is with for a command that needs the store too, or a client that is not as usual.
+func (a *app) withConnection(ctx context.Context, config *onceq.Config, do func(*connection) error) (err error) {
 	path, err := storeurl.Creates(a.store)
 	if err != nil {
 		return err
@@ -269,7 +269,7 @@ func (a *app) withSession(ctx context.Context, config *onceq.Config, do func(*se
 			"ONCEQ_STORE", path)
 	}
 	store, err := storeurl.OpenExisting(ctx, a.store)
-	s, err := openSession(store, err, config)
+	s, err := openConnection(store, err, config)
 	if err != nil {
 		return err
 	}
