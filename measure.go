@@ -104,6 +104,17 @@ func (m *measured) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	})
 }
 
+func (m *measured) Note(ctx context.Context, n Notes) error {
+	_, err := measure(ctx, m, "note", n, func(ctx context.Context, n Notes) (struct{}, error) {
+		return struct{}{}, m.Store.Note(ctx, n)
+	})
+	return err
+}
+
+func (m *measured) Stats(ctx context.Context, r StatsRequest) (Stats, error) {
+	return measure(ctx, m, "stats", r, m.Store.Stats)
+}
+
 func (m *measured) Sweep(ctx context.Context, r SweepRequest) (Swept, error) {
 	return measure(ctx, m, "sweep", r, m.Store.Sweep)
 }

@@ -128,6 +128,15 @@ type Store interface {
 	// lease is over, until Sweep forgets them.
 	Workers(ctx context.Context) ([]WorkerInfo, error)
 
+	// Note adds to what is known of enqueues and runs. It is part of no other
+	// step, and what it adds decides nothing. A note with a Nonce that was
+	// added in the last ten minutes is not added again. What is kept is
+	// bounded, whatever the kinds and queues are called.
+	Note(ctx context.Context, n Notes) error
+
+	// Stats returns what was noted.
+	Stats(ctx context.Context, r StatsRequest) (Stats, error)
+
 	// Sweep tidies up. It reports workers whose lease is over, lists the
 	// runs of those that are confirmed lost, prunes finished jobs whose
 	// retention is over, and drops keys that are free. Each of these does

@@ -249,7 +249,7 @@ var statementFiles embed.FS
 type statements struct {
 	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, finishText, change,
 	changeText, release, pause, resume, sweep,
-	get, list, keys, queues, workers, notify string
+	get, list, keys, queues, workers, notes, note, notify string
 }
 
 func loadStatements(namespace string) (s statements) {
@@ -260,7 +260,8 @@ func loadStatements(namespace string) (s statements) {
 		"change_text": &s.changeText,
 		"change":      &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,
 		"get": &s.get, "list": &s.list, "keys": &s.keys, "queues": &s.queues,
-		"workers": &s.workers, "notify": &s.notify,
+		"workers": &s.workers, "notes": &s.notes, "note": &s.note,
+		"notify": &s.notify,
 	} {
 		text, err := statementFiles.ReadFile("sql/" + name + ".sql")
 		if err != nil {

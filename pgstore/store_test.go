@@ -184,7 +184,8 @@ func borrow(t testing.TB) *database {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		d.exec(t, "truncate {ns}.jobs, {ns}.keys, {ns}.workers, {ns}.paused; update {ns}.test_clock set still = null")
+		d.exec(t, "truncate {ns}.jobs, {ns}.keys, {ns}.workers, {ns}.paused, {ns}.notes; "+
+			"update {ns}.test_clock set still = null")
 		spare.Lock()
 		defer spare.Unlock()
 		spare.free = append(spare.free, d)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/onceq/onceq"
@@ -18,6 +19,10 @@ type partition struct {
 }
 
 func (p *partition) meta() string { return p.keys[3] }
+
+// notes is a key of the first partition alone, and of note.lua and notes.lua:
+// what was noted of enqueues and runs.
+func (p *partition) notes() string { return strings.TrimSuffix(p.meta(), "meta") + "notes" }
 
 // slots is how many slots a cluster has.
 const slots = 16384

@@ -74,10 +74,12 @@ var (
 	luaProfile = load("profile", false)
 	luaQueues  = load("queues", false)
 	luaWorkers = load("workers", false)
+	luaNotes   = load("notes", false)
+	luaNote    = load("note", true)
 )
 
 func init() {
-	for _, s := range []*script{luaFetch, luaGet, luaList, luaFew, luaChange} {
+	for _, s := range []*script{luaFetch, luaGet, luaList, luaFew, luaNotes, luaChange} {
 		s.bulk = true
 	}
 }
@@ -307,6 +309,10 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 			args[3+k] = key
 		}
 		args[7], args[8], args[9] = t.wire, s.sender, s.channel
+		if t.script == luaNotes || t.script == luaNote { // they alone have a fifth key
+			args[2] = 5
+			args = slices.Insert(args, 7, any(s.parts[t.part].notes()))
+		}
 		calls[i] = call{redis.NewCmd(ctx, args...)}
 	}
 	client := s.conns.usual

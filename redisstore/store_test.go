@@ -74,7 +74,7 @@ func setClock(t testing.TB, s *Store, at time.Time) {
 // drop deletes a namespace.
 func drop(s *Store) {
 	for _, part := range s.parts {
-		s.client.Unlink(context.Background(), part.keys...)
+		s.client.Unlink(context.Background(), append(part.keys[:], part.notes())...)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	// schema is the number of the last file in schema/.
-	schema = 3
+	schema = 4
 	// applicationID marks a file that Open made: "oncq".
 	// https://sqlite.org/pragma.html#pragma_application_id
 	applicationID = 0x6f6e6371

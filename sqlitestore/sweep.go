@@ -50,6 +50,9 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 			return swept, err
 		}
 	}
+	if err := st.exec(sqlDropNotes, st.Now); err != nil {
+		return swept, err
+	}
 	n, err := st.affect(sqlDropQueues, int64(dropsQueues))
 	swept.More = swept.More || n == dropsQueues
 	return swept, err

@@ -78,6 +78,8 @@ var closing = []scenario{
 			"Get":     func() error { _, err := s.Get(w.ctx, []string{"x"}); return err },
 			"List":    func() error { _, err := s.List(w.ctx, onceq.ListRequest{Limit: 1}); return err },
 			"Keys":    func() error { _, err := s.Keys(w.ctx, onceq.KeysRequest{Limit: 1}); return err },
+			"Note":    func() error { return s.Note(w.ctx, onceq.Notes{}) },
+			"Stats":   func() error { _, err := s.Stats(w.ctx, onceq.StatsRequest{}); return err },
 			"Workers": func() error { _, err := s.Workers(w.ctx); return err },
 			"Queues":  func() error { _, err := s.Queues(w.ctx, onceq.QueuesRequest{}); return err },
 			"Sweep":   func() error { _, err := s.Sweep(w.ctx, onceq.SweepRequest{Limit: 1}); return err },

@@ -51,6 +51,7 @@ var suite = []chapter{
 	{"pages", pages},
 	{"counts", counts},
 	{"workers", knownWorkers},
+	{"notes", notes},
 	{"closing", closing},
 	{"wakeups", wakeups},
 	{"stops", stops},

@@ -25,6 +25,7 @@ type Store struct {
 	keys    map[onceq.Key]*rules.Key // those that have a row
 	workers map[string]*worker
 	paused  map[string]bool
+	notes   map[string]string // see package tally
 	closed  bool
 
 	listeners *listen.Registry
@@ -44,6 +45,7 @@ func New(clock func() time.Time) *Store {
 	}
 	return &Store{clock: clock, jobs: map[string]*rules.Job{}, keys: map[onceq.Key]*rules.Key{},
 		workers: map[string]*worker{},
+		notes:   map[string]string{},
 		paused:  map[string]bool{}, listeners: listen.New(nil)}
 }
 

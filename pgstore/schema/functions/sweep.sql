@@ -72,6 +72,7 @@ begin
   )
   select (select count(*) from d), more or (select count(*) from l) > most into got, more;
   return query select 4, null::text, now, got::bigint, null::{ns}.jobs;
+  delete from {ns}.notes n where n.ends <= now;
   if more then
     return query select 5, null::text, now, 0::bigint, null::{ns}.jobs;
   end if;

@@ -1,0 +1,1 @@
+select * from {ns}.notes_v1($1)

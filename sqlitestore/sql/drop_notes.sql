@@ -1,0 +1,1 @@
+DELETE FROM onceq_notes WHERE ends <= ?1
