@@ -15,7 +15,7 @@ func (s *Store) Note(ctx context.Context, n onceq.Notes) error {
 		return s.wrap("note", err)
 	}
 	defer leave()
-	return s.wrap("note", s.retry(ctx, idempotent, func() error {
+	return s.wrap("note", s.retry(ctx, idempotent, func(ctx context.Context) error {
 		_, now, err := s.readNotes(ctx, nil)
 		if err != nil {
 			return err
@@ -39,7 +39,7 @@ func (s *Store) Note(ctx context.Context, n onceq.Notes) error {
 
 // Stats returns what was noted.
 func (s *Store) Stats(ctx context.Context, r onceq.StatsRequest) (stats onceq.Stats, err error) {
-	err = s.read(ctx, "stats", func() error {
+	err = s.read(ctx, "stats", func(ctx context.Context) error {
 		_, now, err := s.readNotes(ctx, nil)
 		if err == nil {
 			stats, err = tally.Stats(now, r, s.reader(ctx))
