@@ -32,6 +32,7 @@ var mayUse = map[string][]string{
 	"internal/listen":      {"onceq"},
 	"internal/rules":       {"onceq", "onceq/internal/refusal"},
 	"internal/tally":       {"onceq"},
+	"internal/fixture":     {"onceq"},
 	"internal/memstore":    {"onceq", "onceq/internal/listen", "onceq/internal/rules", "onceq/internal/tally"},
 	"sqlitestore": {"onceq", "onceq/internal/listen", "onceq/internal/rules", "onceq/internal/tally",
 		"modernc.org/sqlite"},

@@ -1,9 +1,7 @@
 package pgstore_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -14,54 +12,43 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/fixture"
 	"github.com/onceq/onceq/internal/pgtest"
 	"github.com/onceq/onceq/pgstore"
 )
 
-// madeBy3398775 is a schema as commit 3398775 left it, with one of
-// everything in it: see testdata/store-3398775.go.txt.
-func madeBy3398775(t testing.TB) *database {
+// madeBy is a schema as a commit left it, with one of everything in it: see
+// testdata/store-*.go.txt.
+func madeBy(t testing.TB, commit string) *database {
 	t.Helper()
-	text, err := os.ReadFile("testdata/store-3398775.sql")
+	text, err := os.ReadFile("testdata/store-" + commit + ".sql")
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := newDatabase(t, pgtest.URL(t))
 	// Its settings are for psql's session; this one is of a pool.
 	sql := regexp.MustCompile(`(?m)^(SET [a-z_]+ =|SELECT pg_catalog.set_config).*$`).ReplaceAllString(string(text), "")
-	d.exec(t, "set local check_function_bodies = off; "+strings.ReplaceAll(sql, "made_by_3398775", d.schema))
+	d.exec(t, "set local check_function_bodies = off; "+strings.ReplaceAll(sql, "made_by_"+commit, d.schema))
 	return d
 }
 
-func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
-	want, err := os.ReadFile("testdata/store-3398775.txt")
+func TestAStoreMadeByAnEarlierVersionOpensAndKeepsEverything(t *testing.T) {
+	for _, commit := range []string{"3398775", "b451a97"} {
+		t.Run(commit, func(t *testing.T) { keepsEverything(t, commit) })
+	}
+}
+
+func keepsEverything(t *testing.T, commit string) {
+	want, err := os.ReadFile("testdata/store-" + commit + ".txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := madeBy3398775(t)
+	d := madeBy(t, commit)
 	h := handOf(t, d, d.open(t))
-	var got bytes.Buffer
-	for j, err := range h.client.Jobs(h.ctx, onceq.JobFilter{Args: true}) {
-		h.must(err)
-		fmt.Fprintln(&got, jobLine(j))
-	}
-	for k, err := range h.client.Keys(h.ctx, onceq.KeyFilter{Inert: true}) {
-		h.must(err)
-		fmt.Fprintln(&got, keyLine(k))
-	}
-	qs, err := h.client.Queues(h.ctx)
+	differences, err := fixture.Differences(h.ctx, h.client, string(want))
 	h.must(err)
-	for _, q := range qs {
-		fmt.Fprintf(&got, "queue %q paused=%v %v\n", q.Name, q.Paused, q.Counts)
-	}
-	a, b := strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")
-	if len(a) != len(b) {
-		t.Errorf("%d lines, want %d", len(b), len(a))
-	}
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			t.Errorf("line %d\n got %s\nwant %s", i+1, b[i], a[i])
-		}
+	for _, d := range differences {
+		t.Error(d)
 	}
 	h.sound()
 
@@ -107,8 +94,8 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 
 // A program of the version before goes on while this one's are started.
 func TestStatementsOfCommit3398775GoOnAfterTheUpgrade(t *testing.T) {
-	before := madeBy3398775(t)
-	after := madeBy3398775(t)
+	before := madeBy(t, "3398775")
+	after := madeBy(t, "3398775")
 	if err := pgstore.Migrate(context.Background(), after.admin, &pgstore.Config{Namespace: after.schema}); err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +156,7 @@ func TestAStoreOfTheStepBeforeGetsTheFunctionsOfToday(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
 	d.exec(t, `delete from {ns}.migrations where version = (select max(version) from {ns}.migrations);
+		drop table {ns}.notes;
 		do $$ declare f regprocedure; begin
 			for f in select p.oid from pg_proc p where pronamespace = '{ns}'::regnamespace and proname ~ '_v2$' loop
 				execute 'drop function ' || f;
@@ -229,38 +217,4 @@ func TestAScriptNeedsNoRightToCreateASchemaThatIsThere(t *testing.T) {
 	}
 	h := handOf(t, d, d.open(t, func(c *pgstore.Config) { c.NoMigrate = true }))
 	h.enqueue(onceq.Inserted, task(1))
-}
-
-func jobLine(j *onceq.JobRow) string {
-	meta, err := json.Marshal(j.Meta)
-	if err != nil {
-		panic(err)
-	}
-	line := fmt.Sprintf("job %q kind=%q queue=%q state=%s args=%q encoding=%s meta=%s tags=%q priority=%d "+
-		"attempt=%d/%d run=%d timeout=%v retention=%v"+
-		" enqueued=%d due=%d started=%d finished=%d anchor=%d hold=%d/%v/%v/%v key=%v text=%q digest=%x origin=%s "+
-		"worker=%q behind=%q displaced=%q by=%q cancel=%v keyless=%v",
-		j.ID, j.Kind, j.Queue, j.State, j.Args, j.Encoding, meta, j.Tags, j.Priority, j.Attempt, j.MaxAttempts, j.Run,
-		j.Timeout, j.Retention,
-		ms(j.EnqueuedAt), ms(j.RunAt), ms(j.StartedAt), ms(j.FinishedAt), ms(j.Anchor), int(j.Hold.Until),
-		j.Hold.Window, j.Hold.TTL, j.Hold.FromEnqueue, j.Key, j.KeyText,
-		j.Digest, j.Origin, j.Worker, j.Behind, j.Displaced, j.SupersededBy, j.CancelRequested, j.Keyless)
-	for _, e := range j.Errors {
-		line += fmt.Sprintf(" error=%d/%d/%d/%q/%q", e.Attempt, e.Run, ms(e.At), e.Error, e.Stack)
-	}
-	return line
-}
-
-func keyLine(k *onceq.HeldKey) string {
-	return fmt.Sprintf("key %v holder=%q waiter=%q kind=%q queue=%q text=%q state=%s since=%d frees=%d gone=%v "+
-		"inert=%v digest=%x",
-		k.Key, k.Holder, k.Waiter, k.Kind, k.Queue, k.Text, k.State, ms(k.Since), ms(k.FreesAt), k.Gone,
-		k.Inert, k.Digest)
-}
-
-func ms(at time.Time) int64 {
-	if at.IsZero() {
-		return 0
-	}
-	return at.UnixMilli()
 }

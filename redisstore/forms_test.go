@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/fixture"
 	"github.com/onceq/onceq/internal/redistest"
 )
 
@@ -101,7 +102,7 @@ func rowsOf(t *testing.T, c *onceq.Client) (lines []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, jobLine(t, j))
+		lines = append(lines, fixture.Line(j))
 	}
 	return lines
 }

@@ -1,25 +1,23 @@
 package redisstore
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/fixture"
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-// madeBy3398775 puts a partition as commit 3398775 left it into a new namespace, with one of
-// everything in it: see testdata/store-3398775.go.txt.
-func madeBy3398775(t *testing.T, url, namespace string) {
-	text, err := os.ReadFile("testdata/store-3398775.json")
+// madeBy puts a partition as a commit left it into a new namespace, with one of everything in it:
+// see testdata/store-3398775.go.txt and, for b451a97, the same folder of pgstore.
+func madeBy(t *testing.T, commit, url, namespace string) {
+	text, err := os.ReadFile("testdata/store-" + commit + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,13 +38,19 @@ func madeBy3398775(t *testing.T, url, namespace string) {
 	}
 }
 
-func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
-	want, err := os.ReadFile("testdata/store-3398775.txt")
+func TestAStoreMadeByAnEarlierVersionOpensAndKeepsEverything(t *testing.T) {
+	for _, commit := range []string{"3398775", "b451a97"} {
+		t.Run(commit, func(t *testing.T) { keepsEverything(t, commit) })
+	}
+}
+
+func keepsEverything(t *testing.T, commit string) {
+	want, err := os.ReadFile("testdata/store-" + commit + ".txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	url, ctx, space := redistest.URL(t), t.Context(), namespace()
-	madeBy3398775(t, url, space)
+	madeBy(t, commit, url, space)
 	s := open(t, url, Config{Namespace: space})
 	setClock(t, s, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	c := clientOf(t, s)
@@ -118,35 +122,12 @@ func TestAStoreMadeByCommit3398775OpensAndKeepsEverything(t *testing.T) {
 // wantFixture compares all that a store has with what the fixture says.
 func wantFixture(t *testing.T, c *onceq.Client, want string) {
 	t.Helper()
-	ctx := t.Context()
-	var got bytes.Buffer
-	for j, err := range c.Jobs(ctx, onceq.JobFilter{Args: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&got, jobLine(t, j))
-	}
-	for k, err := range c.Keys(ctx, onceq.KeyFilter{Inert: true}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintln(&got, keyLine(k))
-	}
-	queues, err := c.Queues(ctx)
+	differences, err := fixture.Differences(t.Context(), c, want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range queues {
-		fmt.Fprintf(&got, "queue %q paused=%v %v\n", q.Name, q.Paused, q.Counts)
-	}
-	a, b := strings.Split(want, "\n"), strings.Split(got.String(), "\n")
-	if len(a) != len(b) {
-		t.Errorf("%d lines, want %d", len(b), len(a))
-	}
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			t.Errorf("line %d\n got %s\nwant %s", i+1, b[i], a[i])
-		}
+	for _, d := range differences {
+		t.Error(d)
 	}
 }
 
@@ -158,7 +139,7 @@ func TestAStoreMadeByCommit3398775IsBroughtToTheNewForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	url, ctx, space := redistest.URL(t), t.Context(), namespace()
-	madeBy3398775(t, url, space)
+	madeBy(t, "3398775", url, space)
 	old := open(t, url, Config{Namespace: space})
 	inForm(t, old, formOld)
 	meta, ix := old.parts[0].meta(), old.parts[0].keys[2]
@@ -190,41 +171,4 @@ func soundStore(t *testing.T, s *Store, c *onceq.Client) {
 	if err != nil || len(report.Violations) > 0 {
 		t.Errorf("doctor: %q, %v", report.Violations, err)
 	}
-}
-
-// jobLine is how the fixture writes a job down.
-func jobLine(t *testing.T, j *onceq.JobRow) string {
-	meta, err := json.Marshal(j.Meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := fmt.Sprintf("job %q kind=%q queue=%q state=%s args=%q encoding=%s meta=%s tags=%q priority=%d "+
-		"attempt=%d/%d run=%d timeout=%v retention=%v"+
-		" enqueued=%d due=%d started=%d finished=%d anchor=%d hold=%d/%v/%v/%v key=%v text=%q digest=%x "+
-		"origin=%s worker=%q behind=%q displaced=%q by=%q cancel=%v keyless=%v",
-		j.ID, j.Kind, j.Queue, j.State, j.Args, j.Encoding, meta, j.Tags, j.Priority,
-		j.Attempt, j.MaxAttempts, j.Run, j.Timeout, j.Retention,
-		milli(j.EnqueuedAt), milli(j.RunAt), milli(j.StartedAt), milli(j.FinishedAt), milli(j.Anchor),
-		int(j.Hold.Until), j.Hold.Window, j.Hold.TTL, j.Hold.FromEnqueue, j.Key, j.KeyText,
-		j.Digest, j.Origin, j.Worker, j.Behind, j.Displaced, j.SupersededBy, j.CancelRequested, j.Keyless)
-	for _, e := range j.Errors {
-		line += fmt.Sprintf(" error=%d/%d/%d/%q/%q", e.Attempt, e.Run, milli(e.At), e.Error, e.Stack)
-	}
-	return line
-}
-
-// keyLine is how the fixture writes a key down.
-func keyLine(k *onceq.HeldKey) string {
-	return fmt.Sprintf("key %v holder=%q waiter=%q kind=%q queue=%q text=%q state=%s "+
-		"since=%d frees=%d gone=%v inert=%v digest=%x",
-		k.Key, k.Holder, k.Waiter, k.Kind, k.Queue, k.Text, k.State,
-		milli(k.Since), milli(k.FreesAt), k.Gone, k.Inert, k.Digest)
-}
-
-// milli is an instant as the fixture writes it down.
-func milli(at time.Time) int64 {
-	if at.IsZero() {
-		return 0
-	}
-	return at.UnixMilli()
 }

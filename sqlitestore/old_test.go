@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/fixture"
 )
 
 // firstForm is a copy of a store that commit 3398775 made, in schema 1.
@@ -20,7 +21,13 @@ import (
 // TTLs.
 func firstForm(t *testing.T) (path string) {
 	t.Helper()
-	packed, err := os.Open("testdata/3398775.db.gz")
+	return madeBy(t, "3398775")
+}
+
+// madeBy is a copy of a store that a commit made.
+func madeBy(t *testing.T, commit string) (path string) {
+	t.Helper()
+	packed, err := os.Open("testdata/" + commit + ".db.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +188,32 @@ func TestAStoreOfTheFirstFormKeepsItsPromises(t *testing.T) {
 		t.Errorf("fetched %v, want %s", got, want)
 	}
 	if d, err := client.Doctor(ctx, nil); err != nil || len(d.Violations) > 0 {
+		t.Fatal(d, err)
+	}
+}
+
+func TestAStoreMadeByCommitB451a97KeepsEverything(t *testing.T) {
+	t.Parallel()
+	want, err := os.ReadFile("testdata/b451a97.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := onceq.NewClient(opened(t, madeBy(t, "b451a97")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	differences, err := fixture.Differences(t.Context(), client, string(want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range differences {
+		t.Error(d)
+	}
+	if err := client.Resume(t.Context(), "paused queue"); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := client.Doctor(t.Context(), nil); err != nil || len(d.Violations) > 0 {
 		t.Fatal(d, err)
 	}
 }
