@@ -140,6 +140,11 @@ func (s *settings) check() error {
 	if err := s.checkBounds(); err != nil {
 		return err
 	}
+	if s.guard != nil {
+		if err := s.checkGuarded(); err != nil {
+			return err
+		}
+	}
 	if s.unique {
 		return s.checkUnique()
 	}

@@ -30,7 +30,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	if err := c.usable(ctx); err != nil {
 		return row, result, err
 	}
-	if row, err = c.rowOf(args, opts, newNonce(), 0); err != nil {
+	if row, err = c.rowOf(args, opts, newNonce(), 0); err != nil || row.unguarded {
 		return row, result, err
 	}
 	if ctx.Done() != nil {

@@ -15,6 +15,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	if err := c.usable(ctx); err != nil {
 		return Explanation{}, err
 	}
+	opts = append([]Option{allowReserved{}}, opts...) // it may ask for a key of onceq's own
 	row, err := c.rowOf(args, opts, newNonce(), 0)
 	if err != nil {
 		return Explanation{}, err

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/onceq/onceq/internal/reserved"
 )
 
 // Option says something about an enqueue. Options of four levels are
@@ -40,7 +42,8 @@ type settings struct {
 	idAt          level
 	token         [16]byte
 	tokenAt       level
-	reserved      bool // the queue and the kind may be onceq's own
+	reserved      bool            // the queue and the kind may be onceq's own
+	guard         *reserved.Claim // the enqueue makes a claim of package guard; nil = a job
 	delay         time.Duration
 	delayAt       level
 	runAt         time.Time

@@ -48,7 +48,7 @@ func checkKind(field, kind string) error {
 }
 
 func (s *settings) checkQueue() error {
-	if s.reserved {
+	if s.reserved || s.guard != nil && s.queueAt == unsaid {
 		return checkName("queue", s.queue)
 	}
 	return checkQueue("queue", s.queue)

@@ -63,6 +63,11 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	if row.Nonce = nonceOf(nonce, index); s.tokenAt != unsaid {
 		row.Nonce, row.token = s.token, true
 	}
+	if s.guard != nil {
+		if err := s.asClaim(&row); err != nil || row.unguarded {
+			return row, err
+		}
+	}
 	if row.ID == "" {
 		row.ID, row.made = c.ids.next(time.Now()), true
 		if c.place != nil {
@@ -140,6 +145,9 @@ func (s *settings) claim(args Args, row *NewRow) error {
 			return err
 		}
 		in.Fields = fields
+	}
+	if s.guard != nil { // two guards never share a key
+		in.By |= fingerprint.ByQueue
 	}
 	sum, err := fingerprint.Sum(in)
 	if err != nil {

@@ -274,6 +274,8 @@ type NewRow struct {
 	made  bool // the ID was made for this call, so that nobody else can have it
 	again bool // it was sent before, so that the store may know the ID
 	token bool // Nonce is the caller's own
+
+	unguarded bool // package guard was told NotUnique: there is nothing to enqueue
 }
 
 // Made reports whether a client made the ID for this call, so that no other job

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq/internal/sleep"
+	"github.com/onceq/onceq/internal/suspect"
 )
 
 // sweepLimit is how many rows each part of a sweep does at most.
@@ -22,8 +23,7 @@ const tidyTime = 30 * time.Second
 // of a run takes effect.
 func (s *session) sweepLoop(ctx context.Context) {
 	third := s.callLimit()
-	sw := sweeper{session: s, suspects: suspects{self: s.name, grace: s.w.config.Lease / 2,
-		first: map[Beat]time.Time{}}}
+	sw := sweeper{session: s, suspects: suspect.List[Beat]{Grace: s.w.config.Lease / 2}}
 	wait := rand.N(third / 2)
 	if s.w.config.Drain {
 		wait = 0
@@ -34,7 +34,7 @@ func (s *session) sweepLoop(ctx context.Context) {
 		did, more, err := sw.sweep(ctx)
 		took := time.Since(began)
 		wait = third*3/4 + rand.N(third/2)
-		next, suspected := sw.suspects.next(time.Now())
+		next, suspected := sw.suspects.Next(time.Now())
 		if suspected {
 			wait = min(wait, next+rand.N(third/20))
 		}
@@ -90,14 +90,14 @@ func (s *session) isTidy() bool {
 // sweeper is what is kept between sweeps.
 type sweeper struct {
 	*session
-	suspects suspects
+	suspects suspect.List[Beat]
 	load     load
 }
 
 // sweep does one round, and returns how many rows it did. more is true if
 // another is due at once.
 func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
-	r := SweepRequest{Limit: s.load.of(sweepLimit), Lost: s.suspects.lost(time.Now())}
+	r := SweepRequest{Limit: s.load.of(sweepLimit), Lost: s.suspects.Lost(time.Now())}
 	var swept Swept
 	limit := max(s.callLimit(), time.Second) // nothing waits for a sweep, however short the lease
 	took, err := s.call(ctx, limit, func(ctx context.Context) (err error) {
@@ -111,7 +111,7 @@ func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
 		return 0, false, err
 	}
 	s.load.answered(took, limit)
-	s.suspects.note(swept.Expired, swept.More, time.Now())
+	s.suspects.Note(swept.Expired, swept.More, func(b Beat) bool { return b.Worker == s.name }, time.Now())
 	rescued, err := s.rescue(ctx, swept.Runs)
 	if err != nil {
 		return 0, false, fmt.Errorf("rescue %d runs: %w", len(swept.Runs), err)
@@ -131,7 +131,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 		decided := make(chan struct{})
 		go func() { // the retry policy may end its goroutine
 			defer close(decided)
-			decideSafely(&requests[i], job, lost, nil, s.w.config.retryOf(job))
+			decideSafely(&requests[i], job, lost, nil, s.retryOf(job))
 		}()
 		<-decided
 		requests[i].Worker, requests[i].Rescue = s.name, true
@@ -156,57 +156,4 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 		}
 	}
 	return n, err
-}
-
-// suspects are beats of workers whose lease is over by the clock of the
-// store, each with the time, by our own monotonic clock, at which we first
-// saw it. A beat is lost when it is still there a while later. A jump of
-// the store's clock ends every lease at once, but a worker that lives sends
-// another heartbeat within a third of a lease.
-type suspects struct {
-	self  string        // never suspected, because we are alive
-	grace time.Duration // more than a third of a lease
-	first map[Beat]time.Time
-}
-
-// lost returns the suspects that were seen for long enough. The store then
-// checks that each beat is still the latest: that is the second sight of
-// it.
-func (p *suspects) lost(now time.Time) (lost []Beat) {
-	for beat, first := range p.first {
-		if now.Sub(first) >= p.grace {
-			lost = append(lost, beat)
-		}
-	}
-	return lost
-}
-
-// note takes in what a sweep reported as expired. A worker that is not
-// reported any more is no longer suspected, unless the report was cut.
-func (p *suspects) note(expired []Beat, cut bool, now time.Time) {
-	first := make(map[Beat]time.Time, len(expired))
-	if cut {
-		first = p.first
-	}
-	for _, beat := range expired {
-		if beat.Worker == p.self {
-			continue
-		}
-		since, known := p.first[beat]
-		if !known {
-			since = now
-		}
-		first[beat] = since
-	}
-	p.first = first
-}
-
-// next is how long until the next suspect counts as lost.
-func (p *suspects) next(now time.Time) (wait time.Duration, ok bool) {
-	for _, first := range p.first {
-		if left := p.grace - now.Sub(first); left > 0 && (!ok || left < wait) {
-			wait, ok = left, true
-		}
-	}
-	return wait, ok
 }

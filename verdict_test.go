@@ -96,35 +96,3 @@ func TestDefaultRetryDoublesWithJitterFromHalfASecondToADay(t *testing.T) {
 		}
 	}
 }
-
-func TestASuspectIsLostWhenTheSameBeatIsSeenForLongEnough(t *testing.T) {
-	t.Parallel()
-	t0 := time.Now()
-	at := func(s int) time.Time { return t0.Add(time.Duration(s) * time.Second) }
-	p := suspects{self: "me", grace: 15 * time.Second, first: map[Beat]time.Time{}}
-	p.note([]Beat{{"a", 1}, {"b", 1}, {"me", 4}, {"gone", -1}}, false, at(0))
-	if wait, ok := p.next(at(10)); !ok || wait != 5*time.Second {
-		t.Errorf("next in %v, %v", wait, ok)
-	}
-	if lost := p.lost(at(14)); len(lost) > 0 {
-		t.Errorf("lost too early: %v", lost)
-	}
-	p.note([]Beat{{"a", 1}, {"b", 2}, {"gone", -1}}, false, at(14)) // b lives
-	lost := p.lost(at(15))
-	if len(lost) != 2 {
-		t.Errorf("lost %v, want a and gone", lost)
-	}
-	p.note([]Beat{{"gone", -1}}, false, at(16)) // a lives, b's lease runs again
-	p.note([]Beat{{"a", 1}, {"gone", -1}}, false, at(20))
-	if lost := p.lost(at(30)); len(lost) != 1 || lost[0].Worker != "gone" {
-		t.Errorf("lost %v: what was not expired in between is seen anew", lost)
-	}
-	p.note(nil, true, at(31))
-	if lost := p.lost(at(31)); len(lost) != 1 {
-		t.Errorf("lost %v: a report that was cut clears nobody", lost)
-	}
-	p.note(nil, false, at(32))
-	if _, ok := p.next(at(32)); ok || len(p.lost(at(99))) > 0 {
-		t.Error("somebody is still suspected")
-	}
-}

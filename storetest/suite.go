@@ -64,6 +64,7 @@ var suite = []chapter{
 	{"races", races},
 	{"working", working},
 	{"periodic", periodic},
+	{"guarding", guarding},
 	{"parity_asynq", parityAsynq},
 	{"parity_oban", parityOban},
 	{"parity_taskiq", parityTaskiq},
