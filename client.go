@@ -34,7 +34,9 @@ type Config struct {
 	// value means slog.LevelDebug. (The number of slog.LevelInfo is zero
 	// too: to log at that level say LevelInfo+1.)
 	DuplicateLevel slog.Level
-	MeterProvider  metric.MeterProvider // nil = the global one
+	// MeterProvider gets the metrics of enqueues (docs/metrics.md); nil = the
+	// global one.
+	MeterProvider metric.MeterProvider
 }
 
 // Client enqueues jobs and looks after them. It is safe for concurrent use:
@@ -52,6 +54,7 @@ type Client struct {
 	waits     *waits
 	closed    atomic.Bool
 	watch     duplicates
+	metrics   *metrics
 }
 
 // NewClient makes a client of a store, which the caller opens and closes.
@@ -78,8 +81,9 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if err := c.config.check(); err != nil {
 		return nil, err
 	}
+	c.watch = newDuplicates(&c.config)
 	var err error
-	if c.watch, err = newDuplicates(c.config); err != nil {
+	if c.metrics, err = newMetrics(c.config.MeterProvider, newLabels()); err != nil {
 		return nil, err
 	}
 	traits := store.Traits()

@@ -7,10 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/memstore"
 )
@@ -76,10 +72,10 @@ func TestAConflictTellsItsStoryInOneLine(t *testing.T) {
 
 func TestTheErrorTheLogLineExplainAndTheCounterSayTheSame(t *testing.T) {
 	var log bytes.Buffer
-	reader := metric.NewManualReader()
+	g := newGauge(t)
 	client, err := onceq.NewClient(memstore.New(func() time.Time { return golden }), &onceq.Config{
 		Logger: slog.New(slog.NewTextHandler(&log, nil)), DuplicateLevel: slog.LevelWarn,
-		MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
+		MeterProvider: g,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,18 +105,5 @@ func TestTheErrorTheLogLineExplainAndTheCounterSayTheSame(t *testing.T) {
 	if !strings.Contains(log.String(), "rejected: "+words) || !strings.Contains(log.String(), "level=WARN") {
 		t.Errorf("the log says %s", &log)
 	}
-	var metrics metricdata.ResourceMetrics
-	if err := reader.Collect(t.Context(), &metrics); err != nil {
-		t.Fatal(err)
-	}
-	counted := metrics.ScopeMetrics[0].Metrics[0]
-	points := counted.Data.(metricdata.Sum[int64]).DataPoints
-	if counted.Name != "onceq.duplicates" || len(points) != 1 || points[0].Value != 1 {
-		t.Fatalf("%+v", counted)
-	}
-	for name, want := range map[string]string{"queue": "default", "kind": "push", "outcome": "rejected"} {
-		if got, _ := points[0].Attributes.Value(attribute.Key(name)); got.AsString() != want {
-			t.Errorf("the counter has %s=%q, want %q", name, got.AsString(), want)
-		}
-	}
+	g.wants("onceq.duplicates", map[string]float64{"kind=push,outcome=rejected,queue=default": 1})
 }

@@ -81,8 +81,8 @@
 //     [ErrLeaseLost], [ErrClosed] with errors.Is, and [*InvalidError],
 //     [*DuplicateError], [*UncertainError] with errors.As.
 //   - What to measure: the MeterProvider of [Config] and [WorkerConfig]
-//     gets onceq.duplicates and onceq.runs, and [MeasureStore] adds
-//     onceq.store.duration.
+//     gets metrics of enqueues and runs, and [MeasureStore] adds those of
+//     the store: docs/metrics.md lists them.
 //   - Tests of your own code: package onceqtest.
 //
 // The guides are in the folder docs: uniqueness.md says what a key does in

@@ -36,7 +36,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	if ctx.Done() != nil {
 		row.own(args) // the trip may continue after this caller has given up
 	}
-	err = untilAnswered(ctx, row.Retention > 0, func() (err error) {
+	err = c.untilAnswered(ctx, row.Retention > 0, func() (err error) {
 		result, err = c.enqueue(ctx, row)
 		row.again = true
 		return err
@@ -74,7 +74,7 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	}
 	var results []EnqueueResult
 	c.contested.watch(key, func() {
-		results, err = c.store.Enqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
+		results, err = c.storeEnqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
 	})
 	if err != nil {
 		return EnqueueResult{}, err
@@ -121,7 +121,7 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) (results []EnqueueRes
 // by its own caller and under its own context.
 func (c *Client) trip(ctx context.Context, rows []NewRow) ([]EnqueueResult, []error) {
 	noWait := c.blocks || len(rows) > 1
-	results, err := c.store.Enqueue(ctx, EnqueueRequest{Rows: rows, NoWait: noWait})
+	results, err := c.storeEnqueue(ctx, EnqueueRequest{Rows: rows, NoWait: noWait})
 	if err == nil {
 		return results, nil
 	}
@@ -145,6 +145,7 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 		r.Conflict.ArgsDiffer = argsDiffer(row, r.Job)
 	}
 	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict, client: c}
+	c.metrics.enqueued(ctx, row, receipt)
 	if r.Conflict != nil {
 		r.Conflict.adjust(r.Job, row.RunAt)
 		c.watch.note(ctx, row, receipt)
@@ -207,7 +208,7 @@ func (c *Client) answers(ctx context.Context, items []Item) ([]Receipt, error) {
 // are lost. If some stay without an answer, the error is uncertain.
 func (c *Client) sendRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, error) {
 	results, open := make([]EnqueueResult, len(rows)), places(len(rows))
-	err := untilAnswered(ctx, keepsAll(rows), func() error {
+	err := c.untilAnswered(ctx, keepsAll(rows), func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -234,7 +235,12 @@ func (c *Client) sendRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, 
 
 // enqueueRows enqueues rows of one caller, and waits for open transactions.
 func (c *Client) enqueueRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, error) {
-	return c.store.Enqueue(ctx, EnqueueRequest{Rows: rows})
+	return c.storeEnqueue(ctx, EnqueueRequest{Rows: rows})
+}
+
+func (c *Client) storeEnqueue(ctx context.Context, r EnqueueRequest) ([]EnqueueResult, error) {
+	c.metrics.batch(ctx, len(r.Rows))
+	return c.store.Enqueue(ctx, r)
 }
 
 // enqueueMany enqueues the items of one call in one step, with equal keys

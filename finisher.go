@@ -143,9 +143,11 @@ func isRefusal(ctx context.Context, err error) bool {
 // outcome is what became of a batch of results.
 type outcome struct {
 	sent
+	ended   []*run        // the store has taken their results
 	again   []*run        // to be sent again
 	behind  []*run        // to be sent after all others, which each may have stopped
 	lost    []*run        // the store no longer had the run as ours
+	late    []*run        // the lease was over before the store answered
 	refused []*run        // the store refuses the result again and again
 	dropped int           // results that do not count, for the end came first
 	soon    time.Duration // until one of the jobs is due again; negative = none is
@@ -174,7 +176,8 @@ func (s *session) acknowledge(batch []*run, answers []answer) sent {
 	signal(s.lookNow) // the fetcher may wait for room
 	s.mu.Unlock()
 	signal(s.drained)
-	s.w.metrics.count(batch, answers)
+	s.w.metrics.ended(o.ended)
+	s.w.metrics.leaseLost(append(o.late, o.lost...))
 	s.logOutcome(&o)
 	return o.sent
 }
@@ -192,6 +195,10 @@ func (s *session) answeredLocked(r *run, a answer, o *outcome) {
 		return
 	}
 	delete(s.inHand, Run{r.job.ID, r.job.Run})
+	o.ended = append(o.ended, r)
+	if r.state = a.State; a.Status == FinishGone {
+		r.state = r.finish.State
+	}
 	if a.Wake != "" {
 		s.hasMoreLocked(a.Wake)
 	}
@@ -211,6 +218,9 @@ func (s *session) unansweredLocked(r *run, a answer, o *outcome) {
 	}
 	switch {
 	case r.lost || s.over:
+		if r.lost {
+			o.late = append(o.late, r)
+		}
 		s.dropLocked(r)
 		o.dropped++
 		o.done++

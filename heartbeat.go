@@ -3,6 +3,7 @@ package onceq
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/onceq/onceq/internal/sleep"
@@ -110,6 +111,8 @@ func (s *session) beat(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
+	s.w.metrics.handedBack(extended.Back)
+	s.w.metrics.leaseLost(lost)
 	if extended.Back > 0 {
 		s.log.Info("onceq: jobs that were fetched but not received are handed back", "jobs", extended.Back)
 	}
@@ -148,7 +151,7 @@ func (s *session) fence() {
 	}
 	was := s.leased
 	s.leased = false
-	dropped := len(s.results)
+	gone, dropped := slices.Clone(s.results), len(s.results)
 	for _, r := range s.results {
 		s.dropLocked(r)
 	}
@@ -157,10 +160,12 @@ func (s *session) fence() {
 	for _, r := range s.inHand {
 		if !r.ended && !r.lost {
 			cancels = append(cancels, r.cancel)
+			gone = append(gone, r)
 		}
 		r.lost = true
 	}
 	s.mu.Unlock()
+	s.w.metrics.leaseLost(gone)
 	signal(s.drained)
 	if was || dropped+len(cancels) > 0 {
 		s.log.Error("onceq: the lease is over, for no heartbeat reached the store in time: runs are cancelled and "+

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -18,10 +17,7 @@ import (
 // It is also an example of a decorator: it embeds the store, and what it
 // does not name stays as it is. Transactions come from the store inside.
 func MeasureStore(store Store, provider metric.MeterProvider) (Store, error) {
-	if provider == nil {
-		provider = otel.GetMeterProvider()
-	}
-	durations, err := provider.Meter(scope).Float64Histogram("onceq.store.duration",
+	durations, err := meterOf(provider).Float64Histogram("onceq.store.duration",
 		metric.WithDescription("Calls to the store, by method and result."), metric.WithUnit("s"),
 		metric.WithExplicitBucketBoundaries(.0002, .0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10))
 	if err != nil {

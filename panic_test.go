@@ -262,12 +262,16 @@ func TestALoggerThatPanicsLosesItsLinesAndNothingElse(t *testing.T) {
 	}
 }
 
-// badMeter is a MeterProvider whose counters panic.
+// badMeter is a MeterProvider whose instruments panic.
 type badMeter struct{ noop.MeterProvider }
 
 type badMeterImpl struct{ noop.Meter }
 
-type badCounter struct{ noop.Int64Counter }
+type (
+	badCounter   struct{ noop.Int64Counter }
+	badHistogram struct{ noop.Float64Histogram }
+	badRows      struct{ noop.Int64Histogram }
+)
 
 func (badMeter) Meter(string, ...metric.MeterOption) metric.Meter { return badMeterImpl{} }
 
@@ -275,11 +279,27 @@ func (badMeterImpl) Int64Counter(string, ...metric.Int64CounterOption) (metric.I
 	return badCounter{}, nil
 }
 
+func (badMeterImpl) Float64Histogram(string, ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+	return badHistogram{}, nil
+}
+
+func (badMeterImpl) Int64Histogram(string, ...metric.Int64HistogramOption) (metric.Int64Histogram, error) {
+	return badRows{}, nil
+}
+
+func (badMeterImpl) RegisterCallback(metric.Callback, ...metric.Observable) (metric.Registration, error) {
+	panic("the meter")
+}
+
+func (badHistogram) Enabled(context.Context) bool { panic("the meter") }
+func (badRows) Enabled(context.Context) bool      { panic("the meter") }
+
 func (badCounter) Add(context.Context, int64, ...metric.AddOption) { panic("the meter") }
 func (badCounter) Enabled(context.Context) bool                    { return true }
 
 func TestAMeterProviderThatPanicsStopsNoResult(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		b.client = clientOf(t, b.store, &onceq.Config{MeterProvider: badMeter{}})
 		stop := b.serve(onceq.WorkerConfig{MeterProvider: badMeter{}}, fine)
 		for range 3 {
 			b.wants(b.enqueueAndWait(mail{}), onceq.Completed)

@@ -23,6 +23,9 @@ type run struct {
 	lost    bool // the result does not count
 	resent  bool // its Finish was sent before, and may have been taken
 	finish  Finish
+	timed
+	handedBack bool  // it was cut short by a shutdown
+	state      State // as the store recorded it
 
 	// The refusals of a Finish that was sent alone:
 	refusals  int       // in its present form
@@ -90,7 +93,11 @@ func (s *session) execute(r *run) {
 		defer cancel()
 	}
 	err := errGoexit
+	if s.w.metrics.timesRuns() {
+		r.began = time.Now()
+	}
 	defer func() {
+		r.end()
 		if err == errGoexit {
 			if p := recover(); p != nil { // also of panic(nil): a *runtime.PanicNilError
 				err = &panicError{p, panicStack(debug.Stack())}
@@ -136,6 +143,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	s.work.Add(1)
 	defer s.work.Done()
 	r.finish = f
+	r.handedBack = f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown
 	s.running--
 	r.queue.busy--
 	lost := r.lost
@@ -160,7 +168,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 		s.log.Warn("onceq: the result of a run is dropped: it is no longer this worker's, "+
 			"and the job runs again or was run by another", r.attrs()...)
 	} else if f.State != Completed {
-		s.report(r, f, cause)
+		s.report(r, f)
 	}
 }
 
@@ -171,10 +179,10 @@ func (s *session) dropLocked(r *run) {
 }
 
 // report logs a run that did not simply complete.
-func (s *session) report(r *run, f Finish, cause error) {
+func (s *session) report(r *run, f Finish) {
 	level, text := slog.LevelWarn, "onceq: a run failed; the job will be retried"
 	switch {
-	case f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown:
+	case r.handedBack:
 		level, text = slog.LevelInfo, "onceq: a run was cut short by the shutdown; the job is handed back"
 	case f.State == Scheduled:
 		level, text = slog.LevelDebug, "onceq: a job is snoozed"

@@ -108,6 +108,18 @@ func (s *session) call(ctx context.Context, limit time.Duration,
 	return now.Sub(began), err
 }
 
+// slots says how many slots of each queue are taken.
+func (s *session) slots() (all []use) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.pacer.queues {
+		if !ReservedName(q.name) {
+			all = append(all, use{q.name, q.busy, max(q.slots-q.busy, 0)})
+		}
+	}
+	return all
+}
+
 // logRarely warns of the 1st, 2nd, 4th, 8th … failure in a row of something
 // that is tried again and again.
 func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
@@ -137,6 +149,7 @@ const (
 func (s *session) serve(ctx context.Context) error {
 	s.lapse = time.NewTimer(s.w.config.Lease)
 	defer s.lapse.Stop()
+	defer s.w.metrics.observeSlots(s.slots)()
 	if !s.arrive(ctx) {
 		s.leave(time.Now().Add(endTime))
 		return s.failure(nil, 0)
@@ -267,11 +280,13 @@ func (s *session) leave(deadline time.Time) error {
 		return nil
 	}
 	for {
-		_, err := s.call(ctx, limit, func(ctx context.Context) error {
-			_, err := s.w.store.Extend(ctx, r)
+		var left Extended
+		_, err := s.call(ctx, limit, func(ctx context.Context) (err error) {
+			left, err = s.w.store.Extend(ctx, r)
 			return err
 		})
 		if err == nil {
+			s.w.metrics.handedBack(left.Back)
 			return nil
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep.For(ctx, s.hurry()) {

@@ -13,10 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/memstore"
 )
@@ -352,38 +348,4 @@ func TestThousandsOfJobsOnSeveralWorkersRunOnceEach(t *testing.T) {
 			t.Errorf("%s: %s, %v", job.ID, job.State, err)
 		}
 	}
-}
-
-func TestRunsAreCountedByWhatBecameOfTheJob(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, b *bubble) {
-		reader := metric.NewManualReader()
-		b.serve(onceq.WorkerConfig{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))},
-			func(ctx context.Context, job *onceq.Job[mail]) error {
-				if job.Args.To == "" {
-					return onceq.Discard(nil)
-				}
-				return nil
-			})
-		b.enqueue(mail{})
-		for range 3 {
-			b.enqueue(mail{To: "ada"})
-		}
-		synctest.Wait()
-		var got metricdata.ResourceMetrics
-		if err := reader.Collect(t.Context(), &got); err != nil {
-			t.Fatal(err)
-		}
-		counts := map[string]int64{}
-		for _, m := range got.ScopeMetrics[0].Metrics {
-			if m.Name == "onceq.runs" {
-				for _, p := range m.Data.(metricdata.Sum[int64]).DataPoints {
-					counts[p.Attributes.Encoded(attribute.DefaultEncoder())] = p.Value
-				}
-			}
-		}
-		if counts["kind=mail,queue=default,state=completed"] != 3 ||
-			counts["kind=mail,queue=default,state=discarded"] != 1 || len(counts) != 2 {
-			t.Errorf("counts %v", counts)
-		}
-	})
 }

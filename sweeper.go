@@ -149,6 +149,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 			continue // another sweeper was first
 		}
 		job := jobs[i]
+		s.w.metrics.rescued(job, a.State)
 		s.log.Warn("onceq: a run is rescued: its worker was lost", "job", job.ID, "kind", job.Kind, "queue", job.Queue,
 			"run", job.Run, "attempt", job.Attempt, "lost", job.Worker, "state", a.State)
 		if a.Wake != "" {

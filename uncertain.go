@@ -20,7 +20,7 @@ const resends = 3
 
 // untilAnswered sends an enqueue, and sends it again while its answers are
 // lost. Its error is uncertain if one of the tries was.
-func untilAnswered(ctx context.Context, again bool, send func() error) error {
+func (c *Client) untilAnswered(ctx context.Context, again bool, send func() error) error {
 	err := send()
 	if !errors.Is(err, ErrUncertain) {
 		return err
@@ -29,6 +29,7 @@ func untilAnswered(ctx context.Context, again bool, send func() error) error {
 	for try := 0; try < resends && again && errors.Is(err, ErrUncertain); try++ {
 		d := 10 << (3 * try) * time.Millisecond
 		sleep.For(ctx, d/2+rand.N(d)) // callers that lost the same answer do not come back together
+		c.metrics.resent(ctx)
 		if err = send(); err == nil {
 			return nil
 		}

@@ -106,8 +106,8 @@ type WorkerConfig struct {
 	// Logger gets failures, rescues and trouble with the store; nil =
 	// slog.Default(). Args are never logged.
 	Logger *slog.Logger
-	// MeterProvider counts the runs that ended (onceq.runs by queue, kind
-	// and state); nil = the global one.
+	// MeterProvider gets the metrics of runs (docs/metrics.md); nil = the
+	// global one.
 	MeterProvider metric.MeterProvider
 	// ID names the worker in the store, in logs and on pages; each Run adds
 	// a suffix. "" = host-pid-random; at most 100 printable bytes.
@@ -123,7 +123,7 @@ type Worker struct {
 	client  *Client
 	own     bool // the client was made here, and is closed here
 	handle  Handler
-	metrics workerMetrics
+	metrics *metrics
 
 	periodic bool                     // it serves schedules
 	mine     map[string]*periodicSpec // those of its code, by name
@@ -166,9 +166,6 @@ func NewWorker(store Store, config *WorkerConfig) (*Worker, error) {
 		}
 	}
 	var err error
-	if w.metrics, err = newWorkerMetrics(c.MeterProvider); err != nil {
-		return nil, err
-	}
 	if w.client = c.Client; w.client == nil {
 		w.own = true
 		w.client, err = NewClient(store, &Config{Logger: c.Logger, MeterProvider: c.MeterProvider})
@@ -176,7 +173,10 @@ func NewWorker(store Store, config *WorkerConfig) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = w.servePeriodic(); err != nil {
+	if w.metrics, err = newMetrics(c.MeterProvider, w.client.metrics.labels); err == nil {
+		err = w.servePeriodic()
+	}
+	if err != nil {
 		if w.own {
 			w.client.Close()
 		}
