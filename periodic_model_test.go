@@ -132,11 +132,22 @@ func (m *scheduleModel) worker(store onceq.Store) *onceq.Worker {
 	return w
 }
 
+// serve lets workers serve until nothing is due. One is enough as a rule. One
+// that got no processor for as long as its lease leaves the rest to the next.
 func (m *scheduleModel) serve() {
-	w := m.worker(m.store)
-	defer w.Close()
-	if err := w.Run(context.Background()); err != nil {
-		m.Fatal(err)
+	for tries := 1; ; tries++ {
+		w := m.worker(m.store)
+		if err := w.Run(context.Background()); err != nil {
+			m.Fatal(err)
+		}
+		w.Close()
+		if m.settled() {
+			break
+		}
+		if tries == 20 {
+			m.Fatal("twenty workers left something that is due")
+		}
+		m.pass(time.Minute)
 	}
 	if m.paused {
 		return
@@ -180,8 +191,19 @@ func (m *scheduleModel) kill(after bool) {
 	<-dead.died
 	m.pass(time.Minute)
 	m.serve()
-	m.pass(time.Minute)
-	m.serve()
+}
+
+// settled reports whether all rows of the schedule wait for a later time.
+func (m *scheduleModel) settled() bool {
+	for j, err := range m.client.Jobs(context.Background(), onceq.JobFilter{Queue: "onceq.periodic"}) {
+		if err != nil {
+			m.Fatal(err)
+		}
+		if j.State == onceq.Running || j.State == onceq.Retryable || j.State.Waiting() && !j.RunAt.After(m.now) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *scheduleModel) check() {
