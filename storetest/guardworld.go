@@ -18,6 +18,7 @@ type link struct {
 	onceq.Store
 	mu   sync.Mutex
 	dead bool
+	way  sync.RWMutex // held by calls that are under way
 	lose int    // answers to the next calls that write
 	lost func() // called when an answer is lost; or nil
 }
@@ -25,7 +26,11 @@ type link struct {
 // errCut is final: a process that is dead tries nothing again.
 var errCut = fmt.Errorf("the process is dead, for this test: %w", onceq.ErrClosed)
 
+// cut waits for the calls that are under way: one that arrived after the clock
+// was moved would renew a lease.
 func (l *link) cut() {
+	l.way.Lock()
+	defer l.way.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.dead = true
@@ -40,6 +45,8 @@ func (l *link) loseNext(n int) {
 // through makes a call, unless the link is cut, and loses its answer if it is
 // to.
 func through[A any](l *link, call func() (A, error)) (answer A, err error) {
+	l.way.RLock()
+	defer l.way.RUnlock()
 	l.mu.Lock()
 	dead, lost := l.dead, l.lose > 0
 	if lost {
@@ -71,6 +78,8 @@ func (l *link) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Finis
 }
 
 func (l *link) Extend(ctx context.Context, r onceq.ExtendRequest) (x onceq.Extended, err error) {
+	l.way.RLock()
+	defer l.way.RUnlock()
 	l.mu.Lock()
 	dead := l.dead
 	l.mu.Unlock()
@@ -81,6 +90,8 @@ func (l *link) Extend(ctx context.Context, r onceq.ExtendRequest) (x onceq.Exten
 }
 
 func (l *link) Sweep(ctx context.Context, r onceq.SweepRequest) (s onceq.Swept, err error) {
+	l.way.RLock()
+	defer l.way.RUnlock()
 	l.mu.Lock()
 	dead := l.dead
 	l.mu.Unlock()
