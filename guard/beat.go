@@ -60,6 +60,24 @@ func (g *Guard) beatLoop() {
 func (g *Guard) beat(ctx context.Context) error {
 	g.beating.Lock()
 	defer g.beating.Unlock()
+	return g.beatLocked(ctx)
+}
+
+// introduce sends a heartbeat if the store may not know this guard. Of many
+// starts that come together, one does it for all.
+func (g *Guard) introduce(ctx context.Context) error {
+	g.beating.Lock()
+	defer g.beating.Unlock()
+	g.mu.Lock()
+	known := time.Now().Before(g.leaseEnd)
+	g.mu.Unlock()
+	if known {
+		return nil
+	}
+	return g.beatLocked(ctx)
+}
+
+func (g *Guard) beatLocked(ctx context.Context) error {
 	g.mu.Lock()
 	r := onceq.ExtendRequest{Worker: g.worker, Lease: g.config.Lease, Runs: sortedRuns(g.runs)}
 	first := g.leaseEnd.IsZero()

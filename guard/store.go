@@ -158,7 +158,7 @@ func (g *Guard) begin(ctx context.Context, t Token) error {
 	if known {
 		return nil
 	}
-	if err := g.beat(ctx); err != nil {
+	if err := g.introduce(ctx); err != nil {
 		g.ended(ctx, t, nil, false)
 		return fmt.Errorf("guard: start claim %s: %w", t, err)
 	}
