@@ -21,10 +21,12 @@ func (g *Guard) beatLoop() {
 		stops, _ = wake(g.life, onceq.WakeRequest{Worker: g.worker})
 	}
 	failures := 0
-	for {
+	for first := true; ; first = false {
 		wait := g.config.Lease / 3
 		wait -= rand.N(wait/10 + 1)
-		if failures > 0 {
+		if first {
+			wait = 0 // a stop that was asked for before we listened
+		} else if failures > 0 {
 			wait = min(g.config.Lease/12, time.Second)
 		}
 		t := time.NewTimer(wait)
@@ -60,7 +62,7 @@ func (g *Guard) beatLoop() {
 func (g *Guard) beat(ctx context.Context) error {
 	g.beating.Lock()
 	defer g.beating.Unlock()
-	return g.beatLocked(ctx)
+	return g.beatLocked(ctx, min(g.callLimit(), max(g.config.Lease/3, 100*time.Millisecond)))
 }
 
 // introduce sends a heartbeat if the store may not know this guard. Of many
@@ -74,10 +76,10 @@ func (g *Guard) introduce(ctx context.Context) error {
 	if known {
 		return nil
 	}
-	return g.beatLocked(ctx)
+	return g.beatLocked(ctx, g.callLimit())
 }
 
-func (g *Guard) beatLocked(ctx context.Context) error {
+func (g *Guard) beatLocked(ctx context.Context, limit time.Duration) error {
 	g.mu.Lock()
 	r := onceq.ExtendRequest{Worker: g.worker, Lease: g.config.Lease, Runs: sortedRuns(g.runs)}
 	first := g.leaseEnd.IsZero()
@@ -88,7 +90,7 @@ func (g *Guard) beatLocked(ctx context.Context) error {
 			Queues: map[string]int{g.queue: 0}})
 	}
 	sent := time.Now() // the store counts from later, so we give up first
-	ctx, cancel := context.WithTimeout(ctx, min(g.callLimit(), max(g.config.Lease/3, 100*time.Millisecond)))
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	x, err := g.store.Extend(ctx, r)
 	if err != nil {

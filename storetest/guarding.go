@@ -266,7 +266,7 @@ var guarding = []scenario{
 		g.must(r.Done(nil))
 		g.handles(old, nil, guard.ErrDone)
 	})},
-	{"an_operator_cancels_a_run_behind_a_foreign_broker", byGuard(guard.Config{Lease: 300 * time.Millisecond},
+	{"an_operator_cancels_a_run_behind_a_foreign_broker", byGuard(guard.Config{},
 		func(g *guarded) {
 			t := g.sends(task(1))
 			r := g.begins(t)
