@@ -354,7 +354,7 @@ func TestNoFunctionThatWritesRunsAboveReadCommitted(t *testing.T) {
 	d := newDatabase(t, pgtest.URL(t))
 	d.open(t)
 	reads := regexp.MustCompile(
-		`^(look|lookup|get|list|keys|queues|queue_names|waiting|running|workers|about|stats)_v\d+$`)
+		`^(look|lookup|get|list|keys|queues|queue_names|waiting|running|workers|about|stats|notes)_v\d+$`)
 	calls := table(t, d, `select proname || ' ' || oid::regproc || '(' || array_to_string(array(
 			select case when proname = 'act_v1' and n = 1 then '1' else 'null::' || format_type(a, null) end
 			from unnest(proargtypes) with ordinality x(a, n)), ', ') || ')'
