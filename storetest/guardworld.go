@@ -19,8 +19,8 @@ type link struct {
 	mu   sync.Mutex
 	dead bool
 	way  sync.RWMutex // held by calls that are under way
-	lose int    // answers to the next calls that write
-	lost func() // called when an answer is lost; or nil
+	lose int          // answers to the next calls that write
+	lost func()       // called when an answer is lost; or nil
 }
 
 // errCut is final: a process that is dead tries nothing again.
