@@ -201,7 +201,7 @@ func (s *Store) finishIn(ctx context.Context, in caller, runs []onceq.Finish) ([
 				}
 			}
 			if err != nil {
-				return nil, s.wrap("finish in a transaction", err)
+				return nil, s.wrap("finish in a transaction", isolated(err))
 			}
 			break
 		}
@@ -225,9 +225,20 @@ func (s *Store) changeIn(ctx context.Context, in caller, c onceq.Change) ([]once
 	err = in.run(ctx, s.sql.change, s.sql.changeText, func(r *record) { noteChange(r, c, results, wake) },
 		changeArgs(c))
 	if err != nil {
-		return nil, s.wrap("change in a transaction", err)
+		return nil, s.wrap("change in a transaction", isolated(err))
 	}
 	return results, s.raiseAll(ctx, in, wake, halted(c, results))
+}
+
+// isolated says what to do where a transaction is above READ COMMITTED. The
+// text of the server is for programs whose every statement is; any driver's
+// error has it.
+func isolated(err error) error {
+	if !strings.Contains(err.Error(), "onceq: this ran above READ COMMITTED") {
+		return err
+	}
+	return &problem{"runs end and jobs change only in a transaction that is READ COMMITTED: begin it with " +
+		"that isolation level (pgx.TxOptions, sql.TxOptions); to enqueue in it, any level will do", err}
 }
 
 // raiseAll tells listeners of work, and of workers that have a run to stop,

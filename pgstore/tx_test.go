@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/pgtest"
 )
 
 var (
@@ -319,4 +321,22 @@ func TestAJobIsCompletedInATransactionOfDatabaseSQL(t *testing.T) {
 		}
 	}
 	h.sound()
+}
+
+func TestARunThatEndsAboveReadCommittedIsToldWhichIsolationToBeginWith(t *testing.T) {
+	h := newHand(t, pgtest.URL(t))
+	h.enqueue(onceq.Inserted, task(1))
+	j := h.start()
+	tx, err := h.admin.BeginTx(h.ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	h.must(err)
+	defer tx.Rollback(h.ctx)
+	in := h.store.Tx(tx).(interface {
+		Finish(context.Context, onceq.FinishRequest) ([]onceq.FinishResult, error)
+	})
+	_, err = in.Finish(h.ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: j.ID, Run: j.Run, Worker: j.Worker,
+		State: onceq.Completed}}})
+	if err == nil || !strings.Contains(err.Error(), "begin it with that isolation level") ||
+		strings.Contains(err.Error(), "alter role") {
+		t.Error(err)
+	}
 }
