@@ -102,7 +102,9 @@ func TestTheErrorTheLogLineExplainAndTheCounterSayTheSame(t *testing.T) {
 	if dup == nil || dup.Error() != "duplicate push in queue default: "+words {
 		t.Errorf("the error says %v", dup)
 	}
-	if !strings.Contains(log.String(), "rejected: "+words) || !strings.Contains(log.String(), "level=WARN") {
+	if line := log.String(); !strings.Contains(line, `level=WARN msg="onceq: duplicate" `) ||
+		!strings.Contains(line, " outcome=rejected ") || !strings.Contains(line, " holder="+first.Job.ID+" ") ||
+		strings.Contains(line, "frees_at") {
 		t.Errorf("the log says %s", &log)
 	}
 	g.wants("onceq.duplicates", map[string]float64{"kind=push,outcome=rejected,queue=default": 1})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
 // contain, deferred around code that is not ours, keeps a panic of that
@@ -77,12 +78,20 @@ func (d duplicates) note(ctx context.Context, row *NewRow, r Receipt) {
 	c := r.Conflict
 	attrs := []slog.Attr{
 		slog.String("kind", row.Kind), slog.String("queue", row.Queue), slog.String("outcome", string(r.Outcome)),
-		slog.String("job", r.Job.ID), slog.String("by", c.By), slog.String("holder", c.Holder),
-		slog.String("state", string(c.State)),
-		slog.Time("since", c.Since), slog.String("frees_when", c.FreesWhen), slog.Bool("args_differ", c.ArgsDiffer),
+		slog.String("job", r.Job.ID), slog.String("by", c.By), slog.String("key_text", c.Text),
+		slog.String("holder", c.Holder), slog.String("state", string(c.State)),
 	}
-	if !c.FreesAt.IsZero() {
-		attrs = append(attrs, slog.Time("frees_at", c.FreesAt))
+	for _, at := range []struct {
+		name string
+		time time.Time
+	}{{"since", c.Since}, {"frees_at", c.FreesAt}} {
+		if !at.time.IsZero() {
+			attrs = append(attrs, slog.Time(at.name, at.time))
+		}
 	}
-	d.logger.LogAttrs(ctx, d.level, "onceq: "+string(r.Outcome)+": "+c.String(), attrs...)
+	if c.FreesWhen != "" {
+		attrs = append(attrs, slog.String("frees_when", c.FreesWhen))
+	}
+	attrs = append(attrs, slog.Bool("args_differ", c.ArgsDiffer))
+	d.logger.LogAttrs(ctx, d.level, "onceq: duplicate", attrs...)
 }

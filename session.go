@@ -108,6 +108,21 @@ func (s *session) call(ctx context.Context, limit time.Duration,
 	return now.Sub(began), err
 }
 
+// serves says what the worker takes, for its log.
+func (s *session) serves() []any {
+	var queues []string
+	for _, q := range s.w.queues {
+		if !ReservedName(q.Queue) {
+			queues = append(queues, fmt.Sprintf("%s=%d", q.Queue, q.Slots))
+		}
+	}
+	attrs := []any{"queues", bound(strings.Join(queues, ","), 512)}
+	if kinds := slices.DeleteFunc(slices.Clone(s.kinds), ReservedName); len(kinds) > 0 { // else any, or only schedules
+		attrs = append(attrs, "kinds", bound(strings.Join(kinds, ","), 512))
+	}
+	return append(attrs, "lease", s.w.config.Lease)
+}
+
 // slots says how many slots of each queue are taken.
 func (s *session) slots() (all []use) {
 	s.mu.Lock()
@@ -150,6 +165,8 @@ func (s *session) serve(ctx context.Context) error {
 	s.lapse = time.NewTimer(s.w.config.Lease)
 	defer s.lapse.Stop()
 	defer s.w.metrics.observeSlots(s.slots)()
+	s.log.Info("onceq: worker started", s.serves()...)
+	defer s.log.Info("onceq: worker ended")
 	if !s.arrive(ctx) {
 		s.leave(time.Now().Add(endTime))
 		return s.failure(nil, 0)

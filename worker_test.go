@@ -319,7 +319,7 @@ func TestRunOfAWorkerThatRunsIsRefusedAndAfterCloseItIsErrClosed(t *testing.T) {
 
 		id := b.enqueue(mail{})
 		done := make(chan error, 1)
-		go func() { done <- w.Run(context.Background()) }()
+		go func() { done <- b.run(context.Background(), w) }()
 		synctest.Wait()
 		b.wants(id, onceq.Completed)
 		if err := w.Close(); err != nil {
