@@ -237,6 +237,26 @@ func TestALostLeaseIsCountedOnceForEachRun(t *testing.T) {
 			g.wants("onceq.runs", map[string]float64{"kind=mail,queue=default,state=completed": 2})
 		})
 	})
+	t.Run("results are on their way when the lease ends", func(t *testing.T) {
+		inFlakyBubble(t, func(t *testing.T, b *bubble, store *flaky) {
+			g := newGauge(t)
+			b.serve(onceq.WorkerConfig{MeterProvider: g}, func(ctx context.Context, job *onceq.Job[mail]) error {
+				time.Sleep(time.Second)
+				return nil
+			})
+			two(b)
+			store.from(func(op string) fault {
+				if op == "finish" {
+					return failsLate // each takes ten seconds
+				}
+				return failsUnsent
+			})
+			pass(time.Minute)
+			g.wants("onceq.leases.lost", lost)
+			g.wants("onceq.runs", map[string]float64{})
+			store.heal()
+		})
+	})
 	t.Run("another worker has taken over", func(t *testing.T) {
 		inBubble(t, nil, func(t *testing.T, b *bubble) {
 			g := newGauge(t)
