@@ -1,6 +1,7 @@
 package onceq_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -52,10 +53,12 @@ func TestTheProgramOfTheReadmeRuns(t *testing.T) {
 	}
 	try := exec.Command(binary)
 	try.Dir = dir
-	out, err := try.CombinedOutput()
+	var log bytes.Buffer
+	try.Stderr = &log
+	out, err := try.Output()
 	want := regexp.MustCompile(`^inserted (\w{26})\nskipped (\w{26})\nreindex 42 because of a push\n$`)
 	m := want.FindStringSubmatch(string(out))
 	if err != nil || m == nil || m[1] != m[2] {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("%v\n%s%s", err, out, &log)
 	}
 }
