@@ -163,6 +163,15 @@ func ClientFrom(ctx context.Context) *Client {
 	return c
 }
 
+// HandlerContext returns a context such as a handler gets for a job: ClientFrom
+// returns the client, and [SetResult] and [TxClient.Complete] take the job for
+// the one that runs. It is for code that calls handlers itself, such as tests
+// (see package onceqtest). What SetResult sets is kept by Complete only.
+func HandlerContext(ctx context.Context, client *Client, job *JobRow) context.Context {
+	return context.WithValue(context.WithValue(ctx, clientKey{}, client), outcomeKey{},
+		&outcomeOfRun{of: Run{job.ID, job.Run}})
+}
+
 // usable returns the error of a call that cannot be made, because of the
 // client or its context.
 func (c *Client) usable(ctx context.Context) error {

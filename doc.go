@@ -83,7 +83,7 @@
 //   - What to measure: the MeterProvider of [Config] and [WorkerConfig]
 //     gets metrics of enqueues and runs, and [MeasureStore] adds those of
 //     the store: docs/metrics.md lists them.
-//   - Tests of your own code: package onceqtest.
+//   - Tests of your own code: package onceqtest, and docs/testing.md.
 //
 // The guides are in the folder docs: uniqueness.md says what a key does in
 // every case, lifecycle.md what a job does, stores.md what each store

@@ -155,7 +155,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 		}
 		return false, err
 	}
-	return s.w.config.Drain && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0 && s.isTidy(), err
+	return s.drains && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0 && s.isTidy(), err
 }
 
 // outOfTime reports whether the answer to a call may have been too large to

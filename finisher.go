@@ -170,7 +170,7 @@ func (s *session) acknowledge(batch []*run, answers []answer) sent {
 	if o.soon >= 0 {
 		s.pacer.lookBy(time.Now().Add(o.soon))
 	}
-	if s.w.config.Drain && len(s.inHand) == 0 {
+	if s.drains && len(s.inHand) == 0 {
 		s.hasMoreLocked("")
 	}
 	signal(s.lookNow) // the fetcher may wait for room
@@ -198,6 +198,9 @@ func (s *session) answeredLocked(r *run, a answer, o *outcome) {
 	o.ended = append(o.ended, r)
 	if r.state = a.State; a.Status == FinishGone {
 		r.state = r.finish.State
+	}
+	if s.keeps {
+		s.ran = append(s.ran, r.left())
 	}
 	if a.Wake != "" {
 		s.hasMoreLocked(a.Wake)

@@ -150,7 +150,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	if lost {
 		s.dropLocked(r)
 		signal(s.beatNow) // if the store still has it as ours, it hands it back
-		if s.w.config.Drain {
+		if s.drains {
 			s.hasMoreLocked("")
 		}
 	} else {

@@ -33,6 +33,8 @@ type session struct {
 	log  *slog.Logger
 
 	kinds    []string      // to fetch; nil = any
+	drains   bool          // Run ends when nothing is left to do
+	keeps    bool          // ran is kept
 	listened chan struct{} // closed when the listener has ended
 
 	work    sync.WaitGroup // all goroutines but those of handlers; Run waits for them
@@ -59,6 +61,7 @@ type session struct {
 	runnerComes bool        // a runner was started and has not begun
 	over        bool        // Run is about to return: nothing may start, be sent or be logged
 	fatal       error       // the store was closed
+	ran         []*JobRow   // jobs as their runs left them, in that order
 
 	lookNow  chan struct{} // wakes the fetcher
 	finished chan struct{} // wakes the finisher
@@ -178,7 +181,7 @@ func (s *session) serve(ctx context.Context) error {
 	}
 	s.work.Go(func() { s.sweepLoop(ctx) })
 	s.work.Go(func() { s.watchLoop(ctx) })
-	if s.w.config.Drain { // else it could end before they are there
+	if s.drains { // else it could end before they are there
 		s.putPeriodic(ctx)
 	} else {
 		s.work.Go(func() { s.putPeriodic(ctx) })

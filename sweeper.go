@@ -25,7 +25,7 @@ func (s *session) sweepLoop(ctx context.Context) {
 	third := s.callLimit()
 	sw := sweeper{session: s, suspects: suspect.List[Beat]{Grace: s.w.config.Lease / 2}}
 	wait := rand.N(third / 2)
-	if s.w.config.Drain {
+	if s.drains {
 		wait = 0
 	}
 	failures, barren := 0, 0 // in a row
@@ -67,7 +67,7 @@ func (s *session) tidy() {
 	defer s.mu.Unlock()
 	if !s.tidied {
 		s.tidied = true
-		if s.w.config.Drain {
+		if s.drains {
 			s.hasMoreLocked("")
 		}
 	}

@@ -394,14 +394,21 @@ func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 // Only one Run at a time. Another may follow, under a new name in the
 // store. After Close it returns [ErrClosed].
 func (w *Worker) Run(ctx context.Context) error {
+	_, err := w.run(ctx, w.config.Drain, false)
+	return err
+}
+
+// run is Run; it returns the session that has ended.
+func (w *Worker) run(ctx context.Context, drains, keeps bool) (*session, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s, err := w.begin(ctx, stop)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer w.end(s)
-	return s.serve(ctx)
+	s.drains, s.keeps = drains, keeps
+	return s, s.serve(ctx)
 }
 
 func (w *Worker) begin(ctx context.Context, stop func()) (*session, error) {

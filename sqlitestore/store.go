@@ -40,8 +40,12 @@ type Config struct {
 	// acknowledged steps; the file stays sound. [New] does not use it:
 	// there the caller's connections decide.
 	Synchronous Synchronous
+	// Clock is for tests: it tells the time in place of the host's clock (see
+	// Clock in package onceqtest). Whoever else has the file open must use the
+	// same one. nil = the host's clock.
+	Clock func() time.Time
 
-	clock *clock // nil = the host's
+	clock *clock // nil = as Clock says
 }
 
 // Synchronous is SQLite's PRAGMA synchronous.
@@ -68,11 +72,17 @@ func (s Synchronous) String() string {
 }
 
 // clock is the clock of the store. Tests make it stand still.
-type clock struct{ still atomic.Int64 }
+type clock struct {
+	still atomic.Int64
+	of    func() time.Time // nil = the host's
+}
 
 func (c *clock) now() int64 {
 	if ms := c.still.Load(); ms != 0 {
 		return ms
+	}
+	if c.of != nil {
+		return c.of().UnixMilli()
 	}
 	return time.Now().UnixMilli()
 }
@@ -119,7 +129,7 @@ func newStore(db *sql.DB, config Config) *Store {
 		maxReaders), begun: map[*sql.Tx]*ending{}}
 	s.open, s.shut = context.WithCancel(context.Background())
 	if s.clock == nil {
-		s.clock = &clock{}
+		s.clock = &clock{of: config.Clock}
 	}
 	for range maxReaders {
 		s.mayRead <- struct{}{}
