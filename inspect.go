@@ -14,7 +14,7 @@ func (c *Client) Job(ctx context.Context, id string) (*JobRow, error) {
 	}
 	jobs, err := c.store.Get(ctx, []string{id})
 	if err != nil {
-		return nil, fmt.Errorf("onceq: get job %s: %w", id, err)
+		return nil, fmt.Errorf("onceq: get job %q: %w", id, err)
 	}
 	if jobs[0] == nil {
 		return nil, fmt.Errorf("job %q: %w", id, ErrNotFound)

@@ -72,7 +72,7 @@ func changeOne(ctx context.Context, change func(context.Context, Change) ([]Chan
 	ch.IDs = []string{id}
 	results, err := change(ctx, ch)
 	if err != nil {
-		return nil, fmt.Errorf("onceq: change job %s: %w", id, err)
+		return nil, fmt.Errorf("onceq: change job %q: %w", id, err)
 	}
 	if err := adjusted(results[0].Err); err != nil {
 		if errors.Is(err, ErrNotFound) {

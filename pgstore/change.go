@@ -51,6 +51,9 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 }
 
 func (s *Store) release(ctx context.Context, key onceq.Key, holder string) (results []onceq.ChangeResult, err error) {
+	if !askable(holder) {
+		return []onceq.ChangeResult{{Err: onceq.ErrNotFound}}, nil
+	}
 	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		results = make([]onceq.ChangeResult, 1)
 		return s.query(ctx, s.sql.release, func(r *record) {
@@ -108,7 +111,7 @@ func changeArgs(c onceq.Change) []any {
 		ms := c.RunAt.UnixMilli()
 		at = &ms
 	}
-	return []any{ops[c.Op], c.IDs, states, c.WithoutKey, c.Worker, c.No, c.Delay.Milliseconds(), at}
+	return []any{ops[c.Op], asked(c.IDs), states, c.WithoutKey, c.Worker, c.No, c.Delay.Milliseconds(), at}
 }
 
 // noteChange reads a row of change_v2.

@@ -38,7 +38,7 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 			if queue != "" {
 				wake[work{queue: queue}] = true
 			}
-		}, e.Worker, e.Lease.Milliseconds(), ids, runs, e.FetchesDone, e.About)
+		}, e.Worker, e.Lease.Milliseconds(), asked(ids), runs, e.FetchesDone, e.About)
 	})
 	if err != nil {
 		return onceq.Extended{}, s.wrap("extend", err)
@@ -62,7 +62,7 @@ func (s *Store) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Fini
 	wake := map[work]bool{}
 	// If a job occurs twice in one call, its requests go one after another.
 	// A trip has the requests of one worker.
-	for which := indexes(len(fs)); len(which) > 0; {
+	for which := answerable(fs, results); len(which) > 0; {
 		var now, later []int
 		first := &fs[which[0]]
 		seen := make(map[string]bool, len(which))
@@ -90,6 +90,18 @@ func indexes(n int) []int {
 		all[i] = i
 	}
 	return all
+}
+
+// answerable are the requests about which the server can be asked. There is no
+// job of the others.
+func answerable(fs []onceq.Finish, results []onceq.FinishResult) []int {
+	return slices.DeleteFunc(indexes(len(fs)), func(i int) bool {
+		if askable(fs[i].ID) {
+			return false
+		}
+		results[i].Status = onceq.FinishGone
+		return true
+	})
 }
 
 func (s *Store) finish(ctx context.Context, fs []onceq.Finish, results []onceq.FinishResult, which []int,

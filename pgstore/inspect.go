@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/onceq/onceq"
 )
@@ -20,6 +22,25 @@ func (s *Store) read(ctx context.Context, what string, step func(context.Context
 	return s.wrap(what, s.retry(ctx, reading, step))
 }
 
+// askable reports whether a text can be an ID. The server refuses any that is
+// no UTF-8 or has a NUL, and callers may ask for them.
+func askable(id string) bool { return utf8.ValidString(id) && !strings.Contains(id, "\x00") }
+
+// asked are IDs as the server is asked for them: "", which no job has, stands
+// for each that it would refuse.
+func asked(ids []string) []string {
+	if !slices.ContainsFunc(ids, func(id string) bool { return !askable(id) }) {
+		return ids
+	}
+	ids = slices.Clone(ids)
+	for i, id := range ids {
+		if !askable(id) {
+			ids[i] = ""
+		}
+	}
+	return ids
+}
+
 // Get returns jobs by ID.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
 	var rows []*onceq.JobRow
@@ -33,7 +54,7 @@ func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) 
 			if j := r.job(now); j != nil {
 				found[j.ID] = j
 			}
-		}, ids)
+		}, asked(ids))
 		for i, id := range ids {
 			rows[i] = found[id]
 		}

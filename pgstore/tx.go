@@ -187,7 +187,7 @@ func (s *Store) finishIn(ctx context.Context, in caller, runs []onceq.Finish) ([
 	}
 	defer leave()
 	results, wake := make([]onceq.FinishResult, len(runs)), map[work]bool{}
-	for i := range runs {
+	for _, i := range answerable(runs, results) {
 		for n := 0; ; n++ {
 			results[i] = onceq.FinishResult{State: onceq.Completed}
 			busy := false

@@ -32,14 +32,21 @@ func made(id string) bool {
 // packedSize is the size of a packed ID.
 const packedSize = 19
 
+// noID is the stored form of what can be no ID. No field has this name.
+const noID = "\xff"
+
 // packID is the stored form of an ID. An ID of the form that clients make
 // takes 19 bytes: three characters as they are, a NUL, which no other ID
 // contains, and 23 characters of five bits each. Packed IDs sort as the IDs
 // do, with one exception: an ID of a caller's own sorts behind the packed
 // ones if it begins with the same three characters (these are the same for
-// a year).
+// a year). What a caller asks for may be empty or contain a NUL; as it is, it
+// could name a field that is no row.
 func packID(id string) string {
 	if !made(id) {
+		if id == "" || strings.Contains(id, "\x00") {
+			return noID
+		}
 		return id
 	}
 	var b [packedSize]byte

@@ -44,6 +44,7 @@ var suite = []chapter{
 	{"operators", operators},
 	{"starting", starting},
 	{"moving", moving},
+	{"unknown", unknown},
 	{"releasing", releasing},
 	{"leases", leases},
 	{"sweeping", sweeping},
