@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +26,10 @@ var luaFiles embed.FS
 // script is one of the files in lua/, with lib.lua in front. The header of
 // each says what it takes and answers.
 type script struct {
-	name, source, sha string
-	writes            bool
-	bulk              bool // its answer may be large
+	name   string
+	text   func() (source, sha string) // made when it is first sent
+	writes bool
+	bulk   bool // its answer may be large
 }
 
 // bookkeeping is the part of lib.lua that pages.lua needs.
@@ -36,22 +38,30 @@ local floor, unpk, jobs, ix = math.floor, struct.unpack, KEYS[1], KEYS[3]
 `
 
 func load(name string, writes bool) *script {
-	read := func(name string) string {
-		b, err := luaFiles.ReadFile("lua/" + name + ".lua")
-		if err != nil {
-			panic(err) // it is embedded
+	return &script{name: name, writes: writes, text: sync.OnceValues(func() (source, sha string) {
+		source = preamble() + lua(name)
+		if name == "enqueue" { // the library is made only for rows that are not plain
+			source = "local function judge(rows)\n" + preamble() + lua("judge") + "end\n" +
+				"local function book(comes, is, set, add)\n" + bookkeeping + lua("pages") +
+				"open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + lua(name)
 		}
-		return spell(string(b))
+		sum := sha1.Sum([]byte(source))
+		return source, hex.EncodeToString(sum[:])
+	})}
+}
+
+// preamble is what stands in front of every script.
+var preamble = sync.OnceValue(func() string {
+	return lua("lib") + lua("pages") + lua("rows") + lua("moves") + lua("model")
+})
+
+// lua is one of the files, spelled out.
+func lua(name string) string {
+	b, err := luaFiles.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // it is embedded
 	}
-	library := read("lib") + read("pages") + read("rows") + read("moves") + read("model")
-	source := library + read(name)
-	if name == "enqueue" { // the library is made only for rows that are not plain
-		source = "local function judge(rows)\n" + library + read("judge") + "end\n" +
-			"local function book(comes, is, set, add)\n" + bookkeeping + read("pages") +
-			"open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + read(name)
-	}
-	sum := sha1.Sum([]byte(source))
-	return &script{name: name, source: source, sha: hex.EncodeToString(sum[:]), writes: writes}
+	return spell(string(b))
 }
 
 var (
@@ -300,9 +310,10 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 		if args == nil {
 			args = append(make([]any, head, head+len(t.args)), t.args...)
 		}
-		args[0], args[1] = "evalsha", t.script.sha
+		source, sha := t.script.text()
+		args[0], args[1] = "evalsha", sha
 		if whole {
-			args[0], args[1] = "eval", t.script.source
+			args[0], args[1] = "eval", source
 		}
 		args[2] = 4
 		for k, key := range s.parts[t.part].keys {
