@@ -239,9 +239,13 @@ func TestModelInEightPartitions(t *testing.T) {
 	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
 }
 
+// A cluster has no rule of its own: with six partitions every script and every
+// way of a call over several nodes is here. The rules of keys are in the other
+// configurations and in TestModelOnACluster.
 func TestStoreOnACluster(t *testing.T) {
 	url := redistest.ClusterURL(t)
-	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) })
+	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) },
+		append([]string{"identity", "supersede", "results", "waiting", "counts"}, storetest.Seam...)...)
 }
 
 func TestModelOnACluster(t *testing.T) {

@@ -71,7 +71,7 @@ func TestStoreThatIsMeasured(t *testing.T) {
 			t.Fatal(err)
 		}
 		return m
-	}))
+	}), storetest.Seam...)
 }
 
 func TestModel(t *testing.T) { model.Run(t, harness) }

@@ -42,7 +42,7 @@ func openMemory(*testing.T) storetest.Harness {
 func TestMemstore(t *testing.T) { storetest.Run(t, openMemory) }
 
 func TestMemstoreBehindADecorator(t *testing.T) {
-	storetest.Run(t, storetest.Decorated(openMemory))
+	storetest.Run(t, storetest.Decorated(openMemory), storetest.Seam...)
 }
 
 // measured is a decorator of our own that does something.
@@ -55,7 +55,7 @@ func measured(s onceq.Store) onceq.Store {
 }
 
 func TestMemstoreThatIsMeasured(t *testing.T) {
-	storetest.Run(t, storetest.Decorated(openMemory, measured))
+	storetest.Run(t, storetest.Decorated(openMemory, measured), storetest.Seam...)
 }
 
 func TestModelOfMemstore(t *testing.T) { model.Run(t, openMemory) }

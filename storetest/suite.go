@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/onceq/onceq/storetest/internal/effort"
@@ -21,6 +22,12 @@ type chapter struct {
 	noun      string
 	scenarios []scenario
 }
+
+// Seam are the chapters that a decorator can break: each call, what Traits
+// says, transactions, and a client and a worker at work.
+var Seam = []string{"batches", "tokens", "transactions", "fetching", "kinds", "finishing", "completing", "operators",
+	"moving", "releasing", "leases", "sweeping", "listing", "pages", "workers", "closing", "wakeups", "stops",
+	"uncertain", "slips", "unknown", "working"}
 
 // suite is every case, grouped by noun.
 var suite = []chapter{
@@ -83,8 +90,20 @@ var suite = []chapter{
 // on the whole store. ONCEQ_LONG=1 makes races go on for minutes. Random
 // and concurrent histories are in package model, which needs more than the
 // standard library.
-func Run(t *testing.T, open func(*testing.T) Harness) {
+//
+// Every store, and every copy of a rule, sees all of it. A configuration that
+// has no rule of its own, a decorator for instance, may name the chapters that
+// it can break; it then sees these alone.
+func Run(t *testing.T, open func(*testing.T) Harness, chapters ...string) {
+	for _, name := range chapters {
+		if !slices.ContainsFunc(suite, func(c chapter) bool { return c.noun == name }) {
+			t.Errorf("the suite has no chapter %q", name)
+		}
+	}
 	for _, group := range suite {
+		if len(chapters) > 0 && !slices.Contains(chapters, group.noun) {
+			continue
+		}
 		t.Run(group.noun, func(t *testing.T) {
 			t.Parallel()
 			for _, s := range group.scenarios {
