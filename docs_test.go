@@ -242,3 +242,57 @@ func TestDocsNameOnlyFilesThatExist(t *testing.T) {
 		}
 	}
 }
+
+var (
+	pageLink = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
+	notSlug  = regexp.MustCompile(`[^\p{L}\p{N}\s_-]`)
+)
+
+// A link from one page to another, or to a heading, leads somewhere. Links to
+// other sites are not followed: a test needs no internet.
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	links := 0
+	for _, page := range filesOf(t, ".md") {
+		text := fenced.ReplaceAllString(read(t, page), "")
+		for _, m := range pageLink.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
+				continue
+			}
+			links++
+			path, anchor, _ := strings.Cut(m[1], "#")
+			to := page
+			if path != "" {
+				to = filepath.Join(filepath.Dir(page), path)
+			}
+			switch _, err := os.Stat(to); {
+			case err != nil:
+				t.Errorf("%s links to %s: %v", page, m[1], err)
+			case anchor != "" && filepath.Ext(to) == ".md" && !slices.Contains(anchors(read(t, to)), anchor):
+				t.Errorf("%s links to %s: %s has no such heading", page, m[1], to)
+			}
+		}
+	}
+	if links < 30 {
+		t.Errorf("only %d links were found: the expression no longer finds them", links)
+	}
+}
+
+// anchors are the names by which code hosts address the headings of a page.
+func anchors(text string) (names []string) {
+	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		name := notSlug.ReplaceAllString(strings.ToLower(m[1]), "")
+		names = append(names, strings.ReplaceAll(strings.TrimSpace(name), " ", "-"))
+	}
+	return names
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
