@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -21,6 +22,8 @@ type link struct {
 	way  sync.RWMutex // held by calls that are under way
 	lose int          // answers to the next calls that write
 	lost func()       // called when an answer is lost; or nil
+
+	beats atomic.Int64 // heartbeats that were sent
 }
 
 // errCut is final: a process that is dead tries nothing again.
@@ -78,6 +81,7 @@ func (l *link) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.Finis
 }
 
 func (l *link) Extend(ctx context.Context, r onceq.ExtendRequest) (x onceq.Extended, err error) {
+	l.beats.Add(1)
 	l.way.RLock()
 	defer l.way.RUnlock()
 	l.mu.Lock()
@@ -199,3 +203,28 @@ func (g *guarded) ending(r *guard.Run) error {
 var soon = guard.Config{Lease: 200 * time.Millisecond}
 
 var errNo = errors.New("no luck")
+
+// silent is a log that nobody reads.
+var silent = slog.New(slog.DiscardHandler)
+
+// errgroup runs calls at the same time, and has the first error.
+type errgroup struct {
+	all sync.WaitGroup
+	mu  sync.Mutex
+	err error
+}
+
+func (e *errgroup) do(call func() error) {
+	e.all.Go(func() {
+		if err := call(); err != nil {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.err = err
+		}
+	})
+}
+
+func (e *errgroup) wait() error {
+	e.all.Wait()
+	return e.err
+}
