@@ -122,13 +122,11 @@ var parityGuard = []scenario{
 			g.free(g.job(string(t)))
 		}
 	})},
-	{"a_long_run_is_kept_alive", byGuard(guard.Config{Lease: 300 * time.Millisecond}, func(g *guarded) {
+	{"a_long_run_is_kept_alive", byGuard(guard.Config{}, func(g *guarded) {
 		t := g.sends(task(1))
 		r := g.begins(t)
 		g.after(30 * day) // no clock takes the key of a run
 		g.heldBy(t, onceq.Running, task(1))
-		before := g.link.beats.Load()
-		g.eventually("two heartbeats", func() bool { return g.link.beats.Load() > before+1 })
 		g.must(r.Context().Err())
 		g.must(r.Done(nil))
 	})},
