@@ -19,11 +19,15 @@ import (
 type Config struct {
 	Defaults []Option            // for every job, e.g. Unique{TTL: 5*time.Minute}, OnConflict(Reject)
 	Kinds    map[string][]Option // for one kind, e.g. where args are JSON(...)
-	MaxArgs  int                 // bytes of args; 0 = DefaultMaxArgs; at most MaxArgsSize
+	MaxArgs  int                 // bytes of args as they are stored; 0 = DefaultMaxArgs; at most MaxArgsSize
 	// MaxResult is how many bytes a result may have as JSON (see [SetResult]),
 	// for handlers that have this client; 0 = DefaultMaxResult; at most
 	// MaxResultSize.
 	MaxResult int
+
+	// Codec encodes args at rest; nil = they are stored as they are. A worker
+	// uses that of WorkerConfig.Client.
+	Codec Codec
 
 	// Middleware wraps every enqueue, the first outermost. [Client.Explain]
 	// and [Client.Prepare] do not go through it.
@@ -49,6 +53,8 @@ type Client struct {
 	blocks bool // Traits.Blocks of the store
 	place  func(id string, key *Key) string
 	data   string // Traits.Data
+
+	codecName string // of Config.Codec
 
 	contested contested
 	waits     *waits
@@ -83,6 +89,9 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	}
 	c.watch = newDuplicates(&c.config)
 	var err error
+	if c.codecName, err = checkCodec(c.config.Codec); err != nil {
+		return nil, err
+	}
 	if c.metrics, err = newMetrics(c.config.MeterProvider, newLabels()); err != nil {
 		return nil, err
 	}

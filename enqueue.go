@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/onceq/onceq/internal/batch"
-	"github.com/onceq/onceq/internal/fingerprint"
 )
 
 // Enqueue accepts one job, or answers with the job that is there. An error
@@ -30,7 +29,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	if err := c.usable(ctx); err != nil {
 		return row, result, err
 	}
-	if row, err = c.rowOf(args, opts, newNonce(), 0); err != nil || row.unguarded {
+	if row, err = c.rowOf(ctx, args, opts, newNonce(), 0); err != nil || row.unguarded {
 		return row, result, err
 	}
 	if ctx.Done() != nil {
@@ -142,9 +141,10 @@ var errAlone = errors.New("onceq: to be sent alone")
 // a duplicate.
 func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Receipt, error) {
 	if r.Conflict != nil && r.Conflict.By == "id" {
-		r.Conflict.ArgsDiffer = argsDiffer(row, r.Job)
+		r.Conflict.ArgsDiffer = c.argsDiffer(ctx, row, r.Job)
 	}
 	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict, client: c}
+	row.hide(r.Conflict, r.Job)
 	c.metrics.enqueued(ctx, row, receipt)
 	if r.Conflict != nil {
 		r.Conflict.adjust(r.Job, row.RunAt)
@@ -154,15 +154,6 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 		return receipt, &DuplicateError{Kind: row.Kind, Queue: row.Queue, Conflict: *r.Conflict}
 	}
 	return receipt, nil
-}
-
-func argsDiffer(row *NewRow, job *JobRow) bool {
-	if row.Encoding != job.Encoding {
-		return true
-	}
-	a, errA := fingerprint.Digest(row.Args, row.Encoding == EncodingJSON)
-	b, errB := fingerprint.Digest(job.Args, job.Encoding == EncodingJSON)
-	return errA != nil || errB != nil || a != b
 }
 
 // Item is one enqueue of a batch.
@@ -193,7 +184,7 @@ func (c *Client) answers(ctx context.Context, items []Item) ([]Receipt, error) {
 	if err := c.usable(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := c.rowsOf(items)
+	rows, err := c.rowsOf(ctx, items)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -284,7 +275,7 @@ func keepsAll(rows []NewRow) bool {
 	return true
 }
 
-func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
+func (c *Client) rowsOf(ctx context.Context, items []Item) ([]NewRow, error) {
 	if len(items) > MaxBatch {
 		return nil, invalid("items", len(items), "must be at most %d in one batch: send several", MaxBatch)
 	}
@@ -293,7 +284,7 @@ func (c *Client) rowsOf(items []Item) ([]NewRow, error) {
 	size := 0
 	for i, item := range items {
 		var err error
-		if rows[i], err = c.rowOf(item.Args, item.Options, nonce, i); err != nil {
+		if rows[i], err = c.rowOf(ctx, item.Args, item.Options, nonce, i); err != nil {
 			var inv *InvalidError
 			if errors.As(err, &inv) {
 				return nil, inv.ofItem(i)

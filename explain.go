@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,7 +17,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 		return Explanation{}, err
 	}
 	opts = append([]Option{allowReserved{}}, opts...) // it may ask for a key of onceq's own
-	row, err := c.rowOf(args, opts, newNonce(), 0)
+	row, err := c.plainRow(args, opts, newNonce(), 0)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -24,7 +25,13 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Outcome: Inserted, Terms: terms, Hint: hint(&row)}
+	readable := row
+	if row.isSecret() { // the hint says what kind of value it is, and not which
+		if readable, err = c.plainRow(args, append(slices.Clip(opts), ReadableKey), newNonce(), 0); err != nil {
+			return Explanation{}, err
+		}
+	}
+	e := Explanation{Outcome: Inserted, Terms: terms, Hint: hint(&readable)}
 	if row.Claim != nil {
 		e.Key, e.Text = &row.Claim.Key, row.Claim.Text
 	}
@@ -34,7 +41,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	}
 	if j := jobs[0]; j != nil {
 		e.Conflict = &Conflict{By: "id", Holder: j.ID, State: j.State, Since: j.EnqueuedAt,
-			ArgsDiffer: argsDiffer(&row, j)}
+			ArgsDiffer: c.argsDiffer(ctx, &row, j)}
 		e.Conflict.adjust(j, row.RunAt)
 		e.Outcome = Skipped
 		if row.Reactions.Refuses() || j.Kind != row.Kind {
@@ -53,6 +60,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 		return Explanation{}, fmt.Errorf("onceq: get job %s: %w", held.Holder, err)
 	}
 	e.Conflict = held.Conflict(row.Claim.Digest)
+	row.hide(e.Conflict, nil)
 	e.Conflict.adjust(jobs[0], row.RunAt)
 	e.Outcome = outcomeOn(held, row.Reactions)
 	return e, nil

@@ -93,7 +93,7 @@ func (s *settings) asClaim(row *NewRow) error {
 		digest = row.Claim.Digest
 		row.Claim.Hold.FromEnqueue = true // no run time is meant by that of a claim
 	} else if digest, err = fingerprint.Digest(row.Args, row.Encoding == EncodingJSON); err != nil {
-		return invalidFrom(err)
+		return invalidFrom(err, false)
 	}
 	row.Args, row.Encoding = []byte(`"`+hex.EncodeToString(digest[:])+`"`), EncodingJSON
 	member := `"` + metaPatience + `":` + strconv.FormatInt(patience.Milliseconds(), 10) + `}`
@@ -143,7 +143,7 @@ func acquireMany(ctx context.Context, c *Client, items []Item) ([]NewRow, []Rece
 	if err := c.usable(ctx); err != nil {
 		return nil, nil, err
 	}
-	rows, err := c.rowsOf(items)
+	rows, err := c.rowsOf(ctx, items)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -81,7 +81,9 @@ func (e *InvalidError) ofPeriodic(i int) *InvalidError {
 		e.said.rule)
 }
 
-func invalidFrom(err error) error {
+// invalidFrom makes an InvalidError of one about the parts of a key. secret
+// leaves out the value of a key of the caller's own.
+func invalidFrom(err error, secret bool) error {
 	var e *fingerprint.Error
 	if errors.As(err, &e) {
 		value, rule := e.Value, e.Rule
@@ -94,6 +96,9 @@ func invalidFrom(err error) error {
 		field := map[string]string{"By": "Unique.By", "Fields": "Unique.Fields", "MetaFields": "Unique.MetaFields",
 			"key": "UniqueKey"}[e.Field]
 		field = cmp.Or(field, e.Field)
+		if secret && e.Field == "key" {
+			value = ""
+		}
 		value = strings.ReplaceAll(value, `"`, "") // the message quotes it again
 		return invalidOf(marked(field), []string{members[field]}, value, braces.Replace(rule))
 	}
@@ -145,5 +150,6 @@ var members = map[string]string{
 	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "",
 	"Config.MaxResult": "", "result": "", "job": "", "receipt": "", "Config.Middleware": "",
+	"Config.Codec":   "",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",
 }

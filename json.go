@@ -33,8 +33,9 @@ func orNull(s string) *string {
 }
 
 // MarshalJSON writes JSON args as they are into "args", and opaque args as
-// base64 into "args_base64". A list without args has neither. Of a job whose
-// row is gone it writes what the key row keeps.
+// base64 into "args_base64"; "encoded_by" names the codec that made these. A
+// list without args has none of them. Of a job whose row is gone it writes
+// what the key row keeps.
 func (j JobRow) MarshalJSON() ([]byte, error) {
 	if j.EnqueuedAt.IsZero() {
 		return jsontext.Encode(struct {
@@ -53,6 +54,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Args            json.RawMessage `json:"args,omitempty"`
 		ArgsBase64      []byte          `json:"args_base64,omitzero"`
 		Encoding        string          `json:"encoding"`
+		EncodedBy       string          `json:"encoded_by,omitempty"`
 		Meta            map[string]any  `json:"meta,omitempty"`
 		Tags            []string        `json:"tags,omitempty"`
 		State           State           `json:"state"`
@@ -81,7 +83,8 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Errors          []AttemptError  `json:"errors,omitempty"`
 		Result          json.RawMessage `json:"result,omitempty"`
 	}{
-		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Encoding: j.Encoding, Meta: j.Meta, Tags: j.Tags, State: j.State,
+		ID: j.ID, Kind: j.Kind, Queue: j.Queue, Encoding: j.Encoding, EncodedBy: j.EncodedBy(), Meta: j.Meta,
+		Tags: j.Tags, State: j.State,
 		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
 		Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds(),
 		Key: j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,

@@ -83,6 +83,8 @@ type settings struct {
 	customKey     string
 	customScope   Part
 	customAt      level // unsaid = the caller gave no key of its own
+	secrecy       KeySecrecy
+	secrecyAt     level
 
 	policy   ConflictPolicy
 	policyAt level
@@ -277,6 +279,7 @@ func (o UniqueSwitch) apply(s *settings) {
 		s.window, s.windowAt, s.ttl, s.ttlAt = 0, unsaid, 0, unsaid
 		s.fromEnqueue, s.fromEnqueueAt = false, unsaid
 		s.customKey, s.customScope, s.customAt = "", 0, unsaid
+		s.secrecy, s.secrecyAt = 0, unsaid
 		s.policy, s.policyAt = Skip, unsaid
 	}
 }

@@ -109,7 +109,7 @@ func (c *Client) PutPeriodic(ctx context.Context, p Periodic) (PeriodicInfo, err
 	if err := c.usable(ctx); err != nil {
 		return PeriodicInfo{}, err
 	}
-	spec, err := c.specOf(p, fromStore)
+	spec, err := c.specOf(ctx, p, fromStore)
 	if err != nil {
 		return PeriodicInfo{}, err
 	}
@@ -123,6 +123,7 @@ func (c *Client) putSpec(ctx context.Context, spec *periodicSpec) (PeriodicInfo,
 			return next, nil
 		}
 		next.spec.Paused = old.spec.Paused
+		next.spec.Job.keepCode(&old.spec.Job)
 		next.state = periodicState{LastTick: old.state.LastTick, Last: old.state.Last}
 		if spec.Schedule == old.spec.Schedule && spec.Zone == old.spec.Zone {
 			next.state.After = old.after()

@@ -1,6 +1,7 @@
 package onceq
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -71,6 +72,7 @@ type periodicJob struct {
 	Queue       string          `json:"queue"`
 	Args        json.RawMessage `json:"args,omitempty"`
 	Bytes       []byte          `json:"args_base64,omitempty"`
+	Coded       []byte          `json:"args_digest,omitempty"` // of what Bytes are the code of
 	Meta        json.RawMessage `json:"meta,omitempty"`
 	Tags        []string        `json:"tags,omitempty"`
 	Priority    int             `json:"priority"`
@@ -105,7 +107,7 @@ type periodicState struct {
 }
 
 // specOf checks a schedule and decides its jobs.
-func (c *Client) specOf(p Periodic, source string) (*periodicSpec, error) {
+func (c *Client) specOf(ctx context.Context, p Periodic, source string) (*periodicSpec, error) {
 	if err := checkPeriodicName(p.Name); err != nil {
 		return nil, err
 	}
@@ -122,7 +124,7 @@ func (c *Client) specOf(p Periodic, source string) (*periodicSpec, error) {
 	if p.Jitter < 0 || p.Jitter > 24*time.Hour {
 		return nil, invalid("Periodic.Jitter", p.Jitter, "must be 0 to 24h")
 	}
-	row, err := c.rowOf(p.Args, p.Options, newNonce(), 0)
+	row, err := c.rowOf(ctx, p.Args, p.Options, newNonce(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +146,32 @@ func (c *Client) specOf(p Periodic, source string) (*periodicSpec, error) {
 		return nil, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)), "must be at most %d bytes as JSON for a "+
 			"periodic job", MaxMetaSize-metaRoom)
 	}
-	return &periodicSpec{Name: p.Name, Schedule: p.Schedule, Zone: zone, CatchUp: p.CatchUp,
-		JitterMS: ceilMilli(p.Jitter).Milliseconds(), Source: source, Job: periodicJobOf(&row)}, nil
+	spec := &periodicSpec{Name: p.Name, Schedule: p.Schedule, Zone: zone, CatchUp: p.CatchUp,
+		JitterMS: ceilMilli(p.Jitter).Milliseconds(), Source: source, Job: periodicJobOf(&row)}
+	if c.config.Codec != nil {
+		raw, encoding, err := encodeArgs(p.Args)
+		if err != nil {
+			return nil, err
+		}
+		digest, err := fingerprint.Digest(raw, encoding == EncodingJSON)
+		if err != nil {
+			return nil, invalidFrom(err, false)
+		}
+		spec.Job.Coded = digest[:]
+	}
+	return spec, nil
+}
+
+// keepCode takes the code that the job had before, if it is of equal args and
+// of the codec of the same name: each time that a codec encodes, it may come to
+// another code.
+func (j *periodicJob) keepCode(before *periodicJob) {
+	a, _ := readCoded(j.Bytes, EncodingBytes)
+	b, _ := readCoded(before.Bytes, EncodingBytes)
+	if a.by != "" && a.by == b.by && a.encoding == b.encoding && j.Kind == before.Kind &&
+		bytes.Equal(j.Coded, before.Coded) {
+		j.Bytes = before.Bytes
+	}
 }
 
 func periodicJobOf(r *NewRow) periodicJob {
@@ -237,7 +263,7 @@ func (p *periodicRow) row(c *Client, reactions Reactions) (NewRow, error) {
 	sum, err := fingerprint.Sum(fingerprint.Input{Kind: periodicKind, Args: args, JSON: true,
 		By: fingerprint.ByKind, Custom: true, Key: p.spec.Name})
 	if err != nil {
-		return NewRow{}, invalidFrom(err)
+		return NewRow{}, invalidFrom(err, false)
 	}
 	r := NewRow{Kind: periodicKind, Queue: periodicQueue, Args: args, Encoding: EncodingJSON, Meta: meta, Priority: 5,
 		MaxAttempts: maxAttempts, Reactions: reactions, Nonce: newNonce(), made: true,
@@ -368,7 +394,7 @@ func (c *Client) findPeriodic(ctx context.Context, name string) (*periodicRow, e
 	sum, err := fingerprint.Sum(fingerprint.Input{Kind: periodicKind, Args: []byte("{}"), JSON: true,
 		By: fingerprint.ByKind, Custom: true, Key: name})
 	if err != nil {
-		return nil, invalidFrom(err)
+		return nil, invalidFrom(err, false)
 	}
 	for {
 		held, err := lookUp(ctx, c.store, sum.Key)

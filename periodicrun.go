@@ -29,7 +29,7 @@ func (w *Worker) servePeriodic() error {
 	}
 	w.mine = map[string]*periodicSpec{}
 	for i, p := range c.Periodic {
-		spec, err := w.client.specOf(p, fromCode)
+		spec, err := w.client.specOf(context.Background(), p, fromCode)
 		if refused := (*InvalidError)(nil); errors.As(err, &refused) {
 			return refused.ofPeriodic(i)
 		}

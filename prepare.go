@@ -1,5 +1,7 @@
 package onceq
 
+import "context"
+
 // Prepare decides an enqueue and does not send it: it merges the options,
 // checks everything, computes the key and makes the ID and the token. It
 // asks no store. The row can be sent with [Store.Enqueue] or [Tx.Enqueue],
@@ -7,7 +9,7 @@ package onceq
 // again gets the answer of the first time. It is for code between a client
 // and a store, such as an outbox.
 func (c *Client) Prepare(args Args, opts ...Option) (NewRow, error) {
-	row, err := c.rowOf(args, opts, newNonce(), 0)
+	row, err := c.rowOf(context.Background(), args, opts, newNonce(), 0)
 	if err != nil {
 		return NewRow{}, err
 	}

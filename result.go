@@ -19,9 +19,10 @@ const MaxResultSize = 1 << 20
 // nil; [WaitFor] and [ResultOf] read it. A result that cannot be encoded, or
 // is larger than [Config].MaxResult, discards the job: a retry would not mend
 // it.
-func HandleResult[T Args, R any](w *Worker, h func(ctx context.Context, job *Job[T]) (R, error)) {
+func HandleResult[T Args, R any](w *Worker, h func(ctx context.Context, job *Job[T]) (R, error),
+	opts ...HandleOption) {
 	if h == nil {
-		Handle[T](w, nil)
+		Handle[T](w, nil, opts...)
 		return
 	}
 	Handle(w, func(ctx context.Context, job *Job[T]) error {
@@ -33,7 +34,7 @@ func HandleResult[T Args, R any](w *Worker, h func(ctx context.Context, job *Job
 			return Discard(err)
 		}
 		return nil
-	})
+	}, opts...)
 }
 
 // SetResult sets the result of the run whose handler was called with ctx, in
@@ -93,7 +94,9 @@ func (c *Client) maxResult() int {
 
 // outcomeOfRun is what a handler leaves for the end of its run.
 type outcomeOfRun struct {
-	of     Run // the run
+	of      Run  // the run
+	encoded bool // the args were encoded; set before the handler is called
+
 	mu     sync.Mutex
 	result []byte
 	inTx   bool // the job was completed in a transaction, which may not have committed

@@ -3,6 +3,7 @@ package onceq
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,10 +12,22 @@ import (
 	"github.com/onceq/onceq/internal/fingerprint"
 )
 
-// rowOf decides an enqueue: it merges the options, checks everything and
-// computes the key. It is pure, except for a generated ID. nonce is that of
-// the call, index that of the item in a batch.
-func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
+// rowOf decides an enqueue, and encodes the args if the client has a codec.
+// nonce is that of the call, index that of the item in a batch.
+func (c *Client) rowOf(ctx context.Context, args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
+	row, err := c.plainRow(args, opts, nonce, index)
+	if err != nil {
+		return NewRow{}, err
+	}
+	if err := c.encode(ctx, &row); err != nil {
+		return NewRow{}, err
+	}
+	return row, nil
+}
+
+// plainRow decides an enqueue: it merges the options, checks everything and
+// computes the key. It is pure, except for a generated ID.
+func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
 	kind, err := kindOf(args)
 	if err != nil {
 		return NewRow{}, err
@@ -31,9 +44,8 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 	if row.Args, row.Encoding, err = encodeArgs(args); err != nil {
 		return NewRow{}, err
 	}
-	if len(row.Args) > c.maxArgs() {
-		return NewRow{}, invalid("args", fmt.Sprintf("%d bytes", len(row.Args)),
-			"must be at most %d bytes ({Config.MaxArgs}): keep large data elsewhere and pass a reference", c.maxArgs())
+	if most := c.maxArgs(); c.config.Codec == nil && len(row.Args) > most {
+		return NewRow{}, tooLarge(len(row.Args), most, "")
 	}
 	if row.Meta, err = marshalMeta(s.meta); err != nil {
 		return NewRow{}, err
@@ -43,11 +55,11 @@ func (c *Client) rowOf(args Args, opts []Option, nonce [16]byte, index int) (New
 			"must be at most %d bytes as JSON", MaxMetaSize)
 	}
 	if s.unique {
-		if err := s.claim(args, &row); err != nil {
+		if err := s.claim(args, &row, c.config.Codec != nil); err != nil {
 			return NewRow{}, err
 		}
 	} else if _, raw := args.(rawArgs); raw && row.Encoding == EncodingJSON {
-		if err := invalidFrom(fingerprint.Check(row.Args)); err != nil {
+		if err := invalidFrom(fingerprint.Check(row.Args), false); err != nil {
 			return NewRow{}, err
 		}
 	}
@@ -127,8 +139,9 @@ func (r *NewRow) key() *Key {
 	return &r.Claim.Key
 }
 
-// claim computes the key, and the terms on which it is held.
-func (s *settings) claim(args Args, row *NewRow) error {
+// claim computes the key, and the terms on which it is held. encoded says that
+// a codec will encode the args.
+func (s *settings) claim(args Args, row *NewRow, encoded bool) error {
 	in := fingerprint.Input{
 		Kind: row.Kind, Queue: row.Queue, Args: row.Args, JSON: row.Encoding == EncodingJSON, Meta: row.Meta,
 		By: fingerprint.Part(s.by), Fields: s.fields, MetaFields: s.metaFields, AllowBlank: s.allowBlank,
@@ -150,8 +163,12 @@ func (s *settings) claim(args Args, row *NewRow) error {
 		in.By |= fingerprint.ByQueue
 	}
 	sum, err := fingerprint.Sum(in)
+	secret := s.secretKey(encoded)
 	if err != nil {
-		return invalidFrom(err)
+		return invalidFrom(err, secret)
+	}
+	if secret {
+		sum.Text = secretText(sum.Key)
 	}
 	row.Claim = &Claim{Key: sum.Key, Text: sum.Text, Digest: sum.Digest, Hold: s.hold()}
 	row.Claim.Hold.Window, row.Claim.Hold.TTL = ceilMilli(row.Claim.Hold.Window), ceilMilli(row.Claim.Hold.TTL)

@@ -105,7 +105,23 @@ func (s *session) execute(r *run) {
 		}
 		s.settle(r, err, context.Cause(ctx))
 	}()
+	if undecoded := s.decode(ctx, r); undecoded != nil {
+		err = undecoded
+		return
+	}
 	err = s.w.handle(ctx, r.row)
+}
+
+// decode decodes the args of a run, if they are encoded.
+func (s *session) decode(ctx context.Context, r *run) error {
+	if r.leaves.encoded = r.row.EncodedBy() != ""; !r.leaves.encoded {
+		return nil
+	}
+	if err := s.w.client.decode(ctx, r.row); err != nil {
+		return &undecodedRun{err}
+	}
+	r.job.Args, r.job.Encoding = r.row.Args, r.row.Encoding
+	return nil
 }
 
 // panicStack is a stack without the frames above the call of panic.
@@ -184,6 +200,8 @@ func (s *session) report(r *run, f Finish) {
 	switch {
 	case r.handedBack:
 		level, text = slog.LevelInfo, "onceq: a run was cut short by the shutdown; the job is handed back"
+	case f.State == Scheduled && f.Error != "":
+		level, text = slog.LevelError, "onceq: the args of a job are encoded and do not decode here; it waits"
 	case f.State == Scheduled:
 		level, text = slog.LevelDebug, "onceq: a job is snoozed"
 	case f.State == Cancelled:

@@ -76,7 +76,11 @@ func (s *settings) plainTerms() []Term {
 func (s *settings) uniqueTerms(sh *shape) []Term {
 	var l termList
 	if s.customAt != unsaid {
-		l.add("unique_key", s.customKey, s.customAt)
+		key := s.customKey
+		if s.secrecy == SecretKey {
+			key = "(secret)"
+		}
+		l.add("unique_key", key, s.customAt)
 		l.add("unique_scope", s.customScope.words(), s.customAt)
 	} else {
 		by := s.by
@@ -93,6 +97,7 @@ func (s *settings) uniqueTerms(sh *shape) []Term {
 		l.said("meta_fields", s.metaFields, s.metaFieldsAt)
 		l.said("allow_blank", s.allowBlank, s.allowBlankAt)
 	}
+	l.said("secret_key", s.secrecy == SecretKey, s.secrecyAt)
 	h := s.hold()
 	l.add("until", h.Until.String(), s.untilAt)
 	l.said("window_ms", ceilMilli(h.Window).Milliseconds(), s.windowAt)

@@ -71,7 +71,7 @@ func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row Ne
 	if err := t.usable(ctx); err != nil {
 		return row, result, err
 	}
-	if row, err = t.client.rowOf(args, opts, newNonce(), 0); err != nil {
+	if row, err = t.client.rowOf(ctx, args, opts, newNonce(), 0); err != nil {
 		return row, result, err
 	}
 	results, err := t.tx.Enqueue(ctx, []NewRow{row})
@@ -88,7 +88,7 @@ func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []Enque
 	if err := t.usable(ctx); err != nil {
 		return nil, nil, err
 	}
-	rows, err := t.client.rowsOf(items)
+	rows, err := t.client.rowsOf(ctx, items)
 	if err != nil || len(rows) == 0 {
 		return nil, nil, err
 	}

@@ -105,6 +105,7 @@ const (
 //	Cancel, Discard, Snooze               as they say
 //	cut short by a shutdown               handed back: due at once, the attempt not spent
 //	cut short because a cancel was asked  cancelled
+//	args that the codec does not decode   waits for another worker, the attempt not spent
 //	any other error                       retryable after the policy's delay while attempts
 //	                                      are left, then discarded
 //
@@ -124,6 +125,11 @@ func decide(job *JobRow, err, cause error, policy RetryPolicy) Finish {
 			f.State, f.Error = Cancelled, errorText(err)
 			return f
 		}
+	}
+	if undecoded := (*undecodedRun)(nil); errors.As(err, &undecoded) {
+		f.State, f.GiveBack, f.Delay = Scheduled, true, undecodedDelay(job)
+		f.Error = bound(errorText(err), maxErrorText-len(undecodedText)) + undecodedText
+		return f
 	}
 	var v *verdict
 	if errors.As(err, &v) {

@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -258,11 +257,12 @@ func randomName(n int) string {
 // Handle registers the handler for jobs of the kind of T. The kind is that
 // of the zero value of T; if T is a pointer, that of a new T. Args are
 // decoded as JSON. If they do not decode, the run fails as any other, and h
-// is not called.
+// is not called. Members that T does not have are ignored, unless an option
+// says [Strict].
 //
 // Handle panics if the kind is registered twice or invalid, if the handler
 // is nil, and after Run or Close: these are mistakes of the program.
-func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
+func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error, opts ...HandleOption) {
 	typ := reflect.TypeFor[T]()
 	if typ.Kind() == reflect.Interface {
 		panic(fmt.Sprintf("onceq: Handle needs a concrete type of args, not %v: use HandleKind", typ))
@@ -280,19 +280,16 @@ func Handle[T Args](w *Worker, h func(ctx context.Context, job *Job[T]) error) {
 		w.register(kind, nil)
 		return
 	}
+	args := decodingOf(typ, opts)
 	w.register(kind, func(ctx context.Context, row *JobRow) error {
 		job := &Job[T]{JobRow: row}
-		if row.Encoding != EncodingJSON {
-			return fmt.Errorf("args of kind %q are opaque bytes, not JSON: this worker decodes them as %v (use "+
-				"HandleKind for bytes)", row.Kind, typ)
-		}
 		target := any(&job.Args)
 		if typ.Kind() == reflect.Pointer { // decoded in place, so that a JSON null leaves no nil pointer
 			job.Args = reflect.New(typ.Elem()).Interface().(T)
 			target = job.Args
 		}
-		if err := json.Unmarshal(row.Args, target); err != nil {
-			return fmt.Errorf("args of kind %q do not decode as %v: %w", row.Kind, typ, err)
+		if err := args.decode(ctx, row, target); err != nil {
+			return err
 		}
 		return h(ctx, job)
 	})

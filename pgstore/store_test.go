@@ -222,5 +222,9 @@ func open(t *testing.T) storetest.Harness {
 				Rollback: func() error { return tx.Rollback(context.Background()) },
 			}, nil
 		},
+		Bytes: func() []byte {
+			return []byte(one[string](t, d, `select string_agg(query_to_xml(format('select t::text from %I.%I t',
+				schemaname, tablename), true, false, '')::text, '') from pg_tables where schemaname = $1`, d.schema))
+		},
 	}
 }

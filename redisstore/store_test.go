@@ -71,6 +71,36 @@ func setClock(t testing.TB, s *Store, at time.Time) {
 	}
 }
 
+// bytesOf is everything in a namespace.
+func bytesOf(t testing.TB, s *Store) (all []byte) {
+	t.Helper()
+	ctx := context.Background()
+	for _, part := range s.parts {
+		for _, key := range part.keys {
+			var what []string
+			var err error
+			switch kind := s.client.Type(ctx, key).Val(); kind {
+			case "hash":
+				var pairs map[string]string
+				pairs, err = s.client.HGetAll(ctx, key).Result()
+				for name, value := range pairs {
+					what = append(what, name, value)
+				}
+			case "zset":
+				what, err = s.client.ZRange(ctx, key, 0, -1).Result()
+			case "none":
+			default:
+				t.Fatalf("%s is a %s", key, kind)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, strings.Join(what, "\n")...)
+		}
+	}
+	return all
+}
+
 // drop deletes a namespace.
 func drop(s *Store) {
 	for _, part := range s.parts {
@@ -140,6 +170,7 @@ func harnessOf(t *testing.T, url string, c Config, namespace string) storetest.H
 		Store:    s,
 		SetClock: func(at time.Time) { setClock(t, side, at) },
 		Open:     func() onceq.Store { return open(t, url, c) },
+		Bytes:    func() []byte { return bytesOf(t, side) },
 	}
 	if ids := newPlacedIDs(); len(s.parts) > 1 {
 		h.Store = placing{s, ids}

@@ -36,7 +36,18 @@ func harness(t *testing.T) storetest.Harness {
 		t.Cleanup(func() { s.Close() })
 		return s
 	}
-	return harnessOf(open(), c, func() onceq.Store { return open() })
+	h := harnessOf(open(), c, func() onceq.Store { return open() })
+	h.Bytes = func() (all []byte) {
+		for _, suffix := range []string{"", "-wal"} {
+			part, err := os.ReadFile(path + suffix)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			all = append(all, part...)
+		}
+		return all
+	}
+	return h
 }
 
 func harnessOf(s *Store, c *clock, open func() onceq.Store) storetest.Harness {

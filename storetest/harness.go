@@ -33,6 +33,11 @@ type Harness struct {
 	// Begin opens a transaction of the caller's on the data; nil if the
 	// store has no such transactions.
 	Begin func(ctx context.Context) (Tx, error)
+
+	// Bytes returns everything that the store keeps on its medium, as it is;
+	// what a database shows in hexadecimal may be so. nil if there is no such
+	// medium.
+	Bytes func() []byte
 }
 
 // Tx is a transaction of the caller's: enqueue through it, then end it.

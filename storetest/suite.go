@@ -68,6 +68,7 @@ var suite = []chapter{
 	{"doubt", doubts},
 	{"memory", memory},
 	{"truth", truth},
+	{"secrets", secrets},
 	{"slips", slips},
 	{"races", races},
 	{"working", working},

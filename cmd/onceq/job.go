@@ -157,7 +157,9 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, waits []string, now
 	if j.Timeout > 0 {
 		fact("timeout", "%s a run", short(j.Timeout))
 	}
-	if j.Encoding == onceq.EncodingBytes {
+	if by := j.EncodedBy(); by != "" {
+		fact("args", "encoded by %s (%s)", clean(by), count(len(j.Args), "byte"))
+	} else if j.Encoding == onceq.EncodingBytes {
 		fact("args", "%q (%s)", j.Args, count(len(j.Args), "byte"))
 	} else {
 		fact("args", "%s", clean(strings.TrimSpace(string(j.Args))))

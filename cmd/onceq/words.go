@@ -30,6 +30,7 @@ var flags = map[string]string{
 	"Unique.By":             "--by", "By": "--by",
 	"Unique.Fields": "--fields", "Fields": "--fields",
 	"Unique.MetaFields": "--meta-fields", "MetaFields": "--meta-fields",
+	"SecretKey": "--secret-key", "ReadableKey": "--secret-key=false",
 	"Unique.AllowBlank": "--allow-blank", "AllowBlank": "--allow-blank",
 	"Unique.Until": "--until", "Until": "--until", "Until: UntilWindowEnds": "--until window-ends",
 	"Unique.Window": "--window", "Window": "--window", "Unique.TTL": "--ttl", "TTL": "--ttl",

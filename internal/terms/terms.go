@@ -32,6 +32,7 @@ type Terms struct {
 	fields      *[]string
 	metaFields  *[]string
 	allowBlank  *bool
+	secretKey   *bool
 	key         *string
 	keyScope    *onceq.Part
 	until       *onceq.Until
@@ -86,6 +87,8 @@ func (t *Terms) All() []Setting {
 		{"meta-fields", "only these members of meta count; needs meta in --by", List("NAMES", &t.metaFields)},
 		{"allow-blank", "take --fields that are all null or blank text",
 			Optional("bool", &t.allowBlank, strconv.ParseBool)},
+		{"secret-key", "keep a digest in place of the readable text of the key",
+			Optional("bool", &t.secretKey, strconv.ParseBool)},
 		{"key", "a key of your own in place of the args", Optional("KEY", &t.key, parseString)},
 		{"key-scope", "with --key: kind, queue, kind,queue or key (the literal alone) (default kind)",
 			Optional("PARTS", &t.keyScope, parseScope)},
@@ -169,6 +172,9 @@ func (t *Terms) uniqueness() []onceq.Option {
 	set(&u.FromEnqueue, t.fromEnqueue)
 	if t.unique != nil || t.saysUnique() {
 		opts = append(opts, u)
+	}
+	if t.secretKey != nil {
+		opts = append(opts, map[bool]onceq.Option{true: onceq.SecretKey, false: onceq.ReadableKey}[*t.secretKey])
 	}
 	if t.key != nil {
 		if t.keyScope != nil {

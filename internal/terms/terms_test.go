@@ -115,6 +115,7 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		{"queue", "mail", `"mail"`}, {"id", "a,b", `"a,b"`}, {"unique", "true", `true`},
 		{"by", "kind,args", `["kind","args"]`}, {"fields", `a,b\,c`, `["a","b,c"]`},
 		{"meta-fields", "tenant", `["tenant"]`}, {"allow-blank", "true", `true`},
+		{"secret-key", "true", `true`},
 		{"key", "k", `"k"`}, {"key-scope", "kind,queue", `"kind,queue"`}, {"until", "deleted", `"deleted"`},
 		{"window", "1d", `"1d"`}, {"ttl", "forever", `"forever"`},
 		{"from-enqueue", "true", `true`}, {"on-conflict", "replace:args,run_at", `"replace:args,run_at"`},
@@ -147,8 +148,8 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		}
 	}
 	var all Terms
-	if n := len(all.All()); n != 22 {
-		t.Errorf("%d settings, and 22 are tested", n)
+	if n := len(all.All()); n != 23 {
+		t.Errorf("%d settings, and 23 are tested", n)
 	}
 }
 

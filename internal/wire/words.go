@@ -28,6 +28,7 @@ var members = map[string]string{
 	"UniqueKey(key, ByKey)": `unique_key with "unique_scope": "key"`,
 	"Unique.By":             "by", "By": "by",
 	"Unique.Fields": "fields", "Fields": "fields", "Unique.MetaFields": "meta_fields", "MetaFields": "meta_fields",
+	"SecretKey": "secret_key", "ReadableKey": `"secret_key": false`,
 	"Unique.AllowBlank": "allow_blank", "AllowBlank": "allow_blank",
 	"Unique.Until": "until", "Until": "until", "Until: UntilWindowEnds": `"until": "window-ends"`,
 	"Unique.Window": "window", "Window": "window", "Unique.TTL": "ttl", "TTL": "ttl",
