@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,6 +84,39 @@ func TestOldAndNewWorkersSideBySide(t *testing.T) {
 		is("a new one does the job", version[mailList](t, b), "{To:[ada]}")
 		if j := b.wants(id, onceq.Completed); j.Attempt != 2 {
 			t.Errorf("%d attempts", j.Attempt)
+		}
+	})
+}
+
+// TestAnOldAndANewWorkerAtOneTimeFinishEveryJob: a deployment under way. The
+// old worker is strict and fails on what is new; the new one does it.
+func TestAnOldAndANewWorkerAtOneTimeFinishEveryJob(t *testing.T) {
+	inBubble(t, func() onceq.Store { return memstore.New(nil) }, func(t *testing.T, b *bubble) {
+		config := onceq.WorkerConfig{Retry: func(*onceq.JobRow, error) time.Duration { return time.Second },
+			Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 2}}}
+		var lost atomic.Int64
+		older, newer := b.worker(config), b.worker(config)
+		onceq.Handle(older, func(context.Context, *onceq.Job[mailOld]) error { return nil }, onceq.Strict())
+		onceq.Handle(newer, func(_ context.Context, job *onceq.Job[mailNew]) error {
+			if strings.HasPrefix(job.Args.To, "new") && job.Args.Bcc == "" {
+				lost.Add(1)
+			}
+			return nil
+		}, onceq.Strict())
+		defer clean(t, b.start(older))
+		defer clean(t, b.start(newer))
+		var ids []string
+		for i := range 20 {
+			ids = append(ids, b.enqueue(mailOld{fmt.Sprint("old", i)}, onceq.Unique{Fields: []string{"to"}}),
+				b.enqueue(mailNew{fmt.Sprint("new", i), "eve"}, onceq.Unique{Fields: []string{"to"}}))
+		}
+		pass(time.Minute)
+		failed := 0
+		for _, id := range ids {
+			failed += len(b.wants(id, onceq.Completed).Errors)
+		}
+		if failed == 0 || lost.Load() != 0 {
+			t.Errorf("%d runs of the old worker failed, and %d jobs lost a member", failed, lost.Load())
 		}
 	})
 }

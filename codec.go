@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -23,7 +24,8 @@ import (
 // errors of handlers are not encoded.
 //
 // Its methods are called by many goroutines at once. They must not keep or
-// change the bytes that they get.
+// change the bytes that they get. Their errors are logged, and those of Decode
+// kept with the job: they must not repeat the args.
 type Codec interface {
 	// Name is kept beside the code, for people: "aes-gcm/2026-11", 1 to 128
 	// printable bytes. It must not change while a client has the codec. Let
@@ -103,7 +105,7 @@ func (c *Client) encode(ctx context.Context, row *NewRow) (err error) {
 	if len(row.Args) > MaxArgsSize {
 		return tooLarge(len(row.Args), MaxArgsSize, "")
 	}
-	defer recovered(&err, "Config.Codec", codec, "Encode")
+	defer codecPanicked(&err)
 	code, err := codec.Encode(ctx, row.Kind, row.Args)
 	if err != nil {
 		return fmt.Errorf("onceq: encode the args of a job of kind %q by %q: %w", row.Kind, c.codecName, err)
@@ -179,12 +181,20 @@ func (c *Client) decode(ctx context.Context, job *JobRow) error {
 }
 
 func (c *Client) decoded(ctx context.Context, kind string, code []byte) (plain []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("it panicked: %v", p)
-		}
-	}()
+	defer codecPanicked(&err)
 	return c.config.Codec.Decode(ctx, kind, code)
+}
+
+// codecPanicked, deferred around a codec, makes an error of a panic. It leaves
+// out the value, which may repeat the args, unless the runtime made it.
+func codecPanicked(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case runtime.Error:
+		*err = fmt.Errorf("it panicked: %w", p)
+	default:
+		*err = fmt.Errorf("it panicked with a value of type %T", p)
+	}
 }
 
 // undecodedError is the error of args that the codec does not decode.

@@ -174,6 +174,83 @@ func TestAStrictHandlerFailsOnMembersThatItDoesNotKnow(t *testing.T) {
 	})
 }
 
+// torn decodes to what is no JSON, as a codec does that cannot tell a wrong key.
+type torn struct{ hexes }
+
+func (torn) Decode(context.Context, string, []byte) ([]byte, error) { return []byte("\x00Q4111"), nil }
+
+// blabber is a codec that panics with the args.
+type blabber struct{ hexes }
+
+func (b blabber) Decode(ctx context.Context, kind string, code []byte) ([]byte, error) {
+	plain, _ := b.hexes.Decode(ctx, kind, code)
+	panic("cannot decode " + string(plain))
+}
+
+func TestNeitherErrorsNorTheLogRepeatEncodedArgs(t *testing.T) {
+	inBubble(t, func() onceq.Store { return memstore.New(nil) }, func(t *testing.T, b *bubble) {
+		for what, c := range map[string]struct {
+			codec onceq.Codec
+			state onceq.State
+			want  string
+		}{
+			"no JSON":                {torn{newHexes()}, onceq.Discarded, "no valid JSON at byte 1"},
+			"a panic with the args":  {blabber{newHexes()}, onceq.Scheduled, "it panicked with a value of type string"},
+			"a panic of the runtime": {hexes{}, onceq.Scheduled, "it panicked: runtime error"},
+		} {
+			var log bytes.Buffer
+			codec := c.codec
+			if what == "a panic of the runtime" {
+				codec = broken{"hex/1", func() ([]byte, error) { return []byte{[]byte(nil)[len(log.Bytes())]}, nil }}
+			}
+			r, err := clientOf(t, b.store, &onceq.Config{Codec: newHexes()}).Enqueue(t.Context(), mail{"Q4111"},
+				onceq.MaxAttempts(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := b.worker(onceq.WorkerConfig{Drain: true, Client: clientOf(t, b.store, &onceq.Config{Codec: codec}),
+				Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+			onceq.Handle(w, fine)
+			if err := b.run(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			text := b.wants(r.Job.ID, c.state).Errors[0].Error
+			if !strings.Contains(text, c.want) || strings.Contains(text+log.String(), "4111") ||
+				strings.Contains(text, "invalid character") {
+				t.Errorf("%s: %s\n%s", what, text, &log)
+			}
+			if _, err := b.client.Cancel(t.Context(), r.Job.ID); err != nil && c.state == onceq.Scheduled {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestAWaitOfASecretEnqueueDoesNotShowTheTextOfTheHolder(t *testing.T) {
+	inBubble(t, func() onceq.Store { return memstore.New(nil) }, func(t *testing.T, b *bubble) {
+		for i, end := range []error{nil, onceq.Discard(errors.New("no"))} {
+			key := onceq.UniqueKey(fmt.Sprint("s3cr3t", i))
+			b.enqueue(mail{"a"}, key, onceq.ReadableKey)
+			r, err := b.client.Enqueue(t.Context(), mail{"a"}, key, onceq.SecretKey)
+			if err != nil || r.Outcome != onceq.Skipped {
+				t.Fatal(r, err)
+			}
+			w := b.worker(onceq.WorkerConfig{Drain: true})
+			onceq.Handle(w, func(context.Context, *onceq.Job[mail]) error { return end })
+			if err := b.run(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			job, err := r.Wait(t.Context())
+			if failed := (*onceq.FailedError)(nil); errors.As(err, &failed) {
+				job = failed.Job
+			}
+			if job == nil || !strings.HasPrefix(job.KeyText, "sha256:") {
+				t.Errorf("%+v, %v", job, err)
+			}
+		}
+	})
+}
+
 func TestASecretKeyIsNotRepeatedByAnErrorOrAHint(t *testing.T) {
 	c := clientOf(t, memstore.New(nil), nil)
 	long := "s3cr3t" + strings.Repeat("x", 2000)

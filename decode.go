@@ -89,7 +89,10 @@ func withoutValues(err error, encoded bool) string {
 		bare.Value, _, _ = strings.Cut(e.Value, " ")
 		return bare.Error()
 	case *json.SyntaxError:
-		return err.Error()
+		if !encoded {
+			return err.Error()
+		}
+		return fmt.Sprintf("no valid JSON at byte %d", e.Offset) // the text of the error quotes a character
 	}
 	if encoded {
 		return fmt.Sprintf("an error of type %T, whose text is left out because the args are encoded", err)

@@ -66,3 +66,12 @@ func (r *NewRow) hide(c *Conflict, holder *JobRow) {
 		holder.KeyText = r.Claim.Text
 	}
 }
+
+// hide does so for a row that is read later: the enqueue of the receipt was
+// secret, and the job that stands for it may have the readable text.
+func (r Receipt) hide(job *JobRow) {
+	if job != nil && job.Key != nil && r.Job.Key != nil && *job.Key == *r.Job.Key &&
+		strings.HasPrefix(r.Job.KeyText, secretMark) {
+		job.KeyText = r.Job.KeyText
+	}
+}

@@ -74,7 +74,12 @@ func (r Receipt) Wait(ctx context.Context) (*JobRow, error) {
 	if r.inTx { // perhaps it was rolled back
 		known = nil
 	}
-	return r.client.waits.wait(ctx, r.Job.ID, known)
+	job, err := r.client.waits.wait(ctx, r.Job.ID, known)
+	if failed := (*FailedError)(nil); errors.As(err, &failed) {
+		r.hide(failed.Job)
+	}
+	r.hide(job)
+	return job, err
 }
 
 // WaitFor waits as [Receipt.Wait] does, and decodes the result.
