@@ -6,6 +6,7 @@ import (
 	"github.com/onceq/onceq/internal/terms"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -168,6 +169,9 @@ func TestNoErrorRepeatsALongArgument(t *testing.T) {
 	}
 }
 
+// The command lines in the text of a page stand between backquotes.
+var inline = regexp.MustCompile("`onceq ([^`\n]+)`")
+
 // What the README and the docs show to type is understood.
 func TestTheCommandsOfTheDocsAreUnderstood(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
@@ -180,29 +184,41 @@ func TestTheCommandsOfTheDocsAreUnderstood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, block := range strings.Split(string(text), "```") {
-			rest, shell := strings.CutPrefix(block, "sh\n")
-			if i%2 == 0 || !shell {
-				continue
+		for _, args := range commandsOf(string(text)) {
+			seen++
+			args, _, _ = strings.Cut(args, " #")
+			args, _, _ = strings.Cut(args, " |")
+			words := append(fields(args), "x") // the value of a flag that ends the line
+			var out bytes.Buffer
+			if code := run(append(words, "--help"), strings.NewReader(""), &out, &out); code != exitDone {
+				t.Errorf("%s: onceq %s: exit code %d\n%s", page, args, code, &out)
 			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d commands were found", seen)
+	}
+}
+
+// commandsOf are the lines of a page that begin with "onceq ", without that:
+// those of its blocks for a shell, and those in its text.
+func commandsOf(page string) (all []string) {
+	for i, block := range strings.Split(page, "```") {
+		rest, shell := strings.CutPrefix(block, "sh\n")
+		switch {
+		case i%2 == 0:
+			for _, m := range inline.FindAllStringSubmatch(block, -1) {
+				all = append(all, m[1])
+			}
+		case shell:
 			for line := range strings.Lines(rest) {
-				args, ok := strings.CutPrefix(strings.TrimSpace(line), "onceq ")
-				if !ok {
-					continue
-				}
-				seen++
-				args, _, _ = strings.Cut(args, " #")
-				args, _, _ = strings.Cut(args, " |")
-				var out bytes.Buffer
-				if code := run(append(fields(args), "--help"), strings.NewReader(""), &out, &out); code != exitDone {
-					t.Errorf("%s: onceq %s: exit code %d\n%s", page, args, code, &out)
+				if args, ok := strings.CutPrefix(strings.TrimSpace(line), "onceq "); ok {
+					all = append(all, args)
 				}
 			}
 		}
 	}
-	if seen < 10 {
-		t.Errorf("only %d commands were found", seen)
-	}
+	return all
 }
 
 // fields splits a command line as a shell would, as far as quotes go.
