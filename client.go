@@ -29,6 +29,12 @@ type Config struct {
 	// uses that of WorkerConfig.Client.
 	Codec Codec
 
+	// NoTally keeps the client from counting for [Client.Stats]. Otherwise the
+	// store is told what was enqueued, and what workers with this client ran:
+	// 2s after the first event, then once a minute while there is something to
+	// tell, when a worker's Run ends, and by Close.
+	NoTally bool
+
 	// Middleware wraps every enqueue, the first outermost. [Client.Explain]
 	// and [Client.Prepare] do not go through it.
 	Middleware []EnqueueMiddleware
@@ -61,6 +67,7 @@ type Client struct {
 	closed    atomic.Bool
 	watch     duplicates
 	metrics   *metrics
+	tally     *tally // nil = Config.NoTally
 }
 
 // NewClient makes a client of a store, which the caller opens and closes.
@@ -94,6 +101,9 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	}
 	if c.metrics, err = newMetrics(c.config.MeterProvider, newLabels()); err != nil {
 		return nil, err
+	}
+	if !c.config.NoTally {
+		c.tally = newTally(store, c.config.Logger)
 	}
 	traits := store.Traits()
 	c.blocks, c.place, c.data = traits.Blocks, traits.Place, traits.Data
@@ -152,14 +162,16 @@ func (c *Client) maxArgs() int {
 	return c.config.MaxArgs
 }
 
-// Close sends what is waiting and stops what the client started. It never
-// closes the store.
+// Close sends what is waiting, notes what was counted (see Config.NoTally; 2s
+// at most), and stops what the client started. It never closes the store: that
+// is to be closed after it.
 func (c *Client) Close() error {
 	if c.closed.Swap(true) {
 		return errClosed
 	}
 	c.batch.Close()
 	c.waits.close()
+	c.tally.close()
 	return nil
 }
 

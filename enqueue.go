@@ -150,6 +150,7 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 		r.Conflict.adjust(r.Job, row.RunAt)
 		c.watch.note(ctx, row, receipt)
 	}
+	c.tally.enqueued(row, &receipt)
 	if r.Outcome == Rejected {
 		return receipt, &DuplicateError{Kind: row.Kind, Queue: row.Queue, Conflict: *r.Conflict}
 	}

@@ -178,6 +178,9 @@ func (s *session) acknowledge(batch []*run, answers []answer) sent {
 	signal(s.drained)
 	s.w.metrics.ended(o.ended)
 	s.w.metrics.leaseLost(append(o.late, o.lost...))
+	for _, r := range o.ended {
+		s.w.client.tally.ended(&r.job, r.state, r.took)
+	}
 	s.logOutcome(&o)
 	return o.sent
 }

@@ -268,6 +268,89 @@ func (w WorkerInfo) MarshalJSON() ([]byte, error) {
 	}{w.Name, jsontext.Time(w.Since), jsontext.Time(w.BeatAt), jsontext.Time(w.LeaseUntil), w.Late, w.Running, about})
 }
 
+// MarshalJSON has the counts of each series as lists, an entry for each step.
+func (s Stats) MarshalJSON() ([]byte, error) {
+	bounds := make([]int64, len(RunClasses))
+	for i, d := range RunClasses {
+		bounds[i] = d.Milliseconds()
+	}
+	return jsontext.Encode(struct {
+		Now        jsontext.Time `json:"now"`
+		From       jsontext.Time `json:"from"`
+		Step       int64         `json:"step_ms"`
+		Covers     jsontext.Time `json:"covers_until"`
+		RunClasses []int64       `json:"run_classes_ms"`
+		Series     []Series      `json:"series"`
+		Hot        []HotKey      `json:"hot"`
+		Seen       []Sighting    `json:"seen"`
+		Terms      []KindTerms   `json:"terms"`
+	}{jsontext.Time(s.Now), jsontext.Time(s.From), s.Step.Milliseconds(), jsontext.Time(s.CoversUntil()), bounds,
+		list(s.Series), list(s.Hot), list(s.Seen), list(s.Terms)})
+}
+
+// MarshalJSON names outcomes and ends of runs.
+func (s Series) MarshalJSON() ([]byte, error) {
+	points := func(of func(*Count) int64) []int64 {
+		values := make([]int64, len(s.Points))
+		for i := range s.Points {
+			values[i] = of(&s.Points[i])
+		}
+		return values
+	}
+	objects := []any{struct {
+		Queue string `json:"queue"`
+		Kind  string `json:"kind"`
+	}{s.Queue, s.Kind}}
+	for i, name := range enqueuedNames {
+		objects = append(objects, map[string]any{string(name): points(func(c *Count) int64 { return c.Enqueued[i] })})
+	}
+	for i, name := range endedNames {
+		objects = append(objects, map[string]any{name: points(func(c *Count) int64 { return c.Ended[i] })})
+	}
+	total := s.Total()
+	objects = append(objects, struct {
+		Wait  []int64  `json:"wait_ms"`
+		Run   []int64  `json:"run_ms"`
+		Class [8]int64 `json:"run_class"`
+	}{points(func(c *Count) int64 { return c.WaitMS }), points(func(c *Count) int64 { return c.RunMS }),
+		total.RunClass})
+	return jsontext.Join(objects...)
+}
+
+// MarshalJSON says that the count is a lower bound.
+func (k HotKey) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Key     Key           `json:"key"`
+		KeyText string        `json:"key_text,omitempty"`
+		Kind    string        `json:"kind"`
+		AtLeast int64         `json:"at_least"`
+		LastAt  jsontext.Time `json:"last_at,omitzero"`
+		Holder  string        `json:"holder"`
+	}{k.Key, k.Text, k.Kind, k.Count, jsontext.Time(k.LastAt), k.Holder})
+}
+
+// MarshalJSON puts what was met among the other members.
+func (s Sighting) MarshalJSON() ([]byte, error) {
+	return jsontext.Join(struct {
+		At      jsontext.Time `json:"at"`
+		Kind    string        `json:"kind"`
+		Queue   string        `json:"queue"`
+		Outcome Outcome       `json:"outcome"`
+		From    string        `json:"from"`
+	}{jsontext.Time(s.At), s.Kind, s.Queue, s.Outcome, s.From}, s.Conflict)
+}
+
+// MarshalJSON is as the fields are.
+func (k KindTerms) MarshalJSON() ([]byte, error) {
+	return jsontext.Encode(struct {
+		Queue   string        `json:"queue"`
+		Kind    string        `json:"kind"`
+		Terms   string        `json:"terms"`
+		FirstAt jsontext.Time `json:"first_at"`
+		LastAt  jsontext.Time `json:"last_at"`
+	}{k.Queue, k.Kind, k.Terms, jsontext.Time(k.FirstAt), jsontext.Time(k.LastAt)})
+}
+
 // list is a list that is [] where it is empty.
 func list[T any](all []T) []T {
 	if all == nil {

@@ -63,6 +63,12 @@ func (c *Count) Add(more *Count) {
 // Duplicates is how many enqueues made no job of their own.
 func (c *Count) Duplicates() int64 { return c.Enqueued[1] + c.Enqueued[2] + c.Enqueued[3] }
 
+// What the places of Count.Enqueued and Count.Ended are called in JSON.
+var (
+	enqueuedNames = [6]Outcome{Inserted, Skipped, Rejected, Replaced, Coalesced, Superseded}
+	endedNames    = [6]string{"completed", "retried", "discarded", "cancelled", "put_back", "lost"}
+)
+
 // HotKey is a key that met many duplicates.
 type HotKey struct {
 	Key    Key       // the key itself
@@ -125,6 +131,18 @@ type Series struct {
 	Kind   string  // of the jobs, or OtherPairs
 	Points []Count // one for each step from Stats.From on
 }
+
+// Total is all points together.
+func (s *Series) Total() (all Count) {
+	for i := range s.Points {
+		all.Add(&s.Points[i])
+	}
+	return all
+}
+
+// CoversUntil is until when all processes that live have noted, unless the
+// store refused their notes.
+func (s *Stats) CoversUntil() time.Time { return s.Now.Add(-notesEvery - notesEvery/10 - noteTime) }
 
 // Stats returns what clients and workers have noted of enqueues, duplicates and
 // runs.

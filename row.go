@@ -65,6 +65,9 @@ func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (
 	}
 	row.Reactions = s.policy.reactions()
 	s.policy.fill(&row)
+	if c.tally.wantsTerms(row.Queue, kind) {
+		row.terms = s.keyTerms(shapeOf(args))
+	}
 	if s.resend != nil {
 		if index >= len(s.resend.IDs) {
 			return NewRow{}, invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the "+

@@ -93,7 +93,7 @@ func (s *session) execute(r *run) {
 		defer cancel()
 	}
 	err := errGoexit
-	if s.w.metrics.timesRuns() {
+	if s.w.client.tally != nil || s.w.metrics.timesRuns() {
 		r.began = time.Now()
 	}
 	defer func() {

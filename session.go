@@ -202,6 +202,7 @@ func (s *session) serve(ctx context.Context) error {
 	unsent := s.dropped - before + len(s.results)
 	s.mu.Unlock()
 	err := s.leave(deadline)
+	s.note(deadline)
 	select {
 	case <-s.listened:
 	case <-time.After(min(time.Second, time.Until(deadline))): // the store did not close the channel
@@ -313,6 +314,13 @@ func (s *session) leave(deadline time.Time) error {
 			return fmt.Errorf("onceq: worker %s: take leave of the store: %w", s.name, err)
 		}
 	}
+}
+
+// note notes what the worker has counted.
+func (s *session) note(deadline time.Time) {
+	ctx, cancel := context.WithTimeout(s.base, min(lastNote, time.Until(deadline)))
+	defer cancel()
+	s.w.client.tally.note(ctx)
 }
 
 // fail ends the session because the store was closed: no result can be

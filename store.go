@@ -275,7 +275,8 @@ type NewRow struct {
 	again bool // it was sent before, so that the store may know the ID
 	token bool // Nonce is the caller's own
 
-	unguarded bool // package guard was told NotUnique: there is nothing to enqueue
+	unguarded bool   // package guard was told NotUnique: there is nothing to enqueue
+	terms     string // for the tally; "" = it does not want them
 }
 
 // Made reports whether a client made the ID for this call, so that no other job

@@ -150,6 +150,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 		}
 		job := jobs[i]
 		s.w.metrics.rescued(job, a.State)
+		s.w.client.tally.rescued(job)
 		s.log.Warn("onceq: a run is rescued: its worker was lost", "job", job.ID, "kind", job.Kind, "queue", job.Queue,
 			"run", job.Run, "attempt", job.Attempt, "lost", job.Worker, "state", a.State)
 		if a.Wake != "" {

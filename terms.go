@@ -108,6 +108,23 @@ func (s *settings) uniqueTerms(sh *shape) []Term {
 	return l
 }
 
+// keyTerms says in a line how an enqueue is unique. It is the same for each
+// enqueue of a call site: the caller's own key is not in it.
+func (s *settings) keyTerms(sh *shape) string {
+	if !s.unique {
+		return "unique=false"
+	}
+	var words []string
+	for _, t := range s.uniqueTerms(sh) {
+		if t.Name == "unique_key" {
+			words = append(words, t.Name)
+		} else {
+			words = append(words, t.String())
+		}
+	}
+	return bound(strings.Join(append(words, "on_conflict="+s.policy.String()), " "), mostTermsText)
+}
+
 // words are the parts as the member "by" of a job as JSON takes them.
 func (p Part) words() []string {
 	words := []string{}

@@ -48,7 +48,7 @@ func handOf(t testing.TB, d *database, s *pgstore.Store) *hand {
 
 func (h *hand) clientOf(s onceq.Store) *onceq.Client {
 	h.Helper()
-	c, err := onceq.NewClient(s, nil)
+	c, err := onceq.NewClient(s, &onceq.Config{NoTally: true})
 	h.must(err)
 	h.Cleanup(func() { c.Close() })
 	return c

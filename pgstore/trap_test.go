@@ -457,7 +457,8 @@ func TestHotKeysInBatchesOfRandomOrderNeverDeadlock(t *testing.T) {
 	h.sound()
 }
 
-// A duplicate is an answer: no row version, no WAL, no transaction number.
+// A duplicate is an answer: no row version, no WAL, no transaction number. The
+// client counts it, and notes that once a minute.
 func TestADuplicateWritesNothing(t *testing.T) {
 	h := newHand(t, pgtest.Start(t, "-c", "autovacuum=off").URL())
 	var fresh []onceq.Item
@@ -506,6 +507,17 @@ func TestADuplicateWritesNothing(t *testing.T) {
 	}
 	if wal2-wal > 4096 { // checkpoints write some themselves
 		t.Errorf("20,000 duplicates wrote %d bytes of WAL", wal2-wal)
+	}
+	counts, err := onceq.NewClient(h.store, nil)
+	h.must(err)
+	_, err = counts.EnqueueMany(h.ctx, byKey)
+	h.must(err)
+	xid3, _ := state()
+	h.must(counts.Close())
+	xid4, wal4 := state()
+	if xid3 != xid2 || xid4 != xid2+1 || wal4-wal2 > 64<<10 {
+		t.Errorf("to count duplicates took %d transactions, to note them %d, and %d bytes of WAL", xid3-xid2, xid4-xid3,
+			wal4-wal2)
 	}
 }
 

@@ -137,3 +137,42 @@ func TestNothingStaysOfAQueueWithoutJobs(t *testing.T) {
 		t.Error(q, err)
 	}
 }
+
+// A duplicate is only read, and counted in memory. What was counted is one
+// small write.
+func TestDuplicatesWriteNothingAndTheirNoteLittle(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
+	client, err := onceq.NewClient(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	enqueue := func() {
+		if _, err := client.Enqueue(ctx, onceq.JSON("x", []byte("{}")), onceq.Unique{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enqueue()
+	before := logSize(t, s)
+	for range 200 {
+		enqueue()
+	}
+	if size := logSize(t, s); size != before && time.Since(start) < time.Second { // then a note may have come
+		t.Errorf("200 duplicates wrote %d bytes", size-before)
+	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := s.Stats(ctx, onceq.StatsRequest{Span: 24 * time.Hour})
+	if err != nil || len(stats.Series) != 1 {
+		t.Fatal(stats, err)
+	}
+	if n := stats.Series[0].Total(); n.Enqueued != [6]int64{1, 200} {
+		t.Errorf("noted %v", n.Enqueued)
+	}
+	if size := logSize(t, s); size == before || size > before+256<<10 {
+		t.Errorf("a note wrote %d bytes", size-before)
+	}
+}

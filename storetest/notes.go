@@ -1,7 +1,10 @@
 package storetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -189,5 +192,102 @@ var notes = []scenario{
 			sum.Add(&p)
 		}
 		equal(w, "sum", line(sum.Enqueued[0], sum.Enqueued[1]), line(20, 40))
+	}},
+	{"the_tally_of_two_processes_adds_up_and_is_bounded", func(w *world) {
+		var clients []*onceq.Client
+		for _, s := range w.handles(2) {
+			c, err := onceq.NewClient(s, nil)
+			w.must(err)
+			clients = append(clients, c)
+			for i := range 3 {
+				_, err := c.Enqueue(w.ctx, mail{To: "ann"}, onceq.Unique{})
+				w.must(err)
+				_, err = c.Enqueue(w.ctx, task(i), key, reject)
+				if err != nil && !errors.Is(err, onceq.ErrDuplicate) {
+					w.Fatal(err)
+				}
+			}
+			var flood []onceq.Item
+			for i := range onceq.MaxTallies {
+				args := onceq.JSON(fmt.Sprint("kind ", i), []byte("{}"))
+				flood = append(flood, onceq.NewItem(args, onceq.Queue("flood")))
+			}
+			_, err = c.EnqueueMany(w.ctx, flood)
+			w.must(err)
+			w.must(c.Close())
+		}
+		s, _ := w.stats(onceq.StatsRequest{Hot: 10, Seen: 10, Terms: true})
+		equal(w, "series", len(s.Series) <= onceq.MaxTallies, true)
+		sums := map[string]onceq.Count{}
+		for _, series := range s.Series {
+			n, kind := series.Total(), series.Kind
+			if series.Queue == "flood" || kind == onceq.OtherPairs {
+				kind = "flood"
+			}
+			sum := sums[kind]
+			sum.Add(&n)
+			sums[kind] = sum
+		}
+		equal(w, "mail", sums["mail"].Enqueued, [6]int64{1, 5})
+		equal(w, "task", sums["task"].Enqueued, [6]int64{1, 0, 5})
+		equal(w, "the flood", sums["flood"].Enqueued, [6]int64{2 * onceq.MaxTallies})
+		hot := map[string]int64{}
+		for _, k := range s.Hot {
+			hot[k.Kind] = k.Count
+		}
+		equal(w, "hot keys", line(len(hot), hot["mail"], hot["task"]), "2 5 5")
+		equal(w, "sightings", len(s.Seen), onceq.MaxSeen)
+		for _, d := range s.Seen {
+			if d.Conflict.Holder == "" || d.Conflict.By != "key" || d.From == "" {
+				w.Errorf("a sighting: %+v", d)
+			}
+		}
+		for _, k := range s.Terms {
+			switch {
+			case k.Kind == "mail":
+				equal(w, "terms", k.Terms, "by=kind,queue,args until=finished on_conflict=skip")
+			case k.Kind == "task":
+				equal(w, "terms", k.Terms, "unique_key unique_scope=kind until=finished on_conflict=reject")
+			case k.Terms != "unique=false":
+				w.Errorf("the terms of %s: %s", k.Kind, k.Terms)
+			}
+		}
+	}},
+	{"a_worker_notes_its_runs_when_it_ends", func(w *world) {
+		w.real()
+		client, err := onceq.NewClient(w.Store, nil)
+		w.must(err)
+		for i := range 4 {
+			w.insert(task(i), onceq.MaxAttempts(1), onceq.ID(fmt.Sprint(i)))
+		}
+		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{Client: client,
+			Logger: slog.New(slog.DiscardHandler), Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 4}}})
+		w.must(err)
+		var ran sync.WaitGroup
+		ran.Add(4)
+		onceq.Handle(worker, func(_ context.Context, j *onceq.Job[task]) error {
+			defer ran.Done()
+			if j.Args == 0 {
+				return errors.New("no")
+			}
+			return nil
+		})
+		ctx, stop := context.WithCancel(w.ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- worker.Run(ctx) }()
+		ran.Wait()
+		stop()
+		w.must(<-ended)
+		s, err := client.Stats(w.ctx, onceq.StatsRequest{Span: 24 * time.Hour})
+		w.must(err)
+		equal(w, "series", len(s.Series), 1)
+		n := s.Series[0].Total()
+		equal(w, "runs", n.Ended, [6]int64{3, 0, 1})
+		classes := int64(0)
+		for _, c := range n.RunClass {
+			classes += c
+		}
+		equal(w, "runs by class", classes, 4)
+		w.must(client.Close())
 	}},
 }

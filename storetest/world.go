@@ -72,9 +72,15 @@ func (w *world) wantHealthy() {
 	}
 }
 
+// clientOf is a client that does nothing of its own accord: it notes nothing.
 func (w *world) clientOf(store onceq.Store, config *onceq.Config) *onceq.Client {
 	w.Helper()
-	client, err := onceq.NewClient(store, config)
+	quiet := onceq.Config{}
+	if config != nil {
+		quiet = *config
+	}
+	quiet.NoTally = true
+	client, err := onceq.NewClient(store, &quiet)
 	w.must(err)
 	return client
 }

@@ -120,7 +120,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if strings.HasSuffix(b.a.store, ":memory:") {
 		report.Persistence = "in memory: nothing is on a disk"
 	}
-	if b.open, err = b.a.open(ctx, &onceq.Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if b.open, err = b.a.open(ctx, &onceq.Config{Logger: slog.New(slog.DiscardHandler), NoTally: true}); err != nil {
 		return err
 	}
 	defer func() {

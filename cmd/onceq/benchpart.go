@@ -23,7 +23,7 @@ func newBenchPart(a *app) *cobra.Command {
 			if err != nil {
 				return usagef("%v", err)
 			}
-			s, err := a.open(c.Context(), nil)
+			s, err := a.open(c.Context(), &onceq.Config{NoTally: true})
 			if err != nil {
 				return err
 			}

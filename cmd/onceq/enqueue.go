@@ -130,7 +130,7 @@ func (a *app) enqueueOne(c *cobra.Command, e *enqueue, args []string) (err error
 	if err != nil {
 		return err
 	}
-	config := &onceq.Config{MaxArgs: e.maxArgs}
+	config := &onceq.Config{MaxArgs: e.maxArgs, NoTally: true} // a note would be as much work as the job
 	if err := judge(c.Context(), config, job, opts); err != nil {
 		return usage(err) // before a file is made
 	}

@@ -98,7 +98,7 @@ func newRoot(a *app) *cobra.Command {
 	}
 	add("jobs", newEnqueue(a), newExplain(a), newWork(a), newPeriodic(a))
 	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newWorkers(a),
-		newDoctor(a))
+		newStats(a), newDoctor(a))
 	help := newHelp(root)
 	root.SetHelpCommand(help)
 	add("else", newMigrate(a), newCompact(a), newDemo(a), newBench(a), newVersion(a), help)
@@ -144,7 +144,7 @@ func group(c *cobra.Command, what, arg string) *cobra.Command {
 
 // otherWords are commands of other programs, and where the same is here.
 var otherWords = map[string]string{"list": "onceq jobs", "ls": "onceq jobs", "status": "onceq queues",
-	"stats": "onceq queues", "add": "onceq enqueue", "push": "onceq enqueue", "worker": "onceq work",
+	"add": "onceq enqueue", "push": "onceq enqueue", "worker": "onceq work",
 	"start": "onceq work", "check": "onceq doctor", "why": "onceq explain"}
 
 // elsewhere is where a command of this name is, if it is not where it was

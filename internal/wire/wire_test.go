@@ -68,6 +68,7 @@ func shapes(t *testing.T) map[string]any {
 				`"version":"v0.1.0","lang":"go","queues":{"index":10},"kinds":["reindex"]}`)},
 		"queue": onceq.QueueInfo{Name: "index", Paused: true, OldestDue: at, AtLeast: []onceq.State{onceq.Completed},
 			Counts: map[onceq.State]int{onceq.Available: 3, onceq.Running: 1, onceq.Completed: 10_000}},
+		"stats":       stats(),
 		"explanation": explanation(t),
 		"accepted line": wire.Line{No: 1, Receipt: onceq.Receipt{Outcome: onceq.Inserted,
 			Job: &onceq.JobRow{ID: "a", Kind: "mail", Queue: "default", State: onceq.Available}}},
@@ -82,6 +83,20 @@ func shapes(t *testing.T) map[string]any {
 		"duplicate error": &onceq.DuplicateError{Kind: "reindex", Queue: "index", Conflict: byID},
 		"uncertain":       uncertain(t),
 	}
+}
+
+func stats() onceq.Stats {
+	var a, b onceq.Count
+	a.Enqueued, a.Ended = [6]int64{3, 8, 0, 1, 0, 0}, [6]int64{2, 1, 0, 0, 0, 0}
+	a.WaitMS, a.RunMS, a.RunClass = 45, 1230, [8]int64{0, 1, 2}
+	return onceq.Stats{Now: at, From: at.Truncate(time.Minute).Add(-time.Minute), Step: time.Minute,
+		Series: []onceq.Series{{Queue: "index", Kind: "reindex", Points: []onceq.Count{a, b}}},
+		Hot:    []onceq.HotKey{{Key: key, Kind: "reindex", Text: text, Holder: id, Count: 8, LastAt: at}},
+		Seen: []onceq.Sighting{{At: at, Queue: "index", Kind: "reindex", From: "web-1/4711", Outcome: onceq.Skipped,
+			Conflict: onceq.Conflict{By: "key", Key: key, Text: text, Holder: id, State: onceq.Running,
+				ArgsDiffer: true}}},
+		Terms: []onceq.KindTerms{{Queue: "index", Kind: "reindex",
+			Terms: "fields=/repo until=finished on_conflict=skip", FirstAt: at.Add(-time.Hour), LastAt: at}}}
 }
 
 // typed is an args type that says something by itself.
