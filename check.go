@@ -194,6 +194,9 @@ func (s *settings) checkBounds() error {
 			return err
 		}
 	}
+	if err := s.backoff.check(); err != nil {
+		return err
+	}
 	if len(s.tags) > MaxTags {
 		return invalid("tags", fmt.Sprintf("%d tags", len(s.tags)), "must be at most %d", MaxTags)
 	}

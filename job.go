@@ -143,6 +143,9 @@ type JobRow struct {
 	FinishedAt time.Time // when it was completed, discarded or cancelled
 
 	Errors []AttemptError // the last 5, oldest first
+	// Extra is what else the enqueue said, in a form of this package's own:
+	// [JobRow.Backoff] reads it. nil = nothing.
+	Extra []byte
 	// Result is what the run gave that ended the job, as JSON (see
 	// [HandleResult], [ResultOf]); nil = nothing. Only [Client.Job] and the
 	// waits read it.
@@ -190,7 +193,7 @@ func (j *JobRow) Clone() *JobRow {
 	}
 	c := *j
 	c.Args, c.Tags, c.Errors = bytes.Clone(j.Args), slices.Clone(j.Tags), slices.Clone(j.Errors)
-	c.Result = bytes.Clone(j.Result)
+	c.Result, c.Extra = bytes.Clone(j.Result), bytes.Clone(j.Extra)
 	if j.Key != nil {
 		key := *j.Key
 		c.Key = &key

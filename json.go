@@ -64,6 +64,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Run             int64           `json:"run"`
 		Timeout         int64           `json:"timeout_ms,omitempty"`
 		Retention       int64           `json:"retention_ms"`
+		Backoff         *storedBackoff  `json:"backoff,omitempty"`
 		Key             *Key            `json:"key,omitempty"`
 		KeyText         string          `json:"key_text,omitempty"`
 		Hold            Hold            `json:"hold,omitzero"`
@@ -87,6 +88,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Tags: j.Tags, State: j.State,
 		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
 		Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds(),
+		Backoff: j.Backoff().stored(),
 		Key: j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
 		Behind: j.Behind, Origin: j.Origin, Displaced: j.Displaced, SupersededBy: j.SupersededBy,
 		CancelRequested: j.CancelRequested, Worker: j.Worker,

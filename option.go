@@ -56,6 +56,8 @@ type settings struct {
 	timeoutAt     level
 	retention     time.Duration
 	retentionAt   level
+	backoff       Backoff
+	backoffAt     level
 	meta          map[string]any
 	metaAt        level
 	tags          []string

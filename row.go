@@ -54,6 +54,9 @@ func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (
 		return NewRow{}, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)),
 			"must be at most %d bytes as JSON", MaxMetaSize)
 	}
+	if row.Extra, err = (extra{Backoff: s.backoff.stored()}).encode(); err != nil {
+		return NewRow{}, err
+	}
 	if s.unique {
 		if err := s.claim(args, &row, c.config.Codec != nil); err != nil {
 			return NewRow{}, err
@@ -116,7 +119,7 @@ func (c *Client) merge(s *settings, kind string, args Args, opts []Option) error
 
 // size is what a row weighs: the bytes of its args, meta and tags.
 func (r *NewRow) size() int {
-	n := len(r.Args) + len(r.Meta)
+	n := len(r.Args) + len(r.Meta) + len(r.Extra)
 	for _, tag := range r.Tags {
 		n += len(tag)
 	}

@@ -258,6 +258,10 @@ type NewRow struct {
 	Encoding string   // of Args: EncodingJSON or EncodingBytes
 	Meta     []byte   // a JSON object, or nil
 	Tags     []string // labels for people
+	// Extra is what else the enqueue said of the job, at most MaxExtra bytes. A
+	// store keeps it as it is and never looks into it. It goes with Args:
+	// whatever replaces these replaces it too. nil = nothing was said.
+	Extra []byte
 
 	Priority    int           // 0 (first) to 9 (last)
 	MaxAttempts int           // the job is discarded when so many have failed
@@ -297,7 +301,7 @@ type JobFields uint8
 
 // The fields. They are combined with |.
 const (
-	FieldArgs        JobFields = 1 << iota // Args, and with them Encoding and Digest
+	FieldArgs        JobFields = 1 << iota // Args, and with them Encoding, Digest and Extra
 	FieldMeta                              // Meta
 	FieldPriority                          // Priority
 	FieldRunAt                             // RunAt

@@ -66,6 +66,9 @@ func (s *settings) plainTerms() []Term {
 	l.add("max_attempts", s.maxAttempts, s.maxAttemptsAt)
 	l.said("timeout_ms", ceilMilli(s.timeout).Milliseconds(), s.timeoutAt)
 	l.add("retention_ms", ceilMilli(s.retention).Milliseconds(), s.retentionAt)
+	if b := s.backoff.stored(); b != nil {
+		l.said("backoff", b, s.backoffAt)
+	}
 	l.said("meta", s.meta, s.metaAt)
 	l.said("tags", list(s.tags), s.tagsAt)
 	l.add("unique", s.unique, s.uniqueAt)

@@ -421,11 +421,11 @@ func (b *batch) arrays(which []int) *arrays {
 			}
 			a.metas[at] = string(r.Meta)
 		}
-		if len(r.Tags) > 0 {
+		if len(r.Tags)+len(r.Extra) > 0 {
 			if a.tags == nil {
 				a.tags = make([]string, n)
 			}
-			a.tags[at] = encodeTags(r.Tags)
+			a.tags[at] = encodeTags(r)
 		}
 		var hold onceq.Hold
 		if r.Claim != nil {
@@ -644,7 +644,7 @@ func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: slices.Clone(r.Args), Encoding: r.Encoding,
 		Tags: slices.Clone(r.Tags), State: onceq.Scheduled,
 		Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention,
-		Origin:     onceq.Inserted,
+		Origin: onceq.Inserted, Extra: bytes.Clone(r.Extra),
 		EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt),
 	}
 	if runAt <= now {

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -235,8 +236,16 @@ func encodeFailure(text, stack string) string {
 	return string(object[1 : len(object)-1])
 }
 
-func encodeTags(tags []string) string {
-	text, err := json.Marshal(tags)
+// encodeTags is what tags_v1 and extra_v1 read.
+func encodeTags(r *onceq.NewRow) string {
+	var sent any = r.Tags
+	if len(r.Extra) > 0 {
+		sent = struct {
+			Tags  []string `json:"tags,omitempty"`
+			Extra string   `json:"extra"`
+		}{r.Tags, hex.EncodeToString(r.Extra)}
+	}
+	text, err := json.Marshal(sent)
 	if err != nil {
 		panic(err) // strings can be encoded
 	}

@@ -292,7 +292,7 @@ func (r *record) splitText(row []byte) {
 
 // jobFields is how many columns the table of jobs has. Later versions may
 // add some at its end.
-const jobFields = 38
+const jobFields = 40
 
 // job reads a row of the table of jobs; nil for NULL. Its columns are in
 // the order of schema/007_tables.sql.
@@ -363,6 +363,8 @@ func (r *record) readJob(now int64) *onceq.JobRow {
 		j.Errors = r.failures(errs)
 	}
 	j.Result = r.bytes()
+	r.next() // trace, which was never used
+	j.Extra = r.bytes()
 	switch {
 	case stored <= codeRetryable && j.Behind == "" && runAt <= now:
 		j.State = onceq.Available

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 		Tags:  append([]string(nil), r.Tags...),
 		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout,
 		Retention: r.Retention,
+		Extra:     bytes.Clone(r.Extra),
 		Origin:    onceq.Inserted, EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt)}
 	if r.Args == nil {
 		j.Args = nil

@@ -30,7 +30,8 @@ import (
 //	body     16      digest of the args, with a key
 //	         1       flags: meta, tags, the text is compressed, args are nil
 //	         2 + n   text of the key, with a key (see compressText)
-//	         3 + n   meta, if any
+//	         3 + n   meta, if any. Behind it, if the enqueue said more (NewRow.Extra): NUL
+//	                 and that, where no meta is null. Who does not know it passes it over
 //	         2 + n   tags, if any (with a byte of length each)
 //	         n       the args
 //	profile  kind and queue (with a byte of length each), encoding (1), max

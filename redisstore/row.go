@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/onceq/onceq"
@@ -130,6 +131,10 @@ func (j *job) readBody(r *reader) {
 	if flags&bodyMeta != 0 {
 		meta := r.take(int(r.num(3)))
 		j.weight = len(meta)
+		meta, extra, _ := strings.Cut(meta, "\x00")
+		if extra != "" {
+			j.Extra = []byte(extra)
+		}
 		d := json.NewDecoder(strings.NewReader(meta))
 		d.UseNumber()
 		if d.Decode(&j.Meta) != nil {
@@ -162,7 +167,7 @@ const largeBody = 4096
 // isLarge reports whether the row of a new job is large, even if its text
 // will be compressed.
 func isLarge(r *onceq.NewRow) bool {
-	n := len(r.Args) + len(r.Meta)
+	n := len(r.Args) + len(r.Meta) + len(r.Extra)
 	if r.Claim != nil {
 		n += len(r.Claim.Text)
 	}
@@ -179,7 +184,8 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
 		b = append(append(b, r.Claim.Key[:]...), r.Claim.Digest[:]...)
 	}
 	flags := byte(0)
-	if len(r.Meta) > 0 {
+	meta := metaBlock(r)
+	if len(meta) > 0 {
 		flags |= bodyMeta
 	}
 	if len(r.Tags) > 0 {
@@ -201,9 +207,8 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
 		}
 		binary.BigEndian.PutUint16(b[at+1:], uint16(len(b)-at-3))
 	}
-	if len(r.Meta) > 0 {
-		n := len(r.Meta)
-		b = append(append(b, byte(n>>16), byte(n>>8), byte(n)), r.Meta...)
+	if n := len(meta); n > 0 {
+		b = append(append(b, byte(n>>16), byte(n>>8), byte(n)), meta...)
 	}
 	if len(r.Tags) > 0 {
 		var tags []byte
@@ -220,6 +225,17 @@ func appendRest(b []byte, r *onceq.NewRow, ref string) (_ []byte, cover int) {
 		}
 	}
 	return append(b, r.Args...), cover
+}
+
+// metaBlock is what a row has in the place of its meta: see codec.go.
+func metaBlock(r *onceq.NewRow) []byte {
+	switch {
+	case len(r.Extra) == 0:
+		return r.Meta
+	case len(r.Meta) == 0:
+		return slices.Concat([]byte("null\x00"), r.Extra)
+	}
+	return slices.Concat(r.Meta, []byte{0}, r.Extra)
 }
 
 // nonce is the stored part of a nonce: it is compared only with that of the

@@ -244,6 +244,7 @@ type more struct {
 	Displaced    string          `json:"displaced,omitempty"`
 	SupersededBy string          `json:"superseded_by,omitempty"`
 	Errors       []failure       `json:"errors,omitempty"`
+	Extra        []byte          `json:"extra,omitempty"`
 }
 
 // failure is the stored form of an AttemptError.
@@ -256,10 +257,11 @@ type failure struct {
 }
 
 func (j *job) packMore() (string, error) {
-	if len(j.MetaJSON) == 0 && len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 {
+	if len(j.MetaJSON) == 0 && len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 &&
+		len(j.Extra) == 0 {
 		return "", nil
 	}
-	m := more{j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, make([]failure, len(j.Errors))}
+	m := more{j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, make([]failure, len(j.Errors)), j.Extra}
 	for i, e := range j.Errors {
 		m.Errors[i] = failure(e)
 	}
@@ -273,6 +275,7 @@ func (j *job) unpackMore(b []byte) error {
 		return err
 	}
 	j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, j.Errors = m.Meta, m.Tags, m.Displaced, m.SupersededBy, nil
+	j.Extra = m.Extra
 	for _, e := range m.Errors {
 		j.Errors = append(j.Errors, onceq.AttemptError(e))
 	}

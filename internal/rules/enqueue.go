@@ -127,6 +127,7 @@ func (b *Book) write(j *Job, r *onceq.NewRow, f onceq.JobFields) {
 	j.change()
 	if f&onceq.FieldArgs != 0 {
 		j.Args, j.Encoding, j.Digest, j.NewArgs = bytes.Clone(r.Args), r.Encoding, r.Claim.Digest, true
+		j.Extra = bytes.Clone(r.Extra)
 	}
 	if f&onceq.FieldMeta != 0 {
 		j.MetaJSON = bytes.Clone(r.Meta)

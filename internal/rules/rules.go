@@ -144,6 +144,7 @@ func (j *Job) View(now int64) *onceq.JobRow {
 func (j *Job) SetOptions(r *onceq.NewRow) {
 	j.Kind, j.Queue, j.Args, j.Encoding = r.Kind, r.Queue, bytes.Clone(r.Args), r.Encoding
 	j.MetaJSON, j.Tags = bytes.Clone(r.Meta), slices.Clone(r.Tags)
+	j.Extra = bytes.Clone(r.Extra)
 	j.Priority, j.MaxAttempts, j.Timeout, j.Retention = r.Priority, r.MaxAttempts, r.Timeout, r.Retention
 	if r.Claim != nil {
 		name := r.Claim.Key

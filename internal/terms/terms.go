@@ -24,6 +24,7 @@ type Terms struct {
 	maxAttempts *int
 	timeout     *time.Duration
 	retention   *time.Duration
+	backoff     *onceq.Backoff
 	meta        *map[string]any
 	tags        *[]string
 
@@ -106,6 +107,8 @@ func (t *Terms) All() []Setting {
 		{"priority", "0 is first, 9 last (default 5)", Optional("0-9", &t.priority, parseInt)},
 		{"max-attempts", "attempts before it is discarded (default 25)", Optional("N", &t.maxAttempts, parseInt)},
 		{"timeout", "stop a run that takes longer (default none)", Optional("DURATION", &t.timeout, ParseDuration)},
+		{"backoff", "wait so long after a failed attempt, twice as long after each: 10s; or FIRST,LONGEST[,FACTOR]: " +
+			"10s,1h,3", Optional("BACKOFF", &t.backoff, parseBackoff)},
 		{"meta", "an object that travels with the job", Optional("JSON", &t.meta, parseMeta)},
 		{"tags", "labels for people", List("TAGS", &t.tags)},
 		{"retention", "how long the finished job is kept; 0 deletes it at once (default 24h)",
@@ -141,6 +144,9 @@ func (t *Terms) Options(say func(flag string) string) ([]onceq.Option, error) {
 	}
 	if t.retention != nil {
 		add(onceq.Retention(*t.retention))
+	}
+	if t.backoff != nil {
+		add(*t.backoff)
 	}
 	if t.meta != nil {
 		add(onceq.Meta(*t.meta))
@@ -239,4 +245,21 @@ func (t *Terms) setMember(name string, raw json.RawMessage) (known bool, err err
 		}
 	}
 	return false, nil
+}
+
+// parseBackoff reads FIRST, FIRST,LONGEST or FIRST,LONGEST,FACTOR.
+func parseBackoff(s string) (b onceq.Backoff, err error) {
+	parts := strings.Split(s, ",")
+	if len(parts) > 3 {
+		return b, errors.New("must be FIRST, FIRST,LONGEST or FIRST,LONGEST,FACTOR, such as 10s,1h,3")
+	}
+	if b.Initial, err = ParseDuration(parts[0]); err == nil && len(parts) > 1 {
+		b.Max, err = ParseDuration(parts[1])
+	}
+	if err == nil && len(parts) > 2 {
+		if b.Factor, err = strconv.ParseFloat(parts[2], 64); err != nil {
+			err = errors.New("must end in a number, the factor, such as 10s,1h,3")
+		}
+	}
+	return b, err
 }

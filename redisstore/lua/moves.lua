@@ -250,7 +250,7 @@ local function moves(m)
     end
     if band(fields, FIELD_ARGS) ~= 0 then
       local n = body(r, true)
-      b.args, b.size, b.digest, j.enc = n.args, n.size, n.digest, r.enc
+      b.args, b.size, b.digest, b.extra, j.enc = n.args, n.size, n.digest, n.extra, r.enc
       b.flags = band(b.flags, BODY_META + BODY_TAGS) + band(n.flags, BODY_NILARGS)
     end
     if band(fields, FIELD_META) ~= 0 then

@@ -135,12 +135,17 @@ end
 -- cover, which ends with the size of the args (4 bytes) in place of the
 -- args.
 local function readbody(j, s, at, cover)
-  local b = {text = '', meta = '', tags = ''}
+  local b = {text = '', meta = '', tags = '', extra = ''}
   if j.key then b.digest, at = sub(s, at, at + 15), at + 16 end
   b.flags, at = byte(s, at), at + 1
   local told
   if j.key then told, at = unpk('>I2c0', s, at) end
   if band(b.flags, BODY_META) ~= 0 then b.meta, at = unpk('>I3c0', s, at) end
+  local cut = b.meta:find('\0', 1, true)
+  if cut then
+    b.meta, b.extra = sub(b.meta, 1, cut - 1), sub(b.meta, cut + 1)
+    if b.meta == 'null' then b.meta, b.flags = '', b.flags - BODY_META end
+  end
   if band(b.flags, BODY_TAGS) ~= 0 then b.tags, at = unpk('>I2c0', s, at) end
   if cover then
     b.size = unpk('>I4', s, at)
@@ -168,9 +173,14 @@ end
 
 -- writebody is the reverse of readbody, without the args.
 local function writebody(j, b)
-  local s = (j.key and b.digest or '') .. char(b.flags)
+  local meta, flags = b.meta, b.flags
+  if b.extra ~= '' then
+    if meta == '' then meta, flags = 'null', flags + BODY_META end
+    meta = meta .. '\0' .. b.extra
+  end
+  local s = (j.key and b.digest or '') .. char(flags)
   if j.key then s = s .. pack('>I2', #b.text) .. b.text end
-  if band(b.flags, BODY_META) ~= 0 then s = s .. pack('>I3', #b.meta) .. b.meta end
+  if band(flags, BODY_META) ~= 0 then s = s .. pack('>I3', #meta) .. meta end
   if band(b.flags, BODY_TAGS) ~= 0 then s = s .. pack('>I2', #b.tags) .. b.tags end
   return s
 end

@@ -5,12 +5,22 @@
 --   look_v1        looks for the holders of keys, for rows with new IDs
 --   lookup_v1      answers every row that meets a job and does not write to it
 --   act_v1         the careful path, for everything else: one row after another
---   rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
+--   tags_v1, extra_v1, rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
 --
 -- A row is spread over parallel arrays. nums has 14 numbers for each row,
 -- and {n x} is number x of row i. named is a run time that the caller named
 -- (0 = none). reactions has three bits for each of scheduled, available,
--- retryable, running and ended. write says which fields to write.
+-- retryable, running and ended. write says which fields to write. tags is a
+-- list; or, if there is an extra, an object of both, so that programs of the
+-- version before can call the same functions.
+
+create or replace function {ns}.tags_v1(sent text) returns json language sql immutable parallel safe as $$
+  select case when sent like '{%' then sent::json -> 'tags' else nullif(sent, '')::json end
+$$;
+
+create or replace function {ns}.extra_v1(sent text) returns bytea language sql immutable parallel safe as $$
+  select case when sent like '{%' then decode(sent::json ->> 'extra', 'hex') end
+$$;
 
 -- The state that is shown; 6 is available.
 create or replace function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint
@@ -95,7 +105,8 @@ returns setof {ns}.jobs language sql stable as $$
       nullif({n from_enqueue} <> 0, false),
     ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''),
       null::text, null::text, null::text, null::text,
-    nullif(metas[i], '')::json, nullif(tags[i], '')::json, null::json, null::bytea, null::text
+    nullif(metas[i], '')::json, {ns}.tags_v1(tags[i]), null::json, null::bytea, null::text,
+    {ns}.extra_v1(tags[i])
   from (
     select i, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
     from generate_series(1, n) i
@@ -206,11 +217,11 @@ begin
     insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state,
       priority,
       hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text,
-        meta, tags)
+        meta, tags, extra)
     values (now, run_at, nullif(nums[4], 86400000), nullif(nums[3], 0), nullif(nums[9], 0), nullif(nums[10], 0),
       nums[2], 0, nums[1],
       nullif(nums[8], 0), nums[7] <> 0, false, false, nullif(nums[11] <> 0, false),
-      id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, tags::json)
+      id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, {ns}.tags_v1(tags), {ns}.extra_v1(tags))
     on conflict on constraint jobs_pkey do nothing;
     if found then
       return next a;
@@ -551,7 +562,8 @@ begin
   j.args := args[i];
   j.raw := {n raw} <> 0;
   j.meta := nullif(metas[i], '');
-  j.tags := nullif(tags[i], '');
+  j.tags := {ns}.tags_v1(tags[i]);
+  j.extra := {ns}.extra_v1(tags[i]);
   j.priority := {n priority};
   j.max_attempts := {n max_attempts};
   j.timeout := nullif({n timeout}, 0);
@@ -576,6 +588,7 @@ begin
     h.args := j.args;
     h.raw := j.raw;
     h.digest := j.digest;
+    h.extra := j.extra;
   end if;
   if fields & 2 <> 0 then
     h.meta := j.meta;
