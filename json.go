@@ -89,7 +89,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
 		Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds(),
 		Backoff: j.Backoff().stored(),
-		Key: j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
+		Key:     j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
 		Behind: j.Behind, Origin: j.Origin, Displaced: j.Displaced, SupersededBy: j.SupersededBy,
 		CancelRequested: j.CancelRequested, Worker: j.Worker,
 		EnqueuedAt: jsontext.Time(j.EnqueuedAt), RunAt: jsontext.Time(j.RunAt), StartedAt: jsontext.Time(j.StartedAt),

@@ -35,6 +35,7 @@ var suite = []chapter{
 	{"holding", holding},
 	{"policies", policies},
 	{"replace", replacing},
+	{"extra", extras},
 	{"debounce", debouncing},
 	{"coalesce", coalescing},
 	{"supersede", superseding},

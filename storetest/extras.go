@@ -1,0 +1,106 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/onceq/onceq"
+)
+
+var (
+	slow  = onceq.Backoff{Initial: time.Minute, Max: time.Hour, Factor: 3}
+	quick = onceq.Backoff{Initial: time.Second, Max: time.Minute, Factor: 1}
+)
+
+// keeps wants that a job has a backoff of its own, wherever it is read.
+func (w *world) keeps(id string, want onceq.Backoff) {
+	w.Helper()
+	equal(w, "the backoff", w.look(id).Backoff(), want)
+	for _, j := range w.jobs() {
+		if j.ID == id {
+			equal(w, "the backoff in a list", j.Backoff(), want)
+			return
+		}
+	}
+	w.Fatalf("job %s is not listed", id)
+}
+
+// extras: what an enqueue said that no rule reads (NewRow.Extra) stays with the
+// job. Backoff stands for all of it.
+var extras = []scenario{
+	{"it_stays_with_the_job_through_its_life", func(w *world) {
+		for _, opts := range [][]onceq.Option{
+			{slow}, {slow, key}, {slow, key, onceq.Meta(map[string]any{"m": 1}), onceq.Tags("a", "b")},
+			{slow, onceq.Meta(map[string]any{"m": 1})}, {slow, onceq.Tags("a", "b")},
+		} {
+			want := func(j *onceq.JobRow) {
+				w.Helper()
+				equal(w, "the backoff", j.Backoff(), slow)
+				w.keeps(j.ID, slow)
+			}
+			j := w.insert(task(7), append(opts, onceq.Delay(time.Hour))...)
+			want(j)
+			meta, tags := j.Meta, j.Tags
+			want(w.move(j.ID, onceq.Delay(2*time.Hour)))
+			want(w.runNow(j.ID))
+			run := w.starts(j.ID)
+			want(run)
+			w.fail(run, minute)
+			want(w.is(j.ID, onceq.Retryable))
+			w.after(minute)
+			run = w.starts(j.ID)
+			want(run)
+			w.complete(run)
+			want(w.is(j.ID, onceq.Completed))
+			want(w.retry(j.ID))
+			want(w.cancel(j.ID))
+			got := w.has(j.ID, 7)
+			equal(w, "the meta", len(got.Meta), len(meta))
+			equal(w, "the tags", len(got.Tags), len(tags))
+			w.remove(j.ID)
+		}
+	}},
+	{"a_job_without_it_has_none", func(w *world) {
+		j := w.insert(task(7), key, onceq.Tags("t"), onceq.Meta(map[string]any{"m": 1}))
+		w.keeps(j.ID, onceq.Backoff{})
+		equal(w, "extra", len(w.look(j.ID).Extra), 0)
+	}},
+	{"it_is_replaced_with_the_args_alone", func(w *world) {
+		j := w.insert(task(1), key, slow, onceq.Tags("t"), onceq.Meta(map[string]any{"m": 1}), onceq.Delay(time.Hour))
+		w.enqueue(onceq.Replaced, task(2), key, quick, replace(onceq.Replace{Meta: true, Tags: true, Priority: true}))
+		w.keeps(j.ID, slow)
+		w.has(j.ID, 1)
+		w.enqueue(onceq.Replaced, task(3), key, quick, replace(onceq.Replace{Args: true}))
+		w.keeps(j.ID, quick)
+		w.has(j.ID, 3)
+		w.enqueue(onceq.Replaced, task(4), key, onceq.Meta(map[string]any{"m": 2}), replace(replaceAll))
+		w.keeps(j.ID, onceq.Backoff{})
+		w.has(j.ID, 4)
+		equal(w, "the meta", len(w.look(j.ID).Meta), 1)
+	}},
+	{"it_goes_to_the_job_that_takes_the_args", func(w *world) {
+		j := w.insert(task(1), key, slow, onceq.Delay(time.Hour))
+		w.enqueue(onceq.Replaced, task(2), key, quick, coalesce)
+		w.keeps(j.ID, quick)
+		w.runNow(j.ID)
+		w.starts(j.ID)
+		waiter := w.enqueue(onceq.Coalesced, task(3), key, slow, coalesce).Job
+		w.keeps(j.ID, quick)
+		w.keeps(waiter.ID, slow)
+		w.enqueue(onceq.Replaced, task(4), key, quick, coalesce)
+		w.keeps(waiter.ID, quick)
+	}},
+	{"a_duplicate_that_writes_nothing_leaves_it", func(w *world) {
+		j := w.insert(task(1), key, slow)
+		r := w.enqueue(onceq.Skipped, task(1), key, quick)
+		equal(w, "the receipt's", r.Job.Backoff(), slow)
+		w.keeps(j.ID, slow)
+	}},
+	{"it_stays_beside_large_args", func(w *world) {
+		args := make([]byte, 50_000)
+		j := w.insert(onceq.Bytes("task", args), key, slow, onceq.Delay(time.Hour))
+		w.keeps(j.ID, slow)
+		w.enqueue(onceq.Replaced, onceq.Bytes("task", args[1:]), key, quick, replace(onceq.Replace{Args: true}))
+		w.keeps(j.ID, quick)
+		equal(w, "args", len(w.look(j.ID).Args), len(args)-1)
+	}},
+}
