@@ -292,7 +292,7 @@ func (r *record) splitText(row []byte) {
 
 // jobFields is how many columns the table of jobs has. Later versions may
 // add some at its end.
-const jobFields = 40
+const jobFields = 39
 
 // job reads a row of the table of jobs; nil for NULL. Its columns are in
 // the order of schema/007_tables.sql.
