@@ -27,7 +27,7 @@ func TestABackoffOfTheJobsOwnDecidesInPlaceOfTheWorkers(t *testing.T) {
 		{[]byte(`{"later":1}`), 1, 42 * time.Hour},
 	} {
 		job := &JobRow{Attempt: c.attempt, MaxAttempts: math.MaxInt, Extra: c.extra}
-		d := decide(job, errors.New("x"), nil, worker).Delay
+		d := decide(job, errors.New("x"), nil, (&WorkerConfig{Retry: worker}).retryOf(job)).Delay
 		if d > c.longest || d < c.longest*9/10 {
 			t.Errorf("%s after attempt %d: %v, want %v less a tenth at most", c.extra, c.attempt, d, c.longest)
 		}
@@ -46,8 +46,8 @@ func TestABackoffIsRefusedWhereItMakesNoSense(t *testing.T) {
 			t.Errorf("%+v: %v, want %s refused", b, err, field)
 		}
 	}
-	for _, b := range []Backoff{{Initial: 1, Factor: 2}, {Initial: -time.Hour}, {Initial: time.Second, Factor: math.NaN()},
-		{Initial: time.Second, Factor: math.Inf(1)}, {Factor: 2}} {
+	for _, b := range []Backoff{{Initial: 1, Factor: 2}, {Initial: -time.Hour},
+		{Initial: time.Second, Factor: math.NaN()}, {Initial: time.Second, Factor: math.Inf(1)}, {Factor: 2}} {
 		if b.check() == nil {
 			t.Errorf("%+v is accepted", b)
 		}

@@ -79,6 +79,7 @@ type periodicJob struct {
 	MaxAttempts int             `json:"max_attempts"`
 	TimeoutMS   int64           `json:"timeout_ms,omitempty"`
 	RetentionMS int64           `json:"retention_ms"`
+	Extra       []byte          `json:"extra,omitempty"`
 	Claim       *periodicClaim  `json:"claim,omitempty"`
 }
 
@@ -176,7 +177,8 @@ func (j *periodicJob) keepCode(before *periodicJob) {
 
 func periodicJobOf(r *NewRow) periodicJob {
 	j := periodicJob{Kind: r.Kind, Queue: r.Queue, Meta: r.Meta, Tags: r.Tags, Priority: r.Priority,
-		MaxAttempts: r.MaxAttempts, TimeoutMS: r.Timeout.Milliseconds(), RetentionMS: r.Retention.Milliseconds()}
+		MaxAttempts: r.MaxAttempts, TimeoutMS: r.Timeout.Milliseconds(), RetentionMS: r.Retention.Milliseconds(),
+		Extra: r.Extra}
 	if r.Encoding == EncodingJSON {
 		j.Args = r.Args
 	} else {
@@ -198,7 +200,8 @@ func periodicJobOf(r *NewRow) periodicJob {
 func (s *periodicSpec) row(tick time.Time) (NewRow, error) {
 	j := &s.Job
 	r := NewRow{Kind: j.Kind, Queue: j.Queue, Args: j.Args, Encoding: EncodingJSON, Tags: j.Tags, Priority: j.Priority,
-		MaxAttempts: j.MaxAttempts, Timeout: milliseconds(j.TimeoutMS), Retention: milliseconds(j.RetentionMS)}
+		MaxAttempts: j.MaxAttempts, Timeout: milliseconds(j.TimeoutMS), Retention: milliseconds(j.RetentionMS),
+		Extra: j.Extra}
 	if j.Args == nil {
 		r.Args, r.Encoding = j.Bytes, EncodingBytes
 	}

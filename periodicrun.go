@@ -142,11 +142,12 @@ func (w *Worker) putNext(ctx context.Context, next *periodicRow, rows []NewRow) 
 	return nil
 }
 
-// retryOf is the policy for the next attempt of a job. A schedule comes
-// again soon, whatever the backoff of other jobs.
+// retryOf is the policy for the next attempt of a job: the backoff of its own,
+// or else the worker's. A schedule comes again soon, whatever the backoff of
+// other jobs.
 func (c *WorkerConfig) retryOf(job *JobRow) RetryPolicy {
 	if job.Kind != periodicKind {
-		return c.Retry
+		return ownRetry(job, c.Retry)
 	}
 	return func(job *JobRow, _ error) time.Duration {
 		d := min(time.Second<<min(job.Attempt, 5), 30*time.Second)

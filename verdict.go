@@ -153,7 +153,7 @@ func decide(job *JobRow, err, cause error, policy RetryPolicy) Finish {
 		return f
 	}
 	row := *job // a copy for the policy
-	f.State, f.Delay = Retryable, delayOf(ownRetry(job, policy)(&row, err))
+	f.State, f.Delay = Retryable, delayOf(policy(&row, err))
 	return f
 }
 

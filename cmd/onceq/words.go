@@ -39,6 +39,8 @@ var flags = map[string]string{
 	"Debounce.MaxWait": "--on-conflict debounce:",
 	"ID":               "--id", "Delay": "--delay", "delay": "--delay", "RunAt": "--at", "run at": "--at",
 	"priority": "--priority", "max attempts": "--max-attempts", "timeout": "--timeout", "retention": "--retention",
+	"Backoff.Initial": "the first time of --backoff", "Backoff.Max": "the second time of --backoff",
+	"Backoff.Factor": "the factor of --backoff", "Initial": "the first time",
 	"tag": "--tags", "tags": "--tags", "meta": "--meta",
 	"Config.MaxArgs": "--max-args", "All": "--all",
 	"Periodic.Name": "the schedule's name", "Periodic.Location": "--zone", "Periodic.CatchUp": "--catch-up",

@@ -5,7 +5,8 @@
 --   look_v1        looks for the holders of keys, for rows with new IDs
 --   lookup_v1      answers every row that meets a job and does not write to it
 --   act_v1         the careful path, for everything else: one row after another
---   tags_v1, extra_v1, rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
+--   tags_v1, extra_v1  read what was sent in tags
+--   rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
 --
 -- A row is spread over parallel arrays. nums has 14 numbers for each row,
 -- and {n x} is number x of row i. named is a run time that the caller named
