@@ -34,6 +34,8 @@ var members = map[string]string{
 	"Unique.Window": "window", "Window": "window", "Unique.TTL": "ttl", "TTL": "ttl",
 	"Unique.FromEnqueue": "from_enqueue", "FromEnqueue": "from_enqueue",
 	"OnConflict": "on_conflict", "Replace.Only": "on_conflict", "Debounce.MaxWait": "on_conflict",
+	"Backoff.Initial": "the first time of backoff", "Backoff.Max": "the second time of backoff",
+	"Backoff.Factor": "the factor of backoff", "Initial": "the first time",
 	"ID": "id", "Delay": "delay", "RunAt": "run_at", "run at": "run_at", "max attempts": "max_attempts", "tag": "tags",
 	"Config.MaxArgs": "the limit here", "All": "all",
 	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
