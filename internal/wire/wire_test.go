@@ -43,7 +43,9 @@ func shapes(t *testing.T) map[string]any {
 	discarded := &onceq.JobRow{ID: "push:1", Kind: "reindex", Queue: "index",
 		Args: []byte(`{"repo": 42, "note": "<b> & c"}`), Encoding: onceq.EncodingJSON,
 		Meta: map[string]any{"source": "webhook"}, Tags: []string{"search"}, State: onceq.Discarded, Priority: 5,
-		Attempt: 1, MaxAttempts: 1, Run: 2, Timeout: time.Minute, Retention: 24 * time.Hour, Key: &key, KeyText: text,
+		Attempt: 1, MaxAttempts: 1, Run: 2, Timeout: time.Minute, Retention: 24 * time.Hour,
+		Extra: []byte(`{"backoff":{"initial_ms":10000,"max_ms":3600000,"factor":3}}`),
+		Key:   &key, KeyText: text,
 		Hold:   onceq.Hold{Until: onceq.UntilSucceeded, Window: time.Minute, TTL: time.Hour, FromEnqueue: true},
 		Anchor: at, Origin: onceq.Superseded, Displaced: "push:0", Worker: "web-1-4711-k7m2", EnqueuedAt: at,
 		RunAt: second, StartedAt: second.Add(10 * time.Millisecond), FinishedAt: second.Add(time.Second),
@@ -254,7 +256,7 @@ func TestArgsAreShownAsWhatTheyAre(t *testing.T) {
 
 // Each public field of a shape is in its JSON, under some name.
 func TestEveryFieldIsShown(t *testing.T) {
-	hidden := map[string]bool{"Digest": true}
+	hidden := map[string]bool{"Digest": true, "Extra": true} // Extra is shown by what is in it
 	for _, v := range []any{onceq.JobRow{}, onceq.AttemptError{}, onceq.HeldKey{}, onceq.QueueInfo{}, onceq.Hold{},
 		onceq.Conflict{}, onceq.Explanation{}, onceq.DoctorReport{}, onceq.Violation{}} {
 		typ := reflect.TypeOf(v)
