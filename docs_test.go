@@ -20,7 +20,7 @@ func goFiles(t *testing.T, visit func(folder string, fset *token.FileSet, file *
 	t.Helper()
 	for _, path := range filesOf(t, ".go") {
 		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "bench/") ||
-			strings.HasPrefix(path, "test/") {
+			strings.HasPrefix(path, "examples/") || strings.HasPrefix(path, "test/") {
 			continue
 		}
 		fset := token.NewFileSet()

@@ -70,8 +70,9 @@ func TestImports(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if path == "bench" || path == "test" || path == "testdata" || strings.HasPrefix(path, ".") && path != "." {
-				return fs.SkipDir // bench and test are modules of their own
+			if path == "bench" || path == "examples" || path == "test" || path == "testdata" ||
+				strings.HasPrefix(path, ".") && path != "." {
+				return fs.SkipDir // the first three are modules of their own
 			}
 			return nil
 		}
