@@ -75,6 +75,7 @@ var suite = []chapter{
 	{"working", working},
 	{"periodic", periodic},
 	{"guarding", guarding},
+	{"limiting", limiting},
 	{"guard_calls", guardCalls},
 	{"parity_asynq", parityAsynq},
 	{"parity_oban", parityOban},
