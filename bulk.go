@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/onceq/onceq/internal/refusal"
 )
@@ -24,6 +25,10 @@ type Bulk struct {
 	// what would be passed over, as the jobs are now.
 	DryRun bool
 
+	// Budget is about how long one call of ChangeSome goes on; 0 = 10s. Bulk
+	// goes on to the end.
+	Budget time.Duration
+
 	// PassedOver is called for each job that matches and does not change,
 	// with the reason: an [*InvalidError] (its state does not allow the
 	// step) or a [*DuplicateError] (another job holds its key). A job that
@@ -36,26 +41,57 @@ type Bulk struct {
 type BulkResult struct {
 	Changed    int // jobs that changed; with DryRun, that would
 	PassedOver int // jobs that match and could not change
+	// Next is where ChangeSome goes on; "" = it is through. Where it is set,
+	// there may be more jobs that match.
+	Next string
 }
+
+// usualBudget is how long one call of ChangeSome goes on.
+const usualBudget = 10 * time.Second
 
 // Bulk takes an operator's step with every job that matches. Each job
 // changes in a step of its own: after an error, the jobs that the result
 // counts have changed.
 func (c *Client) Bulk(ctx context.Context, b Bulk) (BulkResult, error) {
-	if err := cmp.Or(c.usable(ctx), b.validate()); err != nil {
+	return c.bulk(ctx, b, "", func() bool { return false })
+}
+
+// ChangeSome is Bulk for callers that cannot wait for the end of it: a page, a
+// handler of requests. It stops when Budget is over or Filter.Limit jobs have
+// changed, and BulkResult.Next is the cursor of the call that goes on; the
+// first has the cursor "". A cursor goes with the step and the filter that it
+// was made for, and is refused with another.
+//
+// A job that is enqueued meanwhile may be met or not. A dry run forgets, from
+// call to call, which jobs would have taken a key.
+func (c *Client) ChangeSome(ctx context.Context, b Bulk, cursor string) (BulkResult, error) {
+	if b.Budget < 0 {
+		return BulkResult{}, invalid("Bulk.Budget", b.Budget, "must be 0 (10s) or more")
+	}
+	end := time.Now().Add(cmp.Or(b.Budget, usualBudget))
+	return c.bulk(ctx, b, cursor, func() bool { return !time.Now().Before(end) })
+}
+
+// bulk goes on from a cursor until enough says so: at least for one page.
+func (c *Client) bulk(ctx context.Context, b Bulk, cursor string, enough func() bool) (BulkResult, error) {
+	list := fmt.Sprint("change ", b.Op)
+	after, err := openCursor(list, b.Filter.text(), cursor)
+	if err := cmp.Or(c.usable(ctx), b.validate(), err); err != nil {
 		return BulkResult{}, err
 	}
 	step := bulk{Bulk: b, store: c.store, taken: map[Key]string{}}
-	for after := ""; ; {
+	for {
 		p, err := c.store.List(ctx, b.Filter.Request(after, page))
 		if err != nil {
-			return step.result, fmt.Errorf("onceq: list jobs: %w", err)
+			err = fmt.Errorf("onceq: list jobs: %w", err)
+		} else if last, stepErr := step.page(ctx, p.Jobs); stepErr != nil {
+			err = stepErr
+		} else {
+			after = cmp.Or(last, p.Next)
 		}
-		if err := step.page(ctx, p.Jobs); err != nil {
+		if err != nil || after == "" || step.room() == 0 || enough() {
+			step.result.Next = makeCursor(list, b.Filter.text(), after)
 			return step.result, err
-		}
-		if after = p.Next; after == "" || step.room() == 0 {
-			return step.result, nil
 		}
 	}
 }
@@ -86,11 +122,13 @@ func (b *bulk) room() int {
 	return b.Filter.Limit - b.result.Changed
 }
 
-// page takes the step with a page of jobs.
-func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
+// page takes the step with a page of jobs. Where there is no room for all of
+// them, last is the last that it came to.
+func (b *bulk) page(ctx context.Context, jobs []*JobRow) (last string, err error) {
 	var fit []*JobRow
-	for _, j := range jobs {
+	for i, j := range jobs {
 		if len(fit) == b.room() {
+			last = jobs[i-1].ID
 			break
 		}
 		if b.Filter.hides(j) {
@@ -103,10 +141,10 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 		}
 	}
 	if len(fit) == 0 {
-		return nil
+		return last, nil
 	}
 	if b.DryRun {
-		return b.preview(ctx, fit)
+		return last, b.preview(ctx, fit)
 	}
 	ch := Change{Op: b.Op, WithoutKey: b.WithoutKey, States: b.Filter.States}
 	for _, j := range fit {
@@ -114,7 +152,7 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 	}
 	results, err := b.store.Change(ctx, ch)
 	if err != nil {
-		return fmt.Errorf("onceq: change %d jobs: %w", len(ch.IDs), err)
+		return "", fmt.Errorf("onceq: change %d jobs: %w", len(ch.IDs), err)
 	}
 	for i, r := range results {
 		if r.Err == nil {
@@ -123,7 +161,7 @@ func (b *bulk) page(ctx context.Context, jobs []*JobRow) error {
 			b.passOver(fit[i], adjusted(r.Err))
 		}
 	}
-	return nil
+	return last, nil
 }
 
 // preview is page in a dry run.

@@ -149,7 +149,7 @@ var members = map[string]string{
 	"text": "text", "from": "prefix", "cursor": "cursor", "most": "", "span": "span", "schedule": "schedule",
 	"n": "", "when": "",
 	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
-	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "",
+	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "", "Bulk.Budget": "",
 	"Config.MaxResult": "", "result": "", "job": "", "receipt": "", "Config.Middleware": "",
 	"Config.Codec":   "",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",

@@ -27,8 +27,7 @@ const (
 // few jobs match, it may therefore be short, or empty, and have a cursor to go
 // on: JobPage.Looked says how many were looked at.
 func (c *Client) JobsPage(ctx context.Context, f JobFilter, cursor string) (JobPage, error) {
-	of := fmt.Sprintf("%q %q %q %v %q %q %d %d %v", slices.Sorted(slices.Values(f.States)), f.Queue, f.Kind, f.Key,
-		f.Tag, f.Worker, f.After.UnixNano(), f.Before.UnixNano(), f.Reserved)
+	of := f.text()
 	after, err := openCursor("jobs", of, cursor)
 	if err := cmp.Or(c.usable(ctx), f.validate(), checkPage(f.Limit), err); err != nil {
 		return JobPage{}, err
@@ -63,6 +62,12 @@ func (c *Client) KeysPage(ctx context.Context, f KeyFilter, cursor string) (KeyP
 	p.Keys = slices.DeleteFunc(p.Keys, f.hides)
 	p.Next = makeCursor("keys", of, p.Next)
 	return p, nil
+}
+
+// text is the filter, as cursors are tied to it.
+func (f *JobFilter) text() string {
+	return fmt.Sprintf("%q %q %q %v %q %q %d %d %v", slices.Sorted(slices.Values(f.States)), f.Queue, f.Kind, f.Key,
+		f.Tag, f.Worker, f.After.UnixNano(), f.Before.UnixNano(), f.Reserved)
 }
 
 func checkPage(limit int) error {

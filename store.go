@@ -617,7 +617,7 @@ type ListRequest struct {
 	Before time.Time // enqueued before this instant; zero = any
 	Args   bool      // with their args and meta; else JobRow.Args is nil
 
-	Cursor string // that of the page before; "" = begin
+	Cursor string // only jobs with a smaller ID: Next of the page before, or any ID; "" = begin
 	Limit  int    // at most so many jobs: 1 … 1000
 	Look   int    // look at no more than so many jobs for this page; 0 = MaxLook
 }

@@ -347,6 +347,7 @@ var operators = []scenario{
 		equal(w, "jobs", len(w.jobs()), 4)
 	}},
 	{"a_bulk_step_says_what_it_passes_over_and_a_dry_run_changes_nothing", bulkSteps},
+	{"a_bulk_change_goes_on_from_its_cursor", changeSome},
 	{"an_empty_filter_changes_nothing", func(w *world) {
 		j := w.insert(task(1))
 		for _, all := range []func() (int, error){
@@ -439,56 +440,4 @@ var operators = []scenario{
 			}
 		}
 	}},
-}
-
-// bulkSteps takes each bulk step twice: as a dry run, which must foretell
-// the other.
-func bulkSteps(w *world) {
-	one := w.insert(mail{To: "one"}, key, onceq.ID("a one"))
-	w.discard(w.starts(one.ID))
-	two := w.insert(mail{To: "two"}, key, onceq.ID("b two")) // the same key, free in between
-	w.discard(w.starts(two.ID))
-	held := w.insert(mail{To: "held"}, onceq.UniqueKey("other"), onceq.ID("c held"))
-	w.discard(w.starts(held.ID))
-	w.insert(mail{To: "holder"}, onceq.UniqueKey("other"), onceq.ID("d holder"), onceq.Delay(time.Hour))
-	w.insert(mail{To: "due"}, onceq.ID("e due"))
-	w.starts("e due")
-	w.insert(mail{To: "cancelled"}, onceq.ID("f cancelled"))
-	w.cancel("f cancelled")
-	step := func(op onceq.Op, f onceq.JobFilter, changed int, want ...string) {
-		w.Helper()
-		for _, dry := range []bool{true, false} {
-			before := w.jobs()
-			var got []string
-			r, err := w.client.Bulk(w.ctx, onceq.Bulk{Op: op, Filter: f, DryRun: dry,
-				PassedOver: func(j *onceq.JobRow, why error) {
-					var dup *onceq.DuplicateError
-					var inv *onceq.InvalidError
-					switch {
-					case errors.As(why, &dup):
-						got = append(got, line(j.ID, "held by", dup.Holder))
-					case errors.As(why, &inv):
-						got = append(got, line(j.ID, inv.Field, inv.Value))
-					default:
-						got = append(got, line(j.ID, why))
-					}
-				}})
-			w.must(err)
-			equal(w, fmt.Sprint("changed, dry run ", dry), r, onceq.BulkResult{Changed: changed, PassedOver: len(want)})
-			equal(w, fmt.Sprint("passed over, dry run ", dry), fmt.Sprint(got), fmt.Sprint(want))
-			if dry {
-				equal(w, "jobs after a dry run", len(w.jobs()), len(before))
-				for i, j := range w.jobs() {
-					equal(w, "job after a dry run", show(j), show(before[i]))
-				}
-			}
-		}
-	}
-	step(onceq.OpRunNow, onceq.JobFilter{States: []onceq.State{onceq.Scheduled}}, 1)
-	step(onceq.OpRetry, onceq.JobFilter{Kind: "mail", Limit: 1}, 1)
-	step(onceq.OpRetry, onceq.JobFilter{All: true}, 1, "f cancelled state available", "e due state running",
-		"d holder state available",
-		"c held held by d holder", "a one held by b two")
-	step(onceq.OpDelete, onceq.JobFilter{All: true}, 5, "e due state running")
-	step(onceq.OpCancel, onceq.JobFilter{All: true}, 1)
 }

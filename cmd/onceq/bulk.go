@@ -112,7 +112,7 @@ func (a *app) bulk(ctx context.Context, client *onceq.Client, b *bulk) error {
 		return fmt.Errorf("after %s: %w", count(done.Changed, "job"), err)
 	}
 	if a.json {
-		answer.Changed, answer.PassedOver = done.Changed, done.PassedOver
+		answer.Changed, answer.PassedOver, answer.More = done.Changed, done.PassedOver, done.Next != ""
 		return a.printJSON(answer)
 	}
 	a.printf("%s\n", b.summary(done.Changed, why))

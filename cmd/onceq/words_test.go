@@ -17,8 +17,8 @@ import (
 
 // ofPrograms are names that no flag and no member can lead to, as no field of
 // a Config can, but for MaxArgs.
-var ofPrograms = []string{"Resend", "Token", "option", "store", "context", "Tx", "Bulk.Op", "Run", "items",
-	"WorkerConfig.ID", "key", "state", "limit", "filter", "until"}
+var ofPrograms = []string{"Resend", "Token", "option", "store", "context", "Tx", "Bulk.Op", "Bulk.Budget", "Run",
+	"items", "WorkerConfig.ID", "key", "state", "limit", "filter", "until"}
 
 // Whatever a refusal of package onceq names is called something on the command
 // line and in a job as JSON: nobody who says --window reads of Unique.Window.
