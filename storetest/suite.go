@@ -76,6 +76,7 @@ var suite = []chapter{
 	{"periodic", periodic},
 	{"guarding", guarding},
 	{"limiting", limiting},
+	{"recipes", recipes},
 	{"guard_calls", guardCalls},
 	{"parity_asynq", parityAsynq},
 	{"parity_oban", parityOban},
