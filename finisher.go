@@ -93,13 +93,18 @@ type answer struct {
 	alone bool // the call had no other result
 }
 
-// send sends results in one call. If the store refuses that, it sends each
-// alone: one result may be at fault, and must not stop the others. If the
+func (s *session) send(ctx context.Context, requests []Finish) []answer {
+	return sendResults(ctx, requests, s.sendTogether)
+}
+
+// sendResults sends results in one call. If the store refuses that, it sends
+// each alone: one result may be at fault, and must not stop the others. If the
 // first two fail as well, the store is at fault, and the rest is left for
 // later.
-func (s *session) send(ctx context.Context, requests []Finish) []answer {
+func sendResults(ctx context.Context, requests []Finish,
+	together func(context.Context, []Finish, []answer) error) []answer {
 	answers := make([]answer, len(requests))
-	err := s.sendTogether(ctx, requests, answers)
+	err := together(ctx, requests, answers)
 	if len(requests) == 1 || !isRefusal(ctx, err) {
 		return answers
 	}
@@ -107,23 +112,13 @@ func (s *session) send(ctx context.Context, requests []Finish) []answer {
 		if i == 2 && answers[0].err != nil && answers[1].err != nil {
 			break
 		}
-		s.sendTogether(ctx, requests[i:i+1], answers[i:i+1])
+		_ = together(ctx, requests[i:i+1], answers[i:i+1]) // it stands in the answers
 	}
 	return answers
 }
 
 func (s *session) sendTogether(ctx context.Context, requests []Finish, answers []answer) error {
-	var results []FinishResult
-	took, err := s.call(ctx, s.callLimit(), func(ctx context.Context) (err error) {
-		results, err = s.w.store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})
-		return err
-	})
-	for i := range answers {
-		answers[i] = answer{err: err, alone: len(requests) == 1}
-		if err == nil {
-			answers[i].FinishResult = results[i]
-		}
-	}
+	took, err := finishRuns(ctx, s.w.store, requests, answers, s.call, s.callLimit())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
@@ -132,6 +127,24 @@ func (s *session) sendTogether(ctx context.Context, requests []Finish, answers [
 		s.finishLoad.late()
 	}
 	return err
+}
+
+// finishRuns makes one call with results.
+func finishRuns(ctx context.Context, store Store, requests []Finish, answers []answer,
+	call func(context.Context, time.Duration, func(context.Context) error) (time.Duration, error),
+	limit time.Duration) (took time.Duration, err error) {
+	var results []FinishResult
+	took, err = call(ctx, limit, func(ctx context.Context) (err error) {
+		results, err = store.Finish(ctx, FinishRequest{Runs: requests, NoWait: true})
+		return err
+	})
+	for i := range answers {
+		answers[i] = answer{err: err, alone: len(requests) == 1}
+		if err == nil {
+			answers[i].FinishResult = results[i]
+		}
+	}
+	return took, err
 }
 
 // isRefusal reports whether an error says that the store did not take what it

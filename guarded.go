@@ -121,7 +121,7 @@ func (s *sweeper) retryOf(job *JobRow) RetryPolicy {
 	if patience, ok := patienceOf(job); ok {
 		return func(*JobRow, error) time.Duration { return patience }
 	}
-	return s.w.config.retryOf(job)
+	return s.retry(job)
 }
 
 // acquire makes one claim. A row without an ID is not to be guarded.

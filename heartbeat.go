@@ -41,7 +41,9 @@ func (s *session) beatLoop(ctx context.Context) {
 
 // callLimit is how long one call to the store may take. Several fit into a
 // lease.
-func (s *session) callLimit() time.Duration { return min(s.w.config.Lease/3, 10*time.Second) }
+func callLimit(lease time.Duration) time.Duration { return min(lease/3, 10*time.Second) }
+
+func (s *session) callLimit() time.Duration { return callLimit(s.w.config.Lease) }
 
 // hurry is the wait after a heartbeat that failed.
 func (s *session) hurry() time.Duration {

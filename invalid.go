@@ -151,6 +151,8 @@ var members = map[string]string{
 	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "", "Bulk.Budget": "",
 	"Config.MaxResult": "", "result": "", "job": "", "receipt": "", "Config.Middleware": "",
-	"Config.Codec":   "",
+	"Config.Codec": "", "RemoteConfig.Lease": "", "worker": "worker", "no": "no", "queues": "queues", "kinds": "kinds",
+	"runs": "runs", "wait": "wait_ms", "owner": "", "name": "name", "fetches done": "fetches_done",
+	"outcome":        "outcome",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",
 }

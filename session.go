@@ -85,30 +85,35 @@ func newSession(w *Worker, ctx context.Context, stop func()) *session {
 }
 
 // call makes a call to the store with a time limit, and returns how long it
-// took. If the store panics, the step may or may not have happened.
+// took.
 func (s *session) call(ctx context.Context, limit time.Duration,
 	f func(ctx context.Context) error) (took time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	began := time.Now()
-	err = func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				s.log.Error("onceq: the store panicked", "panic", fmt.Sprint(p), "stack", panicStack(debug.Stack()))
-				err = fmt.Errorf("%w: the store panicked: %v", ErrUncertain, p)
-			}
-		}()
-		return f(ctx)
-	}()
-	now := time.Now()
+	took, err = callStore(ctx, limit, s.log, f)
 	if err == nil {
 		s.mu.Lock()
-		s.wellAt = now
+		s.wellAt = time.Now()
 		s.mu.Unlock()
 	} else if errors.Is(err, ErrClosed) {
 		s.fail(err)
 	}
-	return now.Sub(began), err
+	return took, err
+}
+
+// callStore makes a call to a store with a time limit. If the store panics, the
+// step may or may not have happened.
+func callStore(ctx context.Context, limit time.Duration, log *slog.Logger,
+	f func(ctx context.Context) error) (took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	defer func() {
+		took = time.Since(began)
+		if p := recover(); p != nil {
+			log.Error("onceq: the store panicked", "panic", fmt.Sprint(p), "stack", panicStack(debug.Stack()))
+			err = fmt.Errorf("%w: the store panicked: %v", ErrUncertain, p)
+		}
+	}()
+	return 0, f(ctx)
 }
 
 // serves says what the worker takes, for its log.
@@ -140,10 +145,14 @@ func (s *session) slots() (all []use) {
 
 // logRarely warns of the 1st, 2nd, 4th, 8th … failure in a row of something
 // that is tried again and again.
-func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
+func logRarely(log *slog.Logger, failures int, text string, err error, attrs ...any) {
 	if failures&(failures-1) == 0 {
-		s.log.Warn(text, append(attrs, "error", err, "failures", failures)...)
+		log.Warn(text, append(attrs, "error", err, "failures", failures)...)
 	}
+}
+
+func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
+	logRarely(s.log, failures, text, err, attrs...)
 }
 
 // signal wakes the goroutine that waits on c, now or when it next waits.

@@ -3,6 +3,7 @@ package onceq
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -17,48 +18,19 @@ const sweepLimit = 500
 // sweeping at most.
 const tidyTime = 30 * time.Second
 
-// sweepLoop sweeps the store until ctx ends: about every third of a lease,
-// sooner while there is more to do. Every worker does it, without a leader.
-// Two workers that rescue the same run do no harm, because only one Finish
-// of a run takes effect.
+// sweepLoop sweeps the store until ctx ends.
 func (s *session) sweepLoop(ctx context.Context) {
-	third := s.callLimit()
-	sw := sweeper{session: s, suspects: suspect.List[Beat]{Grace: s.w.config.Lease / 2}}
-	wait := rand.N(third / 2)
+	sw := newSweeper(s, s.w.store, s.name, s.w.config.Lease)
+	sw.log, sw.retry = s.log, s.w.config.retryOf
+	sw.rescued = func(job *JobRow, state State) {
+		s.w.metrics.rescued(job, state)
+		s.w.client.tally.rescued(job)
+	}
+	wait := rand.N(s.callLimit() / 2)
 	if s.drains {
 		wait = 0
 	}
-	failures, barren := 0, 0 // in a row
-	for sleep.For(ctx, wait) {
-		began := time.Now()
-		did, more, err := sw.sweep(ctx)
-		took := time.Since(began)
-		wait = third*3/4 + rand.N(third/2)
-		next, suspected := sw.suspects.Next(time.Now())
-		if suspected {
-			wait = min(wait, next+rand.N(third/20))
-		}
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			failures++
-			s.logRarely(failures, "onceq: sweep failed; trying again later", err)
-			s.tidy()
-			wait = third
-		case more:
-			failures = 0
-			if barren++; did > 0 {
-				barren = 0
-			}
-			// The store has other work, so we wait longer each time there
-			// is nothing for us.
-			wait = min(wait, (4*took+5*time.Millisecond)<<min(barren, 20))
-		case !suspected:
-			failures, barren = 0, 0
-			s.tidy()
-		}
-	}
+	sw.loop(ctx, wait)
 }
 
 // tidy notes that a sweep left nothing to do: a drain need not wait for it.
@@ -87,11 +59,68 @@ func (s *session) isTidy() bool {
 	return s.tidied || !now.Before(enough)
 }
 
-// sweeper is what is kept between sweeps.
+// sweeps is what a sweeper is part of: a session, or a [Remote].
+type sweeps interface {
+	call(ctx context.Context, limit time.Duration, f func(context.Context) error) (time.Duration, error)
+	send(ctx context.Context, requests []Finish) []answer
+	hasMore(queue string) // something may be due
+	tidy()                // a sweep left nothing to do
+}
+
+// sweeper tidies a store, and is what is kept between sweeps.
 type sweeper struct {
-	*session
+	sweeps
+	store   Store
+	name    string // by which runs are rescued
+	lease   time.Duration
+	log     *slog.Logger
+	retry   func(*JobRow) RetryPolicy
+	rescued func(*JobRow, State) // counts a run that was ended in the place of a lost worker
+
 	suspects suspect.List[Beat]
 	load     load
+}
+
+func newSweeper(of sweeps, store Store, name string, lease time.Duration) *sweeper {
+	return &sweeper{sweeps: of, store: store, name: name, lease: lease, suspects: suspect.List[Beat]{Grace: lease / 2}}
+}
+
+// loop sweeps until ctx ends: about every third of a lease, sooner while there
+// is more to do. Every worker does it, without a leader. Two that rescue the
+// same run do no harm, because only one Finish of a run takes effect.
+func (s *sweeper) loop(ctx context.Context, wait time.Duration) {
+	third := callLimit(s.lease)
+	failures, barren := 0, 0 // in a row
+	for sleep.For(ctx, wait) {
+		began := time.Now()
+		did, more, err := s.sweep(ctx)
+		took := time.Since(began)
+		wait = third*3/4 + rand.N(third/2)
+		next, suspected := s.suspects.Next(time.Now())
+		if suspected {
+			wait = min(wait, next+rand.N(third/20))
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			failures++
+			logRarely(s.log, failures, "onceq: sweep failed; trying again later", err)
+			s.tidy()
+			wait = third
+		case more:
+			failures = 0
+			if barren++; did > 0 {
+				barren = 0
+			}
+			// The store has other work, so we wait longer each time there
+			// is nothing for us.
+			wait = min(wait, (4*took+5*time.Millisecond)<<min(barren, 20))
+		case !suspected:
+			failures, barren = 0, 0
+			s.tidy()
+		}
+	}
 }
 
 // sweep does one round, and returns how many rows it did. more is true if
@@ -99,9 +128,9 @@ type sweeper struct {
 func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
 	r := SweepRequest{Limit: s.load.of(sweepLimit), Lost: s.suspects.Lost(time.Now())}
 	var swept Swept
-	limit := max(s.callLimit(), time.Second) // nothing waits for a sweep, however short the lease
+	limit := max(callLimit(s.lease), time.Second) // nothing waits for a sweep, however short the lease
 	took, err := s.call(ctx, limit, func(ctx context.Context) (err error) {
-		swept, err = s.w.store.Sweep(ctx, r)
+		swept, err = s.store.Sweep(ctx, r)
 		return err
 	})
 	if err != nil {
@@ -128,12 +157,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 	requests := make([]Finish, len(jobs))
 	for i, job := range jobs {
 		lost := fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker)
-		decided := make(chan struct{})
-		go func() { // the retry policy may end its goroutine
-			defer close(decided)
-			decideSafely(&requests[i], job, lost, nil, s.retryOf(job))
-		}()
-		<-decided
+		requests[i] = decideApart(job, lost, s.retryOf(job))
 		requests[i].Worker, requests[i].Rescue = s.name, true
 	}
 	for i, a := range s.send(ctx, requests) {
@@ -149,8 +173,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 			continue // another sweeper was first
 		}
 		job := jobs[i]
-		s.w.metrics.rescued(job, a.State)
-		s.w.client.tally.rescued(job)
+		s.rescued(job, a.State)
 		s.log.Warn("onceq: a run is rescued: its worker was lost", "job", job.ID, "kind", job.Kind, "queue", job.Queue,
 			"run", job.Run, "attempt", job.Attempt, "lost", job.Worker, "state", a.State)
 		if a.Wake != "" {

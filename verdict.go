@@ -176,6 +176,18 @@ func decideSafely(f *Finish, job *JobRow, err, cause error, policy RetryPolicy) 
 	decided = true
 }
 
+// decideApart is decideSafely on a goroutine of its own, which the policy may
+// end.
+func decideApart(job *JobRow, err error, policy RetryPolicy) (f Finish) {
+	decided := make(chan struct{})
+	go func() {
+		defer close(decided)
+		decideSafely(&f, job, err, nil, policy)
+	}()
+	<-decided
+	return f
+}
+
 func delayOf(d time.Duration) time.Duration { return ceilMilli(min(max(d, 0), maxDuration)) }
 
 // errorText is never empty, so a recorded error can be seen.

@@ -94,6 +94,11 @@ func (s *session) about() []byte {
 	for name, q := range s.w.config.Queues {
 		a.Queues[name] = q.Concurrency
 	}
+	return a.encode()
+}
+
+// encode makes at most MaxAbout bytes of it.
+func (a WorkerAbout) encode() []byte {
 	for {
 		b, err := json.Marshal(a)
 		switch {
@@ -103,8 +108,10 @@ func (s *session) about() []byte {
 			return b
 		case a.Kinds != nil:
 			a.Kinds = nil // where there are too many, nothing is said of them
-		default:
+		case a.Queues != nil:
 			a.Queues = nil
+		default:
+			return nil
 		}
 	}
 }

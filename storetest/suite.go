@@ -73,6 +73,7 @@ var suite = []chapter{
 	{"slips", slips},
 	{"races", races},
 	{"working", working},
+	{"remotely", remotely},
 	{"periodic", periodic},
 	{"guarding", guarding},
 	{"limiting", limiting},
