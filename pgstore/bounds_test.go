@@ -8,13 +8,12 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/pgtest"
 )
 
 // Args that a row cannot hold lie in a table beside it. Steps that do not
 // hand args out do not read a block of that.
 func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := measuredHand(t)
 	const n = 20
 	large := make([]byte, 100_000)
 	_, err := rand.Read(large) // so that it cannot be compressed
@@ -43,7 +42,11 @@ func TestStepsThatHandOutNoArgsReadNone(t *testing.T) {
 		}
 		return f.Jobs
 	}
+	before := h.toastReads()
 	jobs := fetch(n)
+	if read := h.toastReads() - before; read < n*10 {
+		t.Fatalf("a fetch of %d jobs with their args read %d blocks of them: it is not counted", n, read)
+	}
 	runs := make([]onceq.Run, n)
 	for i, j := range jobs {
 		runs[i] = onceq.Run{ID: j.ID, Run: j.Run}
@@ -128,12 +131,7 @@ func ids(jobs []*onceq.JobRow) (all []string) {
 // of jobs.
 func (h *hand) toastReads() int {
 	h.Helper()
-	time.Sleep(1100 * time.Millisecond)
-	for range 20 {
-		h.must(h.admin.Ping(h.ctx))
-		_, err := h.store.Get(h.ctx, nil)
-		h.must(err)
-	}
+	h.tell()
 	return one[int](h, h.database, "select (toast_blks_read + toast_blks_hit)::int from pg_statio_user_tables where "+
 		"schemaname = $1 and relname = 'jobs'", h.schema)
 }
@@ -141,7 +139,7 @@ func (h *hand) toastReads() int {
 // The plans of a fetch are made while the tables are empty. It reads some
 // entries of jobs of other kinds, and then those of its own.
 func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
-	h := newHand(t, pgtest.URL(t))
+	h := measuredHand(t)
 	asked := []string{"mine", "also mine", "nobody's"}
 	fetch := func(slots int, kinds ...string) onceq.Fetched {
 		_, err := h.store.Extend(h.ctx, onceq.ExtendRequest{Worker: "w", Lease: time.Hour})
@@ -165,7 +163,7 @@ func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
 		h.must(err)
 	}
 	read := func(do func()) int {
-		reads := func() int { return h.entriesRead("jobs_waiting") + h.entriesRead("jobs_kinds") }
+		reads := func() int { return h.entriesRead("jobs_waiting", "jobs_kinds") }
 		before := reads()
 		do()
 		return reads() - before
@@ -180,7 +178,7 @@ func TestAFetchByKindReadsFewEntriesOfOtherKinds(t *testing.T) {
 	for _, analyzed := range []bool{false, true} {
 		if analyzed { // all that is known now is the other kind; and plans are made anew
 			h.exec(t, "vacuum analyze {ns}.jobs")
-			h.store = h.open(t)
+			h.admin.Reset()
 		}
 		h.insert(t, "mine", fmt.Sprint("0 ", analyzed), 1, 1) // before all others
 		mine("mine", 30)

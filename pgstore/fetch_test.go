@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/pgtest"
 )
 
 // insert puts due jobs of a kind into the default queue, past the store.
@@ -40,7 +39,7 @@ func TestAFetchByKindAmongJobsOfOneInstantKeepsTheirOrder(t *testing.T) {
 		"all, others are due": {1_000, 0, false, 4_000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHand(t, pgtest.URL(t))
+			h := measuredHand(t)
 			h.insert(t, "other", "a", 7, c.others)
 			h.insert(t, "other", "b", 0, 6) // before them
 			h.insert(t, "other", "c", 8, 5_000)
@@ -58,7 +57,7 @@ func TestAFetchByKindAmongJobsOfOneInstantKeepsTheirOrder(t *testing.T) {
 			h.must(err)
 			want := strings.Split(table(t, h.database, "select id from {ns}.jobs "+
 				"where kind like 'mine%' and id not like '%0mine' order by run_at, id"), "\n")
-			read := func() int { return h.entriesRead("jobs_waiting") + h.entriesRead("jobs_kinds") }
+			read := func() int { return h.entriesRead("jobs_waiting", "jobs_kinds") }
 			before, no := read(), 0
 			for ; len(want) > 0 && no < 10; no++ {
 				f, err := h.store.Fetch(h.ctx, onceq.FetchRequest{Worker: "w", No: int64(no + 1),

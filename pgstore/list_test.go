@@ -5,33 +5,27 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
-	"github.com/onceq/onceq/internal/pgtest"
 )
 
 // read is how many rows of the table of jobs a step reads, by whatever index,
 // or without one.
 func (h *hand) read(step func()) int {
 	h.Helper()
-	tell := func() int { // connections tell it at the end of a step that comes a second after the one before
-		time.Sleep(1100 * time.Millisecond)
-		for range 20 {
-			h.must(h.admin.Ping(h.ctx))
-			_, err := h.store.Get(h.ctx, nil)
-			h.must(err)
-		}
+	read := func() int {
+		h.tell()
 		return one[int](h, h.database, "select (select sum(idx_tup_read) from pg_stat_user_indexes where "+
 			"schemaname = $1 and relname = 'jobs')::int + (select seq_tup_read from pg_stat_user_tables where "+
 			"schemaname = $1 and relname = 'jobs')::int", h.schema)
 	}
-	before := tell()
+	before := read()
 	step()
-	return tell() - before
+	return read() - before
 }
 
 // What a page and a count read does not grow with the jobs that are there.
 func TestListsAndCountsReadFewRowsBesideMany(t *testing.T) {
 	t.Parallel()
-	h := newHand(t, pgtest.URL(t))
+	h := measuredHand(t)
 	many := func(opts ...onceq.Option) {
 		for range 6 {
 			var items []onceq.Item

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/onceq/onceq"
 )
@@ -24,5 +25,13 @@ func TestNumbersThatAreOnDiskNeverChange(t *testing.T) {
 		t.Errorf("codes are %d, %d and %d, and stand for %d, %d and %d in the table", codeRetryable,
 			codeRunning, codeCompleted,
 			codeOf[onceq.Retryable], codeOf[onceq.Running], codeOf[onceq.Completed])
+	}
+}
+
+func TestAStoreIsPatientForTenSecondsIfNobodySaysOtherwise(t *testing.T) {
+	for _, c := range []*Config{nil, {}, {NoMigrate: true}} {
+		if got := c.patience(); got != 10*time.Second {
+			t.Errorf("%+v: %v", c, got)
+		}
 	}
 }

@@ -147,6 +147,12 @@ func (d *database) giveClock(t testing.TB) {
 				floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) $$`)
 }
 
+// empty makes it as it was when its schema had been made.
+func (d *database) empty(t testing.TB) {
+	t.Helper()
+	d.exec(t, "truncate {ns}.jobs, {ns}.keys, {ns}.workers, {ns}.paused, {ns}.notes")
+}
+
 // spare are schemas of tests that have ended, empty again, each with
 // connections that have made their plans: to make them takes longer than
 // most tests.
@@ -184,8 +190,8 @@ func borrow(t testing.TB) *database {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		d.exec(t, "truncate {ns}.jobs, {ns}.keys, {ns}.workers, {ns}.paused, {ns}.notes; "+
-			"update {ns}.test_clock set still = null")
+		d.empty(t)
+		d.setClock(t, time.Time{})
 		spare.Lock()
 		defer spare.Unlock()
 		spare.free = append(spare.free, d)

@@ -153,12 +153,13 @@ func (h *hand) inTheWay() (running *onceq.JobRow, tx pgx.Tx) {
 // share a group commit with those who want it.
 func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 	h := borrowHand(t)
+	free, _ := h.bystanders("before", time.Second)
+	h.empty(t)
 	running, tx := h.inTheWay()
 
-	ctx, cancel := context.WithTimeout(h.ctx, 10*time.Second)
-	defer cancel()
-	var late, all sync.WaitGroup
-	var gotLate atomic.Int64
+	var open atomic.Bool
+	open.Store(true)
+	var late sync.WaitGroup
 	for i := range 8 { // they want what is held
 		late.Go(func() {
 			opts := []onceq.Option{onceq.UniqueKey("held")}
@@ -169,10 +170,9 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if ctx.Err() == nil {
+			if open.Load() {
 				t.Errorf("%s while the transaction is open", r.Outcome)
 			}
-			gotLate.Add(1)
 		})
 	}
 	late.Go(func() {
@@ -180,15 +180,40 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	took, ended := h.bystanders("meanwhile", 3*time.Second)
+	open.Store(false)
+	h.must(tx.Commit(h.ctx))
+	late.Wait()
+	if ended < 20 {
+		t.Errorf("%d jobs of others have ended", ended)
+	}
+	p99 := func(all []time.Duration) time.Duration { return all[len(all)*99/100] }
+	t.Logf("%d calls of others: p50 %v, p99 %v, longest %v; p99 before %v", len(took), took[len(took)/2], p99(took),
+		took[len(took)-1], p99(free))
+	if p99(took) > 200*time.Millisecond+4*p99(free) { // on a busy machine they take long without it too
+		t.Errorf("p99 of others is %v, and %v where nothing is in the way", p99(took), p99(free))
+	}
+	if j, err := h.client.Job(h.ctx, running.ID); err != nil || j.State != onceq.Completed {
+		t.Errorf("the job that ran meanwhile: %v %v", j, err)
+	}
+	h.sound()
+}
+
+// bystanders enqueue and work off jobs for a while. It returns how long each
+// enqueue took, the shortest first, and how many jobs have ended.
+func (h *hand) bystanders(worker string, span time.Duration) (took []time.Duration, jobs int64) {
+	h.Helper()
+	ctx, cancel := context.WithTimeout(h.ctx, span)
+	defer cancel()
 	var mu sync.Mutex
-	var took []time.Duration
+	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				began := time.Now()
 				r, err := h.client.Enqueue(h.ctx, task(3), onceq.UniqueKey(fmt.Sprint(rand.Uint64())))
 				if err != nil || r.Outcome != onceq.Inserted {
-					t.Errorf("%v %v", r.Outcome, err)
+					h.Errorf("%v %v", r.Outcome, err)
 				}
 				mu.Lock()
 				took = append(took, time.Since(began))
@@ -197,23 +222,10 @@ func TestAnOpenTransactionKeepsNoBystanderWaiting(t *testing.T) {
 		})
 	}
 	var ended atomic.Int64
-	all.Go(func() { complete(h, ctx, "completer", &ended) }) // jobs of others start and end
+	all.Go(func() { complete(h, ctx, worker, &ended) }) // jobs of others start and end
 	all.Wait()
-	h.must(tx.Commit(h.ctx))
-	late.Wait()
 	slices.Sort(took)
-	p99 := took[len(took)*99/100]
-	if ended.Load() < 20 {
-		t.Errorf("%d jobs of others have ended", ended.Load())
-	}
-	t.Logf("%d calls of others: p50 %v, p99 %v, longest %v", len(took), took[len(took)/2], p99, took[len(took)-1])
-	if p99 > 200*time.Millisecond {
-		t.Errorf("p99 of others is %v", p99)
-	}
-	if j, err := h.client.Job(h.ctx, running.ID); err != nil || j.State != onceq.Completed {
-		t.Errorf("the job that ran meanwhile: %v %v", j, err)
-	}
-	h.sound()
+	return took, ended.Load()
 }
 
 // Where a lock is granted in the instant in which its timeout strikes, and
