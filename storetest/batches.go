@@ -19,6 +19,23 @@ func each(o onceq.Outcome, n int) []onceq.Outcome {
 	return all
 }
 
+// made are the jobs of some receipts, as the store has them.
+func (w *world) made(receipts []onceq.Receipt) []*onceq.JobRow {
+	w.Helper()
+	all := make([]string, len(receipts))
+	for i, r := range receipts {
+		all[i] = r.Job.ID
+	}
+	jobs, err := w.Store.Get(w.ctx, all)
+	w.must(err)
+	for i, j := range jobs {
+		if j == nil {
+			w.Fatalf("job %s is not there", all[i])
+		}
+	}
+	return jobs
+}
+
 // batches: many enqueues in one step.
 var batches = []scenario{
 	{"an_empty_batch_is_nothing", func(w *world) {
@@ -30,11 +47,10 @@ var batches = []scenario{
 		for i := range 300 {
 			items = append(items, onceq.NewItem(task(i), onceq.Unique{}))
 		}
-		for i, r := range w.many(each(onceq.Inserted, 300), items...) {
-			w.has(r.Job.ID, task(i))
-		}
-		for i, r := range w.many(each(onceq.Skipped, 300), items...) {
-			w.has(r.Job.ID, task(i))
+		for _, outcome := range []onceq.Outcome{onceq.Inserted, onceq.Skipped} {
+			for i, j := range w.made(w.many(each(outcome, 300), items...)) {
+				equal(w, "args", string(j.Args), fmt.Sprint(i))
+			}
 		}
 	}},
 	{"jobs_of_a_batch_run_in_the_order_of_the_items", func(w *world) {
@@ -239,6 +255,7 @@ var batches = []scenario{
 	{"wherever_in_a_long_batch_an_item_meets_a_job_the_others_are_inserted_and_hold_their_keys", func(w *world) {
 		byKey, byID := w.insert(task(0), onceq.UniqueKey("held")), w.insert(task(0), onceq.ID("there"))
 		const n = 35
+		var made []*onceq.JobRow
 		for place := range n {
 			var items []onceq.Item
 			want := slices.Repeat([]onceq.Outcome{onceq.Inserted}, n)
@@ -262,15 +279,23 @@ var batches = []scenario{
 				want[max(place, other)] = onceq.Skipped
 			}
 			r := w.many(want, items...)
-			for i := range n {
+			for i, j := range w.made(r) {
 				if want[i] == onceq.Inserted {
-					w.holds(w.job(r[i].Job.ID))
+					made = append(made, j)
 				} else if meets != nil {
-					equal(w, "job", r[i].Job.ID, meets.ID)
+					equal(w, "job", j.ID, meets.ID)
 				}
 			}
 		}
-		equal(w, "jobs", len(w.jobs()), 2+n*(n-1))
+		equal(w, "jobs", line(len(made), len(w.jobs())), line(n*(n-1), 2+n*(n-1)))
+		holders := map[onceq.Key]string{}
+		for k, err := range w.client.Keys(w.ctx, onceq.KeyFilter{}) {
+			w.must(err)
+			holders[k.Key] = k.Holder
+		}
+		for _, j := range made {
+			equal(w, "holder", holders[*j.Key], j.ID)
+		}
 	}},
 	{"calls_that_share_a_trip_get_their_own_answers", func(w *world) {
 		type got struct {

@@ -40,15 +40,11 @@ func (w *world) fill(n int, args onceq.Args, opts ...onceq.Option) (ids []string
 	return ids
 }
 
-// cheapest is how long a step takes when nothing is in its way.
-func cheapest(tries int, step func(try int)) time.Duration {
-	best := time.Duration(math.MaxInt64)
-	for try := range tries {
-		began := time.Now()
-		step(try)
-		best = min(best, time.Since(began))
-	}
-	return best
+// elapsed is how long a step takes.
+func elapsed(step func()) time.Duration {
+	began := time.Now()
+	step()
+	return time.Since(began)
 }
 
 // within fetches with a bound of bytes.
@@ -182,73 +178,46 @@ var bounds = []scenario{
 		equal(w, "jobs", line(len(page.Jobs), page.Next != ""), "1 true")
 	})},
 	{"nothing_but_a_fetch_pays_for_large_args", roomy(func(w *world) {
-		const n, tries = 40, 5
-		steps := map[string][2]time.Duration{}
+		// The tests of each store count what these and other steps read. Here a step is tried
+		// until it is as cheap as with small args: one that reads 16 MiB never is.
+		const n = 16
+		var beats [2]onceq.ExtendRequest
+		var some [2][]string
+		var queues [2]string
 		for i, size := range []int{100, 1 << 20} {
-			queue := fmt.Sprint("queue ", i)
-			all := w.fill(n, sized(size), onceq.Queue(queue), onceq.MaxAttempts(100))
-			worker := fmt.Sprint("worker ", i)
-			fetch := func(slots int) (jobs []*onceq.JobRow) {
-				for len(jobs) < slots {
-					jobs = append(jobs, w.fetch(worker, queue, slots-len(jobs))...)
+			queue, worker := fmt.Sprint("queue ", i), fmt.Sprint("worker ", i)
+			queues[i], some[i] = queue, w.fill(n, sized(size), onceq.Queue(queue))
+			beats[i] = onceq.ExtendRequest{Worker: worker, Lease: time.Minute}
+			for len(beats[i].Runs) < n {
+				for _, j := range w.fetch(worker, queue, n-len(beats[i].Runs)) {
+					beats[i].Runs = append(beats[i].Runs, onceq.Run{ID: j.ID, Run: j.Run})
 				}
-				return jobs
 			}
-			jobs := fetch(n)
-			beat := onceq.ExtendRequest{Worker: worker, Lease: time.Minute, FetchesDone: w.fetches[worker]}
-			for _, j := range jobs {
-				beat.Runs = append(beat.Runs, onceq.Run{ID: j.ID, Run: j.Run})
-			}
-			cost := func(name string, step func(try int)) {
-				both := steps[name]
-				both[i] = cheapest(tries, step)
-				steps[name] = both
-			}
-			cost("a heartbeat", func(int) { w.extend(beat) })
-			cost("a list", func(int) {
-				page, err := w.Store.List(w.ctx, onceq.ListRequest{Queue: queue, Limit: 100})
-				w.must(err)
-				equal(w, "jobs", len(page.Jobs), n)
-			})
-			cost("a list of what runs", func(int) {
-				_, err := w.Store.List(w.ctx,
-					onceq.ListRequest{Queue: queue, States: []onceq.State{onceq.Running}, Limit: 100})
-				w.must(err)
-			})
-			cost("a cancel", func(int) {
-				_, err := w.Store.Change(w.ctx, onceq.Change{Op: onceq.OpCancel, IDs: all[n/2:]})
-				w.must(err)
-			})
-			cost("the queues", func(int) {
-				_, err := w.Store.Queues(w.ctx, onceq.QueuesRequest{})
-				w.must(err)
-			})
-			cost("a failure", func(try int) {
-				var fs []onceq.Finish
-				for _, j := range jobs[4*try : 4*try+4] {
-					fs = append(fs, onceq.Finish{ID: j.ID, Run: j.Run, Worker: worker, State: onceq.Retryable,
-						Error: "no luck", Delay: time.Hour})
-				}
-				_, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: fs})
-				w.must(err)
-			})
-			w.after(2 * time.Minute) // its lease is over
-			lost := w.sweep().Expired
-			cost("a sweep of a lost worker", func(int) { equal(w, "runs", len(w.sweep(lost...).Runs), n-4*tries) })
-			cost("a completion", func(try int) {
-				var fs []onceq.Finish
-				for _, j := range jobs[20+4*try : 24+4*try] {
-					fs = append(fs, onceq.Finish{ID: j.ID, Run: j.Run, Worker: worker, State: onceq.Completed})
-				}
-				_, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: fs})
-				w.must(err)
-			})
+			beats[i].FetchesDone = w.fetches[worker]
 		}
-		for name, cost := range steps {
-			// To read 40 MiB takes 100 ms and more. The rest of what a step takes may be that it
-			// waited for a processor.
-			if small, large := cost[0], cost[1]; large > 8*small+20*time.Millisecond {
-				w.Errorf("%s takes %v with args of 100 bytes and %v with args of 1 MiB", name, small, large)
+		list := func(i int, states ...onceq.State) {
+			page, err := w.Store.List(w.ctx, onceq.ListRequest{Queue: queues[i], States: states, Limit: 100})
+			w.must(err)
+			equal(w, "jobs", len(page.Jobs), n)
+		}
+		for name, step := range map[string]func(i int){
+			"a heartbeat":         func(i int) { w.extend(beats[i]) },
+			"a list":              func(i int) { list(i) },
+			"a list of what runs": func(i int) { list(i, onceq.Running) },
+			"a request to stop": func(i int) {
+				_, err := w.Store.Change(w.ctx, onceq.Change{Op: onceq.OpCancel, IDs: some[i]})
+				w.must(err)
+			},
+		} {
+			least := [2]time.Duration{math.MaxInt64, math.MaxInt64}
+			for try := 0; least[1] > 2*least[0]+time.Millisecond; try++ {
+				if try == 200 {
+					w.Errorf("%s takes %v with args of 100 bytes and %v with args of 1 MiB", name, least[0], least[1])
+					break
+				}
+				for i := range least {
+					least[i] = min(least[i], elapsed(func() { step(i) }))
+				}
 			}
 		}
 	})},
@@ -285,7 +254,7 @@ var bounds = []scenario{
 		few, many := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 		for range 200 {
 			fetch := func(queue string) time.Duration {
-				return cheapest(1, func(int) { equal(w, "jobs", len(w.fetch("w", queue, 10, "mail")), 0) })
+				return elapsed(func() { equal(w, "jobs", len(w.fetch("w", queue, 10, "mail")), 0) })
 			}
 			few, many = min(few, fetch("few")), min(many, fetch("many"))
 			if many <= 4*few+time.Millisecond/2 {

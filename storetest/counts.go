@@ -58,10 +58,9 @@ var counts = []scenario{
 		w.fill(n, task(0), onceq.Queue("later"), onceq.Delay(time.Hour))
 		w.fill(n, task(0), onceq.Queue("done"))
 		for got := 0; got < n; {
-			for _, j := range w.fetch("w", "done", 200) {
-				w.complete(j)
-				got++
-			}
+			jobs := w.fetch("w", "done", 200)
+			w.completeAll(jobs)
+			got += len(jobs)
 		}
 		all, err := w.client.QueuesUpTo(w.ctx, 1000)
 		w.must(err)

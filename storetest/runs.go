@@ -109,6 +109,20 @@ func (w *world) complete(j *onceq.JobRow) onceq.FinishResult {
 	return w.ends(j, onceq.Finish{State: onceq.Completed}, onceq.Completed)
 }
 
+// completeAll completes many runs in one step.
+func (w *world) completeAll(jobs []*onceq.JobRow) {
+	w.Helper()
+	var ends []onceq.Finish
+	for _, j := range jobs {
+		ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: j.Worker, State: onceq.Completed})
+	}
+	results, err := w.Store.Finish(w.ctx, onceq.FinishRequest{Runs: ends})
+	w.must(err)
+	for i, r := range results {
+		equal(w, jobs[i].ID, line(r.Status, r.State), line(onceq.FinishDone, onceq.Completed))
+	}
+}
+
 func (w *world) discard(j *onceq.JobRow) onceq.FinishResult {
 	w.Helper()
 	return w.ends(j, onceq.Finish{State: onceq.Discarded, Error: "hopeless"}, onceq.Discarded)
