@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"sync"
 	"testing"
@@ -75,10 +76,42 @@ func TestASchemaThatIsNotThereIsNamedAndSoIsTheWayOut(t *testing.T) {
 		!strings.Contains(err.Error(), "onceq migrate") || !strings.Contains(err.Error(), d.schema) {
 		t.Error(err)
 	}
+	for name, tx := range inTransactions(t, s, d) {
+		client, err := onceq.NewClient(s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if _, err := client.WithTx(tx).Enqueue(context.Background(), task(1)); err == nil ||
+			!strings.Contains(err.Error(), "onceq migrate") || !strings.Contains(err.Error(), "pgstore.Migrate") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	all, err := pgstore.Status(context.Background(), d.admin, config)
 	if err != nil || len(all) == 0 || !all[0].Applied.IsZero() {
 		t.Errorf("status: %v %v", all, err)
 	}
+}
+
+// inTransactions begins a transaction of each kind, which ends with the test.
+func inTransactions(t *testing.T, s *pgstore.Store, d *database) map[string]onceq.Tx {
+	t.Helper()
+	tx, err := d.admin.Begin(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) }) // nothing is kept either way
+	db, err := sql.Open("pgx", d.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	sqlTx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sqlTx.Rollback() })
+	return map[string]onceq.Tx{"pgx": s.Tx(tx), "database/sql": s.SQLTx(sqlTx)}
 }
 
 func TestAScriptRunByHandIsTheSameAsMigrate(t *testing.T) {

@@ -239,7 +239,7 @@ func (s *Store) wrap(what string, err error) error {
 	if err == nil || err == onceq.ErrClosed || err == onceq.ErrLeaseLost {
 		return err
 	}
-	return fmt.Errorf("pgstore: %s: %w", what, err)
+	return fmt.Errorf("pgstore: %s: %w", what, s.explain(err))
 }
 
 //go:embed sql/*.sql
