@@ -7,11 +7,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +23,19 @@ import (
 	"github.com/onceq/onceq/internal/redistest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m).Run()) }
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m).Run()
+	_ = os.RemoveAll(certificates)
+	os.Exit(code)
+}
+
+// unused returns a name that no test has used before on these servers, also
+// when the tests of this binary run again and again.
+func unused(name string) string {
+	return fmt.Sprintf("%s%%20%d", name, names.Add(1))
+}
+
+var names atomic.Int64
 
 // Each kind of URL opens a store that works, and a namespace is a store of
 // its own.
@@ -49,10 +64,11 @@ func TestEveryURLOpensAStoreAndANamespaceIsAStoreOfItsOwn(t *testing.T) {
 			} else {
 				url += "?namespace="
 			}
+			a, b := unused(name), unused(name)
 			for _, want := range []struct {
 				namespace string
 				outcome   onceq.Outcome
-			}{{"a%20" + name, onceq.Inserted}, {"b%20" + name, onceq.Inserted}, {"a%20" + name, onceq.Skipped}} {
+			}{{a, onceq.Inserted}, {b, onceq.Inserted}, {a, onceq.Skipped}} {
 				store, err := Open(t.Context(), url+want.namespace)
 				if err != nil {
 					t.Fatal(err)
@@ -79,7 +95,27 @@ func TestEveryURLOpensAStoreAndANamespaceIsAStoreOfItsOwn(t *testing.T) {
 
 // secureRedis is a server with a certificate that this process trusts.
 func secureRedis(t *testing.T) string {
-	dir := t.TempDir()
+	certified.Do(func() { certify(t) })
+	addr := redistest.FreeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(certificates, "cert"), "--tls-key-file",
+		filepath.Join(certificates, "key"), "--tls-auth-clients", "no")
+	return "rediss://" + addr
+}
+
+var (
+	certified    sync.Once
+	certificates string // the folder of the certificate
+)
+
+// certify makes the certificate. A process reads those that it trusts once, at
+// its first connection with TLS, so that there is one for all tests.
+func certify(t *testing.T) {
+	dir, err := os.MkdirTemp("", "onceq-certificate-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificates = dir
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -104,14 +140,9 @@ func secureRedis(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	// read at the first connection with TLS: this is the only one of this
-	// binary
-	t.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert"))
-	addr := redistest.FreeAddr(t)
-	_, port, _ := net.SplitHostPort(addr)
-	redistest.Start(t, "--tls-port", port, "--tls-cert-file", filepath.Join(dir, "cert"), "--tls-key-file",
-		filepath.Join(dir, "key"), "--tls-auth-clients", "no")
-	return "rediss://" + addr
+	if err := os.Setenv("SSL_CERT_FILE", filepath.Join(dir, "cert")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestTheNamespaceIsTakenOutOfTheQuery(t *testing.T) {
@@ -135,7 +166,7 @@ func TestTheNamespaceIsTakenOutOfTheQuery(t *testing.T) {
 
 func TestOpenExistingMakesNothing(t *testing.T) {
 	file := "sqlite:" + filepath.Join(t.TempDir(), "jobs.db")
-	schema := pgtest.URL(t) + "&namespace=nobody%20made%20this"
+	schema := pgtest.URL(t) + "&namespace=" + unused("nobody%20made%20this")
 	for _, url := range []string{file, schema} {
 		for range 2 {
 			store, err := OpenExisting(t.Context(), url)
