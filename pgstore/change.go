@@ -12,7 +12,8 @@ import (
 
 // ops are the numbers of the steps in change_v2.
 var ops = map[onceq.Op]int{
-	onceq.OpCancel: 1, onceq.OpRetry: 2, onceq.OpRunNow: 3, onceq.OpDelete: 4, onceq.OpStart: 5, onceq.OpMove: 6,
+	onceq.OpCancel: opCancel, onceq.OpRetry: opRetry, onceq.OpRunNow: opRunNow, onceq.OpDelete: opDelete,
+	onceq.OpStart: opStart, onceq.OpMove: opMove,
 }
 
 // Change is an operator's step.
@@ -59,9 +60,9 @@ func (s *Store) release(ctx context.Context, key onceq.Key, holder string) (resu
 		return s.query(ctx, s.sql.release, func(r *record) {
 			outcome, holder, behind := r.int(), r.string(), r.string()
 			switch outcome {
-			case 1:
+			case releaseNotFound:
 				results[0].Err = onceq.ErrNotFound
-			case 2:
+			case releaseBehind:
 				results[0].Err = rules.RefusedRelease(holder, behind)
 			}
 		}, waitingPatience, key[:], orNull(holder))
@@ -138,11 +139,11 @@ func noteChange(r *record, c onceq.Change, results []onceq.ChangeResult, wake ma
 		job.Args = nil
 	}
 	switch outcome {
-	case 0:
-	case 1:
+	case changeDone:
+	case changeNotFound:
 		results[i].Err = onceq.ErrNotFound
-	case 8:
-		conflict.State, conflict.Key, conflict.ArgsDiffer = stateOf[state], *job.Key, differ == 2
+	case changeKeyHeld:
+		conflict.State, conflict.Key, conflict.ArgsDiffer = stateOf[state], *job.Key, differ == argsDiffer
 		if left != nil {
 			var g gone
 			r.decode(left, &g)
@@ -159,11 +160,11 @@ func noteChange(r *record, c onceq.Change, results []onceq.ChangeResult, wake ma
 // refusal is why change_v2 refused a step, by its outcome.
 func refusal(c onceq.Change, outcome int, job *onceq.JobRow) error {
 	switch outcome {
-	case 4:
+	case changeBehind:
 		return rules.Refusal(job.State, rules.CannotBehind(c.Op, job.Behind))
-	case 9:
+	case changeNoWorker:
 		return rules.UnknownWorker(c.Worker)
-	case 10:
+	case changePaused:
 		return rules.RefusedPaused(job.Queue)
 	}
 	return rules.Refusal(job.State, rules.Why[c.Op])

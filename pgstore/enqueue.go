@@ -395,11 +395,6 @@ func at[T any](s []T) any {
 	return s[0]
 }
 
-// numbers are the numbers of a row, in their order in nums.
-var numbers = []string{"priority", "max_attempts", "timeout", "retention", "delay", "named", "raw", "hold_until",
-	"hold_window", "hold_ttl",
-	"from_enqueue", "reactions", "write", "max_wait"}
-
 func (b *batch) arrays(which []int) *arrays {
 	n := len(which)
 	a := &arrays{
@@ -475,12 +470,10 @@ func (b *batch) answer(r *record) (row int, now int64) {
 	return row, now
 }
 
-// haltedRow is the number of an answer that names a worker in place of a
-// holder.
-const haltedRow = -2
-
+// read reads an answer_v1. row is -1 where it is none to a row; then a holder
+// in result is a worker that has a run to stop.
 func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueResult) {
-	try, row = r.int(), r.int()-1
+	try, row = r.int(), r.int()
 	outcome := r.int()
 	now = r.int64()
 	frees := r.int64()
@@ -492,12 +485,12 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	differ, left := r.int(), r.json()
 	job := r.job(now)
 	switch {
-	case r.err == nil && row == haltedRow:
-		return try, row, now, onceq.EnqueueResult{Conflict: &c}
-	case r.err != nil, row < 0:
+	case r.err == nil && row == rowOfName:
+		return try, -1, now, onceq.EnqueueResult{Conflict: &c}
+	case r.err != nil, row == rowOfTime:
 		return try, -1, now, result
 	}
-	row = b.sent[row]
+	row = b.sent[row-1]
 	result = onceq.EnqueueResult{Outcome: outcomeOf[outcome], Job: job, FreesAt: frees}
 	if by == 0 {
 		return try, row, now, result
@@ -508,7 +501,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	} else { // -1: the job is gone
 		c.Gone = true
 	}
-	if by == 2 {
+	if by == byID {
 		c.By, c.Text = "id", ""
 		return try, row, now, result
 	}
@@ -520,7 +513,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	case differ == 0:
 		c.Text, c.ArgsDiffer = job.KeyText, job.Digest != claim.Digest
 	default:
-		c.ArgsDiffer = differ == 2
+		c.ArgsDiffer = differ == argsDiffer
 	}
 	return try, row, now, result
 }
@@ -600,11 +593,11 @@ func (b *batch) note(r *record) {
 	if try != b.last {
 		b.last, b.noted, b.halted = try, b.noted[:0], b.halted[:0]
 	}
-	if row == haltedRow {
-		b.halted = append(b.halted, result.Conflict.Holder)
-	}
-	if row >= 0 {
+	switch {
+	case row >= 0:
 		b.noted = append(b.noted, noted{try, row, result})
+	case result.Conflict != nil:
+		b.halted = append(b.halted, result.Conflict.Holder)
 	}
 }
 

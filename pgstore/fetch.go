@@ -40,7 +40,7 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 				return
 			}
 			switch {
-			case next < 0:
+			case next == fetchNoWorker:
 				unknown = true
 			case next == 0:
 				got.NextDue = -1

@@ -29,11 +29,11 @@ func (s *Store) Extend(ctx context.Context, e onceq.ExtendRequest) (onceq.Extend
 		return s.query(ctx, s.sql.extend, func(r *record) {
 			what, i, queue := r.int(), r.int()-1, r.string()
 			switch what {
-			case 1:
+			case extendLost:
 				got.Lost = append(got.Lost, e.Runs[i])
-			case 2:
+			case extendStop:
 				got.Stop = append(got.Stop, e.Runs[i])
-			case 3:
+			case extendBack:
 				got.Back++
 			}
 			if queue != "" {
@@ -209,19 +209,19 @@ func noteFinish(r *record, fs []onceq.Finish, which []int, results []onceq.Finis
 		return cmp.Compare(fs[i].ID, id)
 	})
 	i = which[at]
-	status, code, queue := r.int(), r.int(), r.string()
+	status, code, queue := onceq.FinishStatus(r.int()), r.int(), r.string()
 	if queue != "" {
 		wake[work{queue: queue}] = true
 	}
 	switch status {
-	case 0:
+	case onceq.FinishDone:
 		results[i] = onceq.FinishResult{State: stateOf[code], Wake: queue}
-	case 1, 2:
-		results[i] = onceq.FinishResult{Status: onceq.FinishStatus(status)}
-	case 4:
+	case onceq.FinishLost, onceq.FinishGone:
+		results[i] = onceq.FinishResult{Status: status}
+	case finishWake:
 		results[i].Wake = queue
 	}
-	return i, status == 3
+	return i, status == onceq.FinishBusy
 }
 
 // encodeFailure writes an error as the inside of a JSON object.

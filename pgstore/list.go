@@ -17,14 +17,6 @@ const (
 	fewJobs = 5000
 )
 
-// The indexes of look_v1.
-const (
-	waitingJobs = 1 << iota
-	standingJobs
-	runningJobs
-	otherJobs
-)
-
 // lookAt chooses the indexes that have all that these states need; 0 = none
 // has.
 func lookAt(states []onceq.State) (indexes int) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,25 +85,6 @@ func read(name string) string {
 // conflict.
 var conflictColumns = []string{"integer", "text", "smallint", "bigint", "bigint", "smallint", "text", "integer", "json"}
 
-// words are what a word in braces stands for in a statement. $ is the alias
-// that follows the word: {waits j}.
-var words = map[string]string{
-	// stored states; available is shown for one that waits and is due
-	"scheduled": "0", "retryable": "1", "running": "2", "completed": "3", "discarded": "4", "cancelled": "5",
-	// the event that frees a key; 0 = it has come
-	"until_due": "1", "until_started": "2", "until_finished": "3", "until_succeeded": "4", "until_failed": "5",
-	"until_deleted": "6", "until_window_ends": "7",
-	"waits": "$.state <= 1 and $.behind is null",
-	// its place in jobs_waiting, and the same in jobs_kinds
-	"at":       "(($.priority::bigint << 48) + $.run_at)",
-	"kinds_at": "($.run_at + ($.priority::bigint << 48))",
-	// it waits in of_queue and is of the kind asked for; for jobs_kinds
-	"of_kind": "hashtextextended($.kind, hashtextextended($.queue, 0)) = " +
-		"hashtextextended(asked.kind, hashtextextended(of_queue, 0)) and $.kind = asked.kind and " +
-		"$.queue || '' = of_queue and $.state <= 1 and $.behind is null",
-	"bytes": "octet_length($.args) + coalesce(octet_length($.meta::text), 0)",
-}
-
 var token = regexp.MustCompile(`\{(\w+)(?: (\w+))?\}|\$\$`)
 
 // jobColumns are the columns of the table of jobs, in its order.
@@ -136,8 +116,9 @@ func slim(alias string) string {
 // from being used in place of PostgreSQL's own.
 const safe = "set search_path = pg_catalog, pg_temp"
 
-// expand replaces what is in braces in a statement: {ns} is the quoted
-// schema, {n delay} the delay of row i, and so on. It is one pass, so a
+// expand replaces what is in braces in a statement: a word has the value that
+// words gives it, {ns} is the quoted schema, {n delay} the delay of row i,
+// {first delay} that of the first row, and so on. It is one pass, so a
 // namespace may contain anything that an identifier can.
 func expand(text, namespace string) string {
 	quoted := quote(namespace)
@@ -161,7 +142,9 @@ func expand(text, namespace string) string {
 			}
 			return quoted
 		case "n":
-			return fmt.Sprintf("nums[i * %d - %d]", len(numbers), len(numbers)-1-slices.Index(numbers, m[2]))
+			return numberOf(m[2])
+		case "first":
+			return firstNumber(m[2])
 		case "conflict_nulls":
 			return nulls(conflictColumns)
 		case "conflict_nulls_from_state":

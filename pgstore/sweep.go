@@ -25,19 +25,19 @@ func (s *Store) Sweep(ctx context.Context, w onceq.SweepRequest) (onceq.Swept, e
 		return s.query(ctx, s.sql.sweep, func(r *record) {
 			what, worker, now, n := r.int(), r.string(), r.int64(), r.int64()
 			switch what {
-			case 1:
+			case sweepExpired:
 				swept.Expired = append(swept.Expired, onceq.Beat{Worker: worker, No: n})
-			case 2:
+			case sweepRun:
 				j := r.job(now)
 				if j != nil {
 					j.Args = nil
 				}
 				swept.Runs = append(swept.Runs, j)
-			case 3:
+			case sweepJobs:
 				swept.Jobs = int(n)
-			case 4:
+			case sweepKeys:
 				swept.Keys = int(n)
-			case 5:
+			case sweepMore:
 				swept.More = true
 			}
 		}, w.Limit, lost, beats)

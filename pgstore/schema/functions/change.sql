@@ -1,9 +1,19 @@
--- An operator's step on jobs, in the order of their IDs. op: 1 cancel, 2
--- retry, 3 run now, 4 delete, 5 start (by who and no), 6 move (to
--- now + delay, or to at). shown limits it to jobs in one of these
--- states. If more than one job is named, no args are returned. outcome: 0
--- done, 1 not found, 2 to 7 refused (see change.go), 8 another job holds
--- the key (the c_ columns), 9 the worker is not known, 10 the queue is paused.
+-- An operator's steps.
+--
+--   change_v2   a step on jobs: cancel, retry, run now, delete, start, move
+--   start_v1    gives a waiting job to a worker
+--   release_v2  frees a key by hand
+--
+-- The numbers of the steps and of their outcomes are in words.go.
+
+-- A step on jobs, in the order of their IDs. who and no are the worker and
+-- the fetch of a start; a move goes to now + delay, or to at. shown limits
+-- the step to jobs in one of these states. It returns
+--
+--   i        the number of the job; or row_of_name: c_holder is a queue to wake
+--   outcome  done, not found, or why the step was refused
+--   by, c_…  of a retry that was refused: who holds the key; else c_holder is a queue to wake
+--   job      as it is now; without args if more than one job is named
 create or replace function {ns}.change_v2(patience integer, op integer, ids text[], shown smallint[],
   without_key boolean, who text, no bigint, delay bigint, at bigint)
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
@@ -36,7 +46,7 @@ begin
   for i in 1..cardinality(ids) loop
     select {slim y} into j from {ns}.jobs y where y.id = ids[i];
     if not found then
-      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
+      return query select 0, i, {change_not_found}, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
     end if;
     -- Locked already, unless it came or changed meanwhile.
@@ -49,88 +59,89 @@ begin
       raise exception 'onceq: again' using errcode = 'OQ001';
     end if;
     if shown is not null and {ns}.shown_v1(j.state, j.behind, j.run_at, now) <> all(shown) then
-      return query select 0, i, 1, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
+      return query select 0, i, {change_not_found}, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
     end if;
     before := j;
-    refused := 0;
+    refused := {change_done};
     wake := null;
     c := null;
-    if op = 4 then -- delete
-      if j.state = 2 then
-        refused := 7;
+    if op = {op_delete} then
+      if j.state = {running} then
+        refused := {change_running};
       else
-        return query select 0, i, 0, now, null::bigint, {conflict_nulls}, {one y} from {ns}.jobs y where y.id = j.id;
+        return query select 0, i, {change_done}, now, null::bigint, {conflict_nulls}, {one y}
+          from {ns}.jobs y where y.id = j.id;
         select * into e from {ns}.ended_v1(j, true, now);
         perform {ns}.remove_v1(e.j, false, now);
         if e.wake is not null then
-          return query select 0, -1, 0, now, null::bigint, null::integer, e.wake, {conflict_nulls_from_state},
-            null::{ns}.jobs;
+          return query select 0, {row_of_name}, {change_done}, now, null::bigint, null::integer, e.wake,
+            {conflict_nulls_from_state}, null::{ns}.jobs;
         end if;
         continue;
       end if;
-    elsif op = 1 then -- cancel
-      if j.state = 2 then
+    elsif op = {op_cancel} then
+      if j.state = {running} then
         update {ns}.jobs y set cancel_requested = true where y.id = j.id and not y.cancel_requested;
-      elsif j.state = 5 then
+      elsif j.state = {cancelled} then
         null;
-      elsif j.state >= 3 then
-        refused := 2;
+      elsif j.state >= {completed} then
+        refused := {change_over};
       else
-        j.state := 5;
+        j.state := {cancelled};
         j.cancel_requested := false;
         j.finished_at := now;
         select * into e from {ns}.ended_v1(j, false, now);
         j := e.j;
         wake := e.wake;
         perform {ns}.save_v1(j);
-        return query select 0, i, 0, now, null::bigint, null::integer, wake, {conflict_nulls_from_state},
-          {one y} from {ns}.jobs y where y.id = j.id;
+        return query select 0, i, {change_done}, now, null::bigint, null::integer, wake,
+          {conflict_nulls_from_state}, {one y} from {ns}.jobs y where y.id = j.id;
         if j.retention = 0 then
           perform {ns}.remove_v1(j, true, now);
         end if;
         continue;
       end if;
-    elsif op = 5 then -- start
+    elsif op = {op_start} then
       perform from {ns}.workers w where w.name = who for key share; -- it cannot leave meanwhile
       if not found then
-        refused := 9;
-      elsif j.state = 2 and j.worker = who and j.fetch_no = no then
+        refused := {change_no_worker};
+      elsif j.state = {running} and j.worker = who and j.fetch_no = no then
         null; -- a repeat
-      elsif j.state > 1 then
-        refused := 3;
+      elsif j.state > {retryable} then
+        refused := {change_not_waiting};
       elsif j.behind is not null then
-        refused := 4;
+        refused := {change_behind};
       elsif exists (select from {ns}.paused z where z.queue = j.queue) then
-        refused := 10;
+        refused := {change_paused};
       else
         if j.run_at > now then
           j := {ns}.move_run_v1(j, now, now);
         end if;
         perform {ns}.start_v1(j, who, no, now);
       end if;
-    elsif op = 6 then -- move
-      if j.state > 1 then
-        refused := 3;
+    elsif op = {op_move} then
+      if j.state > {retryable} then
+        refused := {change_not_waiting};
       elsif j.behind is not null then
-        refused := 4;
+        refused := {change_behind};
       else
         j := {ns}.move_run_v1(j, case when at is null then now + delay else greatest(now, at) end, now);
         perform {ns}.save_v1(j);
         wake := j.queue;
       end if;
-    elsif op = 3 or j.state = 1 then -- run now
-      if j.state > 1 then
-        refused := 3;
+    elsif op = {op_run_now} or j.state = {retryable} then
+      if j.state > {retryable} then
+        refused := {change_not_waiting};
       elsif j.behind is not null then
-        refused := 4;
+        refused := {change_behind};
       elsif j.run_at > now then
         j := {ns}.move_run_v1(j, now, now);
         perform {ns}.save_v1(j);
         wake := j.queue;
       end if;
-    elsif j.state < 3 then -- retry
-      refused := 5;
+    elsif j.state < {completed} then -- {op_retry}, here and below
+      refused := {change_not_over};
     else
       if j.key is not null then
         select * into k from {ns}.keys y where y.key = j.key;
@@ -169,13 +180,13 @@ begin
             c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
             c.c_text := {ns}.text_v1(h);
             c.c_since := coalesce(c.c_since, h.enqueued_at);
-            c.c_differ := case when h.digest <> j.digest then 2 else 1 end;
+            c.c_differ := case when h.digest <> j.digest then {args_differ} else {args_same} end;
           else
             c.c_state := (k.gone ->> 'state')::smallint;
             c.c_gone := k.gone;
           end if;
-          return query select 0, i, 8, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at,
-            c.c_pending, c.c_text, c.c_differ, c.c_gone,
+          return query select 0, i, {change_key_held}, now, null::bigint, {by_key}, c.c_holder, c.c_state,
+            c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone,
             {one y} from {ns}.jobs y where y.id = j.id;
           continue;
         elsif k.key is not null and not own then
@@ -198,7 +209,7 @@ begin
         end if;
       end if;
       update {ns}.jobs y set result = null where y.id = j.id and y.result is not null;
-      j.state := 0;
+      j.state := {scheduled};
       j.run_at := now;
       j.max_attempts := greatest(j.max_attempts, coalesce(j.attempt, 0) + 1);
       j.finished_at := null;
@@ -220,21 +231,24 @@ declare
   rest bigint := {ns}.rest_v1(j.hold_window, j.hold_ttl,
     {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at));
 begin
-  update {ns}.jobs y set state = 2, attempt = coalesce(y.attempt, 0) + 1, run = coalesce(y.run, 0) + 1,
+  update {ns}.jobs y set state = {running}, attempt = coalesce(y.attempt, 0) + 1, run = coalesce(y.run, 0) + 1,
     run_at = j.run_at, keyless = j.keyless,
     anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at),
     started_at = now, worker = who, fetch_no = no
   where y.id = j.id;
-  if j.hold_until = 2 and rest > now then -- the first fetch is the event
-    update {ns}.keys k set pending = 0, frees_at = rest where k.key = j.key and k.holder = j.id and k.pending = 2
-      and k.gone is null and (k.frees_at is null or k.frees_at > now);
-  elsif j.hold_until = 2 then
-    delete from {ns}.keys k where k.key = j.key and k.holder = j.id and k.pending = 2 and k.gone is null;
+  if j.hold_until = {until_started} and rest > now then -- the first fetch is the event
+    update {ns}.keys k set pending = {until_came}, frees_at = rest
+    where k.key = j.key and k.holder = j.id and k.pending = {until_started} and k.gone is null
+      and (k.frees_at is null or k.frees_at > now);
+  elsif j.hold_until = {until_started} then
+    delete from {ns}.keys k where k.key = j.key and k.holder = j.id and k.pending = {until_started}
+      and k.gone is null;
   end if;
 end $$;
 
--- Frees a key by hand; with of_holder only if that job holds it. outcome: 0 done, 1
--- it is free or another's, 2 refused because its holder stands behind a run.
+-- Frees a key by hand; with of_holder only if that job holds it. The outcome
+-- is done; not found: it is free or another's; or behind: it is refused,
+-- because its holder stands behind a run.
 create or replace function {ns}.release_v2(patience integer, name bytea, of_holder text)
   returns table (outcome integer, holder text, behind text) language plpgsql {hot} as $$
 #variable_conflict use_column
@@ -253,7 +267,7 @@ begin
   now := {ns}.clock_v1();
   select * into k from {ns}.keys y where y.key = name;
   if not found or k.frees_at <= now and k.next is null then
-    return query select 1, null::text, null::text;
+    return query select {release_not_found}, null::text, null::text;
     return;
   end if;
   if k.gone is null then
@@ -268,13 +282,13 @@ begin
   end if;
   k := {ns}.settle_v1(k, now);
   if k.holder <> of_holder then
-    return query select 1, null::text, null::text;
+    return query select {release_not_found}, null::text, null::text;
     return;
   end if;
   if k.gone is null then
     select {slim y} into h from {ns}.jobs y where y.id = k.holder;
     if h.behind is not null then
-      return query select 2, h.id, h.behind;
+      return query select {release_behind}, h.id, h.behind;
       return;
     end if;
     update {ns}.jobs y set keyless = true where y.id = h.id;
@@ -290,5 +304,5 @@ begin
     k.frees_at := null;
     perform {ns}.put_v1(k, now);
   end if;
-  return query select 0, null::text, null::text;
+  return query select {release_done}, null::text, null::text;
 end $$;

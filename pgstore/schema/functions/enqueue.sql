@@ -8,12 +8,26 @@
 --   tags_v1, extra_v1  read what was sent in tags
 --   rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
 --
--- A row is spread over parallel arrays. nums has 14 numbers for each row,
--- and {n x} is number x of row i. named is a run time that the caller named
--- (0 = none). reactions has three bits for each of scheduled, available,
--- retryable, running and ended. write says which fields to write. tags is a
--- list; or, if there is an extra, an object of both, so that programs of the
--- version before can call the same functions.
+-- A row is spread over parallel arrays. An empty meta, tags, key, text or
+-- digest is none. nums has the numbers of all rows, one row after the other:
+-- {n delay} is the delay of row i, {first delay} that of the first row. They
+-- are
+--
+--   priority, max_attempts
+--   timeout, retention, delay  milliseconds; a timeout of 0 is none
+--   named                      a run time that the caller named; 0 = none, delay says it
+--   raw                        1 = args are opaque bytes, not JSON
+--   hold_until                 the event that frees the key; this and the next are 0 without a key
+--   hold_window, hold_ttl      milliseconds; 0 = none
+--   from_enqueue               1 = these count from the enqueue
+--   reactions                  an action for each state of the holder: see reaction_v1
+--   write                      the fields that action write gives to the holder, a bit each
+--   max_wait                   milliseconds, for action pushback
+--
+-- tags is a list; or, if there is an extra, an object of both, so that
+-- programs of the version before can call the same functions.
+--
+-- The answers are answer_v1, see 007_tables.sql.
 
 create or replace function {ns}.tags_v1(sent text) returns json language sql immutable parallel safe as $$
   select case when sent like '{%' then sent::json -> 'tags' else nullif(sent, '')::json end
@@ -23,16 +37,20 @@ create or replace function {ns}.extra_v1(sent text) returns bytea language sql i
   select case when sent like '{%' then decode(sent::json ->> 'extra', 'hex') end
 $$;
 
--- The state that is shown; 6 is available.
+-- The state that is shown: a job that waits and is due is available.
 create or replace function {ns}.shown_v1(state smallint, behind text, run_at bigint, now bigint) returns smallint
   language sql immutable parallel safe as $$
-  select case when state <= 1 and behind is null and run_at <= now then 6::smallint else state end
+  select case when state <= {retryable} and behind is null and run_at <= now then {available}::smallint
+    else state end
 $$;
 
--- Reactions.On: what a new row does to a holder in this state.
+-- Reactions.On: what a new row does to a holder in this state. reactions
+-- has three bits for each of scheduled, available, retryable, running, and
+-- all others.
 create or replace function {ns}.reaction_v1(reactions bigint, shown smallint) returns integer
   language sql immutable parallel safe as $$
-  select ((reactions >> case shown when 0 then 0 when 6 then 3 when 1 then 6 when 2 then 9 else 12 end) & 7)::integer
+  select ((reactions >> case shown when {scheduled} then 0 when {available} then 3 when {retryable} then 6
+    when {running} then 9 else 12 end) & 7)::integer
 $$;
 
 -- Answers the rows that meet a job and do not write to it. It reads one
@@ -45,10 +63,12 @@ declare
 begin
   return query
   select 0, i,
-    case when m.id is null then {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) when c.kind <> kinds[i]
-      or {n reactions} & 7 = 1 then 1 else 0 end + 1,
+    case case when m.id is null then {ns}.reaction_v1({n reactions}, coalesce(c.shown, {completed}::smallint))
+        when c.kind <> kinds[i] then {action_refuse}
+        else {ns}.reaction_v1({n reactions}, {scheduled}::smallint) end
+      when {action_refuse} then {rejected} else {skipped} end,
     now, null::bigint,
-    case when m.id is null then 1 else 2 end,
+    case when m.id is null then {by_key} else {by_id} end,
     coalesce(m.id, k.holder), coalesce(c.shown, (k.gone ->> 'state')::smallint),
       case when m.id is null then coalesce(k.since, c.enqueued_at) else c.enqueued_at end,
     k.frees_at, {ns}.named_v1(case when k.settled then {ns}.pending_v1(c.hold_until) else k.pending end, c.behind,
@@ -70,7 +90,8 @@ begin
       limit 1) c on true
   where m.id is not null and m.nonce <> nonces[i]
     or m.id is null and (c.shown is not null or k.gone is not null)
-      and {ns}.reaction_v1({n reactions}, coalesce(c.shown, 3::smallint)) <= 1;
+      and {ns}.reaction_v1({n reactions}, coalesce(c.shown, {completed}::smallint))
+        <= {action_refuse};
 end $$;
 
 -- Looks for the holders of keys, for rows whose IDs are new, with less
@@ -98,10 +119,10 @@ create or replace function {ns}.rows_v1(now bigint, n integer, met integer[], id
   queues text[], args bytea[],
   metas text[], tags text[], keys bytea[], texts text[], digests bytea[], nums bigint[])
 returns setof {ns}.jobs language sql stable as $$
-  select now, r.run_at, nullif({n retention}, 86400000), null::bigint, null::bigint, null::bigint, null::bigint,
-    null::bigint,
+  select now, r.run_at, nullif({n retention}, {usual_retention}), null::bigint, null::bigint, null::bigint,
+    null::bigint, null::bigint,
     nullif({n timeout}, 0), nullif({n hold_window}, 0), nullif({n hold_ttl}, 0), null::integer,
-      {n max_attempts}::integer, 0::smallint, {n priority}::smallint,
+      {n max_attempts}::integer, {scheduled}::smallint, {n priority}::smallint,
     nullif({n hold_until}, 0)::smallint, null::smallint, {n raw} <> 0, false, false,
       nullif({n from_enqueue} <> 0, false),
     ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''),
@@ -136,7 +157,7 @@ declare
   inserted integer;
   met integer[];         -- rows whose key or ID is not free
   answered integer;
-  a {ns}.answer_v1 := row(0, 0, 0, now, {answer_nulls});
+  a {ns}.answer_v1 := row(0, {row_of_time}, {inserted}, now, {answer_nulls});
 begin
   {guard}
   if claims > 0 then
@@ -203,15 +224,15 @@ returns setof {ns}.answer_v1 language plpgsql {safe} as $$
 declare
   ignored text := set_config('lock_timeout', patience, true);
   now bigint := {ns}.clock_v1();
-  run_at bigint := greatest(now, case when nums[6] <> 0 then nums[6] else now + nums[5] end);
-  a {ns}.answer_v1 := row(0, 0, 0, now, {answer_nulls});
+  run_at bigint := greatest(now, case when {first named} <> 0 then {first named} else now + {first delay} end);
+  a {ns}.answer_v1 := row(0, {row_of_time}, {inserted}, now, {answer_nulls});
 begin
   {guard}
   if key is not null then
     insert into {ns}.keys (frees_at, pending, key, holder)
-    values ({ns}.frees_v1(nums[8]::smallint, nullif(nums[9], 0), nullif(nums[10], 0),
-      case when nums[11] <> 0 then now else run_at end, run_at),
-      {ns}.pending_v1(nums[8]::smallint), key, id)
+    values ({ns}.frees_v1({first hold_until}::smallint, nullif({first hold_window}, 0), nullif({first hold_ttl}, 0),
+      case when {first from_enqueue} <> 0 then now else run_at end, run_at),
+      {ns}.pending_v1({first hold_until}::smallint), key, id)
     on conflict on constraint keys_pkey do nothing;
   end if;
   if key is null or found then
@@ -219,10 +240,12 @@ begin
       priority,
       hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text,
         meta, tags, extra)
-    values (now, run_at, nullif(nums[4], 86400000), nullif(nums[3], 0), nullif(nums[9], 0), nullif(nums[10], 0),
-      nums[2], 0, nums[1],
-      nullif(nums[8], 0), nums[7] <> 0, false, false, nullif(nums[11] <> 0, false),
-      id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, {ns}.tags_v1(tags), {ns}.extra_v1(tags))
+    values (now, run_at, nullif({first retention}, {usual_retention}), nullif({first timeout}, 0),
+      nullif({first hold_window}, 0), nullif({first hold_ttl}, 0),
+      {first max_attempts}, {scheduled}, {first priority},
+      nullif({first hold_until}, 0), {first raw} <> 0, false, false, nullif({first from_enqueue} <> 0, false),
+      id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, {ns}.tags_v1(tags),
+      {ns}.extra_v1(tags))
     on conflict on constraint jobs_pkey do nothing;
     if found then
       return next a;
@@ -237,14 +260,22 @@ begin
   end if;
 end $$;
 
+-- The keys of rows that write to a holder in some state, each once; null if
+-- there is none.
+create or replace function {ns}.writing_v1(keys bytea[], nums bigint[]) returns bytea[] language plpgsql as $$
+begin
+  return (select array_agg(distinct keys[i]) from generate_subscripts(keys, 1) i
+    where keys[i] <> '' and {n reactions} & {writing_reactions} <> 0);
+end $$;
+
 -- Enqueues the rows one after another, as internal/memstore does. It locks
 -- the jobs that stand behind no other, then those that do, then keys, each
 -- in order. If something has changed meanwhile it releases everything and
 -- begins again. Without patience (in a caller's transaction) it waits as
 -- long as the caller does. It notifies the channel, if one is named, of the
 -- queues in which jobs became due ("payload queue") and of the workers that
--- have a run to stop ("payload! worker"). A row with i = -1 names such a
--- worker in c_holder.
+-- have a run to stop ("payload! worker"). It returns a row of name for each
+-- such worker.
 create or replace function {ns}.act_v1(patience integer, ids text[], nonces bytea[], kinds text[], queues text[],
   args bytea[], metas text[], tags text[],
   keys bytea[], texts text[], digests bytea[], nums bigint[], channel text, payload text)
@@ -276,9 +307,7 @@ begin
     {guard}
     perform set_config('lock_timeout', patience::text, true);
   end if;
-  select array_agg(distinct keys[q]) into writing from generate_series(1, n) q
-    cross join lateral (select nums[q * 14 - 2] as reactions) y
-    where keys[q] <> '' and y.reactions & 28086 <> 0; -- some reaction is more than 1
+  writing := {ns}.writing_v1(keys, nums);
   for try in 1..100 loop
     begin
       if writing is not null then
@@ -305,20 +334,23 @@ begin
         select * into h from {ns}.jobs where id = ids[i];
         if found then
           if h.nonce = nonces[i] then -- this call was sent twice
-            select coalesce(x.frees_at, 9223372036854775807) into frees from {ns}.keys x
+            select coalesce(x.frees_at, {never}) into frees from {ns}.keys x
               where h.origin is null and x.key = h.key and x.holder = h.id
               and (x.frees_at is null or x.frees_at > now);
-            return query select try, i, coalesce(h.origin, 0::smallint)::integer, now, frees,
-              case when h.origin <> 0 then 1 end, case when h.origin <> 0 then h.displaced end,
-              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), -1::smallint),
-                coalesce(o.enqueued_at, h.enqueued_at), null::bigint, 0::smallint, {ns}.text_v1(h),
-              case when o.id is not null and o.digest is distinct from h.digest then 2 else 1 end, null::json, h
-              from (select) as one left join {ns}.jobs o on o.id = h.displaced and h.origin <> 0;
+            return query select try, i, coalesce(h.origin, {inserted}::smallint)::integer, now, frees,
+              case when h.origin <> {inserted} then {by_key} end,
+              case when h.origin <> {inserted} then h.displaced end,
+              coalesce({ns}.shown_v1(o.state, o.behind, o.run_at, now), {state_gone}::smallint),
+                coalesce(o.enqueued_at, h.enqueued_at), null::bigint, {until_came}::smallint, {ns}.text_v1(h),
+              case when o.id is not null and o.digest is distinct from h.digest then {args_differ} else {args_same} end,
+                null::json, h
+              from (select) as one left join {ns}.jobs o on o.id = h.displaced and h.origin <> {inserted};
           else
-            return query select try, i, case when h.kind <> kinds[i] or {n reactions} & 7 = 1 then 2 else 1 end, now,
-              null::bigint,
-              2, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint, null::smallint,
-                null::text, null::integer, null::json, h;
+            return query select try, i, case when h.kind <> kinds[i]
+              or {ns}.reaction_v1({n reactions}, {scheduled}::smallint) = {action_refuse} then {rejected}
+              else {skipped} end, now, null::bigint,
+              {by_id}, h.id, {ns}.shown_v1(h.state, h.behind, h.run_at, now), h.enqueued_at, null::bigint,
+              null::smallint, null::text, null::integer, null::json, h;
           end if;
           continue;
         end if;
@@ -326,7 +358,7 @@ begin
         j := null;
         j.enqueued_at := now;
         j.run_at := due;
-        j.state := 0;
+        j.state := {scheduled};
         j.cancel_requested := false;
         j.keyless := false;
         j.id := ids[i];
@@ -375,7 +407,7 @@ begin
             raise exception 'onceq: again' using errcode = 'OQ001';
           end if;
           filled := filled || j.queue;
-          return query select try, i, 0, now, case when held then coalesce(frees, 9223372036854775807) end,
+          return query select try, i, {inserted}, now, case when held then coalesce(frees, {never}) end,
             {conflict_nulls}, x from {ns}.jobs x where x.id = j.id;
           continue;
         end if;
@@ -412,16 +444,16 @@ begin
           c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
           c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
           c.c_text := {ns}.text_v1(h);
-          c.c_differ := case when h.digest <> j.digest then 2 else 1 end;
+          c.c_differ := case when h.digest <> j.digest then {args_differ} else {args_same} end;
           action := {ns}.reaction_v1({n reactions}, c.c_state);
         else
           c.c_state := (k.gone ->> 'state')::smallint;
           c.c_gone := k.gone;
-          action := ({n reactions} >> 12) & 7;
+          action := {ns}.reaction_v1({n reactions}, {completed}::smallint);
         end if;
-        outcome := 3;
+        outcome := {replaced};
         stands := h.id;
-        if action > 1 then
+        if action > {action_refuse} then
           -- These are locked already, unless the holder has changed: then
           -- the locks are the wrong ones.
           perform from {ns}.jobs where id = coalesce(h.behind, h.id) for update skip locked;
@@ -453,19 +485,22 @@ begin
           end if;
         end if;
 
-        if action <= 1 then
-          outcome := action + 1;
-        elsif action = 2 then -- write
+        if action = {action_answer} then
+          outcome := {skipped};
+        elsif action = {action_refuse} then
+          outcome := {rejected};
+        elsif action = {action_write} then
           h := {ns}.write_v1(h, {n write}, j);
-          if {n write} & 8 <> 0 then
+          if {n write} & {field_run_at} <> 0 then
             h := {ns}.move_run_v1(h, due, now);
           end if;
           perform {ns}.save_all_v1(h);
-        elsif action = 3 then -- push back
-          h := {ns}.write_v1(h, 1, j);
+        elsif action = {action_pushback} then
+          h := {ns}.write_v1(h, {field_args}, j);
           h := {ns}.move_run_v1(h, greatest(now, least(due, h.enqueued_at + {n max_wait})), now);
           perform {ns}.save_all_v1(h);
-        elsif action in (4, 5) and (w.id is not null or h.behind is not null) then -- to the waiter
+        elsif action in ({action_merge}, {action_stand}) and (w.id is not null or h.behind is not null) then
+          -- to the waiter
           if w.id is null then
             w := h;
           end if;
@@ -474,30 +509,30 @@ begin
           w.run_at := least(w.run_at, due);
           w.anchor := {ns}.anchor_v1(w.from_enqueue, w.enqueued_at, w.run_at);
           perform {ns}.save_all_v1(w);
-        elsif action = 4 then -- merge
-          h := {ns}.write_v1(h, 1, j);
-          if due < h.run_at and h.state <> 1 then
+        elsif action = {action_merge} then
+          h := {ns}.write_v1(h, {field_args}, j);
+          if due < h.run_at and h.state <> {retryable} then
             h := {ns}.move_run_v1(h, due, now);
           end if;
           perform {ns}.save_all_v1(h);
-        elsif action = 5 then -- stand behind
-          outcome := 4;
+        elsif action = {action_stand} then
+          outcome := {coalesced};
           stands := j.id;
-          j.origin := 4;
+          j.origin := {coalesced};
           j.behind := h.id;
           j.displaced := h.id;
           k.next := j.id;
           perform {ns}.put_v1(k, now);
-        else -- take
-          outcome := 5;
+        else -- {action_take}
+          outcome := {superseded};
           stands := j.id;
-          j.origin := 5;
+          j.origin := {superseded};
           j.displaced := h.id;
           if w.id is not null then
             perform {ns}.stop_v1(w, j.id, now);
             k.next := null;
           end if;
-          if h.state = 2 then
+          if h.state = {running} then
             update {ns}.jobs set cancel_requested = true, superseded_by = j.id where id = h.id;
             halted := halted || h.worker;
             j.behind := h.id;
@@ -515,7 +550,7 @@ begin
             perform {ns}.put_v1(k, now);
           end if;
         end if;
-        if outcome > 3 then
+        if outcome in ({coalesced}, {superseded}) then
           j.anchor := null;
           insert into {ns}.jobs select (j).* on conflict (id) do nothing;
           if not found then
@@ -524,15 +559,16 @@ begin
           if j.behind is null then
             filled := filled || j.queue;
           end if;
-        elsif action in (2, 3, 4) and h.behind is null and h.run_at <= now then
+        elsif action in ({action_write}, {action_pushback}, {action_merge}) and h.behind is null
+          and h.run_at <= now then
           filled := filled || h.queue;
         end if;
-        if action <= 1 then -- the holder is not locked and may be gone: answer what was read above
-          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at,
-            c.c_pending, c.c_text, c.c_differ, c.c_gone, h;
+        if action <= {action_refuse} then -- the holder is not locked and may be gone: answer what was read above
+          return query select try, i, outcome, now, null::bigint, {by_key}, c.c_holder, c.c_state, c.c_since,
+            c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, h;
         else
-          return query select try, i, outcome, now, null::bigint, 1, c.c_holder, c.c_state, c.c_since, c.c_frees_at,
-            c.c_pending, c.c_text, c.c_differ, c.c_gone, x
+          return query select try, i, outcome, now, null::bigint, {by_key}, c.c_holder, c.c_state, c.c_since,
+            c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, x
             from {ns}.jobs x where x.id = stands;
         end if;
       end loop;
@@ -540,9 +576,10 @@ begin
         perform pg_notify(channel, rtrim(payload) || ' ' || q) from (select distinct unnest(filled) as q) x;
         perform pg_notify(channel, rtrim(payload) || '! ' || q) from (select distinct unnest(halted) as q) x;
       end if;
-      return query select try, -1, 0, now, null::bigint, null::integer, q, {conflict_nulls_from_state}, null::{ns}.jobs
+      return query select try, {row_of_name}, {inserted}, now, null::bigint, null::integer, q,
+        {conflict_nulls_from_state}, null::{ns}.jobs
         from (select distinct unnest(halted) as q) x;
-      return query select try, 0, 0, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
+      return query select try, {row_of_time}, {inserted}, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       return;
     exception when sqlstate 'OQ001' then
       null; -- releases all locks of this try
@@ -568,7 +605,7 @@ begin
   j.priority := {n priority};
   j.max_attempts := {n max_attempts};
   j.timeout := nullif({n timeout}, 0);
-  j.retention := nullif({n retention}, 86400000);
+  j.retention := nullif({n retention}, {usual_retention});
   if keys[i] <> '' then
     j.key := keys[i];
     j.key_text := texts[i];
@@ -580,27 +617,26 @@ begin
   end if;
 end $$;
 
--- write: gives a waiting job new values of some fields: 1 args, 2 meta, 4
--- priority, 16 max_attempts, 32 tags.
+-- write: gives a waiting job new values of some fields.
 create or replace function {ns}.write_v1(inout h {ns}.jobs, fields bigint, j {ns}.jobs) language plpgsql as $$
 begin
-  if fields & 1 <> 0 then
+  if fields & {field_args} <> 0 then
     h.key_text := {ns}.text_v1(h); -- keeps the text of the args that took the key
     h.args := j.args;
     h.raw := j.raw;
     h.digest := j.digest;
     h.extra := j.extra;
   end if;
-  if fields & 2 <> 0 then
+  if fields & {field_meta} <> 0 then
     h.meta := j.meta;
   end if;
-  if fields & 4 <> 0 then
+  if fields & {field_priority} <> 0 then
     h.priority := j.priority;
   end if;
-  if fields & 16 <> 0 then
+  if fields & {field_max_attempts} <> 0 then
     h.max_attempts := j.max_attempts;
   end if;
-  if fields & 32 <> 0 then
+  if fields & {field_tags} <> 0 then
     h.tags := j.tags;
   end if;
 end $$;
@@ -615,7 +651,7 @@ begin
   j.behind := null;
   j.superseded_by := stopped_by;
   j.keyless := true;
-  j.state := 5;
+  j.state := {cancelled};
   j.cancel_requested := false;
   j.finished_at := now;
   j.anchor := least({ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), now);

@@ -17,13 +17,13 @@
 -- Starts due jobs of the queues for a worker. It probes each priority by
 -- itself, so it never reads jobs that are scheduled for later. It passes
 -- over jobs that others have locked. A row without a job is a message: n is
--- the run time of the next waiting job, null if there is none, and -1 if
--- the worker is not known. If all that was asked for has started, there is
+-- the run time of the next waiting job, null if there is none, or that the
+-- worker is not known. If all that was asked for has started, there is
 -- no message: there may be more.
 --
--- floors has ten run times for each queue. For each priority the fetch
--- begins there, and not at jobs that were fetched long ago, whose index
--- entries an old snapshot may keep alive.
+-- floors has ten run times for each queue, one after the other: {floor_of p}
+-- is that of a priority. The fetch begins there, and not at jobs that were
+-- fetched long ago, whose index entries an old snapshot may keep alive.
 --
 -- If only some kinds are wanted, it looks at as many jobs as it wants and a
 -- few more (near). If they are all of these kinds, it takes them in the
@@ -53,16 +53,16 @@ begin
   for place in
     select q.n as in_queue, q.queue, q.slots, p.* from unnest(queues, slots) with ordinality as q(queue, slots, n)
     cross join lateral (
-      select p.priority, floors[q.n * 10 + p.priority - 9] as floor, i.run_at,
+      select p.priority, {floor_of p} as floor, i.run_at,
         case when i.kind <> all(kinds) then true when i.run_at <= now and kinds is not null then exists (select from (
           select o.kind from {ns}.jobs o
-          where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + floors[q.n * 10 + p.priority - 9]
+          where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + {floor_of p}
             and {at o} <= (p.priority << 48) + now
           order by {at o}, o.id limit q.slots + near) o where o.kind <> all(kinds)) else false end as mixed
-      from generate_series(0::bigint, 9::bigint) as p(priority)
+      from {priorities} as p(priority)
       cross join lateral (
         select i.run_at, i.kind from {ns}.jobs i
-        where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + floors[q.n * 10 + p.priority - 9]
+        where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
           and {at i} < (p.priority + 1) << 48
         order by {at i}, i.id limit 1) i
       limit 10) p
@@ -103,7 +103,7 @@ begin
     perform pg_advisory_xact_lock_shared({ns}.worker_lock_v2(worker));
   end if;
   if not exists (select from {ns}.workers w where w.name = worker) then
-    return query select now, -1::bigint, null::{ns}.jobs;
+    return query select now, {fetch_no_worker}::bigint, null::{ns}.jobs;
     return;
   elsif tids = '{}' then
     return query select now, next_at, null::{ns}.jobs;
@@ -210,14 +210,15 @@ declare
   near constant integer := 16;
 begin
   return (
-    select min(case when a.mine is null and a.n = near then {ns}.next_of_kinds_v2(q.queue, p, kinds, f.floor)
+    select min(case when a.mine is null and a.n = near then {ns}.next_of_kinds_v2(q.queue, p.priority, kinds, f.floor)
       else a.mine end)
-    from unnest(queues) with ordinality as q(queue, n) cross join generate_series(0::bigint, 9::bigint) as p
-    cross join lateral (select floors[q.n * 10 + p - 9] as floor) f
+    from unnest(queues) with ordinality as q(queue, n) cross join {priorities} as p(priority)
+    cross join lateral (select {floor_of p} as floor) f
     cross join lateral (
       select count(*) as n, min(i.run_at) filter (where kinds is null or i.kind = any(kinds)) as mine from (
         select i.run_at, i.kind from {ns}.jobs i
-        where i.queue = q.queue and {waits i} and {at i} >= (p << 48) + f.floor and {at i} < (p + 1) << 48
+        where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + f.floor
+          and {at i} < (p.priority + 1) << 48
         order by {at i}, i.id limit near) i) a
     where not exists (select from {ns}.paused z where z.queue = q.queue));
 end $$;
@@ -247,7 +248,7 @@ begin
         and (k.frees_at is null or k.frees_at > now) limit 1) k
     where j.state = {running} and j.worker = of_worker and j.fetch_no = of_fetch and j.hold_until = {until_started}
   ), kept as (
-    update {ns}.keys k set pending = 0, frees_at = free.rest from free
+    update {ns}.keys k set pending = {until_came}, frees_at = free.rest from free
       where k.ctid = free.tid and free.rest > now and k.pending = {until_started}
   )
   delete from {ns}.keys k using free where k.ctid = free.tid and free.rest <= now and k.pending = {until_started};

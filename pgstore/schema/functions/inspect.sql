@@ -1,5 +1,12 @@
--- Get, List, Keys and Queues. They are functions, as everything is, because
--- of their plans.
+-- What reads: Get, List, Keys, Queues and Workers. They are functions, as
+-- everything is, because of their plans.
+--
+--   get_v1                   jobs by ID
+--   list_v3, look_v1         a page of jobs, and where it looks for them
+--   waiting_v1, running_v1   how many wait in a queue, and run for a worker
+--   keys_v2                  a page of keys
+--   queues_v2, queue_names_v1  counts of all queues, and their names
+--   workers_v1               the workers that are known
 
 create or replace function {ns}.get_v1(ids text[]) returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
@@ -13,25 +20,27 @@ end $$;
 create or replace function {ns}.waiting_v1(of_queue text, most integer) returns bigint language plpgsql {hot} as $$
 begin
   if of_queue = '' then
-    return (select count(*) from (select from {ns}.jobs x where x.state <= 1 and x.behind is null limit most) y);
+    return (select count(*) from (select from {ns}.jobs x where {waits x} limit most) y);
   end if;
-  return (select count(*) from (select from {ns}.jobs x where x.queue = of_queue and x.state <= 1 and x.behind is null
+  return (select count(*) from (select from {ns}.jobs x where x.queue = of_queue and {waits x}
     limit most) y);
 end $$;
 
 create or replace function {ns}.running_v1(of_worker text, most integer) returns bigint language plpgsql {hot} as $$
 begin
   if of_worker = '' then
-    return (select count(*) from (select from {ns}.jobs x where x.state = 2 limit most) y);
+    return (select count(*) from (select from {ns}.jobs x where x.state = {running} limit most) y);
   end if;
-  return (select count(*) from (select from {ns}.jobs x where x.worker = of_worker and x.state = 2 limit most) y);
+  return (select count(*) from (select from {ns}.jobs x where x.worker = of_worker and x.state = {running}
+    limit most) y);
 end $$;
 
 -- The jobs that are to be looked at for a list: no more than look of them,
--- from the largest ID below below_id down. indexes says where they are: 1
--- among those that wait, 2 that stand behind another, 4 that run, 8 that are
--- retryable, discarded or cancelled; 0 = among all, and so is it if more than
--- few wait and run: in those two indexes they are in no order of their IDs.
+-- from the largest ID below below_id down. indexes says where they are:
+-- among those that wait, that stand behind another, that run, or that are
+-- retryable, discarded or cancelled, a bit each; 0 = among all, and so is it
+-- if more than few wait and run: in those two indexes they are in no order of
+-- their IDs.
 -- What each part is ordered by tells the planner which index is meant.
 create or replace function {ns}.look_v1(below_id text, look integer, indexes integer, few integer, of_queue text,
   of_worker text)
@@ -40,24 +49,25 @@ begin
   if below_id = '' then
     below_id := (select max(x.id) || 'x' from {ns}.jobs x);
   end if;
-  if indexes = 0 or (case when indexes & 1 > 0 then {ns}.waiting_v1(of_queue, few + 1) else 0 end)
-    + (case when indexes & 4 > 0 then {ns}.running_v1(of_worker, few + 1) else 0 end) > few then
+  if indexes = 0 or (case when indexes & {list_waiting} > 0 then {ns}.waiting_v1(of_queue, few + 1) else 0 end)
+    + (case when indexes & {list_running} > 0 then {ns}.running_v1(of_worker, few + 1) else 0 end) > few then
     return array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
   end if;
   return array(select y.id from (
-    (select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue = '' and x.state <= 1 and x.behind is null
-      order by x.queue, (x.priority::bigint << 48) + x.run_at, x.id limit few + 1)
+    (select x.id from {ns}.jobs x where indexes & {list_waiting} > 0 and of_queue = '' and {waits x}
+      order by x.queue, {at x}, x.id limit few + 1)
     union all
-    (select x.id from {ns}.jobs x where indexes & 1 > 0 and of_queue <> '' and x.queue = of_queue and x.state <= 1
-      and x.behind is null order by (x.priority::bigint << 48) + x.run_at, x.id limit few + 1)
+    (select x.id from {ns}.jobs x where indexes & {list_waiting} > 0 and of_queue <> '' and x.queue = of_queue
+      and {waits x} order by {at x}, x.id limit few + 1)
     union all
-    select x.id from {ns}.jobs x where indexes & 2 > 0 and x.behind is not null
+    select x.id from {ns}.jobs x where indexes & {list_standing} > 0 and x.behind is not null
     union all
-    select x.id from {ns}.jobs x where indexes & 4 > 0 and of_worker = '' and x.state = 2
+    select x.id from {ns}.jobs x where indexes & {list_running} > 0 and of_worker = '' and x.state = {running}
     union all
-    select x.id from {ns}.jobs x where indexes & 4 > 0 and of_worker <> '' and x.worker = of_worker and x.state = 2
+    select x.id from {ns}.jobs x where indexes & {list_running} > 0 and of_worker <> '' and x.worker = of_worker
+      and x.state = {running}
     union all
-    (select x.id from {ns}.jobs x where indexes & 8 > 0 and x.state in (1, 4, 5) and x.id < below_id
+    (select x.id from {ns}.jobs x where indexes & {list_other} > 0 and {other x} and x.id < below_id
       order by x.id desc limit look)) y
     where y.id < below_id group by y.id order by y.id desc limit look);
 end $$;
@@ -96,8 +106,7 @@ begin
   fit := least(most, cardinality(matched));
   if max_bytes is not null then
     select count(*), max(y.bytes) into fit, total from (
-      select r.place, sum(octet_length(x.args) + coalesce(octet_length(x.meta::text),
-        0)) over (order by r.place rows unbounded preceding) as bytes
+      select r.place, sum({bytes x}) over (order by r.place rows unbounded preceding) as bytes
       from unnest(matched[:fit]) with ordinality as r(id, place)
       cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x) y
     where y.bytes <= max_bytes or begins and y.place = 1;
@@ -159,20 +168,20 @@ declare
   names text[] := array(select p.queue from {ns}.paused p);
   name text;
 begin
-  name := (select x.queue from {ns}.jobs x where x.state <= 1 and x.behind is null order by x.queue limit 1);
+  name := (select x.queue from {ns}.jobs x where {waits x} order by x.queue limit 1);
   while name is not null loop
     names := names || name;
-    name := (select x.queue from {ns}.jobs x where x.state <= 1 and x.behind is null and x.queue > name
+    name := (select x.queue from {ns}.jobs x where {waits x} and x.queue > name
       order by x.queue limit 1);
   end loop;
-  name := (select x.queue from {ns}.jobs x where x.state in (1, 3, 4, 5) order by x.queue limit 1);
+  name := (select x.queue from {ns}.jobs x where {counted x} order by x.queue limit 1);
   while name is not null loop
     names := names || name;
-    name := (select x.queue from {ns}.jobs x where x.state in (1, 3, 4, 5) and x.queue > name
+    name := (select x.queue from {ns}.jobs x where {counted x} and x.queue > name
       order by x.queue limit 1);
   end loop;
   return array(select n.queue collate "C" from unnest(names
-    || array(select distinct x.queue from {ns}.jobs x where x.state = 2)
+    || array(select distinct x.queue from {ns}.jobs x where x.state = {running})
     || array(select distinct x.queue from {ns}.jobs x where x.behind is not null)) as n(queue) group by 1 order by 1);
 end $$;
 
@@ -197,47 +206,44 @@ declare
 begin
   foreach name in array {ns}.queue_names_v1() loop
     is_paused := exists (select from {ns}.paused p where p.queue = name);
-    return query select t, name, is_paused, 0::smallint, 0::bigint, false, null::bigint;
+    return query select t, name, is_paused, {scheduled}::smallint, 0::bigint, false, null::bigint;
 
     due := (select count(*) from (
-      select from generate_series(0::bigint, 9::bigint) as p
-      cross join lateral (select from {ns}.jobs x where x.queue = name and x.state <= 1 and x.behind is null
-        and (x.priority::bigint << 48) + x.run_at >= p << 48
-        and (x.priority::bigint << 48) + x.run_at <= (p << 48) + t limit most + 1) y limit most + 1) z);
-    first := (select min(y.run_at) from generate_series(0::bigint, 9::bigint) as p
-      cross join lateral (select x.run_at from {ns}.jobs x where x.queue = name and x.state <= 1 and x.behind is null
-        and (x.priority::bigint << 48) + x.run_at >= p << 48
-        and (x.priority::bigint << 48) + x.run_at <= (p << 48) + t
-        order by (x.priority::bigint << 48) + x.run_at, x.id limit 1) y);
-    return query select t, name, is_paused, 6::smallint, least(due, most), due > most, first where due > 0;
+      select from {priorities} as p
+      cross join lateral (select from {ns}.jobs x where x.queue = name and {waits x}
+        and {at x} >= p << 48 and {at x} <= (p << 48) + t limit most + 1) y limit most + 1) z);
+    first := (select min(y.run_at) from {priorities} as p
+      cross join lateral (select x.run_at from {ns}.jobs x where x.queue = name and {waits x}
+        and {at x} >= p << 48 and {at x} <= (p << 48) + t
+        order by {at x}, x.id limit 1) y);
+    return query select t, name, is_paused, {available}::smallint, least(due, most), due > most, first where due > 0;
 
-    retried := (select count(*) from (select from {ns}.jobs x where x.queue = name and x.state = 1 and x.run_at > t
-      limit most + 1) y);
-    return query select t, name, is_paused, 1::smallint, least(retried, most), retried > most, null::bigint
-      where retried > 0;
+    retried := (select count(*) from (select from {ns}.jobs x where x.queue = name and x.state = {retryable}
+      and x.run_at > t limit most + 1) y);
+    return query select t, name, is_paused, {retryable}::smallint, least(retried, most), retried > most,
+      null::bigint where retried > 0;
 
     -- Those that are due later are scheduled or retryable: as many more are
     -- looked at as there are retryable ones among them.
-    select count(*), count(*) filter (where z.state = 0) into looked, later from (
-      select y.state from generate_series(0::bigint, 9::bigint) as p
-      cross join lateral (select x.state from {ns}.jobs x where x.queue = name and x.state <= 1 and x.behind is null
-        and (x.priority::bigint << 48) + x.run_at > (p << 48) + t
-        and (x.priority::bigint << 48) + x.run_at < (p + 1) << 48 limit most + 1 + retried) y
+    select count(*), count(*) filter (where z.state = {scheduled}) into looked, later from (
+      select y.state from {priorities} as p
+      cross join lateral (select x.state from {ns}.jobs x where x.queue = name and {waits x}
+        and {at x} > (p << 48) + t and {at x} < (p + 1) << 48 limit most + 1 + retried) y
       limit most + 1 + retried) z;
     later := later + (select count(*) from (select from {ns}.jobs x where x.queue = name and x.behind is not null
       limit most + 1) y);
-    return query select t, name, is_paused, 0::smallint, least(later, most), later > most or looked > most + retried,
-      null::bigint where later > 0 or looked > most + retried;
+    return query select t, name, is_paused, {scheduled}::smallint, least(later, most),
+      later > most or looked > most + retried, null::bigint where later > 0 or looked > most + retried;
 
-    foreach ended in array array[3, 4, 5]::smallint[] loop
+    foreach ended in array array[{completed}, {discarded}, {cancelled}]::smallint[] loop
       return query select t, name, is_paused, ended, least(c.n, most), c.n > most, null::bigint
       from (select count(*) as n from (select from {ns}.jobs x where x.queue = name and x.state = ended
-        and x.state in (1, 3, 4, 5) limit most + 1) y) c where c.n > 0;
+        and {counted x} limit most + 1) y) c where c.n > 0;
     end loop;
   end loop;
-  return query select t, x.queue, exists (select from {ns}.paused p where p.queue = x.queue), 2::smallint, count(*),
-    false, null::bigint from {ns}.jobs x where x.state = 2 group by x.queue;
-  return query select t, ''::text, false, 0::smallint, 0::bigint, false, null::bigint;
+  return query select t, x.queue, exists (select from {ns}.paused p where p.queue = x.queue), {running}::smallint,
+    count(*), false, null::bigint from {ns}.jobs x where x.state = {running} group by x.queue;
+  return query select t, ''::text, false, {scheduled}::smallint, 0::bigint, false, null::bigint;
 end $$;
 
 -- The workers that are known, and how many jobs run for each.

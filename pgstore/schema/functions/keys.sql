@@ -61,14 +61,14 @@ $$;
 
 create or replace function {ns}.pending_v1(hold_until smallint) returns smallint
   language sql immutable parallel safe as $$
-  select case when hold_until = {until_window_ends} then 0 else hold_until end::smallint
+  select case when hold_until = {until_window_ends} then {until_came} else hold_until end::smallint
 $$;
 
 -- The event that is shown as pending: UntilDue has come once the holder was
 -- due or fetched.
 create or replace function {ns}.named_v1(pending smallint, behind text, run bigint, run_at bigint, now bigint)
   returns smallint language sql immutable parallel safe as $$
-  select case when pending = {until_due} and behind is null and (run > 0 or run_at <= now) then 0
+  select case when pending = {until_due} and behind is null and (run > 0 or run_at <= now) then {until_came}
     else pending end::smallint
 $$;
 
@@ -202,10 +202,10 @@ begin
     j.keyless := true;
     wake := {ns}.let_go_v1(k, k.holder, now);
     return;
-  elsif k.pending <> 0 and (deleted or {ns}.ends_on_v1(k.pending, j.state)) then
-    k.pending := 0;
+  elsif k.pending <> {until_came} and (deleted or {ns}.ends_on_v1(k.pending, j.state)) then
+    k.pending := {until_came};
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
-  elsif early and k.pending <> 0 then
+  elsif early and k.pending <> {until_came} then
     k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);
   elsif early then
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
@@ -233,8 +233,8 @@ begin
       where x.key = j.key and x.holder = j.id and x.next is null and x.frees_at <= now for update skip locked);
     return;
   end if;
-  if pruned and j.hold_ttl is null and k.pending <> 0 then
-    k.pending := 0;
+  if pruned and j.hold_ttl is null and k.pending <> {until_came} then
+    k.pending := {until_came};
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
   end if;
   k.since := coalesce(k.since, j.enqueued_at);
@@ -281,9 +281,9 @@ begin
     return;
   end if;
   if k.pending = {until_due} and was_due then
-    k.pending := 0;
+    k.pending := {until_came};
   end if;
-  if k.pending = 0 and j.hold_until <> {until_window_ends} then
+  if k.pending = {until_came} and j.hold_until <> {until_window_ends} then
     k.frees_at := {ns}.rest_v1(j.hold_window, j.hold_ttl, j.anchor);
   else
     k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);

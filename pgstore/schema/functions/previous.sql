@@ -33,7 +33,7 @@ begin
     below_id := (select max(x.id) || 'x' from {ns}.jobs x);
   end if;
   if few then
-    ids := array(select x.id from {ns}.jobs x where x.state in (1, 4, 5) and x.id < below_id order by x.id desc
+    ids := array(select x.id from {ns}.jobs x where {other x} and x.id < below_id order by x.id desc
       limit look);
   else
     ids := array(select x.id from {ns}.jobs x where x.id < below_id order by x.id desc limit look);
@@ -49,8 +49,7 @@ begin
   fit := cardinality(matched);
   if max_bytes is not null then
     select count(*) into fit from (
-      select r.place, sum(octet_length(x.args) + coalesce(octet_length(x.meta::text),
-        0)) over (order by r.place rows unbounded preceding) as bytes
+      select r.place, sum({bytes x}) over (order by r.place rows unbounded preceding) as bytes
       from unnest(matched) with ordinality as r(id, place)
       cross join lateral (select * from {ns}.jobs x where x.id = r.id limit 1) x) y
     where y.bytes <= max_bytes or y.place = 1;
@@ -75,7 +74,7 @@ create or replace function {ns}.list_v1(below_id text, look integer, few boolean
 returns table (now bigint, n bigint, last text, job {ns}.jobs) language plpgsql {safe} as $$
 begin
   return query select * from {ns}.list_v2(below_id, look, few, shown, of_queue, of_kind, of_key, most,
-    9223372036854775807);
+    {never});
 end $$;
 
 -- Version 8 lists keys from the first after after_key on.
@@ -118,7 +117,7 @@ begin
     select j.queue, {ns}.shown_v1(j.state, j.behind, j.run_at, t) as shown, count(*) as n, min(j.run_at) as oldest
     from {ns}.jobs j group by 1, 2
     union all
-    select p.queue, null, 0, null from {ns}.paused p
+    select p.queue, null, {scheduled}, null from {ns}.paused p
   ) q
   order by q.queue;
 end $$;

@@ -21,9 +21,9 @@ $$;
 
 -- Ends runs for a worker. The runs of ids are completed; for the odd ones,
 -- states and the like say what becomes of them. It returns (id, status,
--- state, wake) for each that was not simply completed. status: 0 done, 1
--- lost, 2 gone, 3 busy (a transaction has locked it: try again), 4 a queue
--- to wake. No job occurs twice in a call. With patience it waits that long
+-- state, wake) for each that was not simply completed. The statuses are those
+-- of FinishStatus, and finish_wake: wake is a queue to wake. A job is busy if
+-- a transaction has locked it. No job occurs twice in a call. With patience it waits that long
 -- for locked jobs; without it, it passes them over.
 create or replace function {ns}.finish_v2(patience integer, worker text, rescue boolean, ids text[], runs bigint[],
   odd_ids text[], odd_runs bigint[], states smallint[], delays bigint[], gives_back boolean[], failures text[],
@@ -75,7 +75,7 @@ begin
 
   if odd_ids <> '{}' then
     with l as materialized (
-      select x.i, y.tid, case when y.cancel_requested and states[x.i] <> 3 then 5::smallint
+      select x.i, y.tid, case when y.cancel_requested and states[x.i] <> {completed} then {cancelled}::smallint
         else states[x.i] end as final
       from unnest(odd_ids, odd_runs) with ordinality as x(id, run, i)
       cross join lateral (select y.ctid as tid, y.cancel_requested from {ns}.jobs y
@@ -88,10 +88,10 @@ begin
         attempt = y.attempt - gives_back[l.i]::integer,
         errors = case when coalesce(failures[l.i], '') = '' then y.errors
           else {ns}.errors_v1(y.errors, y.attempt, y.run, now, failures[l.i]) end,
-        run_at = case when l.final < 3 then now + delays[l.i] else y.run_at end,
-        finished_at = case when l.final < 3 then y.finished_at else now end,
-        anchor = case when l.final >= 3 and y.key is not null then least(y.anchor, now) else y.anchor end,
-        result = case when l.final >= 3 then results[l.i] end
+        run_at = case when l.final < {completed} then now + delays[l.i] else y.run_at end,
+        finished_at = case when l.final < {completed} then y.finished_at else now end,
+        anchor = case when l.final >= {completed} and y.key is not null then least(y.anchor, now) else y.anchor end,
+        result = case when l.final >= {completed} then results[l.i] end
       from l where y.ctid = l.tid
       returning y.id, y.key, y.state, y.retention
     )
@@ -99,14 +99,15 @@ begin
         fleeting || array_agg(u.id) filter (where u.state >= {completed} and u.retention = 0)
       into odd, keyed, fleeting from u;
     done := done || odd;
-    return query select y.id, 0, y.state, case when y.state < {completed} and y.run_at <= now then y.queue end
+    return query select y.id, {finish_done}, y.state,
+        case when y.state < {completed} and y.run_at <= now then y.queue end
       from unnest(odd) as q(id) cross join lateral (select * from {ns}.jobs y where y.id = q.id limit 1) y;
   end if;
 
   if freed < keyed then -- some keys may stay or pass to a waiter
     with h as (
       select k.tid, k.pending as was, k.frees_at as freed, p.pending, -- an anchor in the future becomes now
-        case when p.pending <> k.pending or y.anchor = now and k.pending = 0
+        case when p.pending <> k.pending or y.anchor = now and k.pending = {until_came}
           then {ns}.rest_v1(y.hold_window, y.hold_ttl, y.anchor)
           when y.anchor = now then {ns}.frees_v1(y.hold_until, y.hold_window, y.hold_ttl, y.anchor, y.run_at)
             else k.frees_at end as frees_at
@@ -115,8 +116,8 @@ begin
       cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
         where k.key = y.key and k.holder = y.id and k.gone is null and k.next is null
           and (k.frees_at is null or k.frees_at > now) limit 1) k
-      cross join lateral (select case when k.pending <> 0 and {ns}.ends_on_v1(k.pending, y.state) then 0::smallint
-        else k.pending end as pending) p
+      cross join lateral (select case when k.pending <> {until_came} and {ns}.ends_on_v1(k.pending, y.state)
+        then {until_came}::smallint else k.pending end as pending) p
     ), f as (
       delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now and k.next is null
     )
@@ -136,7 +137,7 @@ begin
         update {ns}.jobs y set keyless = true where y.id = x and not y.keyless;
       end if;
       if e.wake is not null then
-        return query select x, 4, j.state, e.wake;
+        return query select x, {finish_wake}, j.state, e.wake;
       end if;
     end loop;
   end if;
@@ -156,19 +157,19 @@ begin
   if cardinality(done) < cardinality(ids || odd_ids) then
     return query
     select x.id, case
-        when y.id is null then 2
-        when y.run = x.run and y.state <> {running} and y.worker = finish_v2.worker then 0
-        when y.run = x.run and y.state = {running} and (rescue or y.worker = finish_v2.worker) then 3
-        else 1 end, y.state, null::text
+        when y.id is null then {finish_gone}
+        when y.run = x.run and y.state <> {running} and y.worker = finish_v2.worker then {finish_done}
+        when y.run = x.run and y.state = {running} and (rescue or y.worker = finish_v2.worker) then {finish_busy}
+        else {finish_lost} end, y.state, null::text
     from unnest(ids || odd_ids, runs || odd_runs) as x(id, run)
     left join lateral (select * from {ns}.jobs y where y.id = x.id limit 1) y on true
     where x.id not in (select unnest(done));
   end if;
 end $$;
 
--- A worker's heartbeat. It returns (what, i, wake). what: 1 a run that is
--- lost, 2 a run that is to stop, 3 a job that was handed back, 4 a queue to
--- wake. A lease of 0 means that the worker leaves.
+-- A worker's heartbeat. It returns (what, i, wake), where what is a run that
+-- is lost or is to stop, a job that was handed back, or a queue to wake: see
+-- extendLost and the like. A lease of 0 means that the worker leaves.
 create or replace function {ns}.extend_v2(worker text, lease bigint, ids text[], runs bigint[], fetches_done bigint,
   about bytea)
 returns table (what integer, i integer, wake text) language plpgsql {hot} as $$
@@ -184,7 +185,7 @@ begin
     perform pg_advisory_xact_lock({ns}.worker_lock_v2(worker));
   end if;
   return query
-  select case when y.id is null then 1 else 2 end, x.i, null::text
+  select case when y.id is null then {extend_lost} else {extend_stop} end, x.i, null::text
   from generate_series(1, cardinality(ids)) as x(i)
   left join lateral (select y.id, y.cancel_requested from {ns}.jobs y
     where y.id = ids[x.i] and y.state between {running} and {running} and y.run = runs[x.i]
@@ -194,17 +195,16 @@ begin
   order by x.i;
   select array_agg(y.id order by y.id), array_agg(y.run order by y.id) into back, back_runs
   from {ns}.jobs y
-  where y.state = {running} and y.worker = extend_v2.worker and y.fetch_no <=
-    case when lease = 0 then 9223372036854775807
-    else fetches_done end
+  where y.state = {running} and y.worker = extend_v2.worker and y.fetch_no <= case when lease = 0 then {never}
+      else fetches_done end
     and (lease = 0 or (y.id, y.run) not in (select * from unnest(ids, runs)));
   if back is not null then
     return query
-    select case f.status when 0 then 3 else 4 end, 0, f.wake
+    select case f.status when {finish_done} then {extend_back} else {extend_wake} end, 0, f.wake
       from {ns}.finish_v2(null, '', true, '{}', '{}', back, back_runs,
-      array_fill(0::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
+      array_fill({scheduled}::smallint, array[cardinality(back)]), array_fill(0::bigint, array[cardinality(back)]),
         array_fill(true, array[cardinality(back)]), null, null) f
-    where f.status in (0, 4);
+    where f.status in ({finish_done}, {finish_wake});
   end if;
   if lease = 0 then
     delete from {ns}.workers w where w.name = extend_v2.worker;

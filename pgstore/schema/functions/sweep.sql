@@ -1,7 +1,11 @@
--- Tidies. what: 1 a worker whose lease is over (n is its beat; -1: it has
--- runs and is not known), 2 a run of a worker that is confirmed lost, 3
--- jobs that were pruned (n), 4 keys that were dropped (n), 5 there was
--- more. It passes over what others have locked.
+-- Tidies. It passes over what others have locked. It returns, in what,
+--
+--   sweep_expired  a worker whose lease is over; n is its beat, or unknown_beat
+--                  for one that has runs and is not known
+--   sweep_run      a run of a worker that is confirmed lost
+--   sweep_jobs     n jobs were pruned
+--   sweep_keys     n keys were dropped
+--   sweep_more     there was more
 create or replace function {ns}.sweep_v1(most integer, lost text[], beats bigint[]) returns setof {ns}.swept_v1
   language plpgsql {hot} as $$
 declare
@@ -14,10 +18,10 @@ begin
   {guard}
   for x in 1..coalesce(cardinality(lost), 0) loop
     if exists (select from {ns}.workers w where w.name = lost[x] and (w.beat <> beats[x] or w.lease_ends > now))
-      or beats[x] <> -1 and not exists (select from {ns}.workers w where w.name = lost[x]) then
+      or beats[x] <> {unknown_beat} and not exists (select from {ns}.workers w where w.name = lost[x]) then
       continue;
     end if;
-    return query select 2, lost[x], now, 0::bigint, {bare j} from {ns}.jobs j
+    return query select {sweep_run}, lost[x], now, 0::bigint, {bare j} from {ns}.jobs j
       where j.state = {running} and j.worker = lost[x]
       order by j.id limit most - taken;
     get diagnostics got = row_count;
@@ -29,8 +33,9 @@ begin
       more := true;
     end if;
   end loop;
-  return query select 1, w.name, now, w.beat, null::{ns}.jobs from {ns}.workers w where w.lease_ends <= now;
-  return query select 1, s.worker, now, -1::bigint, null::{ns}.jobs
+  return query select {sweep_expired}, w.name, now, w.beat, null::{ns}.jobs
+    from {ns}.workers w where w.lease_ends <= now;
+  return query select {sweep_expired}, s.worker, now, {unknown_beat}::bigint, null::{ns}.jobs
     from (select distinct j.worker from {ns}.jobs j where j.state = {running}) s
     where not exists (select from {ns}.workers w where w.name = s.worker);
 
@@ -39,19 +44,19 @@ begin
   with l as materialized (
     select j.ctid as tid, {bare j} as job, j.id, j.key, j.enqueued_at, j.hold_window, j.hold_ttl, j.anchor,
       j.finished_at, j.retention from {ns}.jobs j
-        where j.state >= {completed} and j.finished_at + coalesce(j.retention, 86400000) <= now
-    order by j.finished_at + coalesce(j.retention, 86400000) limit most + 1 for update skip locked
+        where j.state >= {completed} and j.finished_at + coalesce(j.retention, {usual_retention}) <= now
+    order by j.finished_at + coalesce(j.retention, {usual_retention}) limit most + 1 for update skip locked
   ), p as materialized (
     select * from l limit most
   ), h as (
     select k.tid, p.enqueued_at, {ns}.gone_v1(p.job) as gone,
-      case when pruned then 0::smallint else k.pending end as pending,
+      case when pruned then {until_came}::smallint else k.pending end as pending,
       case when pruned then {ns}.rest_v1(p.hold_window, p.hold_ttl, p.anchor) else k.frees_at end as frees_at
     from p
     cross join lateral (select k.ctid as tid, k.pending, k.frees_at from {ns}.keys k
       where p.key is not null and k.key = p.key and k.holder = p.id and k.gone is null and k.next is null
         and (k.frees_at is null or k.frees_at > now) limit 1) k
-    cross join lateral (select p.hold_ttl is null and k.pending <> 0 as pruned) q
+    cross join lateral (select p.hold_ttl is null and k.pending <> {until_came} as pruned) q
   ), freed as (
     delete from {ns}.keys k using h where k.ctid = h.tid and h.frees_at <= now
   ), kept as (
@@ -62,7 +67,7 @@ begin
     delete from {ns}.jobs j using p where j.ctid = p.tid returning 1
   )
   select (select count(*) from d), more or (select count(*) from l) > most into got, more;
-  return query select 3, null::text, now, got::bigint, null::{ns}.jobs;
+  return query select {sweep_jobs}, null::text, now, got::bigint, null::{ns}.jobs;
 
   with l as materialized (
     select k.ctid as tid from {ns}.keys k where k.frees_at <= now and k.next is null
@@ -71,9 +76,9 @@ begin
     delete from {ns}.keys k using (select * from l limit most) x where k.ctid = x.tid returning 1
   )
   select (select count(*) from d), more or (select count(*) from l) > most into got, more;
-  return query select 4, null::text, now, got::bigint, null::{ns}.jobs;
+  return query select {sweep_keys}, null::text, now, got::bigint, null::{ns}.jobs;
   delete from {ns}.notes n where n.ends <= now;
   if more then
-    return query select 5, null::text, now, 0::bigint, null::{ns}.jobs;
+    return query select {sweep_more}, null::text, now, 0::bigint, null::{ns}.jobs;
   end if;
 end $$;
