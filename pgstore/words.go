@@ -3,7 +3,6 @@ package pgstore
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -176,15 +175,3 @@ func among(column string, values map[string]string, names ...string) string {
 	}
 	return fmt.Sprintf("%s in (%s)", column, strings.Join(all, ", "))
 }
-
-// numbers are the numbers of a row, in their order in nums.
-var numbers = []string{"priority", "max_attempts", "timeout", "retention", "delay", "named", "raw", "hold_until",
-	"hold_window", "hold_ttl", "from_enqueue", "reactions", "write", "max_wait"}
-
-// numberOf is where number name of row i is in nums.
-func numberOf(name string) string {
-	return fmt.Sprintf("nums[i * %d - %d]", len(numbers), len(numbers)-1-slices.Index(numbers, name))
-}
-
-// firstNumber is the same for the first row.
-func firstNumber(name string) string { return fmt.Sprintf("nums[%d]", 1+slices.Index(numbers, name)) }
