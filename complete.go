@@ -132,7 +132,7 @@ func (s *session) ended(r *run, err error) error {
 		return err
 	}
 	if err != nil {
-		s.log.Debug("onceq: a handler failed after its job was completed in a transaction",
+		s.log.Debug("onceq: handler failed after Complete",
 			append(r.attrs(), "error", err)...)
 	}
 	return nil

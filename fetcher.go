@@ -10,8 +10,8 @@ import (
 	"github.com/onceq/onceq/internal/sleep"
 )
 
-// maxUnsent is how many results may wait for the store before the worker
-// stops fetching.
+// maxUnsent is how many results may wait for the store, or for OnFinish,
+// before the worker stops fetching.
 const maxUnsent = 2000
 
 // fetchLoop fetches until ctx ends, or until nothing is due and
@@ -98,7 +98,8 @@ func (s *session) hasMoreLocked(queue string) {
 func (s *session) roomForMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending < maxUnsent && s.pacer.wantsMore()
+	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending+len(s.calls) < maxUnsent &&
+		s.pacer.wantsMore()
 }
 
 // fetch asks for jobs for the free slots and starts them. done is true if
@@ -108,7 +109,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	s.fetchNo++
 	r := FetchRequest{Worker: s.name, No: s.fetchNo, Kinds: s.kinds}
 	s.pacer.ask(&r)
-	idle := len(s.inHand) == 0 && s.running == 0
+	idle := len(s.inHand) == 0 && s.running == 0 && !s.isCallingLocked()
 	s.mu.Unlock()
 
 	var fetched Fetched
@@ -177,20 +178,15 @@ func (s *session) takeLocked(r *run) {
 // longer knows the worker, a heartbeat makes it known again.
 func (s *session) afterFailure(ctx context.Context, err error, failures int) {
 	unknown := errors.Is(err, ErrLeaseLost)
-	if unknown {
-		s.log.Warn("onceq: the store had given this worker up for lost; it reports back")
-	} else {
-		s.logRarely(failures, "onceq: fetch failed; trying again", err)
-	}
-	if (!unknown || failures > 1) && !sleep.For(ctx, backoff(failures)) {
-		return
-	}
 	if unknown || errors.Is(err, ErrUncertain) {
-		if err := s.beat(ctx); err != nil && ctx.Err() == nil {
-			s.logRarely(failures, "onceq: heartbeat failed; trying again", err)
-			sleep.For(ctx, s.hurry())
-		}
+		signal(s.beatNow)
 	}
+	if unknown && failures&(failures-1) == 0 {
+		s.log.Warn("onceq: the store had taken the worker for lost")
+	} else if !unknown {
+		s.logRarely(failures, "onceq: fetch failed", err)
+	}
+	sleep.For(ctx, backoff(failures))
 }
 
 // backoff is the wait after so many failures in a row of a call to the

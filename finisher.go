@@ -26,7 +26,7 @@ func (s *session) finishLoop(ctx context.Context) {
 		switch {
 		case err != nil && ctx.Err() == nil:
 			failures++
-			s.logRarely(failures, "onceq: results could not be delivered; trying again", err, "results", n.failed)
+			s.logRarely(failures, "onceq: results not delivered", err, "results", n.failed)
 			sleep.For(ctx, backoff(failures))
 			continue
 		case n.done > 0:
@@ -180,6 +180,7 @@ func (s *session) acknowledge(batch []*run, answers []answer) sent {
 		}
 	}
 	s.results = append(append(s.results, o.again...), o.behind...)
+	s.callForLocked(o.ended...)
 	if o.soon >= 0 {
 		s.pacer.lookBy(time.Now().Add(o.soon))
 	}
@@ -262,20 +263,18 @@ func (s *session) unansweredLocked(r *run, a answer, o *outcome) {
 // logOutcome logs the results that do not count.
 func (s *session) logOutcome(o *outcome) {
 	if o.dropped > 0 {
-		s.log.Error("onceq: results are dropped, for the store did not take them in time: these jobs run again",
-			"results", o.dropped)
+		s.log.Error("onceq: results dropped", "results", o.dropped)
 	}
 	for _, r := range o.lost {
-		s.log.Warn("onceq: the result of a run was refused: it is no longer this worker's, "+
-			"and the job runs again or was run by another", r.attrs()...)
+		s.log.Warn("onceq: result of a lost run", r.attrs()...)
 	}
 	for _, r := range o.refused {
-		text := "onceq: the store refuses the result of a run again and again; a failure that says so is recorded in " +
-			"its place"
+		attrs := append(r.attrs(), "error", r.refusal)
 		if r.given {
-			text = "onceq: the store refuses every result of a run: it is dropped, and the job runs again"
+			s.log.Error("onceq: result given up", attrs...)
+		} else {
+			s.log.Error("onceq: result replaced by a failure", attrs...)
 		}
-		s.log.Error(text, append(r.attrs(), "error", r.refusal)...)
 	}
 }
 
@@ -308,5 +307,6 @@ func (s *session) refusedLocked(r *run, err error) bool {
 		f.State, f.Delay = failure.State, failure.Delay
 	}
 	f.Error, f.Stack, f.Result = reason.Error(), "", nil
+	r.err, r.cause = reason, nil
 	return true
 }

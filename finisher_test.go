@@ -73,7 +73,7 @@ func TestAResultThatTheStoreRefusesForGoodDoesNotHoldItsKeyForEver(t *testing.T)
 				if _, err := b.client.Key(t.Context(), *job.Key); !errors.Is(err, onceq.ErrNotFound) {
 					t.Errorf("the key is held: %v", err)
 				}
-				if !log.has("the store refuses the result of a run again and again") {
+				if !log.has("onceq: result replaced by a failure") {
 					t.Errorf("log:\n%s", log)
 				}
 				clean(t, stop)
@@ -93,7 +93,7 @@ func TestAJobOfWhichTheStoreTakesNoResultIsHandedBack(t *testing.T) {
 		})
 		id := b.enqueue(mail{}, onceq.Unique{})
 		pass(10 * time.Minute)
-		if n := runs.Load(); n < 2 || n > 15 || !log.has("the store refuses every result of a run") {
+		if n := runs.Load(); n < 2 || n > 15 || !log.has("onceq: result given up") {
 			t.Errorf("%d runs, %d tries; log:\n%.3000s", n, tries.Load(), log)
 		}
 		if _, err := b.client.Cancel(t.Context(), id); err != nil {

@@ -12,11 +12,11 @@ import (
 // beatLoop renews the lease at a third of its length, and sooner after a
 // failure.
 func (s *session) beatLoop(ctx context.Context) {
-	failures := 0
+	failed := false
 	for {
 		wait := s.w.config.Lease / 3
 		wait -= rand.N(wait/10 + 1)
-		if failures > 0 {
+		if failed {
 			wait = s.hurry()
 		}
 		t := time.NewTimer(wait)
@@ -29,12 +29,7 @@ func (s *session) beatLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := s.beat(ctx); err == nil {
-			failures = 0
-		} else if ctx.Err() == nil {
-			failures++
-			s.logRarely(failures, "onceq: heartbeat failed; trying again", err)
-		}
+		failed = s.beat(ctx) != nil
 		sleep.For(ctx, beatGap)
 	}
 }
@@ -79,6 +74,7 @@ func (s *session) beat(ctx context.Context) error {
 		extended, err = s.w.store.Extend(ctx, r)
 		return err
 	})
+	s.noteStore(ctx, err)
 	if err != nil {
 		return err
 	}
@@ -116,15 +112,14 @@ func (s *session) beat(ctx context.Context) error {
 	s.w.metrics.handedBack(extended.Back)
 	s.w.metrics.leaseLost(lost)
 	if extended.Back > 0 {
-		s.log.Info("onceq: jobs that were fetched but not received are handed back", "jobs", extended.Back)
+		s.log.Info("onceq: jobs handed back that were not received", "jobs", extended.Back)
 	}
 	for _, r := range lost {
-		s.log.Warn("onceq: a run is no longer this worker's: it is cancelled and its result will be "+
-			"dropped", r.attrs()...)
+		s.log.Warn("onceq: run lost", r.attrs()...)
 		r.cancel(ErrLeaseLost)
 	}
 	for _, r := range stop {
-		s.log.Info("onceq: a run is asked to stop", r.attrs()...)
+		s.log.Info("onceq: run asked to stop", r.attrs()...)
 		r.cancel(ErrCancelRequested)
 	}
 	return nil
@@ -170,9 +165,7 @@ func (s *session) fence() {
 	s.w.metrics.leaseLost(gone)
 	signal(s.drained)
 	if was || dropped+len(cancels) > 0 {
-		s.log.Error("onceq: the lease is over, for no heartbeat reached the store in time: runs are cancelled and "+
-			"results dropped",
-			"runs", len(cancels), "results", dropped)
+		s.log.Error("onceq: lease over", "runs", len(cancels), "results", dropped)
 	}
 	for _, cancel := range cancels {
 		cancel(ErrLeaseLost)

@@ -29,7 +29,7 @@ func (s *session) listenLoop(ctx context.Context) {
 		if err != nil {
 			failures++
 			if ctx.Err() == nil {
-				s.logRarely(failures, "onceq: no wake-ups from the store; polling for now", err)
+				s.logRarely(failures, "onceq: no wake-ups from the store", err)
 			}
 		} else {
 			failures = 0

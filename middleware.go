@@ -38,7 +38,7 @@ func (c *Client) through(ctx context.Context, items []Item, last Enqueuer) (rece
 			return nil, invalid("Config.Middleware", "", "%s", rule)
 		}
 		// What was enqueued is answered for, and no error says otherwise.
-		c.config.Logger.ErrorContext(ctx, "onceq: a middleware went wrong after the enqueue",
+		c.config.Logger.ErrorContext(ctx, "onceq: middleware failed after the enqueue",
 			append(attrs, "rule", rule)...)
 		return a.receipts, a.err
 	}

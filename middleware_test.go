@@ -127,7 +127,7 @@ func TestMiddlewareThatGoesWrongIsNamedAndLosesNothing(t *testing.T) {
 		r, err := client.Enqueue(t.Context(), mail{"a"})
 		var invalid *onceq.InvalidError
 		switch {
-		case c.want == "" && (err != nil || r.Job == nil || !log.has("a middleware went wrong after the enqueue")):
+		case c.want == "" && (err != nil || r.Job == nil || !log.has("onceq: middleware failed after the enqueue")):
 			t.Errorf("%s: %+v %v, log %s", c.name, r, err, log)
 		case c.want != "" && (!errors.As(err, &invalid) || invalid.Field != "Config.Middleware" ||
 			!strings.Contains(invalid.Rule, c.want)):

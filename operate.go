@@ -130,7 +130,7 @@ func (c *Client) Pause(ctx context.Context, queue string) error {
 		names = append(names, q.Name)
 	}
 	if lookErr == nil && !slices.Contains(names, queue) {
-		c.config.Logger.WarnContext(ctx, "onceq: a queue without a job is paused; is its name right?",
+		c.config.Logger.WarnContext(ctx, "onceq: paused queue has no job",
 			"queue", queue, "queues", names[:min(len(names), 20)])
 	}
 	return nil

@@ -62,7 +62,7 @@ func (s *session) putPeriodic(ctx context.Context) {
 				break
 			}
 			if ctx.Err() == nil {
-				s.logRarely(failures, "onceq: a schedule could not be put; trying again", err, "schedule", spec.Name)
+				s.logRarely(failures, "onceq: schedule not put", err, "schedule", spec.Name)
 				sleep.For(ctx, backoff(failures))
 			}
 		}
@@ -116,10 +116,9 @@ func (w *Worker) passOn(ctx context.Context, next *periodicRow, now time.Time) e
 	switch since := next.state.Orphan; {
 	case since.IsZero():
 		next.state.Orphan = now
-		w.config.Logger.InfoContext(ctx, "onceq: a schedule of code is left to a worker that has it", "schedule", name)
+		w.config.Logger.InfoContext(ctx, "onceq: schedule is in the code of others", "schedule", name)
 	case now.Sub(since) > orphanFor:
-		w.config.Logger.WarnContext(ctx, "onceq: a schedule is removed, because no worker has had it in its code for "+
-			"a day", "schedule", name, "since", since)
+		w.config.Logger.WarnContext(ctx, "onceq: schedule removed", "schedule", name, "since", since)
 		return nil
 	}
 	return w.putNext(ctx, next, nil)

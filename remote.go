@@ -102,14 +102,15 @@ func (r *Remote) Run(ctx context.Context) error {
 	r.stop.Store(&stop)
 	name := remotePrefix + randomName(10)
 	sw := newSweeper(r, r.store, name, r.config.Lease)
-	sw.log, sw.rescued = r.log.With("worker", name), r.metrics.rescued
+	sw.log = r.log.With("worker", name)
+	sw.rescued = func(job *JobRow, _ *Finish, state State) { r.metrics.rescued(job, state) }
 	sw.retry = func(*JobRow) RetryPolicy { return r.config.Retry }
 	var all sync.WaitGroup
 	all.Go(func() { r.hub.run(ctx) })
 	all.Go(func() { sw.loop(ctx, rand.N(callLimit(r.config.Lease)/2)) })
 	all.Go(func() {
 		r.hub.listen(ctx, func(failures int, err error) {
-			logRarely(r.log, failures, "onceq: no wake-ups from the store; polling for now", err)
+			r.logRarely(failures, "onceq: no wake-ups from the store", err)
 		})
 	})
 	all.Wait()
@@ -117,6 +118,14 @@ func (r *Remote) Run(ctx context.Context) error {
 		return fmt.Errorf("onceq: the store was closed while a Remote ran: %w", err)
 	}
 	return nil
+}
+
+// logRarely warns of the 1st, 2nd, 4th, 8th … failure in a row of something
+// that is tried again and again.
+func (r *Remote) logRarely(failures int, text string, err error, attrs ...any) {
+	if failures&(failures-1) == 0 {
+		r.log.Warn(text, append(attrs, "error", err, "failures", failures)...)
+	}
 }
 
 // call makes a call to the store. A store that was closed ends Run.

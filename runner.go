@@ -2,7 +2,6 @@ package onceq
 
 import (
 	"context"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -16,6 +15,9 @@ type run struct {
 	cancel context.CancelCauseFunc
 	queue  *queue
 	leaves outcomeOfRun // by the handler
+
+	// What the handler returned, and why its context had ended; for OnFinish.
+	err, cause error
 
 	// Guarded by session.mu:
 	ended   bool // the handler has returned
@@ -140,7 +142,8 @@ func panicStack(stack []byte) string {
 func (s *session) settle(r *run, err, cause error) {
 	var f Finish
 	defer func() { s.settled(r, f, cause) }() // even if the error or the policy ends this goroutine
-	decideSafely(&f, &r.job, s.ended(r, err), cause, s.w.config.retryOf(&r.job))
+	r.err, r.cause = s.ended(r, err), cause
+	decideSafely(&f, &r.job, r.err, cause, s.w.config.retryOf(&r.job))
 }
 
 // settled frees the slot of a run and hands its result to the finisher.
@@ -181,8 +184,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	}
 	s.mu.Unlock()
 	if lost {
-		s.log.Warn("onceq: the result of a run is dropped: it is no longer this worker's, "+
-			"and the job runs again or was run by another", r.attrs()...)
+		s.log.Warn("onceq: result of a lost run", r.attrs()...)
 	} else if f.State != Completed {
 		s.report(r, f)
 	}
@@ -196,22 +198,6 @@ func (s *session) dropLocked(r *run) {
 
 // report logs a run that did not simply complete.
 func (s *session) report(r *run, f Finish) {
-	level, text := slog.LevelWarn, "onceq: a run failed; the job will be retried"
-	switch {
-	case r.handedBack:
-		level, text = slog.LevelInfo, "onceq: a run was cut short by the shutdown; the job is handed back"
-	case f.State == Scheduled && f.Error != "":
-		level, text = slog.LevelError, "onceq: the args of a job are encoded and do not decode here; it waits"
-	case f.State == Scheduled:
-		level, text = slog.LevelDebug, "onceq: a job is snoozed"
-	case f.State == Cancelled:
-		level, text = slog.LevelInfo, "onceq: a job ends as cancelled"
-	case f.State == Discarded:
-		level, text = slog.LevelError, "onceq: a job is discarded"
-	}
-	if !s.log.Enabled(r.ctx, level) {
-		return
-	}
 	attrs := append(r.attrs(), "of", r.job.MaxAttempts)
 	if f.Delay > 0 {
 		attrs = append(attrs, "again_in", f.Delay.Round(time.Millisecond))
@@ -222,5 +208,18 @@ func (s *session) report(r *run, f Finish) {
 	if f.Stack != "" {
 		attrs = append(attrs, "stack", f.Stack)
 	}
-	s.log.Log(r.ctx, level, text, attrs...)
+	switch {
+	case r.handedBack:
+		s.log.InfoContext(r.ctx, "onceq: run handed back", attrs...)
+	case f.State == Scheduled && f.Error != "":
+		s.log.ErrorContext(r.ctx, "onceq: args do not decode here", attrs...)
+	case f.State == Scheduled:
+		s.log.DebugContext(r.ctx, "onceq: job snoozed", attrs...)
+	case f.State == Cancelled:
+		s.log.InfoContext(r.ctx, "onceq: job cancelled", attrs...)
+	case f.State == Discarded:
+		s.log.ErrorContext(r.ctx, "onceq: job discarded", attrs...)
+	default:
+		s.log.WarnContext(r.ctx, "onceq: run failed", attrs...)
+	}
 }

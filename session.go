@@ -16,8 +16,8 @@ import (
 
 // session is one Run of a worker: the runs it has, and the results it has
 // to report. Its goroutines are the fetcher (Run's own), the listener, the
-// heartbeat, the fence, the finisher, the sweeper, the watcher, and the
-// runners, which call the handlers.
+// heartbeat, the fence, the finisher, the sweeper, the watcher, the one that
+// calls OnFinish, and the runners, which call the handlers.
 //
 // The life of a run here: the answer to a fetch puts it into inHand, its
 // handler runs, and its result waits for the finisher. It leaves inHand
@@ -31,6 +31,9 @@ type session struct {
 	stop func()          // does what the end of Run's context does
 	done chan struct{}   // closed when Run has returned
 	log  *slog.Logger
+
+	callsCtx context.Context // of OnFinish
+	endCalls func()
 
 	kinds    []string      // to fetch; nil = any
 	drains   bool          // Run ends when nothing is left to do
@@ -46,6 +49,9 @@ type session struct {
 	toStart     []*run // in hand; their handlers are still to be called
 	running     int    // handlers that have not returned, including stuck ones
 	results     []*run // for the finisher, in the order in which they came
+	calls       []*run // OnFinish is still to be called for these
+	calling     bool   // a goroutine calls it
+	mute        bool   // no call may begin, nor say anything
 	sending     int    // results that are on their way to the store
 	finishLoad  load
 	dropped     int   // results that do not count, of handlers that returned
@@ -56,6 +62,7 @@ type session struct {
 	leaseEnd    time.Time
 	lapse       *time.Timer // fires at leaseEnd
 	wellAt      time.Time   // when a call to the store last succeeded
+	awaySince   time.Time   // no heartbeat has succeeded since; zero = the last one did
 	tidied      bool        // the last sweep left nothing to do
 	idleAt      time.Time   // when a drain first found nothing due
 	runnerComes bool        // a runner was started and has not begun
@@ -77,6 +84,7 @@ func newSession(w *Worker, ctx context.Context, stop func()) *session {
 		drained: make(chan struct{}, 1), beatNow: make(chan struct{}, 1),
 		kinds: w.kinds(), listened: make(chan struct{}),
 	}
+	s.callsCtx, s.endCalls = context.WithCancel(s.base)
 	s.log = safeLogger(w.config.Logger).With("worker", s.name)
 	for _, q := range w.queues {
 		s.pacer.queues = append(s.pacer.queues, &queue{name: q.Queue, slots: q.Slots, more: true})
@@ -143,16 +151,45 @@ func (s *session) slots() (all []use) {
 	return all
 }
 
-// logRarely warns of the 1st, 2nd, 4th, 8th … failure in a row of something
-// that is tried again and again.
-func logRarely(log *slog.Logger, failures int, text string, err error, attrs ...any) {
-	if failures&(failures-1) == 0 {
-		log.Warn(text, append(attrs, "error", err, "failures", failures)...)
+// logRarely warns of the 4th, 8th, 16th … failure in a row of something that
+// is tried again and again. The first failure asks for a heartbeat: if that
+// fails too the store is away, which is said once for everything.
+func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
+	if failures == 1 {
+		signal(s.beatNow)
 	}
+	if failures < 4 || failures&(failures-1) != 0 || s.isAway() {
+		return
+	}
+	s.log.Warn(text, append(attrs, "error", err, "failures", failures)...)
 }
 
-func (s *session) logRarely(failures int, text string, err error, attrs ...any) {
-	logRarely(s.log, failures, text, err, attrs...)
+func (s *session) isAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.awaySince.IsZero()
+}
+
+// noteStore says once that the store is away, when a heartbeat fails, and
+// once that it is back.
+func (s *session) noteStore(ctx context.Context, err error) {
+	s.mu.Lock()
+	since := s.awaySince
+	switch {
+	case err == nil:
+		s.awaySince = time.Time{}
+	case ctx.Err() != nil || s.fatal != nil: // it is the worker that ends
+	case since.IsZero():
+		s.awaySince = time.Now()
+	}
+	is := s.awaySince
+	s.mu.Unlock()
+	switch {
+	case since.IsZero() && !is.IsZero():
+		s.log.Warn("onceq: the store is away", "error", err)
+	case is.IsZero() && !since.IsZero(): // as loud as the line before
+		s.log.Warn("onceq: the store is back", "away", time.Since(since).Round(time.Millisecond))
+	}
 }
 
 // signal wakes the goroutine that waits on c, now or when it next waits.
@@ -216,20 +253,16 @@ func (s *session) serve(ctx context.Context) error {
 	case <-s.listened:
 	case <-time.After(min(time.Second, time.Until(deadline))): // the store did not close the channel
 	}
-	return errors.Join(s.failure(stuck, unsent), err)
+	return errors.Join(s.failure(stuck, unsent), err, s.silence(deadline))
 }
 
 // arrive makes the worker known to the store, however long that takes.
 func (s *session) arrive(ctx context.Context) bool {
-	for failures := 1; ctx.Err() == nil; failures++ {
-		err := s.beat(ctx)
-		if err == nil {
+	for ctx.Err() == nil {
+		if s.beat(ctx) == nil {
 			return true
 		}
-		if ctx.Err() == nil {
-			s.logRarely(failures, "onceq: the store cannot be reached; trying again", err)
-			sleep.For(ctx, s.hurry())
-		}
+		sleep.For(ctx, s.hurry())
 	}
 	return false
 }
@@ -247,7 +280,7 @@ func (s *session) drain(deadline time.Time) (stuck []*run) {
 	if latest := deadline.Add(-leaveTime); atMost.After(latest) {
 		atMost = latest
 	}
-	s.await(atMost, func() bool { return len(s.results)+s.sending == 0 })
+	s.await(atMost, func() bool { return len(s.results)+s.sending == 0 && !s.isCallingLocked() })
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

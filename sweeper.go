@@ -22,9 +22,12 @@ const tidyTime = 30 * time.Second
 func (s *session) sweepLoop(ctx context.Context) {
 	sw := newSweeper(s, s.w.store, s.name, s.w.config.Lease)
 	sw.log, sw.retry = s.log, s.w.config.retryOf
-	sw.rescued = func(job *JobRow, state State) {
+	sw.rescued = func(job *JobRow, f *Finish, state State) {
 		s.w.metrics.rescued(job, state)
 		s.w.client.tally.rescued(job)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.callForLocked(&run{job: *job, finish: *f, state: state, err: &lostError{job.Worker}})
 	}
 	wait := rand.N(s.callLimit() / 2)
 	if s.drains {
@@ -65,6 +68,7 @@ type sweeps interface {
 	send(ctx context.Context, requests []Finish) []answer
 	hasMore(queue string) // something may be due
 	tidy()                // a sweep left nothing to do
+	logRarely(failures int, text string, err error, attrs ...any)
 }
 
 // sweeper tidies a store, and is what is kept between sweeps.
@@ -75,7 +79,7 @@ type sweeper struct {
 	lease   time.Duration
 	log     *slog.Logger
 	retry   func(*JobRow) RetryPolicy
-	rescued func(*JobRow, State) // counts a run that was ended in the place of a lost worker
+	rescued func(job *JobRow, f *Finish, state State) // after a run was ended in the place of a lost worker
 
 	suspects suspect.List[Beat]
 	load     load
@@ -105,7 +109,7 @@ func (s *sweeper) loop(ctx context.Context, wait time.Duration) {
 			return
 		case err != nil:
 			failures++
-			logRarely(s.log, failures, "onceq: sweep failed; trying again later", err)
+			s.logRarely(failures, "onceq: sweep failed", err)
 			s.tidy()
 			wait = third
 		case more:
@@ -148,6 +152,15 @@ func (s *sweeper) sweep(ctx context.Context) (did int, more bool, err error) {
 	return swept.Jobs + swept.Keys + rescued, swept.More || rescued > 0, nil
 }
 
+// lostError is the error of a run whose worker was lost.
+type lostError struct{ worker string }
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("worker %s was lost: its lease ended while it ran this", e.worker)
+}
+
+func (e *lostError) Unwrap() error { return ErrLeaseLost }
+
 // rescue ends runs of lost workers: a lost run is a failed attempt. n is
 // how many are settled, by us or by another worker.
 func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error) {
@@ -156,8 +169,7 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 	}
 	requests := make([]Finish, len(jobs))
 	for i, job := range jobs {
-		lost := fmt.Errorf("worker %s was lost: its lease ended while it ran this", job.Worker)
-		requests[i] = decideApart(job, lost, s.retryOf(job))
+		requests[i] = decideApart(job, &lostError{job.Worker}, s.retryOf(job))
 		requests[i].Worker, requests[i].Rescue = s.name, true
 	}
 	for i, a := range s.send(ctx, requests) {
@@ -173,8 +185,8 @@ func (s *sweeper) rescue(ctx context.Context, jobs []*JobRow) (n int, err error)
 			continue // another sweeper was first
 		}
 		job := jobs[i]
-		s.rescued(job, a.State)
-		s.log.Warn("onceq: a run is rescued: its worker was lost", "job", job.ID, "kind", job.Kind, "queue", job.Queue,
+		s.rescued(job, &requests[i], a.State)
+		s.log.Warn("onceq: run rescued", "job", job.ID, "kind", job.Kind, "queue", job.Queue,
 			"run", job.Run, "attempt", job.Attempt, "lost", job.Worker, "state", a.State)
 		if a.Wake != "" {
 			s.hasMore(a.Wake)

@@ -273,8 +273,7 @@ func (t *tally) postpone(err error) {
 	t.planLocked()
 	t.mu.Unlock()
 	if !quiet {
-		t.log.Warn("onceq: counts of enqueues and runs could not be noted; trying again, less and less often",
-			"error", err)
+		t.log.Warn("onceq: counts not noted", "error", err)
 	}
 }
 

@@ -147,7 +147,7 @@ func TestARefusedNoteFailsNoEnqueueAndIsTriedOnceAnHour(t *testing.T) {
 			t.Errorf("%d notes in ten hours", n)
 		}
 		client.Close()
-		if n := strings.Count(log.String(), "could not be noted"); n != 1 {
+		if n := strings.Count(log.String(), "counts not noted"); n != 1 {
 			t.Errorf("that is logged %d times", n)
 		}
 	})

@@ -135,10 +135,8 @@ func (w *watcher) list(ctx context.Context, queue string, q *watched, by time.Ti
 	}
 	for kind, job := range example {
 		w.warned(kind, time.Now())
-		w.log.Warn("onceq: a job is due that no handler here takes; it waits for a worker that has one "+
-			"(Handle, HandleKind; or say in WorkerConfig.Kinds what this worker is for)",
-			"kind", kind, "queue", queue, "job", job.ID, "due_at", job.RunAt, "handlers",
-			bound(fmt.Sprint(w.kinds), 200))
+		w.log.Warn("onceq: no handler for a due job", "kind", kind, "queue", queue, "job", job.ID,
+			"due_at", job.RunAt, "handlers", bound(fmt.Sprint(w.kinds), 200))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/onceq/onceq/internal/memstore"
 )
 
-const notTaken = "a job is due that no handler here takes"
+const notTaken = "onceq: no handler for a due job"
 
 func fax(opts ...onceq.Option) (onceq.Args, []onceq.Option) {
 	return onceq.JSON("fax", []byte("{}")), opts

@@ -92,6 +92,21 @@ type WorkerConfig struct {
 	Retry RetryPolicy
 	// Middleware wraps the handling of every job.
 	Middleware []Middleware
+	// OnFinish is called after a run whose result is in the store: State is
+	// what became of the job, err what the handler returned, with the reason
+	// if its context ended. It is called too for a run whose worker was lost
+	// and that this worker ended in its place; err is then [ErrLeaseLost]. It
+	// is not called for a run that a shutdown handed back, nor for a result
+	// that came too late.
+	//
+	// It is called at most once for a run: if the process dies in between,
+	// never. What must happen belongs into the handler, or into a job.
+	//
+	// There is one call at a time, in the order of the results, on a
+	// goroutine of its own. While 2,000 wait the worker fetches no more. Run
+	// waits 5s for the last calls, then ctx ends. [ClientFrom] works. A
+	// panic is logged.
+	OnFinish func(ctx context.Context, job *JobRow, err error)
 	// Drain makes Run return by itself as soon as nothing is due in the
 	// queues and nothing runs here. It does not wait for jobs that are due
 	// later. Before Run returns it sweeps the store as any worker does, for
@@ -382,11 +397,12 @@ func (w *Worker) dispatch(ctx context.Context, job *JobRow) error {
 //     not take them or another worker had taken over;
 //   - that the store did not hear that the worker leaves. Other workers take
 //     over when the lease is over;
+//   - an OnFinish that did not return, or was not called for all runs;
 //   - that the store was closed meanwhile ([ErrClosed]).
 //
 // Run waits for a store that cannot be reached: that is no error. When Run
 // has returned nothing of the worker runs or logs any more, except for the
-// handlers that the error names.
+// handlers and the OnFinish that the error names.
 //
 // Only one Run at a time. Another may follow, under a new name in the
 // store. After Close it returns [ErrClosed].

@@ -59,9 +59,9 @@ func speakUTF8(ctx context.Context, conn *pgx.Conn) error {
 // server is another.
 func (s *Store) goExplicit() {
 	if s.explicit.CompareAndSwap(false, true) {
-		s.config.Logger.Warn("onceq: default_transaction_isolation is above read committed here, and so each step "+
-			"takes three round trips; one line makes it one",
-			"line", setting(s.pool.Config().ConnConfig, "default_transaction_isolation", "'read committed'"))
+		s.config.Logger.Warn("onceq: isolation above read committed",
+			"hint", "each step takes three round trips; this line makes it one", "line",
+			setting(s.pool.Config().ConnConfig, "default_transaction_isolation", "'read committed'"))
 	}
 }
 

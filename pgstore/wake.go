@@ -201,8 +201,8 @@ func (w *waker) hear(ctx context.Context, ready func()) {
 		}
 		wait := backoff(n) * 10 // up to some seconds
 		if errors.Is(err, errDeaf) {
-			w.store.config.Logger.Warn("onceq: LISTEN hears nothing here (a pooler in transaction mode?): workers " +
-				"rely on polling; Config.NoListen says so and ends this message")
+			w.store.config.Logger.Warn("onceq: LISTEN hears nothing", "hint",
+				"a pooler in transaction mode? Workers poll; Config.NoListen ends this message")
 			wait = time.Minute
 		} else if time.Since(began) > time.Minute {
 			n = 0

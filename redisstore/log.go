@@ -43,7 +43,7 @@ func (l *lines) Printf(_ context.Context, format string, args ...any) {
 	for s := range l.stores {
 		if !told[s.config.Logger] {
 			told[s.config.Logger] = true
-			s.log(slog.LevelWarn, "redisstore: the client library says: "+strings.TrimPrefix(line, "redis: "))
+			s.log(slog.LevelWarn, "onceq: the Redis client says", "line", strings.TrimPrefix(line, "redis: "))
 		}
 	}
 }
@@ -60,8 +60,8 @@ func (l *lines) remove(s *Store) {
 	delete(l.stores, s)
 }
 
-// log writes a line to Config.Logger. A Logger that panics does not end the
-// process.
+// log writes a line to Config.Logger. The text is constant: what differs from
+// time to time is in args. A Logger that panics does not end the process.
 func (s *Store) log(level slog.Level, text string, args ...any) {
 	defer func() { _ = recover() }()
 	s.config.Logger.Log(context.Background(), level, text, args...)

@@ -54,15 +54,11 @@ func (s *Store) upgrade(ctx context.Context, part int) error {
 		case formMoving:
 			continue
 		case formOld:
-			s.log(slog.LevelInfo, "redisstore: a worker of an older version is at work: the data stays in its form "+
-				"until none was seen "+
-				"for a while, and workers that take some kinds look at jobs of others", "namespace", s.config.Namespace,
-				"while", quietFor)
+			s.log(slog.LevelInfo, "onceq: data stay in the older form", "namespace", s.config.Namespace,
+				"hint", "a worker of an older version was seen", "within", quietFor)
 		case formNew:
-			s.log(slog.LevelInfo, "redisstore: the data was brought to the form of this version; older versions "+
-				"refuse it from now on",
-				"namespace", s.config.Namespace, "partition", part, "jobs", jobs, "took",
-				time.Since(began).Round(time.Millisecond))
+			s.log(slog.LevelInfo, "onceq: data brought to the newest form", "namespace", s.config.Namespace,
+				"partition", part, "jobs", jobs, "took", time.Since(began).Round(time.Millisecond))
 		}
 		return nil
 	}

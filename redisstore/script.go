@@ -293,9 +293,8 @@ func (s *Store) begin(ctx context.Context, unset []*trip) {
 			return
 		}
 	}
-	s.log(slog.LevelWarn, "redisstore: the data of this namespace was gone and it begins anew: was the server "+
-		"flushed, "+
-		"or did it start without its files?", "namespace", s.config.Namespace, "partitions", len(inits))
+	s.log(slog.LevelWarn, "onceq: the data were gone", "namespace", s.config.Namespace, "partitions", len(inits),
+		"hint", "the store begins anew: was the server flushed, or did it start without its files?")
 	s.exchange(ctx, unset, true)
 }
 

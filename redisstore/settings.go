@@ -79,11 +79,11 @@ func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which strin
 		save, err := node.ConfigGet(ctx, "save").Result()
 		switch {
 		case err == nil && save["save"] == "":
-			s.log(slog.LevelWarn, "redisstore: persistence is off: when the server stops, all jobs and keys are "+
-				"gone; set `appendonly yes`", "server", which)
+			s.log(slog.LevelWarn, "onceq: Redis persistence is off", "server", which,
+				"hint", "all jobs and keys are gone when the server stops: set `appendonly yes`")
 		case err == nil:
-			s.log(slog.LevelInfo, "redisstore: the append-only file is off: when the server is killed, what came "+
-				"after its last snapshot is gone", "server", which)
+			s.log(slog.LevelInfo, "onceq: Redis append-only file is off", "server", which,
+				"hint", "what came after the last snapshot is gone when the server is killed")
 		}
 	}
 	if s.config.AckAOF && about["aof_enabled"] == "0" {

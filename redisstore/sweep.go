@@ -135,9 +135,7 @@ const tellEvery = time.Hour
 func (sw *sweep) tell() {
 	s := sw.s
 	if sw.early > 0 {
-		s.log(slog.LevelWarn, "redisstore: finished jobs were pruned before their retention was over, for a "+
-			"partition keeps "+
-			"Config.RetentionMax of them. Those with an ID of the caller's, and those that hold a key, stay",
+		s.log(slog.LevelWarn, "onceq: finished jobs pruned early",
 			"pruned", sw.early, "retention_max", s.config.RetentionMax)
 	}
 	if sw.stays == 0 {
@@ -150,11 +148,9 @@ func (sw *sweep) tell() {
 	}
 	s.mu.Unlock()
 	if due {
-		s.log(slog.LevelWarn, "redisstore: there are more finished jobs than Config.RetentionMax, and none of them "+
-			"may be pruned: "+
-			"they have an ID of the caller's or hold a key, which are never forgotten before their retention is over. "+
-			"Shorten their Retention, or give the server more memory", "beyond", sw.stays, "retention_max",
-			s.config.RetentionMax)
+		s.log(slog.LevelWarn, "onceq: too many finished jobs", "beyond", sw.stays,
+			"retention_max", s.config.RetentionMax,
+			"hint", "they have an ID of the caller's or hold a key: shorten their Retention, or add memory")
 	}
 }
 
