@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -164,7 +163,8 @@ func judge(t *testing.T, s said, made map[int]*onceq.JobRow) string {
 }
 
 // resendAll finds out about what stayed uncertain: who made the job of a
-// key is told so, and nobody else.
+// key is told so, and nobody else. A long soak leaves tens of thousands of such
+// calls, and they are sent again by as many rivals as before.
 func resendAll(t *testing.T, client *onceq.Client, calls []said, made map[int]*onceq.JobRow) {
 	t.Helper()
 	batches := map[int][]said{}
@@ -173,47 +173,59 @@ func resendAll(t *testing.T, client *onceq.Client, calls []said, made map[int]*o
 			batches[s.batch] = append(batches[s.batch], s)
 		}
 	}
-	for n, batch := range batches {
-		var items []onceq.Item
-		for _, s := range batch {
-			items = append(items, onceq.NewItem(s.call, onceq.Unique{Fields: []string{"key"}}, onceq.Resend(s.err)))
-		}
-		var receipts []onceq.Receipt
-		var err error
-		if len(items) == 1 {
-			receipts = make([]onceq.Receipt, 1)
-			receipts[0], err = client.Enqueue(t.Context(), items[0].Args, items[0].Options...)
-		} else {
-			receipts, err = client.EnqueueMany(t.Context(), items)
-		}
-		if err != nil {
-			t.Errorf("resend of call %d: %v", n, err)
-			continue
-		}
-		for i, s := range batch {
-			r := receipts[i]
-			switch job := made[s.N]; {
-			case job != nil && (r.Outcome != onceq.Inserted || r.Job.ID != job.ID):
-				t.Errorf("call %d made %s; sent again it was told %s by %s", s.N, job.ID, r.Outcome, r.Job.ID)
-			case job == nil && r.Outcome == onceq.Inserted:
-				made[s.N] = r.Job // now it has
+	var mu sync.Mutex // for made
+	var all sync.WaitGroup
+	work := make(chan []said)
+	for range rivals {
+		all.Go(func() {
+			for batch := range work {
+				receipts, err := resend(t.Context(), client, batch)
+				if err != nil {
+					t.Errorf("resend of call %d: %v", batch[0].N, err)
+					continue
+				}
+				mu.Lock()
+				for i, s := range batch {
+					r := receipts[i]
+					switch job := made[s.N]; {
+					case job != nil && (r.Outcome != onceq.Inserted || r.Job.ID != job.ID):
+						t.Errorf("call %d made %s; sent again it was told %s by %s", s.N, job.ID, r.Outcome, r.Job.ID)
+					case job == nil && r.Outcome == onceq.Inserted:
+						made[s.N] = r.Job // now it has
+					}
+				}
+				mu.Unlock()
 			}
-		}
+		})
 	}
-	inserted := map[string]bool{}
+	for _, batch := range batches {
+		work <- batch
+	}
+	close(work)
+	all.Wait()
+	makers, keys := map[string]bool{}, map[onceq.Key]bool{}
 	for _, j := range made {
-		if inserted[fmt.Sprint(*j.Key)] {
+		if keys[*j.Key] {
 			t.Errorf("two jobs of key %s", j.KeyText)
 		}
-		inserted[fmt.Sprint(*j.Key)] = true
+		makers[j.ID], keys[*j.Key] = true, true
 	}
 	for id := range jobs(t, client) {
-		found := false
-		for _, j := range made {
-			found = found || j.ID == id
-		}
-		if !found {
+		if !makers[id] {
 			t.Errorf("job %s is nobody's", id)
 		}
 	}
+}
+
+// resend sends the calls of a batch again.
+func resend(ctx context.Context, client *onceq.Client, batch []said) ([]onceq.Receipt, error) {
+	var items []onceq.Item
+	for _, s := range batch {
+		items = append(items, onceq.NewItem(s.call, onceq.Unique{Fields: []string{"key"}}, onceq.Resend(s.err)))
+	}
+	if len(items) == 1 {
+		r, err := client.Enqueue(ctx, items[0].Args, items[0].Options...)
+		return []onceq.Receipt{r}, err
+	}
+	return client.EnqueueMany(ctx, items)
 }

@@ -75,7 +75,7 @@ var redisMutants = []mutant{
 		inStore("kinds/a_fetch_among_thousands_of_kinds_knows_what_is_due_next")},
 	{"a fetch wants more kinds than a script looks at", "redisstore/fetch.go",
 		"if many && n == amongMany ||", "if many && n == 100*amongMany ||",
-		inStore("kinds/a_fetch_of_thousands_of_slots_reaches_all_of_thousands_of_kinds")},
+		inStore("kinds/among_thousands_of_kinds_priority_then_run_time_then_id_decide")},
 	{"the first of very many kinds start first", "redisstore/lua/fetch.lua",
 		"elseif on then\n        lanes, waits, nextdue[i] = {}, false, CROWDED\n      end", "end",
 		inStore("kinds/among_thousands_of_kinds_priority_then_run_time_then_id_decide")},

@@ -100,7 +100,7 @@ func (s *stage) start(role string) *proc {
 		url = s.lossy
 	}
 	p.cmd.Env = append(os.Environ(), "ONCEQ_ROLE="+strings.TrimPrefix(role, "old "), "ONCEQ_STORE="+url,
-		"ONCEQ_LEDGER="+s.ledger, "GORACE=exitcode=66")
+		"ONCEQ_LEDGER="+s.ledger, "GORACE=exitcode=66 atexit_sleep_ms=0")
 	p.cmd.Stderr = p.errs
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)

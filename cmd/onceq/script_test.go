@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
+	// Else each command under -race ends with a second of sleep.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"onceq": main})
 }
 
@@ -42,7 +44,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TZ", "UTC")
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each process under -race ends with a second of sleep
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("WEBHOOKS", data)
 			return nil
 		},

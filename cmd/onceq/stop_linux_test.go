@@ -38,6 +38,7 @@ func terminal(t *testing.T) (outer, inner *os.File) {
 }
 
 func TestAClosedTerminalHandsJobsBack(t *testing.T) {
+	t.Parallel()
 	outer, inner := terminal(t)
 	s := serve(t, "echo begun; while :; do echo line; sleep 0.01; done", func(cmd *exec.Cmd) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = inner, inner, inner
@@ -57,6 +58,7 @@ func TestAClosedTerminalHandsJobsBack(t *testing.T) {
 
 // What a worker says on a terminal when it begins has no password.
 func TestTheBannerHasNoPassword(t *testing.T) {
+	t.Parallel()
 	url := strings.Replace(redistest.URL(t), "redis://", "redis://:S3CRET@", 1) // a server without a password takes any
 	outer, inner := terminal(t)
 	cmd := exec.Command("onceq", "work", "--exec", "true", "--store", url)
@@ -82,6 +84,7 @@ func TestTheBannerHasNoPassword(t *testing.T) {
 // Who had the hang-up ignored wants the worker to outlive its terminal,
 // although it cannot write to it any more.
 func TestAClosedTerminalIsOutlivedWhereTheHangupIsIgnored(t *testing.T) {
+	t.Parallel()
 	outer, inner := terminal(t)
 	s := serve(t, "while ! test -e go; do echo line; echo >>lines; sleep 0.01; done", func(cmd *exec.Cmd) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = inner, inner, inner
@@ -112,6 +115,7 @@ func TestAClosedTerminalIsOutlivedWhereTheHangupIsIgnored(t *testing.T) {
 // Ctrl-C reaches the worker through the terminal; the jobs, which are in
 // groups of their own, go on to their end.
 func TestCtrlCOnATerminalLetsJobsEnd(t *testing.T) {
+	t.Parallel()
 	outer, inner := terminal(t)
 	s := serve(t, "until test -e go; do sleep 0.01; done", func(cmd *exec.Cmd) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = inner, inner, inner

@@ -37,7 +37,7 @@ func serve(t *testing.T, script string, begin func(*exec.Cmd), flags ...string) 
 	}
 	script = "ready() { echo $$ >child.new && mv child.new child; }; " + script
 	s.cmd = exec.Command("onceq", append([]string{"work", "--exec", script, "--queues", "default=1"}, flags...)...)
-	s.cmd.Dir, s.cmd.Env = s.dir, append(os.Environ(), "ONCEQ_STORE=sqlite:jobs.db", "GORACE=atexit_sleep_ms=0")
+	s.cmd.Dir, s.cmd.Env = s.dir, append(os.Environ(), "ONCEQ_STORE=sqlite:jobs.db")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var errOut bytes.Buffer
 	s.cmd.Stderr = &errOut
@@ -66,7 +66,7 @@ func serve(t *testing.T, script string, begin func(*exec.Cmd), flags ...string) 
 func (s *service) onceq(args ...string) string {
 	s.t.Helper()
 	cmd := exec.Command("onceq", args...)
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "ONCEQ_STORE=sqlite:jobs.db", "GORACE=atexit_sleep_ms=0")
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), "ONCEQ_STORE=sqlite:jobs.db")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("onceq %v: %v\n%s", args, err, out)
@@ -176,6 +176,7 @@ func TestAProcessThatIsAskedToStopMayStillSayHowItEnded(t *testing.T) {
 
 // A process that does not heed its stop is killed in time for the worker to end well.
 func TestAProcessThatIgnoresItsStopIsKilledBeforeTheWorkerEnds(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "trap '' TERM; ready; while :; do sleep 0.1; done", nil, "--shutdown-timeout", "100ms")
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	s.ends()
@@ -191,6 +192,7 @@ func TestAProcessThatIgnoresItsStopIsKilledBeforeTheWorkerEnds(t *testing.T) {
 // A process that somebody ends alone has failed: nobody asked the worker to
 // stop.
 func TestAProcessThatIsKilledAloneHasFailed(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "exec sleep 30", nil)
 	_ = syscall.Kill(-s.child, syscall.SIGKILL)
 	s.until("the job is discarded", func() bool { return s.job() == "discarded, 1 attempts" })
@@ -235,6 +237,7 @@ func TestAPipeThatEndsStopsTheWorkerGently(t *testing.T) {
 // A job that ends well while its worker ends for a broken pipe is
 // completed, although what it wrote could not be shown.
 func TestAJobIsNotFailedForOutputThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	var reader *os.File
 	s := serve(t, "until test -e go; do sleep 0.01; done; echo one && echo two && echo three", func(cmd *exec.Cmd) {
 		r, w, err := os.Pipe()
@@ -258,6 +261,7 @@ func TestAJobIsNotFailedForOutputThatNobodyReads(t *testing.T) {
 // The reader is there and does not read: the worker ends all the same, and
 // its jobs are handed back.
 func TestAReaderThatReadsNothingDoesNotKeepTheWorker(t *testing.T) {
+	t.Parallel()
 	var reader *os.File
 	s := serve(t, "touch full; yes", func(cmd *exec.Cmd) {
 		r, w, err := os.Pipe()
@@ -277,6 +281,7 @@ func TestAReaderThatReadsNothingDoesNotKeepTheWorker(t *testing.T) {
 
 // nohup says that a closed terminal is not to matter.
 func TestAHangupThatIsIgnoredStaysIgnored(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "until test -e go; do sleep 0.01; done", func(cmd *exec.Cmd) {
 		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `trap '' HUP; exec "$0" "$@"`}, cmd.Args...)
 	})
@@ -295,6 +300,7 @@ func TestAHangupThatIsIgnoredStaysIgnored(t *testing.T) {
 // timeout(1) sends its signal to the worker and to the group that the
 // worker is in: twice is once.
 func TestASignalThatComesTwiceAtOnceIsOne(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "trap 'exit 1' TERM; ready; sleep 0.5 & wait", nil)
 	for range 2 {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
