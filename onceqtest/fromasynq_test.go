@@ -262,20 +262,17 @@ var fromAsynq = []line{
 		}, onceq.ID("x"), onceq.MaxAttempts(3), onceq.Queue("q"))
 	})},
 	{"`ErrorHandler`", inBubble(func(t *trial) {
-		var reported error
-		report := func(next onceq.Handler) onceq.Handler {
-			return func(ctx context.Context, job *onceq.JobRow) error {
-				err := next(ctx, job)
-				if err != nil && job.Attempt == job.MaxAttempts {
-					reported = err
-				}
-				return err
+		var reported []onceq.State
+		report := func(_ context.Context, job *onceq.JobRow, err error) {
+			if reported = append(reported, job.State); !errors.Is(err, errMail) {
+				t.Errorf("reported %v", err)
 			}
 		}
-		t.enqueue(mail{}, onceq.MaxAttempts(1))
-		t.drain(t.handles(onceq.WorkerConfig{Middleware: []onceq.Middleware{report}}, bounces))
-		if !errors.Is(reported, errMail) {
-			t.Errorf("reported %v", reported)
+		t.enqueue(mail{}, onceq.MaxAttempts(2))
+		t.drain(t.handles(onceq.WorkerConfig{OnFinish: report,
+			Retry: func(*onceq.JobRow, error) time.Duration { return 0 }}, bounces))
+		if want := []onceq.State{onceq.Retryable, onceq.Discarded}; !slices.Equal(reported, want) {
+			t.Errorf("reported %q, want %q", reported, want)
 		}
 	})},
 	{"`HealthCheckFunc`", inBubble(func(t *trial) {

@@ -97,8 +97,14 @@ var fromRiver = []line{
 	{"`Subscribe`", inBubble(func(t *trial) {
 		receipt, err := t.client.Enqueue(t.Context(), mail{}, onceq.Delay(time.Minute))
 		t.must(err)
-		stop := t.runs(t.handles(onceq.WorkerConfig{}, arrives))
+		seen := make(chan *onceq.JobRow, 1)
+		stop := t.runs(t.handles(onceq.WorkerConfig{OnFinish: func(_ context.Context, job *onceq.JobRow, _ error) {
+			seen <- job
+		}}, arrives))
 		defer stop()
+		if job := <-seen; job.State != onceq.Completed || job.ID != receipt.Job.ID {
+			t.Errorf("the worker tells of %s %s", job.ID, job.State)
+		}
 		if job, err := receipt.Wait(t.Context()); err != nil || job.State != onceq.Completed {
 			t.Errorf("waited for %v, %v", job, err)
 		}
