@@ -12,11 +12,19 @@ import (
 	"github.com/onceq/onceq/storeurl"
 )
 
-// eachStore runs a test on an empty store of each kind.
+// eachStore runs a test on an empty store of each kind, side by side: its
+// processes wait for most of the time.
 func eachStore(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, "sqlite:"+filepath.Join(t.TempDir(), "jobs.db")) })
-	t.Run("postgres", func(t *testing.T) { test(t, pgtest.Start(t).URL()) })
-	t.Run("redis", func(t *testing.T) { test(t, redistest.Start(t, "--appendonly", "yes").URL()) })
+	for name, start := range map[string]func(t *testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "jobs.db") },
+		"postgres": func(t *testing.T) string { return pgtest.Start(t).URL() },
+		"redis":    func(t *testing.T) string { return redistest.Start(t, "--appendonly", "yes").URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t))
+		})
+	}
 }
 
 func open(t *testing.T, url string) *onceq.Client {

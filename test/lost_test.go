@@ -41,7 +41,10 @@ func TestWhateverAnswersAreLostAnEnqueueSaysOnlyWhatIsTrue(t *testing.T) {
 		"postgres": func(t *testing.T) string { return pgtest.Start(t).URL() },
 		"redis":    func(t *testing.T) string { return redistest.Start(t).URL() },
 	} {
-		t.Run(name, func(t *testing.T) { lose(t, start(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lose(t, start(t))
+		})
 	}
 }
 

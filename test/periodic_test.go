@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -61,7 +62,11 @@ func TestKilledSchedulersLoseNoTickAndDoubleNone(t *testing.T) {
 			}
 		}
 		await(schedules)
-		for range 12 {
+		kills := 8
+		if os.Getenv("ONCEQ_SOAK") != "" {
+			kills = 60
+		}
+		for range kills {
 			_, before := ticks()
 			time.Sleep(rand.N(300 * time.Millisecond)) // anywhere in a tick
 			i := rand.IntN(len(procs))
