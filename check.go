@@ -194,6 +194,11 @@ func (s *settings) checkBounds() error {
 			return err
 		}
 	}
+	if s.failed != 0 {
+		if err := checkDuration("retention failed", s.failed); err != nil {
+			return err
+		}
+	}
 	if err := s.backoff.check(); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (c *Conflict) adjust(holder *JobRow, runAt time.Time) {
 	}
 	untilDeleted := c.By == "id" || c.FreesWhen == "deleted" && c.FreesAt.IsZero()
 	if untilDeleted && holder.State.Finished() && !holder.FinishedAt.IsZero() {
-		c.KeptUntil = holder.FinishedAt.Add(holder.Retention)
+		c.KeptUntil = holder.KeepUntil()
 	}
 }
 

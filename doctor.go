@@ -304,7 +304,7 @@ func (d *doctor) jobs(ctx context.Context) error {
 			} else {
 				d.report.Jobs++
 			}
-			if j.State.Finished() && time.Since(j.FinishedAt.Add(j.Retention)) > late {
+			if j.State.Finished() && time.Since(j.KeepUntil()) > late {
 				d.unpruned++
 			}
 			if _, seen := d.holders[maphash.String(d.seed, j.ID)]; seen && j.Behind == "" || !mustHold(j) &&

@@ -35,7 +35,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	if ctx.Done() != nil {
 		row.own(args) // the trip may continue after this caller has given up
 	}
-	err = c.untilAnswered(ctx, row.Retention > 0, func() (err error) {
+	err = c.untilAnswered(ctx, row.isKept(), func() (err error) {
 		result, err = c.enqueue(ctx, row)
 		row.again = true
 		return err
@@ -269,7 +269,7 @@ func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([
 
 func keepsAll(rows []NewRow) bool {
 	for i := range rows {
-		if rows[i].Retention == 0 {
+		if !rows[i].isKept() {
 			return false
 		}
 	}

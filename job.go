@@ -116,7 +116,10 @@ type JobRow struct {
 	// Only the current run may finish the job.
 	Run       int64
 	Timeout   time.Duration // of one run; 0 = none
-	Retention time.Duration // how long the finished job is kept
+	Retention time.Duration // how long the completed job is kept
+	// RetentionFailed is how long the discarded or cancelled job is kept; it is
+	// Retention unless the enqueue said otherwise.
+	RetentionFailed time.Duration
 
 	Key     *Key      // nil when the job is not unique
 	KeyText string    // what the key was made of, readable
@@ -158,7 +161,15 @@ func (j *JobRow) KeepUntil() time.Time {
 	if !j.State.Finished() || j.FinishedAt.IsZero() {
 		return time.Time{}
 	}
-	return j.FinishedAt.Add(j.Retention)
+	return j.FinishedAt.Add(j.RetentionIn(j.State))
+}
+
+// RetentionIn is how long the job is kept once it has ended in this state.
+func (j *JobRow) RetentionIn(state State) time.Duration {
+	if state == Discarded || state == Cancelled {
+		return j.RetentionFailed
+	}
+	return j.Retention
 }
 
 // AttemptError is what went wrong in one run.

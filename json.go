@@ -64,6 +64,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Run             int64           `json:"run"`
 		Timeout         int64           `json:"timeout_ms,omitempty"`
 		Retention       int64           `json:"retention_ms"`
+		RetentionFailed *int64          `json:"retention_failed_ms,omitempty"`
 		Backoff         *storedBackoff  `json:"backoff,omitempty"`
 		Key             *Key            `json:"key,omitempty"`
 		KeyText         string          `json:"key_text,omitempty"`
@@ -88,8 +89,8 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Tags: j.Tags, State: j.State,
 		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
 		Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds(),
-		Backoff: j.Backoff().stored(),
-		Key:     j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
+		RetentionFailed: j.ownRetentionFailed(), Backoff: j.Backoff().stored(),
+		Key: j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
 		Behind: j.Behind, Origin: j.Origin, Displaced: j.Displaced, SupersededBy: j.SupersededBy,
 		CancelRequested: j.CancelRequested, Worker: j.Worker,
 		EnqueuedAt: jsontext.Time(j.EnqueuedAt), RunAt: jsontext.Time(j.RunAt), StartedAt: jsontext.Time(j.StartedAt),
@@ -430,4 +431,14 @@ func (e *UncertainError) MarshalJSON() ([]byte, error) {
 		Indexes []int    `json:"indexes,omitempty"`
 		Detail  string   `json:"detail"`
 	}{e.ID, e.IDs, e.Items, e.Error()})
+}
+
+// ownRetentionFailed is the retention of a failed job in milliseconds, unless
+// it is that of any other.
+func (j *JobRow) ownRetentionFailed() *int64 {
+	if j.RetentionFailed == j.Retention {
+		return nil
+	}
+	ms := j.RetentionFailed.Milliseconds()
+	return &ms
 }

@@ -56,6 +56,8 @@ type settings struct {
 	timeoutAt     level
 	retention     time.Duration
 	retentionAt   level
+	failed        time.Duration // the retention of one that failed, unless failedAt is unsaid
+	failedAt      level
 	backoff       Backoff
 	backoffAt     level
 	meta          map[string]any
@@ -99,6 +101,14 @@ func newSettings() settings {
 	return settings{queue: "default", priority: 5, maxAttempts: 25, retention: 24 * time.Hour, policy: Skip}
 }
 
+// retentionOfFailed is the retention of a job that fails.
+func (s *settings) retentionOfFailed() time.Duration {
+	if s.failedAt == unsaid {
+		return s.retention
+	}
+	return s.failed
+}
+
 func (s *settings) applyAll(at level, opts []Option) {
 	s.at = at
 	for _, o := range opts {
@@ -133,6 +143,7 @@ type (
 	maxAttemptsOption int
 	timeoutOption     time.Duration
 	retentionOption   time.Duration
+	failedOption      time.Duration
 	metaOption        map[string]any
 	tagsOption        []string
 	uniqueKeyOption   struct {
@@ -183,8 +194,16 @@ func Meta(m map[string]any) Option { return metaOption(m) }
 func Tags(tags ...string) Option { return tagsOption(tags) }
 
 // Retention is how long the finished job is kept. The default is 24 hours;
-// 0 deletes the job in the step that finishes it.
+// 0 deletes the job in the step that finishes it. [RetentionFailed] is for jobs
+// that failed.
 func Retention(d time.Duration) Option { return retentionOption(d) }
+
+// RetentionFailed is how long the job is kept if it ends discarded or
+// cancelled, in place of Retention: usually longer, so that people can look at
+// it and retry it. 0 deletes it in the step that ends it. As long as it is kept
+// its ID is taken, and its key too if it is held [UntilDeleted], or
+// [UntilSucceeded].
+func RetentionFailed(d time.Duration) Option { return failedOption(d) }
 
 // UniqueKey makes the job unique by a key of the caller's own in place of
 // the args: not blank, at most 1 KiB, used verbatim. Its scope is the kind
@@ -237,6 +256,7 @@ func (o priorityOption) apply(s *settings)    { s.priority, s.priorityAt = int(o
 func (o maxAttemptsOption) apply(s *settings) { s.maxAttempts, s.maxAttemptsAt = int(o), s.at }
 func (o timeoutOption) apply(s *settings)     { s.timeout, s.timeoutAt = time.Duration(o), s.at }
 func (o retentionOption) apply(s *settings)   { s.retention, s.retentionAt = time.Duration(o), s.at }
+func (o failedOption) apply(s *settings)      { s.failed, s.failedAt = time.Duration(o), s.at }
 func (o metaOption) apply(s *settings)        { s.meta, s.metaAt = o, s.at }
 func (o tagsOption) apply(s *settings)        { s.tags, s.tagsAt = o, s.at }
 

@@ -33,8 +33,9 @@ type Periodic struct {
 	// that every host knows, such as Europe/Berlin: not time.Local.
 	Location *time.Location
 	Args     Args // of the jobs; encoded once, when the schedule is put
-	// Options are those of the jobs. ID, Delay, RunAt, Token and a Retention
-	// below one hour are refused: they are what makes a tick one job.
+	// Options are those of the jobs. ID, Delay, RunAt, Token, and a Retention
+	// or RetentionFailed below one hour, are refused: they are what makes a tick
+	// one job.
 	Options []Option
 	CatchUp CatchUp // what becomes of ticks that were missed; Latest unless said
 	// Jitter spreads the jobs of many schedules over time: each waits up to

@@ -79,6 +79,7 @@ type periodicJob struct {
 	MaxAttempts int             `json:"max_attempts"`
 	TimeoutMS   int64           `json:"timeout_ms,omitempty"`
 	RetentionMS int64           `json:"retention_ms"`
+	FailedMS    *int64          `json:"retention_failed_ms,omitempty"` // nil = RetentionMS
 	Extra       []byte          `json:"extra,omitempty"`
 	Claim       *periodicClaim  `json:"claim,omitempty"`
 }
@@ -143,6 +144,9 @@ func (c *Client) specOf(ctx context.Context, p Periodic, source string) (*period
 	case row.Retention < time.Hour:
 		return nil, invalid("retention", row.Retention, "must be at least 1h for a periodic job: a tick is known by "+
 			"its job")
+	case row.RetentionFailed < time.Hour:
+		return nil, invalid("retention failed", row.RetentionFailed, "must be at least 1h for a periodic job: a tick is "+
+			"known by its job")
 	case len(row.Meta) > MaxMetaSize-metaRoom:
 		return nil, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)), "must be at most %d bytes as JSON for a "+
 			"periodic job", MaxMetaSize-metaRoom)
@@ -179,6 +183,10 @@ func periodicJobOf(r *NewRow) periodicJob {
 	j := periodicJob{Kind: r.Kind, Queue: r.Queue, Meta: r.Meta, Tags: r.Tags, Priority: r.Priority,
 		MaxAttempts: r.MaxAttempts, TimeoutMS: r.Timeout.Milliseconds(), RetentionMS: r.Retention.Milliseconds(),
 		Extra: r.Extra}
+	if r.RetentionFailed != r.Retention {
+		ms := r.RetentionFailed.Milliseconds()
+		j.FailedMS = &ms
+	}
 	if r.Encoding == EncodingJSON {
 		j.Args = r.Args
 	} else {
@@ -201,7 +209,10 @@ func (s *periodicSpec) row(tick time.Time) (NewRow, error) {
 	j := &s.Job
 	r := NewRow{Kind: j.Kind, Queue: j.Queue, Args: j.Args, Encoding: EncodingJSON, Tags: j.Tags, Priority: j.Priority,
 		MaxAttempts: j.MaxAttempts, Timeout: milliseconds(j.TimeoutMS), Retention: milliseconds(j.RetentionMS),
-		Extra: j.Extra}
+		RetentionFailed: milliseconds(j.RetentionMS), Extra: j.Extra}
+	if j.FailedMS != nil {
+		r.RetentionFailed = milliseconds(*j.FailedMS)
+	}
 	if j.Args == nil {
 		r.Args, r.Encoding = j.Bytes, EncodingBytes
 	}

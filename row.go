@@ -39,7 +39,8 @@ func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (
 	}
 	row := NewRow{
 		ID: s.id, Kind: kind, Queue: s.queue, Tags: s.tags, Priority: s.priority, MaxAttempts: s.maxAttempts,
-		Timeout: ceilMilli(s.timeout), Retention: ceilMilli(s.retention), Delay: ceilMilli(s.delay), RunAt: s.runAt,
+		Timeout: ceilMilli(s.timeout), Retention: ceilMilli(s.retention), RetentionFailed: ceilMilli(s.retentionOfFailed()),
+		Delay: ceilMilli(s.delay), RunAt: s.runAt,
 	}
 	if row.Args, row.Encoding, err = encodeArgs(args); err != nil {
 		return NewRow{}, err
@@ -116,6 +117,10 @@ func (c *Client) merge(s *settings, kind string, args Args, opts []Option) error
 	}
 	return s.checkStructTags(args, shapeOf(args))
 }
+
+// isKept reports whether the job is kept for some time, however it ends: it is
+// known then if its enqueue is sent again.
+func (r *NewRow) isKept() bool { return r.Retention > 0 && r.RetentionFailed > 0 }
 
 // size is what a row weighs: the bytes of its args, meta and tags.
 func (r *NewRow) size() int {

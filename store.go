@@ -266,9 +266,12 @@ type NewRow struct {
 	Priority    int           // 0 (first) to 9 (last)
 	MaxAttempts int           // the job is discarded when so many have failed
 	Timeout     time.Duration // of one run; 0 = none
-	Retention   time.Duration // of the finished job; 0 = deleted when it finishes
-	Delay       time.Duration // from the store's now
-	RunAt       time.Time     // in place of Delay unless zero; one that has passed means now
+	Retention   time.Duration // of the completed job; 0 = deleted when it completes
+	// RetentionFailed is that of the discarded or cancelled job. A client always
+	// fills it, with Retention where nothing else was said.
+	RetentionFailed time.Duration
+	Delay           time.Duration // from the store's now
+	RunAt           time.Time     // in place of Delay unless zero; one that has passed means now
 
 	Claim     *Claim        // nil = not unique: it holds nothing and meets nothing
 	Reactions Reactions     // what to do where the key is held

@@ -66,6 +66,7 @@ func (s *settings) plainTerms() []Term {
 	l.add("max_attempts", s.maxAttempts, s.maxAttemptsAt)
 	l.said("timeout_ms", ceilMilli(s.timeout).Milliseconds(), s.timeoutAt)
 	l.add("retention_ms", ceilMilli(s.retention).Milliseconds(), s.retentionAt)
+	l.said("retention_failed_ms", ceilMilli(s.failed).Milliseconds(), s.failedAt)
 	if b := s.backoff.stored(); b != nil {
 		l.said("backoff", b, s.backoffAt)
 	}

@@ -186,7 +186,8 @@ func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {
 		ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: slices.Clone(r.Args), Encoding: r.Encoding,
 		Tags: slices.Clone(r.Tags), State: onceq.Scheduled,
 		Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout, Retention: r.Retention,
-		Origin: onceq.Inserted, Extra: bytes.Clone(r.Extra),
+		RetentionFailed: r.RetentionFailed,
+		Origin:          onceq.Inserted, Extra: bytes.Clone(r.Extra),
 		EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt),
 	}
 	if runAt <= now {

@@ -76,7 +76,7 @@ func (b *batch) arrays(which []int) *arrays {
 			}
 			a.metas[at] = string(r.Meta)
 		}
-		if len(r.Tags)+len(r.Extra) > 0 {
+		if len(r.Tags)+len(r.Extra) > 0 || r.RetentionFailed != r.Retention {
 			if a.tags == nil {
 				a.tags = make([]string, n)
 			}

@@ -236,14 +236,20 @@ func encodeFailure(text, stack string) string {
 	return string(object[1 : len(object)-1])
 }
 
-// encodeTags is what tags_v1 and extra_v1 read.
+// encodeTags is what tags_v1, extra_v1 and failed_v1 read.
 func encodeTags(r *onceq.NewRow) string {
 	var sent any = r.Tags
-	if len(r.Extra) > 0 {
-		sent = struct {
-			Tags  []string `json:"tags,omitempty"`
-			Extra string   `json:"extra"`
-		}{r.Tags, hex.EncodeToString(r.Extra)}
+	if len(r.Extra) > 0 || r.RetentionFailed != r.Retention {
+		more := struct {
+			Tags   []string `json:"tags,omitempty"`
+			Extra  string   `json:"extra,omitempty"`
+			Failed *int64   `json:"retention_failed,omitempty"`
+		}{Tags: r.Tags, Extra: hex.EncodeToString(r.Extra)}
+		if r.RetentionFailed != r.Retention {
+			ms := r.RetentionFailed.Milliseconds()
+			more.Failed = &ms
+		}
+		sent = more
 	}
 	text, err := json.Marshal(sent)
 	if err != nil {

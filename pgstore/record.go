@@ -292,7 +292,7 @@ func (r *record) splitText(row []byte) {
 
 // jobFields is how many columns the table of jobs has. Later versions may
 // add some at its end.
-const jobFields = 39
+const jobFields = 40
 
 // job reads a row of the table of jobs; nil for NULL. Its columns are in
 // the order of schema/007_tables.sql.
@@ -365,6 +365,12 @@ func (r *record) readJob(now int64) *onceq.JobRow {
 	j.Result = r.bytes()
 	r.next() // trace, which was never used
 	j.Extra = r.bytes()
+	j.RetentionFailed = j.Retention
+	if r.null() {
+		r.next()
+	} else {
+		j.RetentionFailed = r.length()
+	}
 	switch {
 	case stored <= codeRetryable && j.Behind == "" && runAt <= now:
 		j.State = onceq.Available

@@ -92,7 +92,7 @@ var jobColumns = strings.Fields("enqueued_at run_at retention run anchor started
 	"hold_window hold_ttl attempt max_attempts " +
 	"state priority hold_until origin raw cancel_requested keyless from_enqueue id kind queue key nonce digest args " +
 	"key_text worker behind displaced " +
-	"superseded_by meta tags errors result trace extra")
+	"superseded_by meta tags errors result trace extra retention_failed")
 
 // slim are the columns of a job without its args, which are then not read.
 // Only if the readable key is made of the args, which are then small, they

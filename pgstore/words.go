@@ -153,6 +153,9 @@ var words = func() map[string]string {
 	all["waits"] = "$.state <= " + all["retryable"] + " and $.behind is null"
 	all["other"] = among("$.state", all, "retryable", "discarded", "cancelled")
 	all["counted"] = among("$.state", all, "retryable", "completed", "discarded", "cancelled")
+	// How long a finished job is kept, as jobs_finished has it.
+	all["kept"] = "coalesce(case when $.state > " + all["completed"] + " then $.retention_failed end, $.retention, " +
+		all["usual_retention"] + ")"
 	// A job's place in jobs_waiting, and the same in jobs_kinds.
 	all["at"] = "(($.priority::bigint << 48) + $.run_at)"
 	all["kinds_at"] = "($.run_at + ($.priority::bigint << 48))"

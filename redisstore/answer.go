@@ -29,9 +29,9 @@ func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
 	j := &onceq.JobRow{ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: append([]byte{}, r.Args...), Encoding: r.Encoding,
 		Tags:  append([]string(nil), r.Tags...),
 		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout,
-		Retention: r.Retention,
-		Extra:     bytes.Clone(r.Extra),
-		Origin:    onceq.Inserted, EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt)}
+		Retention: r.Retention, RetentionFailed: r.RetentionFailed,
+		Extra:  bytes.Clone(r.Extra),
+		Origin: onceq.Inserted, EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt)}
 	if r.Args == nil {
 		j.Args = nil
 	}

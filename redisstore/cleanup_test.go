@@ -3,12 +3,15 @@ package redisstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/onceq/onceq"
 )
@@ -395,6 +398,52 @@ func TestAProfileIsNotTakenForAnotherOfItsName(t *testing.T) {
 	for _, c := range []*onceq.Client{other, c} {
 		wants(c, a, first)
 		wants(c, b, second)
+	}
+	sound(t, s)
+}
+
+// A program of the version before reads a profile only up to its own last
+// field, so that it files a failed job under Retention.
+func TestASweepPutsRightWhatAnOlderProgramFiledUnderRetention(t *testing.T) {
+	t.Parallel()
+	s := fresh(t, Config{})
+	c := clientOf(t, s)
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	setClock(t, s, at)
+	member := func(id string, kept time.Duration) string {
+		return "f" + string(put48(nil, at.Add(kept).UnixMilli())) + id
+	}
+	for _, id := range []string{"kept", "retried", "deleted"} {
+		_, err := c.Enqueue(t.Context(), task{1}, onceq.ID(id), onceq.Retention(time.Minute), onceq.RetentionFailed(time.Hour))
+		if err == nil {
+			_, err = c.Cancel(t.Context(), id)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ix, ctx := s.parts[0].keys[2], t.Context()
+	s.client.ZRem(ctx, ix, member("kept", time.Hour))
+	s.client.ZAdd(ctx, ix, redis.Z{Member: member("kept", time.Minute)}, redis.Z{Member: member("retried", time.Minute)},
+		redis.Z{Member: member("deleted", time.Minute)})
+	if _, err := c.Retry(ctx, "retried"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(ctx, "deleted"); err != nil {
+		t.Fatal(err)
+	}
+	setClock(t, s, at.Add(2*time.Minute))
+	tidy(t, s, 1)
+	sound(t, s)
+	for _, id := range []string{"kept", "retried"} {
+		if _, err := c.Job(ctx, id); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	setClock(t, s, at.Add(time.Hour))
+	tidy(t, s, 1)
+	if _, err := c.Job(ctx, "kept"); !errors.Is(err, onceq.ErrNotFound) {
+		t.Errorf("the job that was kept: %v", err)
 	}
 	sound(t, s)
 }

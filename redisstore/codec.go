@@ -36,7 +36,8 @@ import (
 //	         n       the args
 //	profile  kind and queue (with a byte of length each), encoding (1), max
 //	         attempts (3), timeout (6), retention (6), until (1), window (6),
-//	         TTL (6; 0 = none), from enqueue (1)
+//	         TTL (6; 0 = none), from enqueue (1); retention of a job that
+//	         failed (6), if it is another
 //	key row  short   the holder: held on its terms, since its enqueue, until an event
 //	         long    0; then 1, or 2 if the row of the holder is gone; pending
 //	                 event (1), frees at (6), since (6), holder and next (with a
@@ -121,6 +122,7 @@ type profile struct {
 	kind, queue, encoding string
 	maxAttempts           int
 	timeout, retention    time.Duration
+	failed                time.Duration // the retention of a job that failed
 	hold                  onceq.Hold
 }
 
@@ -134,10 +136,15 @@ func appendProfile(b []byte, r *onceq.NewRow) []byte {
 	}
 	b = append(b, byte(h.Until))
 	b = putMilli(putMilli(b, h.Window), h.TTL)
+	fromEnqueue := byte(0)
 	if h.FromEnqueue {
-		return append(b, 1)
+		fromEnqueue = 1
 	}
-	return append(b, 0)
+	b = append(b, fromEnqueue)
+	if r.RetentionFailed != r.Retention {
+		b = putMilli(b, r.RetentionFailed)
+	}
+	return b
 }
 
 func readProfile(s string) (*profile, error) {
@@ -149,6 +156,10 @@ func readProfile(s string) (*profile, error) {
 	p.hold.Until = onceq.Until(r.num(1))
 	p.hold.Window, p.hold.TTL = r.length(), r.length()
 	p.hold.FromEnqueue = r.num(1) == 1
+	p.failed = p.retention
+	if r.s != "" {
+		p.failed = r.length()
+	}
 	return p, r.err("profile")
 }
 

@@ -92,8 +92,8 @@ func (j *job) readHead(r *reader, profiles func(string) (*profile, error)) error
 	if err != nil {
 		return err
 	}
-	j.Kind, j.Queue, j.Encoding, j.MaxAttempts, j.Timeout, j.Retention = p.kind, p.queue, p.encoding, p.maxAttempts,
-		p.timeout, p.retention
+	j.Kind, j.Queue, j.Encoding, j.MaxAttempts, j.Timeout = p.kind, p.queue, p.encoding, p.maxAttempts, p.timeout
+	j.Retention, j.RetentionFailed = p.retention, p.failed
 	j.State, j.Origin, j.Priority = states[a&7], origins[a>>3&3], int(b&15)
 	j.Keyless, j.CancelRequested = a&headKeyless != 0, a&headCancel != 0
 	j.EnqueuedAt, j.RunAt = onceq.Instant(enqueued), onceq.Instant(j.runAt)

@@ -140,14 +140,16 @@ const (
 	flagKeyless
 	flagCancelRequested
 	flagKey
+	flagFailed // RetentionFailed stands at the end
 )
 
 var origins = [...]onceq.Outcome{onceq.Inserted, onceq.Coalesced, onceq.Superseded}
 
 // packTerms packs what an enqueue chose and what is never searched for:
-// version, flags, origin, max attempts, timeout, retention, nonce; and,
-// with a key, until, window, TTL and the digest of the args. Lengths of
-// time are milliseconds, numbers are varints.
+// version, flags, origin, max attempts, timeout, retention, nonce; with a
+// key, until, window, TTL and the digest of the args; and the retention of a
+// failed job, if it is another. Lengths of time are milliseconds, numbers are
+// varints.
 func (j *job) packTerms() []byte {
 	b := make([]byte, 0, 64)
 	flags := byte(0)
@@ -155,7 +157,8 @@ func (j *job) packTerms() []byte {
 		on   bool
 		flag byte
 	}{{j.Encoding == onceq.EncodingBytes, flagBytes}, {j.Hold.FromEnqueue, flagFromEnqueue}, {j.Keyless, flagKeyless},
-		{j.CancelRequested, flagCancelRequested}, {j.Key != nil, flagKey}} {
+		{j.CancelRequested, flagCancelRequested}, {j.Key != nil, flagKey},
+		{j.RetentionFailed != j.Retention, flagFailed}} {
 		if f.on {
 			flags |= f.flag
 		}
@@ -176,6 +179,9 @@ func (j *job) packTerms() []byte {
 		b = binary.AppendUvarint(b, uint64(j.Hold.Window.Milliseconds()))
 		b = binary.AppendUvarint(b, uint64(j.Hold.TTL.Milliseconds()))
 		b = append(b, j.Digest[:]...)
+	}
+	if flags&flagFailed != 0 {
+		b = binary.AppendUvarint(b, uint64(j.RetentionFailed.Milliseconds()))
 	}
 	return b
 }
@@ -228,6 +234,10 @@ func (j *job) unpackTerms(b []byte) error {
 		j.Hold.Until, j.Hold.FromEnqueue, b = onceq.Until(b[0]), flags&flagFromEnqueue != 0, b[1:]
 		j.Hold.Window, j.Hold.TTL = length(number()), length(number())
 		j.Digest = raw()
+	}
+	j.RetentionFailed = j.Retention
+	if flags&flagFailed != 0 {
+		j.RetentionFailed = length(number())
 	}
 	if !ok {
 		return errTerms

@@ -21,7 +21,8 @@ func withArgs(p onceq.Periodic, n int) onceq.Periodic { p.Args = task(n); return
 // periodic: schedules, each a row that makes the next one.
 var periodic = []scenario{
 	{"a_tick_has_one_job_and_the_schedule_goes_on", func(w *world) {
-		info := w.put(hourly(onceq.Priority(3), onceq.Tags("a"), onceq.Meta(map[string]any{"m": 1})))
+		info := w.put(hourly(onceq.Priority(3), onceq.Tags("a"), onceq.Meta(map[string]any{"m": 1}),
+			onceq.RetentionFailed(48*time.Hour)))
 		w.sameTime("next", info.Next, start.Add(time.Hour))
 		w.serve()
 		w.wantTicks(time.UTC, "")
@@ -36,8 +37,8 @@ var periodic = []scenario{
 		w.sameTime("next", info.Next, start.Add(2*time.Hour))
 		w.sameTime("last tick", info.LastTick, start.Add(time.Hour))
 		run := w.start()
-		equal(w, "the job", line(info.Last.ID, run.Priority, run.Tags[0], run.Meta["m"], string(run.Args)),
-			line(run.ID, 3, "a", "1", "1"))
+		equal(w, "the job", line(info.Last.ID, run.Priority, run.Tags[0], run.Meta["m"], string(run.Args), run.Retention,
+			run.RetentionFailed), line(run.ID, 3, "a", "1", "1", 24*time.Hour, 48*time.Hour))
 		name, tick, ok := onceq.Tick(run)
 		equal(w, "the tick", line(name, tick.UTC(), ok), line("report", start.Add(time.Hour), true))
 		w.complete(run)
@@ -422,9 +423,10 @@ var periodic = []scenario{
 			"Token": func(p *onceq.Periodic) {
 				p.Options = []onceq.Option{onceq.ID("a"), onceq.Token([16]byte{1})}
 			},
-			"delay":     func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.Delay(minute)} },
-			"retention": func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.Retention(minute)} },
-			"queue":     func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.Queue("onceq.x")} },
+			"delay":            func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.Delay(minute)} },
+			"retention":        func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.Retention(minute)} },
+			"retention failed": func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.RetentionFailed(minute)} },
+			"queue":            func(p *onceq.Periodic) { p.Options = []onceq.Option{onceq.Queue("onceq.x")} },
 		} {
 			p := hourly()
 			p.Location = berlin

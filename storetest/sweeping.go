@@ -142,4 +142,89 @@ var sweeping = []scenario{
 			w.sweep()
 		}
 	}},
+	{"a_failed_job_is_kept_for_a_retention_of_its_own", func(w *world) {
+		kept := []onceq.Option{onceq.Retention(minute), onceq.RetentionFailed(time.Hour)}
+		done, failed := w.insert(task(1), kept...), w.insert(task(2), append(kept, onceq.ID("0"))...)
+		stopped, waiting := w.insert(task(3), kept...), w.insert(task(4), append(kept, onceq.Delay(minute))...)
+		equal(w, "both", line(failed.Retention, failed.RetentionFailed), line(minute, time.Hour))
+		equal(w, "as one", w.look(w.insert(task(5), onceq.Retention(2*time.Hour)).ID).RetentionFailed, 2*time.Hour)
+		w.discard(w.starts(failed.ID))
+		w.complete(w.starts(done.ID))
+		run := w.starts(stopped.ID)
+		w.cancel(run.ID)
+		w.cancelled(run)
+		w.cancel(waiting.ID)
+		for _, id := range []string{failed.ID, stopped.ID, waiting.ID} {
+			w.sameTime("kept until", w.look(id).KeepUntil(), start.Add(time.Hour))
+		}
+		w.after(minute)
+		equal(w, "pruned", w.sweep().Jobs, 1)
+		w.gone(done.ID)
+		w.after(time.Hour - minute - time.Millisecond)
+		equal(w, "pruned", w.sweep().Jobs, 0)
+		c := w.enqueue(onceq.Skipped, task(2), onceq.ID("0")).Conflict
+		w.sameTime("the ID is kept until", c.KeptUntil, start.Add(time.Hour))
+		w.after(time.Millisecond)
+		equal(w, "pruned", w.sweep().Jobs, 3)
+		w.insert(task(2), onceq.ID("0"))
+	}},
+	{"a_key_is_held_as_long_as_its_failed_holder_is_kept", func(w *world) {
+		for _, until := range []onceq.Until{onceq.UntilDeleted, onceq.UntilSucceeded} {
+			j := w.insert(task(1), key, onceq.Unique{Until: until}, onceq.Retention(minute), onceq.RetentionFailed(time.Hour))
+			ended := w.now
+			w.discard(w.starts(j.ID))
+			w.after(2 * minute)
+			equal(w, "pruned", w.sweep().Jobs, 0)
+			c := w.enqueue(onceq.Skipped, task(1), key).Conflict
+			if until == onceq.UntilDeleted {
+				w.sameTime("kept until", c.KeptUntil, ended.Add(time.Hour))
+			}
+			w.after(time.Hour)
+			equal(w, "pruned", w.sweep().Jobs, 1)
+			w.free(j)
+		}
+	}},
+	{"a_failed_job_that_is_retried_is_kept_as_what_it_becomes", func(w *world) {
+		j := w.insert(task(1), key, onceq.Retention(minute), onceq.RetentionFailed(time.Hour))
+		w.discard(w.start())
+		w.after(30 * minute)
+		w.retry(j.ID)
+		w.after(time.Hour)
+		equal(w, "pruned", w.sweep().Jobs, 0)
+		w.complete(w.start())
+		w.after(minute)
+		equal(w, "pruned", w.sweep().Jobs, 1)
+		w.gone(j.ID)
+	}},
+	{"a_failed_job_may_be_deleted_in_the_step_that_ends_it", func(w *world) {
+		none := []onceq.Option{key, onceq.RetentionFailed(0)}
+		j := w.insert(task(1), none...)
+		w.discard(w.start())
+		w.gone(j.ID)
+		j = w.insert(task(2), none...)
+		w.cancel(w.start().ID)
+		w.cancelled(w.job(j.ID))
+		w.gone(j.ID)
+		j = w.insert(task(3), none...)
+		w.cancel(j.ID)
+		w.gone(j.ID)
+		j = w.insert(task(4), none...)
+		second := w.enqueue(onceq.Superseded, task(5), append(none, supersede)...).Job
+		w.gone(j.ID)
+		w.complete(w.starts(second.ID))
+		w.is(second.ID, onceq.Completed)
+	}},
+	{"a_superseded_job_is_kept_as_one_that_failed", func(w *world) {
+		for _, delay := range []time.Duration{0, time.Second} {
+			opts := []onceq.Option{key, onceq.Retention(delay), onceq.RetentionFailed(time.Hour)}
+			old := w.insert(task(1), opts...)
+			new := w.enqueue(onceq.Superseded, task(2), append(opts, supersede)...).Job
+			w.sameTime("kept until", w.is(old.ID, onceq.Cancelled).KeepUntil(), w.now.Add(time.Hour))
+			w.complete(w.starts(new.ID))
+			w.after(minute)
+			w.sweep()
+			w.gone(new.ID)
+			w.is(old.ID, onceq.Cancelled)
+		}
+	}},
 }

@@ -221,13 +221,19 @@ func runs(j *onceq.JobRow) string {
 }
 
 func kept(j *onceq.JobRow, now time.Time) string {
-	switch {
-	case j.Retention == 0:
-		return "not at all once it is finished"
-	case j.State.Finished():
-		return "until " + moment(j.FinishedAt.Add(j.Retention), now)
+	span := func(d time.Duration) string {
+		if d == 0 {
+			return "not at all"
+		}
+		return short(d)
 	}
-	return short(j.Retention) + " once it is finished"
+	switch {
+	case j.State.Finished():
+		return "until " + moment(j.KeepUntil(), now)
+	case j.RetentionFailed != j.Retention:
+		return span(j.Retention) + " once it is completed, " + span(j.RetentionFailed) + " once it is discarded or cancelled"
+	}
+	return span(j.Retention) + " once it is finished"
 }
 
 func origin(j *onceq.JobRow) string {

@@ -181,7 +181,7 @@ func (b *Book) displace(j *Job, by string) {
 	j.Behind, j.SupersededBy, j.Keyless = "", by, true
 	b.finish(j, onceq.Cancelled)
 	j.AnchorMS = min(j.AnchorMS, b.Now)
-	if j.Retention == 0 {
+	if j.unkept() {
 		j.drop()
 	}
 }

@@ -52,7 +52,7 @@ func (b *Book) cancel(j *Job, k *Key) error {
 	default:
 		b.finish(j, onceq.Cancelled)
 		b.ended(j, k, false)
-		if j.Retention == 0 {
+		if j.unkept() {
 			b.remove(j, k, true)
 		}
 	}

@@ -145,7 +145,8 @@ func (j *Job) SetOptions(r *onceq.NewRow) {
 	j.Kind, j.Queue, j.Args, j.Encoding = r.Kind, r.Queue, bytes.Clone(r.Args), r.Encoding
 	j.MetaJSON, j.Tags = bytes.Clone(r.Meta), slices.Clone(r.Tags)
 	j.Extra = bytes.Clone(r.Extra)
-	j.Priority, j.MaxAttempts, j.Timeout, j.Retention = r.Priority, r.MaxAttempts, r.Timeout, r.Retention
+	j.Priority, j.MaxAttempts, j.Timeout = r.Priority, r.MaxAttempts, r.Timeout
+	j.Retention, j.RetentionFailed = r.Retention, r.RetentionFailed
 	if r.Claim != nil {
 		name := r.Claim.Key
 		j.Key, j.KeyText, j.Hold, j.Digest = &name, r.Claim.Text, r.Claim.Hold, r.Claim.Digest
@@ -184,5 +185,8 @@ func (b *Book) insert(r *onceq.NewRow, origin onceq.Outcome, behind, displaced s
 func (b *Book) finish(j *Job, state onceq.State) {
 	j.change()
 	j.State, j.CancelRequested, j.FinishedAt = state, false, onceq.Instant(b.Now)
-	j.PruneMS = b.Now + j.Retention.Milliseconds()
+	j.PruneMS = b.Now + j.RetentionIn(state).Milliseconds()
 }
+
+// unkept reports whether a finished job is deleted in the step that ends it.
+func (j *Job) unkept() bool { return j.RetentionIn(j.State) == 0 }

@@ -71,7 +71,7 @@ func (b *Book) End(j *Job, k *Key, f onceq.Finish) onceq.FinishResult {
 		j.Result, j.NewResult = bytes.Clone(f.Result), true
 	}
 	result.Wake = b.ended(j, k, false)
-	if j.Retention == 0 {
+	if j.unkept() {
 		b.remove(j, k, true)
 	}
 	return result

@@ -24,6 +24,7 @@ type Terms struct {
 	maxAttempts *int
 	timeout     *time.Duration
 	retention   *time.Duration
+	failed      *time.Duration // the retention of one that failed
 	backoff     *onceq.Backoff
 	meta        *map[string]any
 	tags        *[]string
@@ -113,6 +114,8 @@ func (t *Terms) All() []Setting {
 		{"tags", "labels for people", List("TAGS", &t.tags)},
 		{"retention", "how long the finished job is kept; 0 deletes it at once (default 24h)",
 			Optional("DURATION", &t.retention, ParseDuration)},
+		{"retention-failed", "how long it is kept if it ends discarded or cancelled (default as --retention)",
+			Optional("DURATION", &t.failed, ParseDuration)},
 	}
 }
 
@@ -144,6 +147,9 @@ func (t *Terms) Options(say func(flag string) string) ([]onceq.Option, error) {
 	}
 	if t.retention != nil {
 		add(onceq.Retention(*t.retention))
+	}
+	if t.failed != nil {
+		add(onceq.RetentionFailed(*t.failed))
 	}
 	if t.backoff != nil {
 		add(*t.backoff)

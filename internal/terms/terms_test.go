@@ -123,6 +123,7 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		{"at", "2026-12-24T18:00:00Z", `"2026-12-24T18:00:00Z"`}, {"priority", "3", `3`}, {"max-attempts", "7", `7`},
 		{"timeout", "1m", `"1m"`},
 		{"meta", `{"a":{"b":[1]}}`, `{"a":{"b":[1]}}`}, {"tags", "x,y", `["x","y"]`}, {"retention", "0", `"0"`},
+		{"retention-failed", "7d", `"7d"`},
 		{"backoff", "10s,1h,3", `"10s,1h,3"`},
 	} {
 		var flags, line Terms
@@ -149,8 +150,8 @@ func TestEachFlagIsAMemberOfALine(t *testing.T) {
 		}
 	}
 	var all Terms
-	if n := len(all.All()); n != 23 {
-		t.Errorf("%d settings, and 23 are tested", n)
+	if n := len(all.All()); n != 25 {
+		t.Errorf("%d settings, and 25 are tested", n)
 	}
 }
 

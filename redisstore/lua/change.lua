@@ -93,7 +93,7 @@ function ops.cancel(j)
     m.dirty(j)
     m.finish(j, STATE_CANCELLED)
     m.ended(j, false)
-    if j.prof.retention == 0 then m.remove(j, true) end
+    if keeps(j.prof, STATE_CANCELLED) == 0 then m.remove(j, true) end
   end
   return DONE
 end

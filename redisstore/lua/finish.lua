@@ -72,7 +72,7 @@ for i = 1, n do
       if quick and ends(p.till, specs[ARGV[2 * i + 4]].state) then
         quick = p.window == 0
       elseif quick then
-        quick = p.retention > 0 and short
+        quick = keeps(p, specs[ARGV[2 * i + 4]].state) > 0 and short
       end
     end
     if not quick then
@@ -87,6 +87,7 @@ end
 
 local NEVER6 = pack('>I6', NEVER)
 local set, del, kdel, add, rem, goes, ids, answers, woke = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local ended = {} -- what stands before the IDs of jobs that are kept so long
 local ns, na, nr = 0, 0, 0
 for i = 1, n do
   local id, p = ARGV[2 * i + 3], prof[i]
@@ -109,7 +110,8 @@ for i = 1, n do
     end
     local q = qmade(p.queue)
     q[COUNT_RUNNING] = q[COUNT_RUNNING] - 1
-    if p.retention > 0 then
+    local kept = keeps(p, state)
+    if kept > 0 then
       set[ns + 1], set[ns + 2] = fields[i], char(byte(s) - STATE_RUNNING + state) ..
         sub(s, HEAD_B, o + LONG_FINISHED - 1) .. now6 .. sub(s, o + LONG_FETCH)
       ns = ns + 2
@@ -117,8 +119,8 @@ for i = 1, n do
         set[ns + 1], set[ns + 2] = RESULT .. id, results[i]
         ns = ns + 2
       end
-      p.ended = p.ended or 'f' .. pack('>I6', now + p.retention)
-      add[na + 1], add[na + 2] = '0', p.ended .. id
+      ended[kept] = ended[kept] or 'f' .. pack('>I6', now + kept)
+      add[na + 1], add[na + 2] = '0', ended[kept] .. id
       na = na + 2
       if state > STATE_COMPLETED then
         add[na + 1], add[na + 2] = '0', 's' .. char(state) .. id

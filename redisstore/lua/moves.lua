@@ -235,7 +235,7 @@ local function moves(m)
     else
       finish(j, state)
       woke = ended(j, false)
-      if j.prof.retention == 0 then remove(j, true) end
+      if keeps(j.prof, state) == 0 then remove(j, true) end
     end
     return state, woke
   end
@@ -321,7 +321,7 @@ local function moves(m)
     j.behind, j.superseded, j.keyless = '', by, true
     finish(j, STATE_CANCELLED)
     j.anchor = min(j.anchor, now)
-    if j.prof.retention == 0 then j.off = true end
+    if keeps(j.prof, STATE_CANCELLED) == 0 then j.off = true end
   end
 
   -- supersede puts the new job in the place of the holder.

@@ -2,6 +2,7 @@
 -- and says which members of ix a job has.
 --
 --   ends(till, state)    whether a job that finishes like this brings the event
+--   keeps(p, state)      how long a job is kept that finished like this
 --   profile(ref)         what many jobs have in common; readprofile reads it
 --   count, savecounts    how many jobs have a profile
 --   lane, tally          the prefixes in ix of the waiting and the retryable jobs
@@ -27,9 +28,16 @@ local profof = {}
 
 local function readprofile(text)
   local p = {}
-  p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq =
+  local at
+  p.kind, p.queue, p.enc, p.max, p.timeout, p.retention, p.till, p.window, p.ttl, p.fromenq, at =
     unpk(PROFILE_FORMAT, text)
+  p.failed = at <= #text and unpk('>I6', text, at) or p.retention
   return p
+end
+
+-- keeps is how long a job is kept that ended in this state.
+local function keeps(p, state)
+  return state > STATE_COMPLETED and p.failed or p.retention
 end
 
 -- profile is what many jobs have in common: a field of meta, or inline
@@ -201,7 +209,7 @@ local function members(j)
   elseif state == STATE_RUNNING then
     return {'r' .. named(j.worker) .. pack('>I6', j.fetch) .. j.id}
   end
-  local f = 'f' .. pack('>I6', j.finished + j.prof.retention) .. j.id
+  local f = 'f' .. pack('>I6', j.finished + keeps(j.prof, state)) .. j.id
   if state == STATE_COMPLETED then return {f} end
   return {f, 's' .. char(state) .. j.id}
 end

@@ -83,8 +83,14 @@ func (m *match) item() (onceq.Args, []onceq.Option) {
 	if m.throw(3) == 2 {
 		opts = append(opts, onceq.Retention(choose(m, 0, time.Second, time.Minute)))
 	}
+	if m.throw(4) == 3 {
+		opts = append(opts, onceq.RetentionFailed(choose(m, time.Minute, 0, time.Second)))
+	}
 	if m.throw(8) == 7 {
 		opts = append(opts, onceq.Tags("t"), onceq.Meta(map[string]any{"n": n}), onceq.Timeout(time.Minute))
+	}
+	if m.throw(4) == 3 {
+		opts = append(opts, onceq.Backoff{Initial: time.Duration(1+m.throw(5)) * time.Second})
 	}
 	return args, opts
 }

@@ -97,7 +97,7 @@ begin
         perform {ns}.save_v1(j);
         return query select 0, i, {change_done}, now, null::bigint, null::integer, wake,
           {conflict_nulls_from_state}, {one y} from {ns}.jobs y where y.id = j.id;
-        if j.retention = 0 then
+        if {kept j} = 0 then
           perform {ns}.remove_v1(j, true, now);
         end if;
         continue;

@@ -5,7 +5,7 @@
 --   look_v1        looks for the holders of keys, for rows with new IDs
 --   lookup_v1      answers every row that meets a job and does not write to it
 --   act_v1         the careful path, for everything else: one row after another
---   tags_v1, extra_v1  read what was sent in tags
+--   tags_v1, extra_v1, failed_v1  read what was sent in tags
 --   rows_v1, options_v1, write_v1, stop_v1, shown_v1, reaction_v1  are parts of these
 --
 -- A row is spread over parallel arrays. An empty meta, tags, key, text or
@@ -24,8 +24,9 @@
 --   write                      the fields that action write gives to the holder, a bit each
 --   max_wait                   milliseconds, for action pushback
 --
--- tags is a list; or, if there is an extra, an object of both, so that
--- programs of the version before can call the same functions.
+-- tags is a list; or, if there is an extra or a retention of failed jobs, an
+-- object of all three, so that programs of the version before can call the same
+-- functions.
 --
 -- The answers are answer_v1, see 007_tables.sql.
 
@@ -35,6 +36,10 @@ $$;
 
 create or replace function {ns}.extra_v1(sent text) returns bytea language sql immutable parallel safe as $$
   select case when sent like '{%' then decode(sent::json ->> 'extra', 'hex') end
+$$;
+
+create or replace function {ns}.failed_v1(sent text) returns bigint language sql immutable parallel safe as $$
+  select case when sent like '{%' then (sent::json ->> 'retention_failed')::bigint end
 $$;
 
 -- The state that is shown: a job that waits and is due is available.
@@ -128,7 +133,7 @@ returns setof {ns}.jobs language sql stable as $$
     ids[i], kinds[i], queues[i], nullif(keys[i], ''), nonces[i], nullif(digests[i], ''), args[i], nullif(texts[i], ''),
       null::text, null::text, null::text, null::text,
     nullif(metas[i], '')::json, {ns}.tags_v1(tags[i]), null::json, null::bytea, null::text,
-    {ns}.extra_v1(tags[i])
+    {ns}.extra_v1(tags[i]), {ns}.failed_v1(tags[i])
   from (
     select i, greatest(now, case when {n named} <> 0 then {n named} else now + {n delay} end) as run_at
     from generate_series(1, n) i
@@ -239,13 +244,13 @@ begin
     insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state,
       priority,
       hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text,
-        meta, tags, extra)
+        meta, tags, extra, retention_failed)
     values (now, run_at, nullif({first retention}, {usual_retention}), nullif({first timeout}, 0),
       nullif({first hold_window}, 0), nullif({first hold_ttl}, 0),
       {first max_attempts}, {scheduled}, {first priority},
       nullif({first hold_until}, 0), {first raw} <> 0, false, false, nullif({first from_enqueue} <> 0, false),
       id, kind, queue, key, nonce, digest, args, nullif(text, ''), meta::json, {ns}.tags_v1(tags),
-      {ns}.extra_v1(tags))
+      {ns}.extra_v1(tags), {ns}.failed_v1(tags))
     on conflict on constraint jobs_pkey do nothing;
     if found then
       return next a;
@@ -602,6 +607,7 @@ begin
   j.meta := nullif(metas[i], '');
   j.tags := {ns}.tags_v1(tags[i]);
   j.extra := {ns}.extra_v1(tags[i]);
+  j.retention_failed := {ns}.failed_v1(tags[i]);
   j.priority := {n priority};
   j.max_attempts := {n max_attempts};
   j.timeout := nullif({n timeout}, 0);
@@ -644,14 +650,14 @@ end $$;
 -- stop: cancels a waiting job whose key another job takes.
 create or replace function {ns}.stop_v1(j {ns}.jobs, stopped_by text, now bigint) returns void language plpgsql as $$
 begin
-  if j.retention = 0 then
+  j.state := {cancelled};
+  if {kept j} = 0 then
     delete from {ns}.jobs where id = j.id;
     return;
   end if;
   j.behind := null;
   j.superseded_by := stopped_by;
   j.keyless := true;
-  j.state := {cancelled};
   j.cancel_requested := false;
   j.finished_at := now;
   j.anchor := least({ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), now);

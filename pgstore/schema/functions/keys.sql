@@ -80,12 +80,12 @@ begin
     state, priority,
       hold_until, raw, cancel_requested, keyless, from_enqueue, kind, queue, key, digest, key_text, worker, behind,
         superseded_by,
-      meta, tags, errors, extra)
+      meta, tags, errors, extra, retention_failed)
     = (j.run_at, j.retention, j.anchor, j.finished_at, j.timeout, j.hold_window, j.hold_ttl, j.attempt, j.max_attempts,
       j.state, j.priority,
       j.hold_until, j.raw, j.cancel_requested, j.keyless, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.key_text,
         j.worker,
-      j.behind, j.superseded_by, j.meta, j.tags, j.errors, j.extra)
+      j.behind, j.superseded_by, j.meta, j.tags, j.errors, j.extra, j.retention_failed)
     where id = j.id;
 end $$;
 
@@ -93,10 +93,10 @@ end $$;
 create or replace function {ns}.save_all_v1(j {ns}.jobs) returns void language plpgsql as $$
 begin
   update {ns}.jobs set (run_at, retention, anchor, timeout, hold_window, hold_ttl, max_attempts, priority,
-      hold_until, raw, from_enqueue, kind, queue, key, digest, args, key_text, meta, tags, extra)
+      hold_until, raw, from_enqueue, kind, queue, key, digest, args, key_text, meta, tags, extra, retention_failed)
     = (j.run_at, j.retention, j.anchor, j.timeout, j.hold_window, j.hold_ttl, j.max_attempts, j.priority,
       j.hold_until, j.raw, j.from_enqueue, j.kind, j.queue, j.key, j.digest, j.args, j.key_text, j.meta, j.tags,
-      j.extra)
+      j.extra, j.retention_failed)
     where id = j.id;
 end $$;
 

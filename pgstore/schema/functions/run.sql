@@ -93,10 +93,10 @@ begin
         anchor = case when l.final >= {completed} and y.key is not null then least(y.anchor, now) else y.anchor end,
         result = case when l.final >= {completed} then results[l.i] end
       from l where y.ctid = l.tid
-      returning y.id, y.key, y.state, y.retention
+      returning y.id, y.key, y.state, y.retention, y.retention_failed
     )
     select coalesce(array_agg(u.id), '{}'), keyed + count(u.key) filter (where u.state >= {completed}),
-        fleeting || array_agg(u.id) filter (where u.state >= {completed} and u.retention = 0)
+        fleeting || array_agg(u.id) filter (where u.state >= {completed} and {kept u} = 0)
       into odd, keyed, fleeting from u;
     done := done || odd;
     return query select y.id, {finish_done}, y.state,

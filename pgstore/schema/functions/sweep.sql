@@ -43,9 +43,9 @@ begin
   -- keeps what is known of its holder; without one this is the event.
   with l as materialized (
     select j.ctid as tid, {bare j} as job, j.id, j.key, j.enqueued_at, j.hold_window, j.hold_ttl, j.anchor,
-      j.finished_at, j.retention from {ns}.jobs j
-        where j.state >= {completed} and j.finished_at + coalesce(j.retention, {usual_retention}) <= now
-    order by j.finished_at + coalesce(j.retention, {usual_retention}) limit most + 1 for update skip locked
+      j.finished_at from {ns}.jobs j
+        where j.state >= {completed} and j.finished_at + {kept j} <= now
+    order by j.finished_at + {kept j} limit most + 1 for update skip locked
   ), p as materialized (
     select * from l limit most
   ), h as (
