@@ -138,8 +138,9 @@ func inGo(name string) string { return name }
 var members = map[string]string{
 	"args": "args", "kind": "kind", "queue": "queue", "ID": "id", "meta": "meta", "tag": "tags", "tags": "tags",
 	"delay": "delay", "Delay": "delay", "run at": "run_at", "RunAt": "run_at", "priority": "priority",
-	"max attempts": "max_attempts", "timeout": "timeout", "retention": "retention", "retention failed": "retention_failed",
-	"Backoff.Initial": "backoff", "Backoff.Max": "backoff", "Backoff.Factor": "backoff",
+	"max attempts": "max_attempts", "timeout": "timeout", "retention": "retention",
+	"retention failed": "retention_failed",
+	"Backoff.Initial":  "backoff", "Backoff.Max": "backoff", "Backoff.Factor": "backoff",
 	"Unique.By": "by", "Unique.Fields": "fields", "Unique.MetaFields": "meta_fields",
 	"Unique.AllowBlank": "allow_blank", "UniqueKey": "unique_key", "UniqueKey's scope": "unique_scope",
 	"Unique.Until": "until", "until": "until", "Unique.Window": "window", "Unique.TTL": "ttl",

@@ -145,8 +145,8 @@ func (c *Client) specOf(ctx context.Context, p Periodic, source string) (*period
 		return nil, invalid("retention", row.Retention, "must be at least 1h for a periodic job: a tick is known by "+
 			"its job")
 	case row.RetentionFailed < time.Hour:
-		return nil, invalid("retention failed", row.RetentionFailed, "must be at least 1h for a periodic job: a tick is "+
-			"known by its job")
+		return nil, invalid("retention failed", row.RetentionFailed, "must be at least 1h for a periodic job: a "+
+			"tick is known by its job")
 	case len(row.Meta) > MaxMetaSize-metaRoom:
 		return nil, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)), "must be at most %d bytes as JSON for a "+
 			"periodic job", MaxMetaSize-metaRoom)

@@ -39,8 +39,9 @@ func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (
 	}
 	row := NewRow{
 		ID: s.id, Kind: kind, Queue: s.queue, Tags: s.tags, Priority: s.priority, MaxAttempts: s.maxAttempts,
-		Timeout: ceilMilli(s.timeout), Retention: ceilMilli(s.retention), RetentionFailed: ceilMilli(s.retentionOfFailed()),
-		Delay: ceilMilli(s.delay), RunAt: s.runAt,
+		Timeout: ceilMilli(s.timeout), Retention: ceilMilli(s.retention),
+		RetentionFailed: ceilMilli(s.retentionOfFailed()),
+		Delay:           ceilMilli(s.delay), RunAt: s.runAt,
 	}
 	if row.Args, row.Encoding, err = encodeArgs(args); err != nil {
 		return NewRow{}, err

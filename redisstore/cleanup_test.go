@@ -414,7 +414,8 @@ func TestASweepPutsRightWhatAnOlderProgramFiledUnderRetention(t *testing.T) {
 		return "f" + string(put48(nil, at.Add(kept).UnixMilli())) + id
 	}
 	for _, id := range []string{"kept", "retried", "deleted"} {
-		_, err := c.Enqueue(t.Context(), task{1}, onceq.ID(id), onceq.Retention(time.Minute), onceq.RetentionFailed(time.Hour))
+		_, err := c.Enqueue(t.Context(), task{1}, onceq.ID(id), onceq.Retention(time.Minute),
+			onceq.RetentionFailed(time.Hour))
 		if err == nil {
 			_, err = c.Cancel(t.Context(), id)
 		}
@@ -424,7 +425,8 @@ func TestASweepPutsRightWhatAnOlderProgramFiledUnderRetention(t *testing.T) {
 	}
 	ix, ctx := s.parts[0].keys[2], t.Context()
 	s.client.ZRem(ctx, ix, member("kept", time.Hour))
-	s.client.ZAdd(ctx, ix, redis.Z{Member: member("kept", time.Minute)}, redis.Z{Member: member("retried", time.Minute)},
+	s.client.ZAdd(ctx, ix, redis.Z{Member: member("kept", time.Minute)},
+		redis.Z{Member: member("retried", time.Minute)},
 		redis.Z{Member: member("deleted", time.Minute)})
 	if _, err := c.Retry(ctx, "retried"); err != nil {
 		t.Fatal(err)

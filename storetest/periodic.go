@@ -37,7 +37,8 @@ var periodic = []scenario{
 		w.sameTime("next", info.Next, start.Add(2*time.Hour))
 		w.sameTime("last tick", info.LastTick, start.Add(time.Hour))
 		run := w.start()
-		equal(w, "the job", line(info.Last.ID, run.Priority, run.Tags[0], run.Meta["m"], string(run.Args), run.Retention,
+		equal(w, "the job", line(info.Last.ID, run.Priority, run.Tags[0], run.Meta["m"],
+			string(run.Args), run.Retention,
 			run.RetentionFailed), line(run.ID, 3, "a", "1", "1", 24*time.Hour, 48*time.Hour))
 		name, tick, ok := onceq.Tick(run)
 		equal(w, "the tick", line(name, tick.UTC(), ok), line("report", start.Add(time.Hour), true))

@@ -170,7 +170,8 @@ var sweeping = []scenario{
 	}},
 	{"a_key_is_held_as_long_as_its_failed_holder_is_kept", func(w *world) {
 		for _, until := range []onceq.Until{onceq.UntilDeleted, onceq.UntilSucceeded} {
-			j := w.insert(task(1), key, onceq.Unique{Until: until}, onceq.Retention(minute), onceq.RetentionFailed(time.Hour))
+			j := w.insert(task(1), key, onceq.Unique{Until: until}, onceq.Retention(minute),
+				onceq.RetentionFailed(time.Hour))
 			ended := w.now
 			w.discard(w.starts(j.ID))
 			w.after(2 * minute)

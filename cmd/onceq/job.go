@@ -231,7 +231,8 @@ func kept(j *onceq.JobRow, now time.Time) string {
 	case j.State.Finished():
 		return "until " + moment(j.KeepUntil(), now)
 	case j.RetentionFailed != j.Retention:
-		return span(j.Retention) + " once it is completed, " + span(j.RetentionFailed) + " once it is discarded or cancelled"
+		return span(j.Retention) + " once it is completed, " +
+			span(j.RetentionFailed) + " once it is discarded or cancelled"
 	}
 	return span(j.Retention) + " once it is finished"
 }

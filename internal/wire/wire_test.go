@@ -31,7 +31,8 @@ func shapes(t *testing.T) map[string]any {
 	inserted := &onceq.JobRow{ID: id, Kind: "reindex", Queue: "index", Args: []byte(`{"repo":42}`),
 		Encoding: onceq.EncodingJSON, State: onceq.Available, Priority: 5, MaxAttempts: 25, Retention: 24 * time.Hour,
 		RetentionFailed: 24 * time.Hour,
-		Key:             &key, KeyText: text, Hold: onceq.Hold{Until: onceq.UntilFinished}, Anchor: at, Origin: onceq.Inserted,
+		Key:             &key, KeyText: text, Hold: onceq.Hold{Until: onceq.UntilFinished},
+		Anchor: at, Origin: onceq.Inserted,
 		EnqueuedAt: at, RunAt: at}
 	byKey := onceq.Conflict{By: "key", Key: key, Text: text, Holder: id, HolderKind: "reindex", State: onceq.Running,
 		Since: at, FreesAt: at.Add(time.Hour), FreesWhen: "finished", ArgsDiffer: true}
@@ -44,9 +45,10 @@ func shapes(t *testing.T) map[string]any {
 	discarded := &onceq.JobRow{ID: "push:1", Kind: "reindex", Queue: "index",
 		Args: []byte(`{"repo": 42, "note": "<b> & c"}`), Encoding: onceq.EncodingJSON,
 		Meta: map[string]any{"source": "webhook"}, Tags: []string{"search"}, State: onceq.Discarded, Priority: 5,
-		Attempt: 1, MaxAttempts: 1, Run: 2, Timeout: time.Minute, Retention: 24 * time.Hour, RetentionFailed: 7 * 24 * time.Hour,
-		Extra: []byte(`{"backoff":{"initial_ms":10000,"max_ms":3600000,"factor":3}}`),
-		Key:   &key, KeyText: text,
+		Attempt: 1, MaxAttempts: 1, Run: 2, Timeout: time.Minute, Retention: 24 * time.Hour,
+		RetentionFailed: 7 * 24 * time.Hour,
+		Extra:           []byte(`{"backoff":{"initial_ms":10000,"max_ms":3600000,"factor":3}}`),
+		Key:             &key, KeyText: text,
 		Hold:   onceq.Hold{Until: onceq.UntilSucceeded, Window: time.Minute, TTL: time.Hour, FromEnqueue: true},
 		Anchor: at, Origin: onceq.Superseded, Displaced: "push:0", Worker: "web-1-4711-k7m2", EnqueuedAt: at,
 		RunAt: second, StartedAt: second.Add(10 * time.Millisecond), FinishedAt: second.Add(time.Second),
