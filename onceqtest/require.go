@@ -17,7 +17,7 @@ import (
 //
 // What opts say must be true of the job as well: its [onceq.Queue],
 // [onceq.Priority], [onceq.Tags], [onceq.Meta], [onceq.MaxAttempts],
-// [onceq.Timeout], [onceq.Retention], [onceq.ID] and run time. [onceq.Delay] is
+// [onceq.Timeout], [onceq.Backoff], [onceq.Retention], [onceq.ID] and run time. [onceq.Delay] is
 // the time from its enqueue to its run time. With [onceq.Unique] or
 // [onceq.UniqueKey] the job has the key that the client gives to such an
 // enqueue, and with [onceq.NotUnique] none. OnConflict is not a property of a
@@ -83,6 +83,7 @@ type wanted struct {
 	row       onceq.NewRow // that the client makes of the enqueue
 	explained onceq.Explanation
 	said      map[string]bool // at the call, by the name of the term
+	args      []byte
 	digest    [16]byte
 }
 
@@ -94,7 +95,8 @@ func wantedBy(t testing.TB, client *onceq.Client, args onceq.Args, opts []onceq.
 		w.row, err = client.Prepare(args, opts...)
 	}
 	if err == nil {
-		w.digest, err = digestOf(w.row.Args, w.row.Encoding)
+		w.args, w.digest, err = argsOf(t, client, &onceq.JobRow{Kind: w.row.Kind, Args: w.row.Args,
+			Encoding: w.row.Encoding})
 	}
 	if err != nil {
 		t.Fatalf("onceqtest: an enqueue with these args and options would fail: %v", err)
@@ -107,8 +109,15 @@ func wantedBy(t testing.TB, client *onceq.Client, args onceq.Args, opts []onceq.
 	return w
 }
 
-func digestOf(args []byte, encoding string) ([16]byte, error) {
-	return fingerprint.Digest(args, encoding == onceq.EncodingJSON)
+// argsOf returns the args of a job as they were before a codec of the client
+// encoded them, and their digest.
+func argsOf(t testing.TB, client *onceq.Client, job *onceq.JobRow) (args []byte, digest [16]byte, err error) {
+	plain, err := client.DecodeArgs(t.Context(), job)
+	if err != nil {
+		return job.Args, digest, err
+	}
+	digest, err = fingerprint.Digest(plain.Args, plain.Encoding == onceq.EncodingJSON)
+	return plain.Args, digest, err
 }
 
 // property is one thing that an option says of a job.
@@ -133,13 +142,15 @@ var properties = []property{
 		func(w *wanted) any { return w.row.MaxAttempts }},
 	{"timeout", []string{"timeout_ms"}, func(j *onceq.JobRow) any { return j.Timeout },
 		func(w *wanted) any { return w.row.Timeout }},
+	{"backoff", []string{"backoff"}, func(j *onceq.JobRow) any { return j.Backoff() },
+		func(w *wanted) any { return (&onceq.JobRow{Extra: w.row.Extra}).Backoff() }},
 	{"retention", []string{"retention_ms"}, func(j *onceq.JobRow) any { return j.Retention },
 		func(w *wanted) any { return w.row.Retention }},
 	{"tags", []string{"tags"}, func(j *onceq.JobRow) any { return fmt.Sprintf("%q", j.Tags) },
 		func(w *wanted) any { return fmt.Sprintf("%q", w.row.Tags) }},
 	{"meta", []string{"meta"}, func(j *onceq.JobRow) any { return inOrder(j.Meta) },
 		func(w *wanted) any { return inOrder(json.RawMessage(w.row.Meta)) }},
-	{"key", []string{"unique", "unique_key", "unique_scope", "by", "fields", "meta_fields", "allow_blank"},
+	{"key", []string{"unique", "unique_key", "unique_scope", "by", "fields", "meta_fields", "allow_blank", "secret_key"},
 		func(j *onceq.JobRow) any { return keyText(j.Key, j.KeyText) },
 		func(w *wanted) any { return keyText(w.explained.Key, w.explained.Text) }},
 	{"hold", []string{"until", "window_ms", "ttl_ms", "from_enqueue"},
@@ -200,7 +211,7 @@ func (p *property) asked(w *wanted) bool {
 // String is what is wanted, a line for each property.
 func (w *wanted) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  kind %q\n  args %.1000s", w.row.Kind, w.row.Args)
+	fmt.Fprintf(&b, "\n  kind %q\n  args %.1000s", w.row.Kind, w.args)
 	for _, p := range properties {
 		if p.asked(w) {
 			fmt.Fprintf(&b, "\n  %s %v", p.name, p.want(w))
@@ -209,9 +220,10 @@ func (w *wanted) String() string {
 	return b.String()
 }
 
-// unlike says in what a job of this kind is not as wanted.
-func (w *wanted) unlike(job *onceq.JobRow) (all []string) {
-	if digest, err := digestOf(job.Args, job.Encoding); err != nil || digest != w.digest {
+// unlike says in what a job of this kind, with this digest of its args, is not
+// as wanted.
+func (w *wanted) unlike(job *onceq.JobRow, digest [16]byte) (all []string) {
+	if digest != w.digest {
 		all = append(all, "other args")
 	}
 	for _, p := range properties {
@@ -241,12 +253,16 @@ func (w *wanted) find(t testing.TB, client *onceq.Client) (found []*onceq.JobRow
 		if err != nil {
 			t.Fatalf("onceqtest: %v", err)
 		}
-		unlike := w.unlike(job)
+		args, digest, err := argsOf(t, client, job)
+		if err != nil {
+			t.Fatalf("onceqtest: the args of job %s: %v", job.ID, err)
+		}
+		unlike := w.unlike(job, digest)
 		what := strings.Join(unlike, ", ")
 		if len(unlike) == 0 {
 			found, what = append(found, job), "as wanted"
 		}
-		line := fmt.Sprintf("\n  %s %s args %.200s: %s", job.ID, job.State, job.Args, what)
+		line := fmt.Sprintf("\n  %s %s args %.200s: %s", job.ID, job.State, args, what)
 		list = append(list, one{line, len(unlike)})
 	}
 	if len(list) == 0 {

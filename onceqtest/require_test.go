@@ -1,8 +1,10 @@
 package onceqtest_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,6 +75,7 @@ func TestRequireEnqueuedComparesWhatTheOptionsSay(t *testing.T) {
 		{onceq.MaxAttempts(3), onceq.MaxAttempts(25)},
 		{onceq.Timeout(time.Second), onceq.Timeout(0)},
 		{onceq.Retention(time.Hour), onceq.Retention(24 * time.Hour)},
+		{onceq.Backoff{Initial: time.Second, Max: time.Hour}, onceq.Backoff{Initial: time.Second, Max: time.Minute}},
 		{onceq.ID("mine"), onceq.ID("yours")},
 		{onceq.Delay(time.Minute), onceq.Delay(0)},
 		{onceq.RunAt(at), onceq.RunAt(at.Add(time.Second))},
@@ -208,5 +211,39 @@ func TestRequireDuplicate(t *testing.T) {
 	} {
 		said := fails(t, func(t testing.TB) { onceqtest.RequireDuplicate(t, client, c.args, c.opts...) })
 		wantLines(t, said, c.said...)
+	}
+}
+
+// serial is a codec whose code is another one each time, as that of a cipher.
+type serial struct{ n atomic.Int64 }
+
+func (*serial) Name() string { return "serial" }
+
+func (s *serial) Encode(_ context.Context, kind string, args []byte) ([]byte, error) {
+	return fmt.Appendf(nil, "%s%08d%s", kind, s.n.Add(1), args), nil
+}
+
+func (*serial) Decode(_ context.Context, kind string, code []byte) ([]byte, error) {
+	return code[len(kind)+8:], nil
+}
+
+func TestEncodedArgsAreComparedAsTheyWere(t *testing.T) {
+	client, err := onceq.NewClient(onceqtest.NewStore(t), &onceq.Config{Codec: &serial{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Enqueue(t.Context(), welcome{User: 1}, onceq.UniqueKey("k"), onceq.SecretKey); err != nil {
+		t.Fatal(err)
+	}
+	onceqtest.RequireEnqueued(t, client, welcome{User: 1})
+	onceqtest.RequireEnqueued(t, client, welcome{User: 1}, onceq.UniqueKey("k"), onceq.SecretKey)
+	onceqtest.RequireNotEnqueued(t, client, welcome{User: 1}, onceq.UniqueKey("k"))
+	onceqtest.RequireNotEnqueued(t, client, welcome{User: 2})
+	said := fails(t, func(t testing.TB) { onceqtest.RequireEnqueued(t, client, welcome{User: 2}) })
+	for _, args := range []string{`args {"user":1}`, `args {"user":2}`} {
+		if !strings.Contains(said, args) {
+			t.Errorf("%s\nhas no %s", said, args)
+		}
 	}
 }
