@@ -41,6 +41,15 @@ func asked(ids []string) []string {
 	return ids
 }
 
+// askedName is a name as the server is asked for it: a control character, which
+// is in none, stands for each that it would refuse. "" asks for any.
+func askedName(name string) string {
+	if !askable(name) {
+		return "\x01"
+	}
+	return name
+}
+
 // Get returns jobs by ID.
 func (s *Store) Get(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
 	var rows []*onceq.JobRow

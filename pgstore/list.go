@@ -120,8 +120,8 @@ func (s *Store) listed(ctx context.Context, l *onceq.ListRequest, a *listArgs, h
 				j.Args = nil
 			}
 			jobs = append(jobs, j)
-		}, cursor, most, a.indexes, fewJobs, a.shown, l.Queue, l.Kind, a.key, l.Tag, l.Worker, a.from, a.to,
-			l.Limit-len(have), bytes, len(have) == 0)
+		}, cursor, most, a.indexes, fewJobs, a.shown, askedName(l.Queue), askedName(l.Kind), a.key, askedName(l.Tag),
+			askedName(l.Worker), a.from, a.to, l.Limit-len(have), bytes, len(have) == 0)
 	})
 	return jobs, end, err
 }

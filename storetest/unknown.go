@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -77,6 +78,35 @@ var unknown = []scenario{
 			}
 		}
 		w.is(j.ID, onceq.Completed)
+	}},
+	{"a_name_that_no_job_can_have_matches_nothing", func(w *world) {
+		w.discard(w.starts(w.insert(task(1), key, onceq.Tags("t")).ID))
+		w.insert(task(2), key, onceq.Tags("t"))
+		for _, name := range []string{"\x00", "a\x00b", "\x00default", "default\x00", "\xff", "task\xff", "a\xc3("} {
+			for _, f := range []onceq.JobFilter{{Queue: name}, {Kind: name}, {Tag: name}, {Worker: name},
+				{States: []onceq.State{onceq.Available}, Queue: name}, {Queue: "default", Kind: name}} {
+				page, err := w.client.JobsPage(w.ctx, f, "")
+				w.must(err)
+				equal(w, fmt.Sprintf("jobs of %+v", f), len(page.Jobs), 0)
+				n, err := w.client.DeleteAll(w.ctx, f)
+				w.must(err)
+				equal(w, fmt.Sprintf("deleted jobs of %+v", f), n, 0)
+			}
+			for _, f := range []onceq.KeyFilter{{Queue: name}, {Kind: name}} {
+				page, err := w.client.KeysPage(w.ctx, f, "")
+				w.must(err)
+				equal(w, fmt.Sprintf("keys of %+v", f), len(page.Keys), 0)
+			}
+			for call, err := range map[string]error{"Pause": w.client.Pause(w.ctx, name),
+				"Resume": w.client.Resume(w.ctx, name), "RemovePeriodic": w.client.RemovePeriodic(w.ctx, name),
+				"PausePeriodic": w.client.PausePeriodic(w.ctx, name)} {
+				var invalid *onceq.InvalidError
+				if !errors.As(err, &invalid) && !errors.Is(err, onceq.ErrNotFound) {
+					w.Errorf("%s of %q: %v, want it refused or not found", call, name, err)
+				}
+			}
+		}
+		equal(w, "jobs", len(w.jobs()), 2)
 	}},
 	{"a_client_is_told_that_an_impossible_id_is_not_found", func(w *world) {
 		for _, id := range impossible(w.insert(task(1)).ID) {
