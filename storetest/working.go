@@ -43,9 +43,9 @@ func (w *world) withWorker(concurrency int, handle onceq.Handler) (stop func()) 
 // eventually waits for something to become true.
 func (w *world) eventually(what string, is func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); {
+	for deadline := time.Now().Add(time.Minute); !is(); {
 		if time.Now().After(deadline) {
-			w.Fatalf("%s: not within 20 seconds", what)
+			w.Fatalf("%s: not within a minute", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

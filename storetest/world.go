@@ -30,7 +30,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, h Harness) *world {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{T: t, Harness: h, ctx: ctx, fetches: map[string]int64{}}
 	w.client = w.clientOf(h.Store, nil)
