@@ -69,19 +69,31 @@ func (m *monitor) rows(t *testing.T) (n int) {
 // read. What else is known of them stands beside them.
 func TestOnlyWhoNeedsArgsReadsThem(t *testing.T) {
 	t.Parallel()
+	for _, parts := range []int{1, 8} { // where there are eight, some get one job of a change
+		t.Run(fmt.Sprint(parts), func(t *testing.T) { onlyWhoNeedsArgsReadsThem(t, parts) })
+	}
+}
+
+func onlyWhoNeedsArgsReadsThem(t *testing.T, parts int) {
 	server := redistest.Start(t)
-	w := &bare{TB: t, s: open(t, server.URL(), Config{})}
+	w := &bare{TB: t, s: open(t, server.URL(), Config{Partitions: parts})}
 	m := watch(t, w.s, server.Addr)
 	w.at(0)
 	w.known("w")
 	ctx := t.Context()
 	args := make([]byte, 20_000)
 	_, _ = rand.Read(args)
-	large := func(r *onceq.NewRow) { r.Args, r.Encoding = args, onceq.EncodingBytes }
+	large := func(r *onceq.NewRow) {
+		r.Args, r.Encoding, r.RetentionFailed = args, onceq.EncodingBytes, time.Hour
+	}
 	var rows []onceq.NewRow
 	for i := range 14 {
 		id := fmt.Sprint("large ", i)
-		rows = append(rows, newRow(id, large, holding(id, onceq.UntilDeleted), retention(time.Hour)))
+		r := newRow(id, large)
+		if parts == 1 { // else a key of its own would lie elsewhere
+			holding(id, onceq.UntilDeleted)(&r)
+		}
+		rows = append(rows, r)
 	}
 	w.add(rows[:10]...)
 	m.rows(t) // whether there are such jobs already

@@ -70,7 +70,7 @@ func changeArgs(c *onceq.Change) []any {
 			at = strconv.FormatInt(c.RunAt.UnixMilli(), 10)
 		}
 	}
-	return slices.Clip([]any{ops[c.Op], flag(c.WithoutKey), c.Queue, key, filter, who, no, at})
+	return slices.Clip([]any{ops[c.Op], flag(c.WithoutKey), c.Queue, key, filter, who, no, at, flag(len(c.IDs) == 1)})
 }
 
 // changeQueue pauses or resumes a queue on all partitions.

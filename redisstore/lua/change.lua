@@ -8,7 +8,8 @@
 --         9 the worker of a start; the holder of a key to release, '' = any
 --        10 the number of the fetch of a start; the delay of a move, in milliseconds
 --        11 the instant of a move, in place of the delay; '' = none
---        12 IDs: how many follow
+--        12 '1' = with args: the change names one job; of many they may be too much to read
+--        13 IDs: how many follow
 --   reply after the three
 --         for a queue: nothing
 --         for a key:   {code, job}
@@ -20,7 +21,7 @@
 -- A queue and a key are done first. For jobs, ops has a function for each
 -- op, which returns a code.
 local op, withoutkey, queue, key, states, who = ARGV[4], ARGV[5] == '1', ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local no, at, n = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local no, at, args, n = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12] == '1', tonumber(ARGV[13])
 local got, unknown = start({})
 if not got then return unknown end
 local DONE, MISSING, REFUSED, BEHIND, HELD, UNKNOWN, PAUSED = 0, 1, 2, 3, 4, 5, 6
@@ -39,7 +40,6 @@ if op == 'pause' or op == 'resume' then
 end
 
 local m = model()
-local args = n == 1 -- of one job the args are told, of many they may be too much to read
 local function triple(j) return {m.triple(j, args)} end
 
 if op == 'release' then
@@ -152,7 +152,7 @@ function ops.move(j)
 end
 
 local ids = {}
-for i = 1, n do ids[i] = ARGV[12 + i] end
+for i = 1, n do ids[i] = ARGV[13 + i] end
 m.loadwith(ids)
 m.bodies(m.all(), args)
 for i, id in ipairs(ids) do
