@@ -4,7 +4,8 @@ MODULES   := $(dir $(wildcard go.mod */go.mod))
 STATIC    := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULN      := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 SOAK      ?= 2m
-TESTFLAGS ?=
+# Many tests wait, for a lease to end or a server to start.
+TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
 # Race detector on, except in modernc's machine-translated SQLite: there it costs
 # eleven times the time and can find no bug of ours.
