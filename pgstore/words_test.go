@@ -73,3 +73,27 @@ func TestTextsSayNumbersByTheirNames(t *testing.T) {
 		}
 	}
 }
+
+// As in Go, see TestFilesAndFunctionsAreNotTooLong.
+func TestFunctionsOfTheServerAreNotTooLong(t *testing.T) {
+	t.Parallel()
+	whole := regexp.MustCompile(`(?ms)^create or replace function \{ns\}\.(\w+).*?^(?:end )?\$\$;$`)
+	for _, name := range sqlFiles("schema/functions") {
+		text := read(name)
+		found := whole.FindAllStringSubmatch(text, -1)
+		if want := strings.Count(text, "\ncreate or replace function "); len(found) < want {
+			t.Errorf("%s has %d functions, and the end of %d is found", name, want, len(found))
+		}
+		for _, f := range found {
+			if n := strings.Count(f[0], "\n") + 1; n > 80 {
+				t.Errorf("%s: %s has %d lines, at most 80: give a part of it a name", name, f[1], n)
+			}
+		}
+		top := regexp.MustCompile(`^(?:--.*\n)*`).FindString(text)
+		for _, f := range found {
+			if len(found) > 1 && !strings.Contains(top, f[1]) {
+				t.Errorf("%s begins with no map of its functions that has %s", name, f[1])
+			}
+		}
+	}
+}

@@ -1,8 +1,10 @@
 -- An operator's steps.
 --
---   change_v2   a step on jobs: cancel, retry, run now, delete, start, move
---   start_v1    gives a waiting job to a worker
---   release_v2  frees a key by hand
+--   change_v2                 a step on jobs: cancel, retry, run now, delete, start, move
+--   lock_jobs_v1, locked_v1   lock jobs before a step, and read one
+--   cancel_v1, retry_v1       are steps
+--   start_by_id_v1, start_v1  start a job for a worker
+--   release_v2                frees a key by hand
 --
 -- The numbers of the steps and of their outcomes are in words.go.
 
@@ -19,209 +21,198 @@ create or replace function {ns}.change_v2(patience integer, op integer, ids text
 returns setof {ns}.answer_v1 language plpgsql {hot} as $$
 declare
   now bigint;
-  i integer;
-  wanted text[];
   j {ns}.jobs;
-  before {ns}.jobs;
-  h {ns}.jobs;
-  k {ns}.keys;
   c {ns}.answer_v1;
   e record;
   refused integer;
-  own boolean;
-  held_by text;
   wake text;
-  state smallint;
 begin
   {guard}
   if patience is not null then -- in a transaction of the caller's it is theirs
     perform set_config('lock_timeout', patience::text, true);
   end if;
-  -- First the jobs that stand behind no other, then those that do.
-  select array_agg(distinct coalesce(y.behind, y.id)) into wanted from unnest(ids) as q(id)
-    cross join lateral (select y.behind, y.id from {ns}.jobs y where y.id = q.id limit 1) y;
-  perform from {ns}.jobs y where y.id = any(wanted) order by y.id for update;
-  perform from {ns}.jobs y where y.id = any(ids) and y.behind is not null order by y.id for update;
+  perform {ns}.lock_jobs_v1(ids);
   now := {ns}.clock_v1();
   for i in 1..cardinality(ids) loop
-    select {slim y} into j from {ns}.jobs y where y.id = ids[i];
-    if not found then
+    j := {ns}.locked_v1(ids[i]);
+    if j.id is null or shown is not null and {ns}.shown_v1(j.state, j.behind, j.run_at, now) <> all(shown) then
       return query select 0, i, {change_not_found}, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
       continue;
     end if;
-    -- Locked already, unless it came or changed meanwhile.
-    perform from {ns}.jobs y where y.id = coalesce(j.behind, j.id) for update skip locked;
-    if not found then
-      raise exception 'onceq: again' using errcode = 'OQ001';
-    end if;
-    select {slim y} into j from {ns}.jobs y where y.id = ids[i] for update skip locked;
-    if not found then
-      raise exception 'onceq: again' using errcode = 'OQ001';
-    end if;
-    if shown is not null and {ns}.shown_v1(j.state, j.behind, j.run_at, now) <> all(shown) then
-      return query select 0, i, {change_not_found}, now, null::bigint, {conflict_nulls}, null::{ns}.jobs;
-      continue;
-    end if;
-    before := j;
-    refused := {change_done};
     wake := null;
-    c := null;
+    refused := case when j.state > {retryable} then {change_not_waiting} when j.behind is not null then {change_behind}
+      else {change_done} end; -- a step of a job that waits
     if op = {op_delete} then
-      if j.state = {running} then
-        refused := {change_running};
-      else
-        return query select 0, i, {change_done}, now, null::bigint, {conflict_nulls}, {one y}
-          from {ns}.jobs y where y.id = j.id;
-        select * into e from {ns}.ended_v1(j, true, now);
-        perform {ns}.remove_v1(e.j, false, now);
-        if e.wake is not null then
-          return query select 0, {row_of_name}, {change_done}, now, null::bigint, null::integer, e.wake,
-            {conflict_nulls_from_state}, null::{ns}.jobs;
-        end if;
-        continue;
-      end if;
+      refused := case j.state when {running} then {change_running} else {change_done} end;
     elsif op = {op_cancel} then
-      if j.state = {running} then
-        update {ns}.jobs y set cancel_requested = true where y.id = j.id and not y.cancel_requested;
-      elsif j.state = {cancelled} then
-        null;
-      elsif j.state >= {completed} then
-        refused := {change_over};
-      else
-        j.state := {cancelled};
-        j.cancel_requested := false;
-        j.finished_at := now;
-        select * into e from {ns}.ended_v1(j, false, now);
-        j := e.j;
-        wake := e.wake;
-        perform {ns}.save_v1(j);
-        return query select 0, i, {change_done}, now, null::bigint, null::integer, wake,
-          {conflict_nulls_from_state}, {one y} from {ns}.jobs y where y.id = j.id;
-        if {kept j} = 0 then
-          perform {ns}.remove_v1(j, true, now);
-        end if;
-        continue;
-      end if;
+      e := {ns}.cancel_v1(j, now);
+      j := e.j;
+      refused := e.refused;
+      wake := e.wake;
     elsif op = {op_start} then
-      perform from {ns}.workers w where w.name = who for key share; -- it cannot leave meanwhile
-      if not found then
-        refused := {change_no_worker};
-      elsif j.state = {running} and j.worker = who and j.fetch_no = no then
-        null; -- a repeat
-      elsif j.state > {retryable} then
-        refused := {change_not_waiting};
-      elsif j.behind is not null then
-        refused := {change_behind};
-      elsif exists (select from {ns}.paused z where z.queue = j.queue) then
-        refused := {change_paused};
-      else
-        if j.run_at > now then
-          j := {ns}.move_run_v1(j, now, now);
-        end if;
-        perform {ns}.start_v1(j, who, no, now);
-      end if;
-    elsif op = {op_move} then
-      if j.state > {retryable} then
-        refused := {change_not_waiting};
-      elsif j.behind is not null then
-        refused := {change_behind};
-      else
-        j := {ns}.move_run_v1(j, case when at is null then now + delay else greatest(now, at) end, now);
+      refused := {ns}.start_by_id_v1(j, refused, who, no, now);
+    elsif op in ({op_move}, {op_run_now}) or j.state = {retryable} then
+      if refused = {change_done} and (op = {op_move} or j.run_at > now) then
+        j := {ns}.move_run_v1(j, case when op <> {op_move} then now when at is null then now + delay
+          else greatest(now, at) end, now);
         perform {ns}.save_v1(j);
         wake := j.queue;
       end if;
-    elsif op = {op_run_now} or j.state = {retryable} then
-      if j.state > {retryable} then
-        refused := {change_not_waiting};
-      elsif j.behind is not null then
-        refused := {change_behind};
-      elsif j.run_at > now then
-        j := {ns}.move_run_v1(j, now, now);
-        perform {ns}.save_v1(j);
-        wake := j.queue;
-      end if;
-    elsif j.state < {completed} then -- {op_retry}, here and below
+    elsif j.state < {completed} then -- {op_retry}, and so is the rest
       refused := {change_not_over};
     else
-      if j.key is not null then
-        select * into k from {ns}.keys y where y.key = j.key;
-        if found and k.frees_at <= now and k.next is null then
-          select * into k from {ns}.keys y where y.key = j.key for update;
-          if not found or k.frees_at is null or k.frees_at > now or k.next is not null then
-            raise exception 'onceq: again' using errcode = 'OQ001';
-          end if;
-          delete from {ns}.keys y where y.key = j.key;
-          k := null;
-        end if;
-        own := coalesce(k.holder = j.id and k.gone is null and k.next is null, false);
-        if k.key is not null and not own and not without_key then
-          c.c_holder := k.holder;
-          c.c_since := k.since;
-          c.c_frees_at := k.frees_at;
-          c.c_pending := k.pending;
-          held_by := k.holder;
-          if k.next is not null and k.frees_at <= now then
-            c.c_holder := k.next;
-            c.c_since := k.frees_at;
-            c.c_frees_at := null;
-            k.gone := null;
-          end if;
-          if k.gone is null then
-            select {slim y} into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
-              -- at one instant
-              and exists (select from {ns}.keys x where (x.key, x.holder, x.pending) = (j.key, held_by, k.pending));
-            if not found then
-              raise exception 'onceq: again' using errcode = 'OQ001';
-            end if;
-            if c.c_holder = k.next then
-              c.c_pending := {ns}.pending_v1(h.hold_until);
-            end if;
-            c.c_pending := {ns}.named_v1(c.c_pending, h.behind, h.run, h.run_at, now);
-            c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
-            c.c_text := {ns}.text_v1(h);
-            c.c_since := coalesce(c.c_since, h.enqueued_at);
-            c.c_differ := case when h.digest <> j.digest then {args_differ} else {args_same} end;
-          else
-            c.c_state := (k.gone ->> 'state')::smallint;
-            c.c_gone := k.gone;
-          end if;
-          return query select 0, i, {change_key_held}, now, null::bigint, {by_key}, c.c_holder, c.c_state,
-            c.c_since, c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone,
-            {one y} from {ns}.jobs y where y.id = j.id;
-          continue;
-        elsif k.key is not null and not own then
-          j.keyless := true;
-        else
-          j.keyless := false;
-          j.anchor := now;
-          j.run_at := now;
-          k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, now, now);
-          k.pending := {ns}.pending_v1(j.hold_until);
-          if own then
-            perform {ns}.put_v1(k, now);
-          elsif k.frees_at is null or k.frees_at > now then
-            insert into {ns}.keys (since, frees_at, pending, key, holder)
-              values (now, k.frees_at, k.pending, j.key, j.id) on conflict (key) do nothing;
-            if not found then
-              raise exception 'onceq: again' using errcode = 'OQ001';
-            end if;
-          end if;
-        end if;
+      c := {ns}.retry_v1(j, without_key, now);
+      if c.c_by is not null then
+        return query select 0, i, {change_key_held}, now, null::bigint, c.c_by, c.c_holder, c.c_state, c.c_since,
+          c.c_frees_at, c.c_pending, c.c_text, c.c_differ, c.c_gone, {one y} from {ns}.jobs y where y.id = j.id;
+        continue;
       end if;
-      update {ns}.jobs y set result = null where y.id = j.id and y.result is not null;
-      j.state := {scheduled};
-      j.run_at := now;
-      j.max_attempts := greatest(j.max_attempts, coalesce(j.attempt, 0) + 1);
-      j.finished_at := null;
-      j.worker := null;
-      j.superseded_by := null;
-      j.cancel_requested := false;
-      perform {ns}.save_v1(j);
+      refused := {change_done};
       wake := j.queue;
     end if;
     return query select 0, i, refused, now, null::bigint, null::integer, wake, {conflict_nulls_from_state}, {one y}
       from {ns}.jobs y where y.id = j.id;
+    if op = {op_delete} and refused = {change_done} then
+      e := {ns}.ended_v1(j, true, now);
+      perform {ns}.remove_v1(e.j, false, now);
+      if e.wake is not null then
+        return query select 0, {row_of_name}, {change_done}, now, null::bigint, null::integer, e.wake,
+          {conflict_nulls_from_state}, null::{ns}.jobs;
+      end if;
+    elsif op = {op_cancel} and j.state = {cancelled} and {kept j} = 0 then
+      perform {ns}.remove_v1(j, true, now);
+    end if;
   end loop;
+end $$;
+
+-- Locks jobs: first those that stand behind no other, then those that do.
+create or replace function {ns}.lock_jobs_v1(ids text[]) returns void language plpgsql as $$
+declare
+  wanted text[];
+begin
+  select array_agg(distinct coalesce(y.behind, y.id)) into wanted from unnest(ids) as q(id)
+    cross join lateral (select y.behind, y.id from {ns}.jobs y where y.id = q.id limit 1) y;
+  perform from {ns}.jobs y where y.id = any(wanted) order by y.id for update;
+  perform from {ns}.jobs y where y.id = any(ids) and y.behind is not null order by y.id for update;
+end $$;
+
+-- A job without its args; null if there is none. It is locked already,
+-- unless it came or changed meanwhile.
+create or replace function {ns}.locked_v1(job_id text) returns {ns}.jobs language plpgsql as $$
+declare
+  j {ns}.jobs;
+begin
+  select {slim y} into j from {ns}.jobs y where y.id = job_id;
+  if not found then
+    return null;
+  end if;
+  perform from {ns}.jobs y where y.id = coalesce(j.behind, j.id) for update skip locked;
+  if not found then
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
+  select {slim y} into j from {ns}.jobs y where y.id = job_id for update skip locked;
+  if not found then
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
+  return j;
+end $$;
+
+-- Cancels a job that waits, and asks one that runs to stop. wake is the
+-- queue in which a waiter became due.
+create or replace function {ns}.cancel_v1(inout j {ns}.jobs, now bigint, out refused integer, out wake text)
+  language plpgsql as $$
+declare
+  e record;
+begin
+  refused := {change_done};
+  if j.state = {running} then
+    update {ns}.jobs y set cancel_requested = true where y.id = j.id and not y.cancel_requested;
+  elsif j.state <= {retryable} then
+    j.state := {cancelled};
+    j.cancel_requested := false;
+    j.finished_at := now;
+    e := {ns}.ended_v1(j, false, now);
+    j := e.j;
+    wake := e.wake;
+    perform {ns}.save_v1(j);
+  elsif j.state <> {cancelled} then
+    refused := {change_over};
+  end if;
+end $$;
+
+-- Starts a job for a worker that names it, unless it is refused. It returns
+-- the outcome.
+create or replace function {ns}.start_by_id_v1(j {ns}.jobs, refused integer, who text, no bigint, now bigint)
+  returns integer language plpgsql as $$
+begin
+  perform from {ns}.workers w where w.name = who for key share; -- it cannot leave meanwhile
+  if not found then
+    return {change_no_worker};
+  elsif j.state = {running} and j.worker = who and j.fetch_no = no then
+    return {change_done}; -- a repeat
+  elsif refused <> {change_done} then
+    return refused;
+  elsif exists (select from {ns}.paused z where z.queue = j.queue) then
+    return {change_paused};
+  end if;
+  if j.run_at > now then
+    j := {ns}.move_run_v1(j, now, now);
+  end if;
+  perform {ns}.start_v1(j, who, no, now);
+  return {change_done};
+end $$;
+
+-- Makes a finished job due now. It takes its key again; if another job
+-- holds that, it answers with what is told of the holder and writes nothing,
+-- unless the job may run without its key.
+create or replace function {ns}.retry_v1(j {ns}.jobs, without_key boolean, now bigint) returns {ns}.answer_v1
+  language plpgsql as $$
+declare
+  k {ns}.keys;
+  e record;
+  own boolean;
+begin
+  if j.key is not null then
+    select * into k from {ns}.keys y where y.key = j.key;
+    if found and k.frees_at <= now and k.next is null then
+      select * into k from {ns}.keys y where y.key = j.key for update;
+      if not found or k.frees_at is null or k.frees_at > now or k.next is not null then
+        raise exception 'onceq: again' using errcode = 'OQ001';
+      end if;
+      delete from {ns}.keys y where y.key = j.key;
+      k := null;
+    end if;
+    own := coalesce(k.holder = j.id and k.gone is null and k.next is null, false);
+    j.keyless := k.key is not null and not own;
+    if j.keyless and not without_key then
+      e := {ns}.met_v1(j, k, now);
+      return e.c;
+    elsif not j.keyless then
+      j.anchor := now;
+      j.run_at := now;
+      k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, now, now);
+      k.pending := {ns}.pending_v1(j.hold_until);
+      if own then
+        perform {ns}.put_v1(k, now);
+      elsif k.frees_at is null or k.frees_at > now then
+        insert into {ns}.keys (since, frees_at, pending, key, holder)
+          values (now, k.frees_at, k.pending, j.key, j.id) on conflict (key) do nothing;
+        if not found then
+          raise exception 'onceq: again' using errcode = 'OQ001';
+        end if;
+      end if;
+    end if;
+  end if;
+  update {ns}.jobs y set result = null where y.id = j.id and y.result is not null;
+  j.state := {scheduled};
+  j.run_at := now;
+  j.max_attempts := greatest(j.max_attempts, coalesce(j.attempt, 0) + 1);
+  j.finished_at := null;
+  j.worker := null;
+  j.superseded_by := null;
+  j.cancel_requested := false;
+  perform {ns}.save_v1(j);
+  return null;
 end $$;
 
 -- start: gives a waiting job to a worker, as fetch_v2 does it to many.

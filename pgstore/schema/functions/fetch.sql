@@ -1,6 +1,8 @@
 -- Fetch.
 --
 --   fetch_v2         starts due jobs of some queues for a worker
+--   places_v2        where jobs wait
+--   within_v2        which of the jobs found fit into so many bytes
 --   of_kinds_v2      locks the next due jobs of some kinds, beside others
 --   of_instant_v2    the same among jobs that are all due at one instant
 --   next_v2          when the next job of some queues is due
@@ -25,10 +27,10 @@
 -- is that of a priority. The fetch begins there, and not at jobs that were
 -- fetched long ago, whose index entries an old snapshot may keep alive.
 --
--- If only some kinds are wanted, it looks at as many jobs as it wants and a
--- few more (near). If they are all of these kinds, it takes them in the
--- order of the queue, else it goes by the index that keeps kinds apart. So
--- jobs of other kinds cost next to nothing, however many wait.
+-- If only some kinds are wanted, places_v2 looks at as many jobs as are
+-- wanted and a few more. If they are all of these kinds, it takes them in
+-- the order of the queue, else it goes by the index that keeps kinds apart.
+-- So jobs of other kinds cost next to nothing, however many wait.
 --
 -- It stops before the args and metas would exceed max_bytes together, but
 -- starts at least one job.
@@ -37,7 +39,6 @@ create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues te
 returns setof {ns}.job_v1 language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
-  near constant integer := 16;
   place record;           -- a priority of a queue in which jobs wait
   x record;
   in_queue bigint := 0;
@@ -51,22 +52,7 @@ declare
 begin
   {guard}
   for place in
-    select q.n as in_queue, q.queue, q.slots, p.* from unnest(queues, slots) with ordinality as q(queue, slots, n)
-    cross join lateral (
-      select p.priority, {floor_of p} as floor, i.run_at,
-        case when i.kind <> all(kinds) then true when i.run_at <= now and kinds is not null then exists (select from (
-          select o.kind from {ns}.jobs o
-          where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + {floor_of p}
-            and {at o} <= (p.priority << 48) + now
-          order by {at o}, o.id limit q.slots + near) o where o.kind <> all(kinds)) else false end as mixed
-      from {priorities} as p(priority)
-      cross join lateral (
-        select i.run_at, i.kind from {ns}.jobs i
-        where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
-          and {at i} < (p.priority + 1) << 48
-        order by {at i}, i.id limit 1) i
-      limit 10) p
-    where not exists (select from {ns}.paused z where z.queue = q.queue)
+    select * from {ns}.places_v2(queues, slots, kinds, floors, now)
   loop
     if place.in_queue <> in_queue then
       in_queue := place.in_queue;
@@ -110,10 +96,7 @@ begin
     return;
   end if;
   if (select sum(s.bytes) from unnest(sizes) as s(bytes)) > max_bytes then
-    select array_agg(y.tid order by y.n) into tids from (
-      select t.tid, t.n, sum(t.bytes) over (order by t.n) as bytes
-        from unnest(tids, sizes) with ordinality as t(tid, bytes, n)) y
-    where y.bytes <= max_bytes or y.n = 1;
+    tids := {ns}.within_v2(tids, sizes, max_bytes);
   end if;
   return query
   update {ns}.jobs j set state = {running}, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
@@ -128,6 +111,45 @@ begin
   if started < (select sum(s.slots) from unnest(slots) as s(slots) where s.slots > 0) then
     return query select now, {ns}.next_v2(queues, kinds, floors), null::{ns}.jobs;
   end if;
+end $$;
+
+-- The priorities of queues in which jobs wait, from their floors on: when the
+-- first of their jobs is due, and whether jobs of other kinds are among those
+-- that a fetch may reach.
+create or replace function {ns}.places_v2(queues text[], wanted integer[], kinds text[], floors bigint[], now bigint)
+returns table (in_queue bigint, queue text, slots integer, priority bigint, floor bigint, run_at bigint, mixed boolean)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+  near constant integer := 16;
+begin
+  return query select q.n, q.queue, q.slots, p.* from unnest(queues, wanted) with ordinality as q(queue, slots, n)
+  cross join lateral (
+    select p.priority, {floor_of p} as floor, i.run_at,
+      case when i.kind <> all(kinds) then true when i.run_at <= now and kinds is not null then exists (select from (
+        select o.kind from {ns}.jobs o
+        where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + {floor_of p}
+          and {at o} <= (p.priority << 48) + now
+        order by {at o}, o.id limit q.slots + near) o where o.kind <> all(kinds)) else false end as mixed
+    from {priorities} as p(priority)
+    cross join lateral (
+      select i.run_at, i.kind from {ns}.jobs i
+      where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
+        and {at i} < (p.priority + 1) << 48
+      order by {at i}, i.id limit 1) i
+    limit 10) p
+  where not exists (select from {ns}.paused z where z.queue = q.queue);
+end $$;
+
+-- Those of the jobs found, in order, that fit into max_bytes; at least one.
+create or replace function {ns}.within_v2(tids tid[], sizes integer[], max_bytes bigint) returns tid[]
+  language plpgsql as $$
+begin
+  return (
+    select array_agg(y.tid order by y.n) from (
+      select t.tid, t.n, sum(t.bytes) over (order by t.n) as bytes
+        from unnest(tids, sizes) with ordinality as t(tid, bytes, n)) y
+    where y.bytes <= max_bytes or y.n = 1);
 end $$;
 
 -- Locks the next due jobs of some kinds, of one queue and priority, from a

@@ -2,6 +2,7 @@
 -- when its holder changes. These are the rules of internal/rules, under the
 -- same names.
 --
+--   clock_v1                                    the time
 --   frees_v1, rest_v1, anchor_v1, anchor_of_v1  when a clock frees a key
 --   ends_on_v1, pending_v1, named_v1            which event frees it
 --   save_v1, save_all_v1, put_v1                write a job, or a key, back
@@ -9,6 +10,7 @@
 --   ended_v1, let_go_v1                         a job ended: its key is freed, kept or passed on
 --   remove_v1, gone_v1, text_v1                 its row goes, and the key keeps what is known of it
 --   move_run_v1                                 a waiting job gets another run time
+--   met_v1                                      what is told of a key that is held
 --
 -- A word in braces stands for a number or a condition: see words in
 -- schema.go.
@@ -289,4 +291,41 @@ begin
     k.frees_at := {ns}.frees_v1(j.hold_until, j.hold_window, j.hold_ttl, j.anchor, j.run_at);
   end if;
   perform {ns}.put_v1(k, now);
+end $$;
+
+-- What a job that wants the key k is told of it, and the effective holder h:
+-- null if its row is gone. c has what the answer says, without number and
+-- outcome. Nothing is locked: what was read at several instants is an error
+-- (OQ001).
+create or replace function {ns}.met_v1(j {ns}.jobs, k {ns}.keys, now bigint, out c {ns}.answer_v1, out h {ns}.jobs)
+  language plpgsql as $$
+declare
+  passed boolean := k.next is not null and coalesce(k.frees_at <= now, false); -- to the waiter
+begin
+  c.now := now;
+  c.c_by := {by_key};
+  if k.gone is not null and not passed then
+    c.c_holder := k.holder;
+    c.c_since := k.since;
+    c.c_frees_at := k.frees_at;
+    c.c_pending := k.pending;
+    c.c_state := (k.gone ->> 'state')::smallint;
+    c.c_gone := k.gone;
+    return;
+  end if;
+  c.c_holder := case when passed then k.next else k.holder end;
+  select y.* into h from {ns}.jobs y where y.id = c.c_holder and y.key = j.key
+    and exists (select from {ns}.keys x
+      where (x.key, x.holder, x.pending) = (k.key, k.holder, k.pending)
+        and (x.next, x.frees_at) is not distinct from (k.next, k.frees_at)); -- at one instant
+  if not found then
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
+  c.c_since := coalesce(case when passed then k.frees_at else k.since end, h.enqueued_at);
+  c.c_frees_at := case when passed then null else k.frees_at end;
+  c.c_pending := {ns}.named_v1(case when passed then {ns}.pending_v1(h.hold_until) else k.pending end, h.behind, h.run,
+    h.run_at, now);
+  c.c_state := {ns}.shown_v1(h.state, h.behind, h.run_at, now);
+  c.c_text := {ns}.text_v1(h);
+  c.c_differ := case when h.digest <> j.digest then {args_differ} else {args_same} end;
 end $$;

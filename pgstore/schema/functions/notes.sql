@@ -1,3 +1,8 @@
+-- What clients and workers note: see package tally.
+--
+--   notes_v1  reads notes
+--   note_v1   writes them
+
 -- Reads notes by name; the last row has the time alone.
 create or replace function {ns}.notes_v1(names text[])
 returns table (now bigint, name text, version bigint, value text) language plpgsql {safe} as $$

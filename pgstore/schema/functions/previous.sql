@@ -1,5 +1,9 @@
 -- Functions that programs of the version before call, while they run beside
 -- those of this one.
+--
+--   fetch_v1, finish_v1, extend_v1       of workers
+--   list_v1, list_v2, keys_v1, queues_v1  what reads
+--   change_v1, release_v1                of operators
 
 -- Version 7 does not bound fetches by bytes.
 create or replace function {ns}.fetch_v1(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[],
