@@ -108,7 +108,7 @@ var redisMutants = []mutant{
 		"if k.next == '' then\n      k.off = true", "if true then\n      k.off = true",
 		inStore("coalesce/a_release_by_hand_passes_the_key_to_the_waiter")},
 	{"a superseded job is kept without retention", "redisstore/lua/moves.lua",
-		"if j.prof.retention == 0 then j.off = true end", "",
+		"if keeps(j.prof, STATE_CANCELLED) == 0 then j.off = true end", "",
 		inStore("supersede/a_superseded_job_that_is_not_kept_is_gone")},
 	{"replaced args leave the digest", "redisstore/lua/moves.lua",
 		"b.args, b.size, b.digest, b.extra, j.enc = n.args, n.size, n.digest, n.extra, r.enc",
