@@ -151,7 +151,7 @@ var fromAsynq = []line{
 		}
 	})},
 	{"archived tasks, for 90 days", inBubble(func(t *trial) {
-		job := t.ran(bounces, onceq.MaxAttempts(1), onceq.Retention(90*24*time.Hour))
+		job := t.ran(bounces, onceq.MaxAttempts(1), onceq.RetentionFailed(90*24*time.Hour))
 		if kept := t.job(job.ID).KeepUntil().Sub(job.FinishedAt); kept != 90*24*time.Hour {
 			t.Errorf("kept for %v", kept)
 		}

@@ -325,7 +325,7 @@ var fromRiver = []line{
 		}
 	})},
 	{"`CompletedJobRetentionPeriod` and others", inBubble(func(t *trial) {
-		job := t.ran(bounces, onceq.MaxAttempts(1), onceq.Retention(7*24*time.Hour))
+		job := t.ran(bounces, onceq.MaxAttempts(1), onceq.RetentionFailed(7*24*time.Hour))
 		if kept := t.job(job.ID).KeepUntil().Sub(job.FinishedAt); kept != 7*24*time.Hour {
 			t.Errorf("kept for %v", kept)
 		}

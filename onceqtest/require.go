@@ -17,7 +17,8 @@ import (
 //
 // What opts say must be true of the job as well: its [onceq.Queue],
 // [onceq.Priority], [onceq.Tags], [onceq.Meta], [onceq.MaxAttempts],
-// [onceq.Timeout], [onceq.Backoff], [onceq.Retention], [onceq.ID] and run time. [onceq.Delay] is
+// [onceq.Timeout], [onceq.Backoff], [onceq.Retention], [onceq.RetentionFailed],
+// [onceq.ID] and run time. [onceq.Delay] is
 // the time from its enqueue to its run time. With [onceq.Unique] or
 // [onceq.UniqueKey] the job has the key that the client gives to such an
 // enqueue, and with [onceq.NotUnique] none. OnConflict is not a property of a
@@ -146,6 +147,8 @@ var properties = []property{
 		func(w *wanted) any { return (&onceq.JobRow{Extra: w.row.Extra}).Backoff() }},
 	{"retention", []string{"retention_ms"}, func(j *onceq.JobRow) any { return j.Retention },
 		func(w *wanted) any { return w.row.Retention }},
+	{"retention if it fails", []string{"retention_failed_ms"}, func(j *onceq.JobRow) any { return j.RetentionFailed },
+		func(w *wanted) any { return w.row.RetentionFailed }},
 	{"tags", []string{"tags"}, func(j *onceq.JobRow) any { return fmt.Sprintf("%q", j.Tags) },
 		func(w *wanted) any { return fmt.Sprintf("%q", w.row.Tags) }},
 	{"meta", []string{"meta"}, func(j *onceq.JobRow) any { return inOrder(j.Meta) },

@@ -75,6 +75,7 @@ func TestRequireEnqueuedComparesWhatTheOptionsSay(t *testing.T) {
 		{onceq.MaxAttempts(3), onceq.MaxAttempts(25)},
 		{onceq.Timeout(time.Second), onceq.Timeout(0)},
 		{onceq.Retention(time.Hour), onceq.Retention(24 * time.Hour)},
+		{onceq.RetentionFailed(time.Hour), onceq.RetentionFailed(0)},
 		{onceq.Backoff{Initial: time.Second, Max: time.Hour}, onceq.Backoff{Initial: time.Second, Max: time.Minute}},
 		{onceq.ID("mine"), onceq.ID("yours")},
 		{onceq.Delay(time.Minute), onceq.Delay(0)},
