@@ -194,11 +194,9 @@ var notes = []scenario{
 		equal(w, "sum", line(sum.Enqueued[0], sum.Enqueued[1]), line(20, 40))
 	}},
 	{"the_tally_of_two_processes_adds_up_and_is_bounded", func(w *world) {
-		var clients []*onceq.Client
 		for _, s := range w.handles(2) {
 			c, err := onceq.NewClient(s, nil)
 			w.must(err)
-			clients = append(clients, c)
 			for i := range 3 {
 				_, err := c.Enqueue(w.ctx, mail{To: "ann"}, onceq.Unique{})
 				w.must(err)
