@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,6 +192,59 @@ func TestAnAbsentServerIsWaitedForOnce(t *testing.T) {
 	server.Restart()
 	if err := <-opened; err != nil {
 		t.Errorf("Open while the server starts: %v", err)
+	}
+}
+
+// The last try of a call may be cut short by the end of its context, and then
+// knows only that. What the tries before it met is said.
+func TestATryThatIsCutShortDoesNotHideWhyTheOthersFailed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	const through, refuses = -1000, 3
+	var tries atomic.Int64 // to connect; those after the third hang
+	over := make(chan struct{})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, DialerRetries: 1,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			switch n := tries.Add(1); {
+			case n < 0:
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			case n <= refuses:
+				return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+			}
+			<-over
+			return nil, errors.New("the test is over")
+		}})
+	made := newDials() // else the library goes on trying after the end of the test
+	made.attach(client)
+	defer client.Close()
+	defer made.close()
+	defer close(over)
+	check := func(name string, call func(context.Context) error) {
+		t.Helper()
+		tries.Store(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+		defer cancel()
+		err := call(ctx)
+		if err == nil || !strings.Contains(err.Error(), "nobody listens there") ||
+			!errors.Is(err, context.DeadlineExceeded) || errors.Is(err, onceq.ErrUncertain) {
+			t.Errorf("%s: %v (%d tries), want it to say that nobody listens, and that time was over", name, err,
+				tries.Load())
+		}
+	}
+	config := Config{Namespace: namespace(), Logger: quiet, Patience: time.Minute}
+	check("NewContext", func(ctx context.Context) error {
+		_, err := NewContext(ctx, client, &config)
+		return err
+	})
+	tries.Store(through)
+	s, err := New(client, &config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	server.Kill()
+	for name, call := range methods(s) {
+		check(name, call)
 	}
 }
 

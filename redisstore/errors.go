@@ -73,6 +73,25 @@ func passes(err error) bool {
 // transient reports whether nothing happened and trying again may help.
 func (t *trip) transient() bool { return t.definite() && passes(t.err) }
 
+// better is the reason to give for some tries that failed: that of the last
+// one, unless it is only that time was over. That try may have been cut short.
+func better(reason, err error) error {
+	var timeout net.Error
+	if reason != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout()) {
+		return reason
+	}
+	return err
+}
+
+// afterEnd adds to an error that ctx has ended, if it has.
+func afterEnd(ctx context.Context, err error) error {
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err
+}
+
 // uncertain marks the error of a step that was done in part.
 func uncertain(err error) error {
 	if errors.Is(err, onceq.ErrUncertain) {

@@ -121,6 +121,7 @@ type trip struct {
 	now   int64
 	gen   string // the generation, see profiles
 	err   error
+	why   error // of the last try that failed and was not cut short
 }
 
 // wire is the token of a call. It knows whether it was ever written to a
@@ -161,6 +162,9 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 	todo := trips
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
 		s.send(ctx, todo)
+		for _, t := range todo {
+			t.why = better(t.why, t.err)
+		}
 		s.look(ctx, todo)
 		var again []*trip
 		answered := len(todo) < len(trips)
@@ -186,10 +190,11 @@ func (s *Store) do(ctx context.Context, trips ...*trip) error {
 			continue
 		}
 		uncertain := !t.definite() && t.script.writes
-		t.err = s.advise(t.err)
-		if ended := ctx.Err(); ended != nil && !errors.Is(t.err, ended) {
-			t.err = fmt.Errorf("%w: %w", ended, t.err)
+		if !uncertain {
+			t.err = t.why
 		}
+		t.err = s.advise(t.err)
+		t.err = afterEnd(ctx, t.err)
 		if uncertain {
 			t.err = fmt.Errorf("redisstore: %s: %w (%w)", t.script.name, t.err, onceq.ErrUncertain)
 		} else {

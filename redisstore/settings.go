@@ -96,10 +96,15 @@ func (s *Store) examineNode(ctx context.Context, node redis.Cmdable, which strin
 // starting.
 func (s *Store) info(ctx context.Context, node redis.Cmdable) (string, error) {
 	deadline := time.Now().Add(s.config.Patience)
+	var why error
 	for {
 		info, err := node.Info(ctx).Result()
+		if err == nil {
+			return info, nil
+		}
+		why = better(why, err)
 		if !passes(err) || time.Now().After(deadline) || !s.pause(ctx, 50*time.Millisecond) {
-			return info, err
+			return "", afterEnd(ctx, why)
 		}
 	}
 }
