@@ -153,7 +153,7 @@ var members = map[string]string{
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "", "Bulk.Budget": "",
 	"Config.MaxResult": "", "result": "", "job": "", "receipt": "", "Config.Middleware": "",
 	"Config.Codec": "", "RemoteConfig.Lease": "", "worker": "worker", "no": "no", "queues": "queues", "kinds": "kinds",
-	"runs": "runs", "wait": "wait_ms", "owner": "", "name": "name", "fetches done": "fetches_done",
+	"runs": "runs", "wait": "wait_ms", "owner": "", "name": "name", "fetches_done": "fetches_done",
 	"outcome":        "outcome",
 	"Config.MaxArgs": "", "Config.Kinds": "", "Run": "", "WorkerConfig.Kinds": "", "WorkerConfig.ID": "",
 }

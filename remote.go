@@ -286,7 +286,7 @@ func (r *Remote) Extend(ctx context.Context, owner, worker string, runs []Run, f
 		return Extended{}, err
 	}
 	if fetchesDone < 0 {
-		return Extended{}, invalid("fetches done", fetchesDone, "must be the number of a fetch, or 0")
+		return Extended{}, invalid("fetches_done", fetchesDone, "must be the number of a fetch, or 0")
 	}
 	return r.extend(ctx, ExtendRequest{Worker: name, Runs: runs, FetchesDone: fetchesDone})
 }

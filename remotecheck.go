@@ -71,8 +71,8 @@ func nameInStore(owner, worker string) (string, error) {
 	i := strings.LastIndexByte(worker, '-')
 	if len(worker) > maxRemoteName+20 || i < 0 || worker[i+1:] != checkOf(worker[:i]) ||
 		strings.Contains(worker, "/") {
-		return "", invalid("worker", worker, "must be a name that {Remote.Join} gave to this worker: two workers with "+
-			"one name would hand back each other's runs")
+		return "", invalid("worker", worker, "must be a name that Join (POST /workers) gave to this worker: two "+
+			"workers with one name would hand back each other's runs")
 	}
 	return remotePrefix + owner + "/" + worker, nil
 }

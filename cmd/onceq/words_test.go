@@ -18,6 +18,7 @@ import (
 // ofPrograms are names that no flag and no member can lead to, as no field of
 // a Config can, but for MaxArgs.
 var ofPrograms = []string{"Resend", "Token", "option", "store", "context", "Tx", "Bulk.Op", "Bulk.Budget", "Run",
+	"RemoteConfig.Lease",
 	"items", "WorkerConfig.ID", "key", "state", "limit", "filter", "until"}
 
 // Whatever a refusal of package onceq names is called something on the command

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/dashboard"
+	"github.com/onceq/onceq/storeurl"
+)
+
+type httpServer struct {
+	listen    string
+	tokenFile string
+	hosts     []string
+	readOnly  bool
+	hideArgs  bool
+	lease     time.Duration
+	shutdown  time.Duration
+	maxPolls  int
+
+	began func(url string) // for tests
+}
+
+func newServe(a *app) *cobra.Command {
+	s := httpServer{lease: time.Minute, shutdown: 25 * time.Second}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the store over HTTP",
+		Long: `Serve the store over HTTP: enqueue, look and change from any language, and let
+workers in any language take part. docs/http.md has each call with curl.
+
+It listens on this machine only, and everybody here may then do everything.
+Another address needs tokens: a file with lines ROLE TOKEN [NAME], or
+ONCEQ_TOKEN, a token that may do everything. The roles are
+
+  read      look at jobs, keys, queues, workers and counts
+  enqueue   make jobs, and explain what an enqueue would do
+  work      fetch jobs and finish them
+  operate   everything
+
+A token that is taken out of the file is refused a second later. The name of
+a host under which the server is reached must be said with --host. Put TLS in
+front of it: tokens travel as they are.
+
+It rescues jobs of workers that were lost, and tidies the store. /healthz says
+that the process lives, /readyz that the store answers.
+
+The first Ctrl-C (or SIGTERM) ends it when the requests under way are done, at
+most --shutdown-timeout later; the second ends it at once. Jobs that run
+elsewhere go on: another server can answer their workers.`,
+		Example: `  onceq serve
+  onceq serve --listen :8080 --token-file tokens --host jobs.example.com`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), stopSignals()...)
+			defer stop()
+			return a.serve(ctx, &s, stop)
+		},
+	}
+	fs := c.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&s.listen, "listen", envOr("ONCEQ_LISTEN", "127.0.0.1:8080"), "the `ADDRESS` to listen on (or set "+
+		"ONCEQ_LISTEN)")
+	fs.StringVar(&s.tokenFile, "token-file", os.Getenv("ONCEQ_TOKEN_FILE"), "a `FILE` of lines ROLE TOKEN [NAME] (or "+
+		"set ONCEQ_TOKEN_FILE)")
+	fs.StringArrayVar(&s.hosts, "host", nil, "a `NAME` under which the server is reached; may be repeated")
+	fs.BoolVar(&s.readOnly, "read-only", os.Getenv("ONCEQ_READ_ONLY") != "", "only look (or set ONCEQ_READ_ONLY)")
+	fs.BoolVar(&s.hideArgs, "hide-args", false, "show args, and what keys are made of, to the role operate only")
+	fs.Var(&span{&s.lease}, "lease", "a worker that is silent for this long is lost")
+	fs.IntVar(&s.maxPolls, "max-polls", 1000, "how many `FETCHES` wait for jobs at once")
+	fs.Var(&span{&s.shutdown}, "shutdown-timeout", "how long a first Ctrl-C waits for requests")
+	return c
+}
+
+func envOr(name, usual string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return usual
+}
+
+// isLocal reports whether only this machine can reach an address.
+func isLocal(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
+}
+
+// access says who may do what, for the handler and for people.
+func (s *httpServer) access(c *dashboard.Config) (who string, err error) {
+	token := os.Getenv("ONCEQ_TOKEN")
+	switch {
+	case s.tokenFile != "" && token != "":
+		return "", usagef("ONCEQ_TOKEN and a token file are both there: keep one")
+	case s.tokenFile == "" && token == "" && !isLocal(s.listen):
+		return "", usagef("--listen %q: others can reach that address, so say who may do what: --token-file FILE, or "+
+			"ONCEQ_TOKEN; or listen on 127.0.0.1", s.listen)
+	case s.tokenFile == "" && token == "":
+		c.Authorize, who = dashboard.Everyone, "anyone on this machine can operate; --token-file asks for a token"
+		if s.readOnly {
+			c.Authorize, who = dashboard.ReadOnly, "anyone on this machine can look"
+		}
+		return who, nil
+	}
+	tokens, err := (*dashboard.Tokens)(nil), error(nil)
+	if token != "" {
+		tokens, err = dashboard.ReadTokens(strings.NewReader("operate " + token + " ONCEQ_TOKEN"))
+		if err != nil {
+			return "", usagef("ONCEQ_TOKEN must be one word of at least 22 characters")
+		}
+	} else if tokens, err = dashboard.ReadTokenFile(s.tokenFile); err != nil {
+		return "", usagef("--token-file: %v", err)
+	}
+	c.Authorize, c.Who, who = tokens.Authorize, tokens.Who, "with a token"
+	if s.readOnly {
+		who = "with a token, to look"
+		c.Authorize = func(r *http.Request, a dashboard.Action) error {
+			if err := dashboard.ReadOnly(r, a); err != nil {
+				return err
+			}
+			return tokens.Authorize(r, a)
+		}
+	}
+	return who, nil
+}
+
+// serve serves until ctx ends. stop lets a second signal end the process.
+func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error) {
+	logger := slog.New(&logLines{out: a.errOut})
+	config := &dashboard.Config{Hosts: s.hosts, Logger: logger, MaxPolls: s.maxPolls}
+	if s.hideArgs {
+		config.Args = dashboard.ArgsHidden
+	}
+	who, err := s.access(config)
+	if err != nil {
+		return err
+	}
+	if s.maxPolls < 1 {
+		return usagef("--max-polls \"%d\" must be 1 or more", s.maxPolls)
+	}
+	if _, err := onceq.NewRemote(nowhere{}, &onceq.RemoteConfig{Lease: s.lease}); err != nil || s.lease == 0 {
+		return usagef("--lease %q must be 5s to 24h", short(s.lease))
+	}
+	listener, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	open, err := a.open(ctx, &onceq.Config{Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, open.close()) }()
+	if config.Remote, err = onceq.NewRemote(open.store, &onceq.RemoteConfig{Lease: s.lease,
+		Logger: logger}); err != nil {
+		return err
+	}
+	handler, err := dashboard.New(open.client, config)
+	if err != nil {
+		return err
+	}
+	defer handler.Close()
+	url := "http://" + listener.Addr().String() + "/"
+	fmt.Fprintf(a.errOut, "onceq: %s on %s (%s)\n", url, storeurl.Redacted(a.store), who)
+	if !isLocal(s.listen) {
+		fmt.Fprintln(a.errOut, "onceq: without TLS in front of it, everybody on the way can read the tokens")
+	}
+	if s.began != nil {
+		s.began(url)
+	}
+	return s.run(ctx, listener, handler, config.Remote, stop)
+}
+
+// run answers requests until ctx ends.
+func (s *httpServer) run(ctx context.Context, listener net.Listener, handler *dashboard.Dashboard, remote *onceq.Remote,
+	stop func()) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	swept := make(chan error, 1)
+	running, halt := context.WithCancel(context.WithoutCancel(ctx))
+	defer halt()
+	go func() { swept <- remote.Run(running) }()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		halt()
+		return errors.Join(err, <-swept)
+	case err := <-swept: // the store was closed
+		return errors.Join(err, server.Close())
+	case <-ctx.Done():
+	}
+	stop() // a second signal ends the process
+	handler.Drain()
+	halt() // fetches that wait end with nothing
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdown)
+	defer cancel()
+	err := server.Shutdown(late)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.Join(fmt.Errorf("requests were still under way after %s", short(s.shutdown)), server.Close())
+	}
+	return errors.Join(err, <-swept)
+}
