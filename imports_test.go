@@ -63,7 +63,7 @@ var mayUse = map[string][]string{
 		"onceq/internal/wire", "onceq/storeurl", "onceq/sqlitestore", "onceq/pgstore",
 		"github.com/jackc/pgx/v5",
 		"github.com/redis/go-redis/v9/logging", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
-		"golang.org/x/sys"},
+		"golang.org/x/sys", "github.com/prometheus/client_golang/prometheus", "go.opentelemetry.io/otel"},
 }
 
 const module = "github.com/onceq/onceq"

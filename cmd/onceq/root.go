@@ -246,9 +246,15 @@ func openConnection(store onceq.Store, err error, config *onceq.Config) (*connec
 	if err != nil {
 		return nil, err
 	}
+	inner := store
+	if config != nil && config.MeterProvider != nil {
+		if store, err = onceq.MeasureStore(store, config.MeterProvider); err != nil {
+			return nil, errors.Join(err, inner.Close())
+		}
+	}
 	client, err := onceq.NewClient(store, config)
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, inner.Close())
 	}
 	return &connection{store, client}, nil
 }

@@ -28,6 +28,7 @@ type work struct {
 	snooze   time.Duration
 	lease    time.Duration
 	shutdown time.Duration
+	metrics  string // HOST:PORT
 }
 
 func newWork(a *app) *cobra.Command {
@@ -75,6 +76,8 @@ with its number: --queues 'a=b=10'.`,
 				return usagef("say what to run for each job: onceq work --exec 'COMMAND'")
 			case w.lease == 0: // which would be the default
 				return usagef("--lease \"0\" must be 100ms to 24h")
+			case c.Flags().Changed("metrics-listen") && w.metrics == "":
+				return usagef("--metrics-listen \"\" must be HOST:PORT, or :PORT for this machine alone")
 			case w.shutdown == 0:
 				w.shutdown = time.Nanosecond // likewise
 			}
@@ -92,6 +95,8 @@ with its number: --queues 'a=b=10'.`,
 	fs.Var(&span{&w.snooze}, "snooze", "how long exit code 75 puts a job off")
 	fs.Var(&span{&w.lease}, "lease", "without a sign of life for this long, other workers take over")
 	fs.Var(&span{&w.shutdown}, "shutdown-timeout", "how long a first Ctrl-C waits for jobs that run")
+	fs.StringVar(&w.metrics, "metrics-listen", "", "show metrics for Prometheus at http://`HOST:PORT`/metrics "+
+		"(:PORT is this machine alone)")
 	return c
 }
 
@@ -160,7 +165,12 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
 		return usage(err) // before a file is made
 	}
-	s, err := a.open(ctx, nil)
+	shown, err := exportMetrics(w.metrics)
+	if err != nil {
+		return err
+	}
+	defer shown.end()
+	s, err := a.open(ctx, &onceq.Config{MeterProvider: shown.provider})
 	if err != nil {
 		return err
 	}
@@ -169,12 +179,13 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 			err = closed
 		}
 	}()
+	shown.say(r.errOut)
 	if w.queues != nil {
 		if err := r.greet(ctx, s.client, queues); err != nil {
 			return err
 		}
 	}
-	config.Client = s.client
+	config.Client, config.MeterProvider = s.client, shown.provider
 	worker, err := onceq.NewWorker(s.store, config)
 	if err != nil {
 		return err
