@@ -113,3 +113,15 @@ type Released struct {
 	Was string    `json:"was"` // the job that held it
 	Now *string   `json:"now"` // the job that holds it now; null: it is free
 }
+
+// Copied is what onceq copy did.
+type Copied struct {
+	Waiting       int      `json:"waiting"`        // jobs that wait for a run
+	WaitingThere  int      `json:"waiting_there"`  // … that were there already
+	Finished      int      `json:"finished"`       // finished jobs that are kept
+	FinishedThere int      `json:"finished_there"` // … that were there already
+	Keys          int      `json:"keys"`           // held in both stores, by the same job
+	Paused        int      `json:"paused"`         // queues that are paused in both stores
+	Refused       []string `json:"refused"`        // a line for each job that was not copied
+	Violations    []string `json:"violations"`     // what doctor found, in either store
+}

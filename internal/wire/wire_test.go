@@ -57,6 +57,8 @@ func shapes(t *testing.T) map[string]any {
 		State: onceq.Discarded, Since: at, FreesAt: at.Add(time.Hour), FreesWhen: "deleted"}
 	next := "push:2"
 	return map[string]any{
+		"copy": wire.Copied{Waiting: 200, WaitingThere: 100, Finished: 20, Keys: 299, Paused: 1, Violations: []string{},
+			Refused: []string{"job push:1 (kind reindex) was not copied: TO has a job of kind mail with this ID"}},
 		"receipt": onceq.Receipt{Job: inserted, Outcome: onceq.Inserted},
 		"duplicate": onceq.Receipt{Job: gone, Outcome: onceq.Skipped, Conflict: &onceq.Conflict{By: "key", Key: key,
 			Text: text, Holder: id, Gone: true, Since: at, FreesAt: at.Add(time.Hour)}},
