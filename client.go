@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/onceq/onceq/internal/batch"
 )
@@ -47,6 +48,9 @@ type Config struct {
 	// MeterProvider gets the metrics of enqueues (docs/metrics.md); nil = the
 	// global one.
 	MeterProvider metric.MeterProvider
+	// TracerProvider gets the spans of enqueues (docs/tracing.md); nil = the
+	// global one.
+	TracerProvider trace.TracerProvider
 }
 
 // Client enqueues jobs and looks after them. It is safe for concurrent use:
@@ -67,6 +71,7 @@ type Client struct {
 	closed    atomic.Bool
 	watch     duplicates
 	metrics   *metrics
+	tracing   *tracing
 	tally     *tally // nil = Config.NoTally
 }
 
@@ -102,6 +107,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if c.metrics, err = newMetrics(c.config.MeterProvider, newLabels()); err != nil {
 		return nil, err
 	}
+	c.tracing = newTracing(c.config.TracerProvider)
 	if !c.config.NoTally {
 		c.tally = newTally(store, c.config.Logger)
 	}

@@ -82,7 +82,8 @@
 //     [*DuplicateError], [*UncertainError] with errors.As.
 //   - What to measure: the MeterProvider of [Config] and [WorkerConfig]
 //     gets metrics of enqueues and runs, and [MeasureStore] adds those of
-//     the store: docs/metrics.md lists them.
+//     the store: docs/metrics.md lists them. The TracerProvider gets spans:
+//     docs/tracing.md has the picture.
 //   - Tests of your own code: package onceqtest, and docs/testing.md.
 //
 // The guides are in the folder docs: uniqueness.md says what a key does in

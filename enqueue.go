@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/onceq/onceq/internal/batch"
 )
 
@@ -32,6 +34,7 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 	if row, err = c.rowOf(ctx, args, opts, newNonce(), 0); err != nil || row.unguarded {
 		return row, result, err
 	}
+	ctx = c.tracing.enqueue(ctx, &row)
 	if ctx.Done() != nil {
 		row.own(args) // the trip may continue after this caller has given up
 	}
@@ -45,6 +48,9 @@ func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewR
 		err = uncertainOne(&row, err)
 	case err != nil && !errors.Is(err, ErrClosed):
 		err = fmt.Errorf("onceq: enqueue %s: %w", row.Kind, err)
+	}
+	if err != nil {
+		row.failed(err)
 	}
 	return row, result, err
 }
@@ -144,6 +150,10 @@ func (c *Client) receipt(ctx context.Context, row *NewRow, r EnqueueResult) (Rec
 		r.Conflict.ArgsDiffer = c.argsDiffer(ctx, row, r.Job)
 	}
 	receipt := Receipt{Job: r.Job, Outcome: r.Outcome, Conflict: r.Conflict, client: c}
+	if row.span != nil {
+		ctx = trace.ContextWithSpan(ctx, row.span)
+		defer row.answered(&receipt)
+	}
 	row.hide(r.Conflict, r.Job)
 	c.metrics.enqueued(ctx, row, receipt)
 	if r.Conflict != nil {
@@ -189,11 +199,20 @@ func (c *Client) answers(ctx context.Context, items []Item) ([]Receipt, error) {
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	results, err := c.sendRows(ctx, rows)
+	receipts, err := c.sendBatch(ctx, rows)
 	if err != nil && !errors.Is(err, ErrUncertain) {
 		return nil, err
 	}
-	return c.receipts(ctx, rows, results), err
+	return receipts, err
+}
+
+// sendBatch sends the rows of one caller in a span, and makes their receipts.
+func (c *Client) sendBatch(ctx context.Context, rows []NewRow) ([]Receipt, error) {
+	ctx, span := c.tracing.enqueueMany(ctx, rows)
+	results, err := c.sendRows(ctx, rows)
+	receipts := c.receipts(ctx, rows, results)
+	endMany(span, receipts, err)
+	return receipts, err
 }
 
 // sendRows sends the rows of one caller, and sends those again whose answers

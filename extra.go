@@ -16,6 +16,7 @@ const MaxExtra = 1 << 10
 // programs of two versions can share a store. The names are stored.
 type extra struct {
 	Backoff *storedBackoff `json:"backoff,omitempty"`
+	Trace   *TraceContext  `json:"trace,omitempty"`
 }
 
 // storedBackoff is the stored form of a Backoff, in milliseconds.

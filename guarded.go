@@ -160,8 +160,8 @@ func acquireMany(ctx context.Context, c *Client, items []Item) ([]NewRow, []Rece
 		return rows, receipts, nil
 	}
 	sent := pick(rows, at)
-	results, err := c.sendRows(ctx, sent)
-	for n, r := range c.receipts(ctx, sent, results) {
+	answered, err := c.sendBatch(ctx, sent)
+	for n, r := range answered {
 		receipts[at[n]] = r
 	}
 	return rows, receipts, err

@@ -66,6 +66,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Retention       int64           `json:"retention_ms"`
 		RetentionFailed *int64          `json:"retention_failed_ms,omitempty"`
 		Backoff         *storedBackoff  `json:"backoff,omitempty"`
+		Trace           *TraceContext   `json:"trace,omitempty"`
 		Key             *Key            `json:"key,omitempty"`
 		KeyText         string          `json:"key_text,omitempty"`
 		Hold            Hold            `json:"hold,omitzero"`
@@ -89,7 +90,7 @@ func (j JobRow) MarshalJSON() ([]byte, error) {
 		Tags: j.Tags, State: j.State,
 		Priority: j.Priority, Attempt: j.Attempt, MaxAttempts: j.MaxAttempts, Run: j.Run,
 		Timeout: j.Timeout.Milliseconds(), Retention: j.Retention.Milliseconds(),
-		RetentionFailed: j.ownRetentionFailed(), Backoff: j.Backoff().stored(),
+		RetentionFailed: j.ownRetentionFailed(), Backoff: j.Backoff().stored(), Trace: j.Trace().shown(),
 		Key: j.Key, KeyText: j.KeyText, Hold: j.Hold, Anchor: jsontext.Time(j.Anchor), Keyless: j.Keyless,
 		Behind: j.Behind, Origin: j.Origin, Displaced: j.Displaced, SupersededBy: j.SupersededBy,
 		CancelRequested: j.CancelRequested, Worker: j.Worker,

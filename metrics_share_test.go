@@ -28,9 +28,22 @@ func processorTime(b *testing.B) time.Duration {
 }
 
 // BenchmarkShareOfMetrics is how much of an enqueue, and of a run, is metrics
-// without a provider: processor time, in rounds that take turns, and the
-// median of their shares.
+// without a provider.
 func BenchmarkShareOfMetrics(b *testing.B) {
+	enqueue, run := onceq.MeasuringCosts(nil)
+	shares(b, false, enqueue, run)
+}
+
+// BenchmarkShareOfTracing is how much of them is tracing without a provider. A
+// batch is traced once, so these enqueues are alone.
+func BenchmarkShareOfTracing(b *testing.B) {
+	enqueue, run := onceq.TracingCosts(nil)
+	shares(b, true, enqueue, run)
+}
+
+// shares is how much of an enqueue, and of a run, is what a part of them does:
+// processor time, in rounds that take turns, and the median of their shares.
+func shares(b *testing.B, alone bool, partOfEnqueue, partOfRun func()) {
 	for name, open := range map[string]func() (onceq.Store, error){
 		"memory": func() (onceq.Store, error) { return memstore.New(nil), nil },
 		"SQLite": func() (onceq.Store, error) {
@@ -48,14 +61,13 @@ func BenchmarkShareOfMetrics(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer client.Close()
-			measuredEnqueue, measuredRun := onceq.MeasuringCosts(nil)
 			var enqueues, runs []float64
 			for b.Loop() {
 				const many, jobs = 2_000_000, 1000
-				share := func(measure, whole func()) float64 {
+				share := func(part, whole func()) float64 {
 					began := processorTime(b)
 					for range many {
-						measure()
+						part()
 					}
 					middle := processorTime(b)
 					whole()
@@ -65,12 +77,20 @@ func BenchmarkShareOfMetrics(b *testing.B) {
 				for i := range items {
 					items[i].Args = mail{"ada"}
 				}
-				enqueues = append(enqueues, share(measuredEnqueue, func() {
+				enqueues = append(enqueues, share(partOfEnqueue, func() {
+					for i := 0; alone && i < jobs; i++ {
+						if _, err := client.Enqueue(context.Background(), items[i].Args); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if alone {
+						return
+					}
 					if _, err := client.EnqueueMany(context.Background(), items); err != nil {
 						b.Fatal(err)
 					}
 				}))
-				runs = append(runs, share(measuredRun, func() {
+				runs = append(runs, share(partOfRun, func() {
 					w, err := onceq.NewWorker(store, &onceq.WorkerConfig{Drain: true, Logger: quiet,
 						Queues: map[string]onceq.QueueConfig{"default": {Concurrency: 100}}})
 					if err != nil {

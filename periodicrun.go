@@ -133,11 +133,13 @@ func (w *Worker) putNext(ctx context.Context, next *periodicRow, rows []NewRow) 
 	if !next.state.Orphan.IsZero() {
 		row.RunAt, row.Delay = time.Time{}, orphanAgain
 	}
+	ctx, span := w.client.tracing.enqueueMany(ctx, rows)
 	results, err := w.client.sendRows(ctx, append(rows, row))
 	if err != nil {
+		endMany(span, nil, err)
 		return fmt.Errorf("make a tick of periodic job %s: %w", next.spec.Name, err)
 	}
-	w.client.receipts(ctx, rows, results[:len(rows)])
+	endMany(span, w.client.receipts(ctx, rows, results[:len(rows)]), nil)
 	return nil
 }
 

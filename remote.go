@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Remote lets workers take part that are not in this process, and may be
@@ -33,6 +34,7 @@ type Remote struct {
 	config  RemoteConfig
 	log     *slog.Logger
 	metrics *metrics
+	tracing *tracing
 	hub     *hub
 	ran     atomic.Bool
 	stop    atomic.Pointer[context.CancelCauseFunc] // ends Run
@@ -47,6 +49,9 @@ type RemoteConfig struct {
 	Retry         RetryPolicy          // the backoff of runs that fail or are lost; nil = DefaultRetry
 	Logger        *slog.Logger         // nil = slog.Default()
 	MeterProvider metric.MeterProvider // nil = the global one
+	// TracerProvider gets the spans of rescues (docs/tracing.md); nil = the
+	// global one. The spans of runs are for the workers to make.
+	TracerProvider trace.TracerProvider
 }
 
 // The bounds of a [Remote].
@@ -81,6 +86,7 @@ func NewRemote(store Store, config *RemoteConfig) (*Remote, error) {
 	}
 	r.log = safeLogger(c.Logger)
 	var err error
+	r.tracing = newTracing(c.TracerProvider)
 	r.metrics, err = newMetrics(c.MeterProvider, newLabels())
 	return r, err
 }
@@ -103,7 +109,10 @@ func (r *Remote) Run(ctx context.Context) error {
 	name := remotePrefix + randomName(10)
 	sw := newSweeper(r, r.store, name, r.config.Lease)
 	sw.log = r.log.With("worker", name)
-	sw.rescued = func(job *JobRow, _ *Finish, state State) { r.metrics.rescued(job, state) }
+	sw.rescued = func(job *JobRow, _ *Finish, state State) {
+		r.metrics.rescued(job, state)
+		r.tracing.rescued(ctx, job, state, name)
+	}
 	sw.retry = func(*JobRow) RetryPolicy { return r.config.Retry }
 	var all sync.WaitGroup
 	all.Go(func() { r.hub.run(ctx) })

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // run is one run of a job by this worker.
@@ -26,8 +28,9 @@ type run struct {
 	resent  bool // its Finish was sent before, and may have been taken
 	finish  Finish
 	timed
-	handedBack bool  // it was cut short by a shutdown
-	state      State // as the store recorded it
+	handedBack bool       // it was cut short by a shutdown
+	span       trace.Span // nil = it has none
+	state      State      // as the store recorded it
 
 	// The refusals of a Finish that was sent alone:
 	refusals  int       // in its present form
@@ -88,6 +91,7 @@ func (s *session) runner() {
 // execute calls the handler and settles what it returned, however it ended: the
 // goroutine may end with it.
 func (s *session) execute(r *run) {
+	r.ctx, r.span = s.w.tracing.process(r.ctx, &r.job, s.name)
 	ctx := r.ctx
 	if r.job.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -149,6 +153,8 @@ func (s *session) settle(r *run, err, cause error) {
 // settled frees the slot of a run and hands its result to the finisher.
 func (s *session) settled(r *run, f Finish, cause error) {
 	r.cancel(nil)
+	lost := false
+	defer func() { r.traced(&f, lost) }()
 	if f.Worker = s.name; f.State.Finished() {
 		f.Result = r.leaves.get()
 	}
@@ -165,7 +171,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	r.handedBack = f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown
 	s.running--
 	r.queue.busy--
-	lost := r.lost
+	lost = r.lost
 	if lost {
 		s.dropLocked(r)
 		signal(s.beatNow) // if the store still has it as ours, it hands it back

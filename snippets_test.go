@@ -62,10 +62,11 @@ var packagesOfSnippets = map[string]string{
 	"strings":     "strings",
 	"syscall":     "syscall",
 	"time":        "time",
+	"trace":       "go.opentelemetry.io/otel/trace",
 }
 
-// The exporter for Prometheus is not among what this module needs.
-var snippetsOfOtherModules = []string{"prometheus.New("}
+// These exporters are not among what this module needs.
+var snippetsOfOtherModules = []string{"prometheus.New(", "otlptracegrpc.New("}
 
 // The snippets of this page are run, by onceqtest/guide_test.go.
 const pageThatRuns = "docs/testing.md"

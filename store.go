@@ -6,6 +6,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Store keeps jobs and keys. This file is the whole seam between the root
@@ -282,8 +284,9 @@ type NewRow struct {
 	again bool // it was sent before, so that the store may know the ID
 	token bool // Nonce is the caller's own
 
-	unguarded bool   // package guard was told NotUnique: there is nothing to enqueue
-	terms     string // for the tally; "" = it does not want them
+	unguarded bool       // package guard was told NotUnique: there is nothing to enqueue
+	terms     string     // for the tally; "" = it does not want them
+	span      trace.Span // of the enqueue; nil = it has none
 }
 
 // Made reports whether a client made the ID for this call, so that no other job

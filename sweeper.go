@@ -24,6 +24,7 @@ func (s *session) sweepLoop(ctx context.Context) {
 	sw.log, sw.retry = s.log, s.w.config.retryOf
 	sw.rescued = func(job *JobRow, f *Finish, state State) {
 		s.w.metrics.rescued(job, state)
+		s.w.tracing.rescued(ctx, job, state, s.name)
 		s.w.client.tally.rescued(job)
 		s.mu.Lock()
 		defer s.mu.Unlock()

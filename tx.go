@@ -43,11 +43,10 @@ func (t *TxClient) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, er
 }
 
 func (t *TxClient) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error) {
-	rows, results, err := t.answers(ctx, items)
+	receipts, err := t.answers(ctx, items)
 	if err != nil {
 		return nil, stillUncertain(err, optionsOf(items)...)
 	}
-	receipts := t.client.receipts(ctx, rows, results)
 	for i := range receipts {
 		receipts[i].inTx = true
 	}
@@ -74,6 +73,12 @@ func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row Ne
 	if row, err = t.client.rowOf(ctx, args, opts, newNonce(), 0); err != nil {
 		return row, result, err
 	}
+	ctx = t.client.tracing.enqueue(ctx, &row)
+	defer func() {
+		if err != nil {
+			row.failed(err)
+		}
+	}()
 	results, err := t.tx.Enqueue(ctx, []NewRow{row})
 	switch {
 	case errors.Is(err, ErrUncertain):
@@ -84,20 +89,24 @@ func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row Ne
 	return row, results[0], nil
 }
 
-func (t *TxClient) answers(ctx context.Context, items []Item) ([]NewRow, []EnqueueResult, error) {
+func (t *TxClient) answers(ctx context.Context, items []Item) (receipts []Receipt, err error) {
 	if err := t.usable(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	rows, err := t.client.rowsOf(ctx, items)
 	if err != nil || len(rows) == 0 {
-		return nil, nil, err
+		return nil, err
 	}
+	ctx, span := t.client.tracing.enqueueMany(ctx, rows)
 	results, err := enqueueMany(ctx, t.tx.Enqueue, rows)
 	switch {
 	case errors.Is(err, ErrUncertain):
-		return nil, nil, uncertainBatch(rows, places(len(rows)), err)
+		err = uncertainBatch(rows, places(len(rows)), err)
 	case err != nil:
-		return nil, nil, fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
+		err = fmt.Errorf("onceq: enqueue %d jobs in a transaction: %w", len(rows), err)
+	default:
+		receipts = t.client.receipts(ctx, rows, results)
 	}
-	return rows, results, nil
+	endMany(span, receipts, err)
+	return receipts, err
 }

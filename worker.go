@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Why the context of a run ended, besides the timeout of the job:
@@ -123,6 +124,9 @@ type WorkerConfig struct {
 	// MeterProvider gets the metrics of runs (docs/metrics.md); nil = the
 	// global one.
 	MeterProvider metric.MeterProvider
+	// TracerProvider gets the spans of runs (docs/tracing.md); nil = the global
+	// one.
+	TracerProvider trace.TracerProvider
 	// ID names the worker in the store, in logs and on pages; each Run adds
 	// a suffix. "" = host-pid-random; at most 100 printable bytes.
 	ID string
@@ -138,6 +142,7 @@ type Worker struct {
 	own     bool // the client was made here, and is closed here
 	handle  Handler
 	metrics *metrics
+	tracing *tracing
 
 	periodic bool                     // it serves schedules
 	mine     map[string]*periodicSpec // those of its code, by name
@@ -182,11 +187,13 @@ func NewWorker(store Store, config *WorkerConfig) (*Worker, error) {
 	var err error
 	if w.client = c.Client; w.client == nil {
 		w.own = true
-		w.client, err = NewClient(store, &Config{Logger: c.Logger, MeterProvider: c.MeterProvider})
+		w.client, err = NewClient(store, &Config{Logger: c.Logger, MeterProvider: c.MeterProvider,
+			TracerProvider: c.TracerProvider})
 	}
 	if err != nil {
 		return nil, err
 	}
+	w.tracing = newTracing(c.TracerProvider)
 	if w.metrics, err = newMetrics(c.MeterProvider, w.client.metrics.labels); err == nil {
 		err = w.servePeriodic()
 	}

@@ -41,6 +41,24 @@ func TestAnEnqueueIs201ADuplicate200AndARejectedOne409WithTheHolder(t *testing.T
 	}
 }
 
+func TestTheTraceOfARequestGoesWithTheJob(t *testing.T) {
+	w := serve(t, nil)
+	const place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	a := w.is(w.ask("POST", "jobs", `{"kind":"mail"}`, "traceparent", place, "tracestate", "vendor=1"),
+		http.StatusCreated)
+	if a.at("job/trace/traceparent") != place || a.at("job/trace/tracestate") != "vendor=1" {
+		t.Error(a.body)
+	}
+	a = w.is(w.ask("POST", "jobs/batch", `{"jobs":[{"kind":"mail"}]}`, "traceparent", place), http.StatusOK)
+	if a.at("receipts/0/job/trace/traceparent") != place {
+		t.Error(a.body)
+	}
+	a = w.is(w.ask("POST", "jobs", `{"kind":"mail"}`, "traceparent", "x"), http.StatusCreated)
+	if a.at("job/trace") != nil {
+		t.Error(a.body)
+	}
+}
+
 func TestTheReceiptOverHTTPIsTheReceiptOfTheCommand(t *testing.T) {
 	w := serve(t, nil)
 	w.enqueue(`{"kind":"mail","args":{"to": 1},"id":"a","unique":true}`)

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -35,6 +36,17 @@ func (c *call) hideReceipt(r *onceq.Receipt) {
 	}
 }
 
+// traced is the context of a request, with the trace in its headers unless a
+// middleware has begun a span.
+func (c *call) traced() context.Context {
+	ctx := c.r.Context()
+	if onceq.TraceFrom(ctx) != (onceq.TraceContext{}) {
+		return ctx
+	}
+	return onceq.TraceContext{Traceparent: c.r.Header.Get("traceparent"),
+		Tracestate: strings.Join(c.r.Header.Values("tracestate"), ",")}.Into(ctx)
+}
+
 func (c *call) enqueue() error {
 	text, err := c.body(c.jobBody())
 	if err != nil {
@@ -55,7 +67,7 @@ func (c *call) enqueue() error {
 		it.Options = append(it.Options, opts(-1)...)
 	}
 	began := time.Now()
-	receipt, err := c.client.Enqueue(c.r.Context(), it.Args, it.Options...)
+	receipt, err := c.client.Enqueue(c.traced(), it.Args, it.Options...)
 	duplicate := (*onceq.DuplicateError)(nil)
 	refused := errors.As(err, &duplicate)
 	if err != nil && !refused {
@@ -173,7 +185,7 @@ func (c *call) enqueueBatch() error {
 			items[i].Options = append(items[i].Options, opts(i)...)
 		}
 	}
-	receipts, err := c.client.EnqueueMany(c.r.Context(), items)
+	receipts, err := c.client.EnqueueMany(c.traced(), items)
 	answers := make([]*onceq.Receipt, len(receipts))
 	for i := range receipts {
 		r := &receipts[i]

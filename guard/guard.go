@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/batch"
@@ -47,6 +48,7 @@ type Config struct {
 	// means slog.LevelDebug.
 	DuplicateLevel slog.Level
 	MeterProvider  metric.MeterProvider // nil = the global one
+	TracerProvider trace.TracerProvider // of the spans of claims; nil = the global one
 	ID             string               // of this process, for people; default host-pid
 }
 
@@ -150,6 +152,7 @@ func New(store onceq.Store, config *Config) (*Guard, error) {
 		Defaults: append([]onceq.Option{g.claim(reserved.Claim{Patience: patience}), onceq.Unique{}},
 			c.Defaults...),
 		Kinds: c.Kinds, Logger: g.log, DuplicateLevel: c.DuplicateLevel, MeterProvider: c.MeterProvider,
+		TracerProvider: c.TracerProvider,
 	}); err != nil {
 		return nil, err
 	}

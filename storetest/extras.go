@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -103,4 +104,58 @@ var extras = []scenario{
 		w.keeps(j.ID, quick)
 		equal(w, "args", len(w.look(j.ID).Args), len(args)-1)
 	}},
+	{"a_trace_stays_with_the_job_through_its_life_and_goes_with_the_args", func(w *world) {
+		first, second, plain := traceOf("1"), traceOf("2"), w.ctx
+		w.in(first)
+		j := w.insert(task(7), key, onceq.Delay(time.Hour))
+		traced := func(id string, want onceq.TraceContext) {
+			w.Helper()
+			equal(w, "the trace", w.look(id).Trace(), want)
+			for _, listed := range w.jobs() {
+				if listed.ID == id {
+					equal(w, "the trace in a list", listed.Trace(), want)
+				}
+			}
+		}
+		traced(j.ID, first)
+		w.in(second)
+		r := w.enqueue(onceq.Skipped, task(7), key)
+		equal(w, "the trace of the holder", r.Job.Trace(), first)
+		w.enqueue(onceq.Replaced, task(7), key, replace(onceq.Replace{Priority: true}))
+		traced(w.move(j.ID, onceq.Delay(2*time.Hour)).ID, first)
+		w.runNow(j.ID)
+		run := w.starts(j.ID)
+		equal(w, "the trace of a run", run.Trace(), first)
+		w.fail(run, minute)
+		traced(j.ID, first)
+		w.after(minute)
+		run = w.starts(j.ID)
+		equal(w, "the trace of a retry", run.Trace(), first)
+		waiter := w.enqueue(onceq.Coalesced, task(8), key, coalesce, slow).Job
+		traced(waiter.ID, second)
+		w.keeps(waiter.ID, slow)
+		w.complete(run)
+		traced(j.ID, first)
+		traced(w.retry(j.ID, onceq.WithoutKey).ID, first)
+		traced(w.cancel(j.ID).ID, first)
+		w.in(first)
+		w.enqueue(onceq.Replaced, task(9), key, coalesce)
+		traced(waiter.ID, first)
+		for _, r := range w.many([]onceq.Outcome{onceq.Inserted, onceq.Inserted}, onceq.NewItem(task(1), slow),
+			onceq.NewItem(task(2))) {
+			traced(r.Job.ID, first)
+		}
+		w.ctx = plain
+		w.enqueue(onceq.Replaced, task(9), key, replace(onceq.Replace{Args: true}))
+		traced(waiter.ID, onceq.TraceContext{})
+	}},
 }
+
+// traceOf is a place in a trace, with vendors of its own.
+func traceOf(digit string) onceq.TraceContext {
+	return onceq.TraceContext{Traceparent: "00-" + strings.Repeat(digit, 32) + "-" + strings.Repeat(digit, 16) + "-01",
+		Tracestate: "one=" + digit + ",two=<&\"\\>"}
+}
+
+// in makes what follows part of a trace.
+func (w *world) in(t onceq.TraceContext) { w.ctx = t.Into(w.ctx) }

@@ -143,7 +143,7 @@ func (a *app) enqueueOne(c *cobra.Command, e *enqueue, args []string) (err error
 			err = closed
 		}
 	}()
-	receipt, err := s.client.Enqueue(c.Context(), job, opts...)
+	receipt, err := s.client.Enqueue(inTrace(c.Context()), job, opts...)
 	if receipt.Job == nil {
 		return usage(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 	}
 	cmd := exec.Command("sh", "-c", r.work.exec)
 	cmd.Stdin = bytes.NewReader(job.Args)
-	cmd.Env = append(os.Environ(), "ONCEQ_STORE="+r.a.store, "ONCEQ_ID="+job.ID, "ONCEQ_KIND="+job.Kind,
+	cmd.Env = append(traced(ctx), "ONCEQ_STORE="+r.a.store, "ONCEQ_ID="+job.ID, "ONCEQ_KIND="+job.Kind,
 		"ONCEQ_QUEUE="+job.Queue,
 		"ONCEQ_ATTEMPT="+strconv.Itoa(job.Attempt), "ONCEQ_RUN="+strconv.FormatInt(job.Run, 10))
 	last := &tail{most: 2 << 10}
@@ -162,6 +163,33 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 		return "stopped", onceq.Snooze(0) // spends no attempt
 	}
 	return "failed", err
+}
+
+// The environment carries a trace from process to process in these.
+const (
+	traceparent = "TRACEPARENT"
+	tracestate  = "TRACESTATE"
+)
+
+// traced is this process's environment with the trace of a run in place of its own.
+func traced(ctx context.Context) []string {
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return name == traceparent || name == tracestate
+	})
+	t := onceq.TraceFrom(ctx)
+	if t.Traceparent != "" {
+		env = append(env, traceparent+"="+t.Traceparent)
+	}
+	if t.Tracestate != "" {
+		env = append(env, tracestate+"="+t.Tracestate)
+	}
+	return env
+}
+
+// inTrace is a context with the trace in the environment of this process.
+func inTrace(ctx context.Context) context.Context {
+	return onceq.TraceContext{Traceparent: os.Getenv(traceparent), Tracestate: os.Getenv(tracestate)}.Into(ctx)
 }
 
 // end stops a process and all that it started: gently, then by force.

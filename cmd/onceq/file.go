@@ -44,6 +44,7 @@ type entry struct {
 }
 
 func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
+	ctx = inTrace(ctx)
 	if e.HasID() {
 		return usagef("--id is one job's: in a file each line has its own \"id\"")
 	}

@@ -171,6 +171,9 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, waits []string, now
 	if len(j.Tags) > 0 {
 		fact("tags", "%s", clean(strings.Join(j.Tags, ", ")))
 	}
+	if id := j.Trace().TraceID(); id != "" {
+		fact("trace", "%s", id)
+	}
 	fact("kept", "%s", kept(j, now))
 	if j.Displaced != "" {
 		fact("origin", "%s", clean(origin(j)))

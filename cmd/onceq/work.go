@@ -38,7 +38,8 @@ func newWork(a *app) *cobra.Command {
 		Short: "Run jobs, one process each",
 		Long: `Run jobs: for each one, sh -c 'COMMAND' with the job's args on standard input,
 and ONCEQ_ID, ONCEQ_KIND, ONCEQ_QUEUE, ONCEQ_ATTEMPT (from 1) and ONCEQ_RUN in
-its environment (and ONCEQ_STORE, so that it can enqueue).
+its environment (and ONCEQ_STORE, so that it can enqueue; TRACEPARENT and TRACESTATE if the
+enqueue was traced).
 
   exit code 0     the job is completed
   exit code 100   it is discarded: not worth another attempt

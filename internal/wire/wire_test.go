@@ -47,8 +47,9 @@ func shapes(t *testing.T) map[string]any {
 		Meta: map[string]any{"source": "webhook"}, Tags: []string{"search"}, State: onceq.Discarded, Priority: 5,
 		Attempt: 1, MaxAttempts: 1, Run: 2, Timeout: time.Minute, Retention: 24 * time.Hour,
 		RetentionFailed: 7 * 24 * time.Hour,
-		Extra:           []byte(`{"backoff":{"initial_ms":10000,"max_ms":3600000,"factor":3}}`),
-		Key:             &key, KeyText: text,
+		Extra: []byte(`{"backoff":{"initial_ms":10000,"max_ms":3600000,"factor":3},"trace":{"traceparent":` +
+			`"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","tracestate":"vendor=1"}}`),
+		Key: &key, KeyText: text,
 		Hold:   onceq.Hold{Until: onceq.UntilSucceeded, Window: time.Minute, TTL: time.Hour, FromEnqueue: true},
 		Anchor: at, Origin: onceq.Superseded, Displaced: "push:0", Worker: "web-1-4711-k7m2", EnqueuedAt: at,
 		RunAt: second, StartedAt: second.Add(10 * time.Millisecond), FinishedAt: second.Add(time.Second),
