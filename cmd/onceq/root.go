@@ -101,7 +101,7 @@ func newRoot(a *app) *cobra.Command {
 		newStats(a), newDoctor(a))
 	help := newHelp(root)
 	root.SetHelpCommand(help)
-	add("else", newMigrate(a), newCopy(a), newCompact(a), newDemo(a), newBench(a), newVersion(a), help)
+	add("else", newMigrate(a), newCopy(a), newCompact(a), newDemo(a), newBench(a), newDocs(a), newVersion(a), help)
 	root.AddCommand(newDemoPart(a), newBenchPart(a))
 	completions(root, a)
 	return root
