@@ -186,6 +186,31 @@ func TestADueJobThatCannotBeFetchedDoesNotKeepTheStoreBusy(t *testing.T) {
 	})
 }
 
+func TestThePauseOfAQueueEndsWithOneFetchMore(t *testing.T) {
+	inHookedBubble(t, func(t *testing.T, b *bubble, store *hooked) {
+		var fetches atomic.Int64
+		store.fetch = func(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
+			if r.No > 0 { // the watcher looks with none
+				fetches.Add(1)
+			}
+			return store.Store.Fetch(ctx, r)
+		}
+		b.serve(onceq.WorkerConfig{PollInterval: time.Hour}, fine)
+		if err := b.client.PauseFor(t.Context(), "default", 10*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		id := b.enqueue(mail{})
+		pass(time.Second)
+		fetches.Store(0)
+		pass(10*time.Minute - time.Second - time.Millisecond)
+		if n := fetches.Load(); n != 0 {
+			t.Errorf("%d fetches before the pause has ended", n)
+		}
+		pass(time.Millisecond)
+		b.wants(id, onceq.Completed)
+	})
+}
+
 func TestADrainOfAJobThatCannotBeFetchedYetWaitsForItWithoutHaste(t *testing.T) {
 	inHookedBubble(t, func(t *testing.T, b *bubble, store *hooked) {
 		var fetches atomic.Int64

@@ -191,6 +191,8 @@ type Job[T Args] struct {
 type QueueInfo struct {
 	Name   string // as Queue named it
 	Paused bool   // no worker starts its jobs
+	// PausedUntil is when the pause ends by itself; zero = not before Resume.
+	PausedUntil time.Time
 	// Counts are the jobs by state, exact unless AtLeast has the state.
 	Counts    map[State]int
 	AtLeast   []State   // states whose count is a lower bound: there are that many or more

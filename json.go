@@ -220,10 +220,11 @@ func (q QueueInfo) MarshalJSON() ([]byte, error) {
 	return jsontext.Encode(struct {
 		Queue     string        `json:"queue"`
 		Paused    bool          `json:"paused"`
+		Until     jsontext.Time `json:"paused_until,omitzero"`
 		Counts    counts        `json:"counts"`
 		AtLeast   []State       `json:"at_least"`
 		OldestDue jsontext.Time `json:"oldest_due,omitzero"`
-	}{q.Name, q.Paused, q.Counts, list(q.AtLeast), jsontext.Time(q.OldestDue)})
+	}{q.Name, q.Paused, jsontext.Time(q.PausedUntil), q.Counts, list(q.AtLeast), jsontext.Time(q.OldestDue)})
 }
 
 // MarshalJSON writes the job of the last tick with its ID and state only.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // RetryOption changes what [Client.Retry] does.
@@ -118,11 +119,26 @@ func (c *Client) DeleteAll(ctx context.Context, f JobFilter) (int, error) {
 // as a warning all the same, for it may be mistyped: [Client.Queues] tells which
 // names there are.
 func (c *Client) Pause(ctx context.Context, queue string) error {
+	return c.pause(ctx, queue, 0)
+}
+
+// PauseFor is [Client.Pause] that ends by itself, by the store's clock: 1ms to
+// 100 years. Workers that wait start jobs at that time. [Client.Resume] ends it
+// earlier. A queue that is paused already is paused for d from now on, whatever
+// was said before, and a Pause after it has no end.
+func (c *Client) PauseFor(ctx context.Context, queue string, d time.Duration) error {
+	if d < time.Millisecond || d > maxDuration {
+		return invalid("pause", d, "must be 1ms to 100 years: without a length it lasts until it is resumed")
+	}
+	return c.pause(ctx, queue, d)
+}
+
+func (c *Client) pause(ctx context.Context, queue string, d time.Duration) error {
 	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
 		return err
 	}
 	queues, lookErr := c.store.Queues(ctx, QueuesRequest{Most: 1})
-	if err := c.changeQueue(ctx, OpPause, queue); err != nil {
+	if err := c.changeQueue(ctx, Change{Op: OpPause, Queue: queue, Delay: d}); err != nil {
 		return err
 	}
 	names := make([]string, 0, len(queues.Queues))
@@ -138,15 +154,15 @@ func (c *Client) Pause(ctx context.Context, queue string) error {
 
 // Resume undoes Pause.
 func (c *Client) Resume(ctx context.Context, queue string) error {
-	return c.changeQueue(ctx, OpResume, queue)
+	return c.changeQueue(ctx, Change{Op: OpResume, Queue: queue})
 }
 
-func (c *Client) changeQueue(ctx context.Context, op Op, queue string) error {
-	if err := cmp.Or(c.usable(ctx), checkName("queue", queue)); err != nil {
+func (c *Client) changeQueue(ctx context.Context, ch Change) error {
+	if err := cmp.Or(c.usable(ctx), checkName("queue", ch.Queue)); err != nil {
 		return err
 	}
-	if _, err := c.store.Change(ctx, Change{Op: op, Queue: queue}); err != nil {
-		return fmt.Errorf("onceq: change queue %s: %w", queue, err)
+	if _, err := c.store.Change(ctx, ch); err != nil {
+		return fmt.Errorf("onceq: change queue %s: %w", ch.Queue, err)
 	}
 	return nil
 }

@@ -461,7 +461,7 @@ type QueueSlots struct {
 type Fetched struct {
 	Jobs []*JobRow // now Running, for this worker
 	// NextDue is how long until the next waiting job of these queues is
-	// due, so that the worker can sleep till then. 0 = there may be more at
+	// due, or the pause of one ends, so that the worker can sleep till then. 0 = there may be more at
 	// once; negative = no job waits for its time.
 	NextDue time.Duration
 }
@@ -558,7 +558,8 @@ const (
 	// OpDelete removes a job; every event of its key has then come. It is
 	// refused while the job runs.
 	OpDelete
-	// OpPause lets no later Fetch start a job of the queue.
+	// OpPause lets no later Fetch start a job of the queue, until OpResume or for
+	// Delay, if that is not zero. The latest OpPause counts.
 	OpPause
 	// OpResume undoes OpPause.
 	OpResume
@@ -592,7 +593,7 @@ type Change struct {
 	Holder string
 	Worker string        // for OpStart, as Extend made it known
 	No     int64         // for OpStart: the number of this fetch, as [FetchRequest].No
-	Delay  time.Duration // for OpMove, from the store's now
+	Delay  time.Duration // for OpMove, from the store's now; for OpPause how long, 0 = without end
 	RunAt  time.Time     // for OpMove, in place of Delay unless zero; one that has passed means now
 }
 

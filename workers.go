@@ -144,7 +144,11 @@ func (c *Client) NotRunning(ctx context.Context, j *JobRow) (reasons []string, e
 	}
 	if i := slices.IndexFunc(all.Queues, func(q QueueInfo) bool { return q.Name == j.Queue }); i >= 0 &&
 		all.Queues[i].Paused {
-		reasons = append(reasons, fmt.Sprintf("queue %s is paused: onceq queue resume %s", j.Queue, j.Queue))
+		until := ""
+		if at := all.Queues[i].PausedUntil; !at.IsZero() {
+			until = fmt.Sprintf(" until %s, for %s", at.UTC().Format(time.RFC3339), at.Sub(all.Now).Round(time.Second))
+		}
+		reasons = append(reasons, fmt.Sprintf("queue %s is paused%s: onceq queue resume %s", j.Queue, until, j.Queue))
 	}
 	return append(reasons, unserved(j, workers)...), nil
 }

@@ -27,8 +27,12 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	switch c.Op {
 	case onceq.OpPause:
 		results = make([]onceq.ChangeResult, 1)
+		var length *int64 // null = until it is resumed
+		if ms := c.Delay.Milliseconds(); ms > 0 {
+			length = &ms
+		}
 		err = s.retry(ctx, idempotent, func(ctx context.Context) error {
-			return s.query(ctx, s.sql.pause, nil, c.Queue)
+			return s.query(ctx, s.sql.pause, nil, c.Queue, length)
 		})
 	case onceq.OpResume:
 		results = make([]onceq.ChangeResult, 1)

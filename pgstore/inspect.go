@@ -148,13 +148,14 @@ func (s *Store) Queues(ctx context.Context, q onceq.QueuesRequest) (all onceq.Qu
 		var order []string
 		err := s.query(ctx, s.sql.queues, func(r *record) {
 			all.Now = r.instant()
-			name, paused := r.string(), r.bool()
+			name, until := r.string(), r.int64()
 			info := infos[name]
 			switch {
 			case name == "":
 				return
 			case info == nil:
-				info = &onceq.QueueInfo{Name: name, Paused: paused, Counts: map[onceq.State]int{}}
+				info = &onceq.QueueInfo{Name: name, Paused: until != 0, PausedUntil: onceq.Instant(until),
+					Counts: map[onceq.State]int{}}
 				infos[name], order = info, append(order, name)
 			}
 			state, n, atLeast, oldest := r.state(), r.int(), r.bool(), r.instant()

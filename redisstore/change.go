@@ -65,6 +65,8 @@ func changeArgs(c *onceq.Change) []any {
 		}
 	case onceq.OpStart:
 		who = c.Worker
+	case onceq.OpPause:
+		no = c.Delay.Milliseconds()
 	case onceq.OpMove:
 		if no = c.Delay.Milliseconds(); !c.RunAt.IsZero() {
 			at = strconv.FormatInt(c.RunAt.UnixMilli(), 10)

@@ -269,7 +269,7 @@ func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (all onceq.Qu
 		return all, err
 	}
 	defer leave()
-	infos := map[string]*onceq.QueueInfo{}
+	infos, paused := map[string]*onceq.QueueInfo{}, map[string]int64{} // when the pause ends
 	var todo []*trip
 	for p := range s.parts {
 		todo = append(todo, &trip{script: luaQueues, part: p, args: []any{"", 100}})
@@ -293,7 +293,7 @@ func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (all onceq.Qu
 					info = &onceq.QueueInfo{Name: last, Counts: map[onceq.State]int{}}
 					infos[last] = info
 				}
-				info.Paused = info.Paused || number(q[1]) == 1
+				paused[last] = max(paused[last], number(q[1]))
 				for i, state := range onceq.States() {
 					if n := int(number(q[2+i])); n > 0 {
 						info.Counts[state] += n
@@ -313,6 +313,12 @@ func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (all onceq.Qu
 		todo = more
 	}
 	for _, info := range infos {
+		if ends := paused[info.Name]; ends > 0 {
+			info.Paused = true
+			if ends < never {
+				info.PausedUntil = onceq.Instant(ends)
+			}
+		}
 		if info.Paused || len(info.Counts) > 0 {
 			all.Queues = append(all.Queues, *info)
 		}

@@ -43,7 +43,11 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) (results []onceq.Cha
 func (st *step) changeAll(c onceq.Change) ([]onceq.ChangeResult, error) {
 	switch c.Op {
 	case onceq.OpPause:
-		return make([]onceq.ChangeResult, 1), st.exec(sqlPause, c.Queue)
+		until := int64(1)
+		if c.Delay > 0 {
+			until = st.Now + c.Delay.Milliseconds()
+		}
+		return make([]onceq.ChangeResult, 1), st.exec(sqlPause, c.Queue, until)
 	case onceq.OpResume:
 		n, err := st.affect(sqlResume, c.Queue)
 		if n > 0 {
@@ -104,7 +108,7 @@ func (st *step) around(c onceq.Change, queue string) (a rules.Around, err error)
 		a.Known = true
 	}
 	n, err := st.number(sqlPaused, queue)
-	a.Paused = n != 0
+	a.Paused = pausedUntil(n) > st.Now
 	return a, err
 }
 

@@ -98,14 +98,23 @@ type head struct {
 
 func (h head) due(now int64) bool { return h.first <= now }
 
-// fetchable are the heads that a worker may take from; none of a queue that
-// is paused.
+// fetchable are the heads that a worker may take from. Those of a paused
+// queue are due at the end of the pause, if a clock ends it.
 func (st *step) fetchable(queue string, kinds []string) ([]head, error) {
 	paused, err := st.number(sqlPaused, queue)
-	if err != nil || paused != 0 {
-		return nil, err
+	if until := pausedUntil(paused); err != nil || until > st.Now {
+		return []head{{first: until, next: until}}, err
 	}
 	return st.heads(queue, kinds)
+}
+
+// pausedUntil says when the pause of a queue ends, by its row: 0 = it is not
+// paused, 1 = when it is resumed, else the instant.
+func pausedUntil(column int64) int64 {
+	if column == 1 {
+		return onceq.Never
+	}
+	return column
 }
 
 // heads are those of the kinds, or of all where kinds is nil, by priority.

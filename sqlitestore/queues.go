@@ -29,9 +29,14 @@ func (s *Store) Queues(ctx context.Context, r onceq.QueuesRequest) (all onceq.Qu
 				n[i] = int(integer(v[2+i]))
 				total += n[i]
 			}
-			if paused := integer(v[1]) != 0; paused || total != 0 {
+			until := pausedUntil(integer(v[1]))
+			info := onceq.QueueInfo{Name: text(v[0]), Paused: until > st.Now}
+			if info.Paused {
+				info.PausedUntil = onceq.Instant(until)
+			}
+			if info.Paused || total != 0 {
 				stored = append(stored, n)
-				all.Queues = append(all.Queues, onceq.QueueInfo{Name: text(v[0]), Paused: paused})
+				all.Queues = append(all.Queues, info)
 			}
 			return nil
 		}); err != nil {

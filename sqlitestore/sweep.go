@@ -15,6 +15,7 @@ var (
 	sqlStrays     = load("strays")
 	sqlPrune      = load("prune")
 	sqlSpentKeys  = load("spent_keys")
+	sqlEndPauses  = load("end_pauses")
 	sqlDropQueues = load("drop_queues")
 )
 
@@ -51,6 +52,9 @@ func (st *step) sweep(r onceq.SweepRequest) (swept onceq.Swept, err error) {
 		}
 	}
 	if err := st.exec(sqlDropNotes, st.Now); err != nil {
+		return swept, err
+	}
+	if err := st.exec(sqlEndPauses, st.Now); err != nil {
 		return swept, err
 	}
 	n, err := st.affect(sqlDropQueues, int64(dropsQueues))

@@ -150,6 +150,69 @@ var fetching = []scenario{
 		w.must(w.client.Resume(w.ctx, "later"))
 		equal(w, "fetched", len(w.fetch("w", "later", 1)), 1)
 	}},
+	{"a_pause_ends_by_itself", func(w *world) {
+		j := w.insert(task(1), key)
+		w.insert(task(2), onceq.Queue("other"))
+		w.must(w.client.PauseFor(w.ctx, "default", 10*time.Minute))
+		until := w.now.Add(10 * time.Minute)
+		w.wantPaused("default", until)
+		both := []onceq.QueueSlots{{Queue: "other", Slots: 9}, {Queue: "default", Slots: 9}}
+		f := w.fetched("w", both)
+		equal(w, "fetched", line(order(f.Jobs), f.NextDue), "2 10m0s")
+		f = w.fetched("w", both)
+		equal(w, "fetched", line(len(f.Jobs), f.NextDue), "0 10m0s")
+		w.sweep()
+		w.at(until.Add(-time.Millisecond))
+		f = w.fetched("w", both, "task")
+		equal(w, "a millisecond before", line(len(f.Jobs), f.NextDue), "0 1ms")
+		equal(w, "field", w.refused(w.startByID("w", j.ID)[0].Err).Field, "queue")
+		w.at(until)
+		w.wantNotPaused("default")
+		w.starts(j.ID)
+	}},
+	{"a_pause_that_has_ended_is_over_for_a_start_by_id", func(w *world) {
+		j := w.insert(task(1))
+		w.must(w.client.PauseFor(w.ctx, "default", time.Second))
+		w.after(time.Second)
+		w.must(w.startByID("w", j.ID)[0].Err)
+	}},
+	{"resume_ends_a_pause_early", func(w *world) {
+		j := w.insert(task(1))
+		w.must(w.client.PauseFor(w.ctx, "default", time.Hour))
+		w.idle()
+		w.must(w.client.Resume(w.ctx, "default"))
+		w.wantNotPaused("default")
+		w.starts(j.ID)
+	}},
+	{"of_two_pauses_the_latest_counts", func(w *world) {
+		j := w.insert(task(1))
+		w.must(w.client.PauseFor(w.ctx, "default", time.Minute))
+		w.must(w.client.Pause(w.ctx, "default"))
+		w.wantPaused("default", time.Time{})
+		w.after(time.Hour)
+		w.idle()
+		w.must(w.client.PauseFor(w.ctx, "default", time.Hour))
+		w.must(w.client.PauseFor(w.ctx, "default", time.Minute))
+		w.wantPaused("default", w.now.Add(time.Minute))
+		w.after(time.Minute)
+		w.starts(j.ID)
+	}},
+	{"a_queue_without_jobs_is_forgotten_when_its_pause_ends", func(w *world) {
+		w.must(w.client.PauseFor(w.ctx, "later", time.Minute))
+		w.wantPaused("later", w.now.Add(time.Minute))
+		w.after(time.Minute)
+		w.wantNotPaused("later")
+		w.sweep()
+		w.must(w.client.Pause(w.ctx, "later"))
+		w.wantPaused("later", time.Time{})
+		w.after(time.Hour)
+		w.wantPaused("later", time.Time{})
+	}},
+	{"a_pause_must_last_a_while", func(w *world) {
+		for _, d := range []time.Duration{0, -time.Second, time.Microsecond, 101 * 365 * 24 * time.Hour} {
+			equal(w, "field", w.refused(w.client.PauseFor(w.ctx, "default", d)).Field, "pause")
+		}
+	}},
 	{"a_pause_lets_running_jobs_go_on", func(w *world) {
 		w.insert(task(1), key)
 		j := w.start()
@@ -254,4 +317,31 @@ var fetching = []scenario{
 		w.starts(j.ID)
 		probe("nothing")
 	}},
+}
+
+// wantPaused wants a queue to be paused until then; zero = until it is resumed.
+func (w *world) wantPaused(name string, until time.Time) {
+	w.Helper()
+	q := w.queue(name)
+	equal(w, "paused "+name, q.Paused, true)
+	w.sameTime("paused until", q.PausedUntil, until)
+}
+
+func (w *world) wantNotPaused(name string) {
+	w.Helper()
+	q := w.queue(name)
+	equal(w, name, line(q.Paused, q.PausedUntil.IsZero()), "false true")
+}
+
+// queue is a queue as it is listed; the zero value if it is not.
+func (w *world) queue(name string) onceq.QueueInfo {
+	w.Helper()
+	all, err := w.client.Queues(w.ctx)
+	w.must(err)
+	for _, q := range all {
+		if q.Name == name {
+			return q
+		}
+	}
+	return onceq.QueueInfo{}
 }

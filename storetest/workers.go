@@ -109,6 +109,11 @@ var knownWorkers = []scenario{
 		equal(w, "why", why(holder), "")
 		equal(w, "why", why(waiter), "it stands behind job "+holder.ID+", and starts when that run has ended; "+
 			"queue default is paused: onceq queue resume default")
+		w.must(w.client.PauseFor(w.ctx, "default", time.Hour))
+		if got := why(later); !strings.Contains(got, "; queue default is paused until ") ||
+			!strings.HasSuffix(got, ", for 1h0m0s: onceq queue resume default") {
+			w.Errorf("a job of a queue that is paused for an hour does not run because %q", got)
+		}
 		w.must(w.client.Resume(w.ctx, "default"))
 		equal(w, "why", why(other), "no worker that serves queue default takes kind mail")
 		equal(w, "why", why(elsewhere), "no worker serves queue elsewhere")

@@ -254,6 +254,31 @@ var working = []scenario{
 			w.free(j)
 		}
 	}},
+	{"a_waiting_worker_starts_jobs_when_a_pause_ends", func(w *world) {
+		w.real()
+		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{PollInterval: time.Hour,
+			Logger: slog.New(slog.DiscardHandler)})
+		w.must(err)
+		var ran atomic.Int64
+		worker.HandleAny(func(_ context.Context, j *onceq.JobRow) error {
+			if string(j.Args) == "2" {
+				ran.Store(time.Now().UnixNano())
+			}
+			return nil
+		})
+		stop := w.background(worker)
+		defer worker.Close()
+		defer stop()
+		first := w.insert(task(1))
+		w.eventually("the worker is there", w.finished(first.ID))
+		began := time.Now()
+		w.must(w.client.PauseFor(w.ctx, "default", 300*time.Millisecond))
+		second := w.insert(task(2))
+		w.eventually("it has run", w.finished(second.ID))
+		if waited := time.Unix(0, ran.Load()).Sub(began); waited < 290*time.Millisecond {
+			w.Errorf("the job ran %v after a pause of 300ms", waited)
+		}
+	}},
 	{"a_worker_that_shuts_down_hands_its_jobs_back_with_their_keys", func(w *world) {
 		w.real()
 		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{ShutdownTimeout: 10 * time.Millisecond,

@@ -69,6 +69,13 @@ var postgresMutants = []mutant{
 	{"a first fetch releases no key", "pgstore/schema/functions/fetch.sql",
 		"and j.fetch_no = of_fetch and j.hold_until = {until_started}", "and j.fetch_no = of_fetch and false",
 		inStore("holding/until_started_releases_at_the_first_fetch_only")},
+	{"a pause that has ended goes on", "pgstore/schema/functions/fetch.sql",
+		"where z.queue = q.queue and z.until > now);\nend $$;", "where z.queue = q.queue);\nend $$;",
+		inStore("fetching/a_pause_ends_by_itself")},
+	{"nobody is told when a pause ends", "pgstore/schema/functions/fetch.sql",
+		"next_at := (select min(z.until) from {ns}.paused z where z.queue = any(queues) and z.until > now\n" +
+			"    and z.until < {never});", "",
+		inStore("fetching/a_pause_ends_by_itself")},
 	{"a fetch forgets its bytes", "pgstore/schema/functions/fetch.sql",
 		"where y.bytes <= max_bytes or y.n = 1", "where true",
 		inStore("bounds/a_fetch_stops_at_its_bytes_and_the_next_goes_on")},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/terms"
 )
 
 func newQueues(a *app) *cobra.Command {
@@ -67,7 +69,7 @@ unless --all is said.`,
 						last = away(q.OldestDue, now)
 					}
 					if q.Paused {
-						last = "paused " + last
+						last = strings.TrimSpace(pausedText(q, now) + " " + last)
 					}
 					rows = append(rows, append(row, text(last)))
 				}
@@ -82,19 +84,27 @@ unless --all is said.`,
 	return c
 }
 
+func pausedText(q onceq.QueueInfo, now time.Time) string {
+	if q.PausedUntil.IsZero() {
+		return "paused"
+	}
+	return "paused (ends " + away(q.PausedUntil, now) + ")"
+}
+
 func newQueue(a *app) *cobra.Command {
 	c := group(&cobra.Command{
 		Use:   "queue",
 		Short: "Pause or resume a queue",
 	}, "pause|resume", "NAME")
 	var create bool
+	var length *time.Duration
 	for _, s := range []struct {
 		verb, short string
 		change      func(ctx context.Context, client *onceq.Client, name string) (done string, err error)
 	}{
 		{"pause", "Start no more jobs of a queue, on any worker; jobs that run go on",
 			func(ctx context.Context, client *onceq.Client, name string) (string, error) {
-				return pauseQueue(ctx, client, name, create)
+				return pauseQueue(ctx, client, name, create, length)
 			}},
 		{"resume", "Start jobs of a paused queue again", resumeQueue},
 	} {
@@ -122,6 +132,8 @@ func newQueue(a *app) *cobra.Command {
 		if s.verb == "pause" {
 			sub.Flags().BoolVar(&create, "create", false, "pause it although it has no jobs: those that come are not "+
 				"started")
+			sub.Flags().Var(terms.Optional("DURATION", &length, terms.ParseDuration), "for", "the pause ends by itself after "+
+				"this long: 10m, 2h, 7d (default: not before onceq queue resume)")
 		}
 		c.AddCommand(sub)
 	}
@@ -141,9 +153,10 @@ func (a *app) printQueue(ctx context.Context, client *onceq.Client, name string,
 	return a.printJSON(queue)
 }
 
-// pauseQueue refuses a name that nobody has used, which is probably
+// pauseQueue pauses a queue, for some time or (length nil) without end. It refuses a name that nobody has used, which is probably
 // mistyped, unless create says that it is meant.
-func pauseQueue(ctx context.Context, client *onceq.Client, name string, create bool) (done string, err error) {
+func pauseQueue(ctx context.Context, client *onceq.Client, name string, create bool,
+	length *time.Duration) (done string, err error) {
 	if !create && name != "" { // the client refuses that
 		all, err := client.Queues(ctx)
 		if err != nil {
@@ -153,7 +166,11 @@ func pauseQueue(ctx context.Context, client *onceq.Client, name string, create b
 			return "", unknownQueue(name, known, " (--create pauses it before its first job)")
 		}
 	}
-	return "is paused: jobs that run go on, no other starts until onceq queue resume", client.Pause(ctx, name)
+	if length == nil {
+		return "is paused: jobs that run go on, no other starts until onceq queue resume", client.Pause(ctx, name)
+	}
+	return fmt.Sprintf("is paused for %v: jobs that run go on, no other starts until then, or until onceq queue resume",
+		*length), client.PauseFor(ctx, name, *length)
 }
 
 func resumeQueue(ctx context.Context, client *onceq.Client, name string) (done string, err error) {

@@ -17,7 +17,10 @@ func (s *Store) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResul
 	defer st.end()
 	switch c.Op {
 	case onceq.OpPause:
-		s.paused[c.Queue] = true
+		s.paused[c.Queue] = onceq.Never
+		if c.Delay > 0 {
+			s.paused[c.Queue] = st.Now + c.Delay.Milliseconds()
+		}
 		return make([]onceq.ChangeResult, 1), nil
 	case onceq.OpResume:
 		delete(s.paused, c.Queue)
@@ -48,7 +51,7 @@ func (st *step) change(c onceq.Change, id string) onceq.ChangeResult {
 		return onceq.ChangeResult{Err: onceq.ErrNotFound}
 	}
 	k := st.key(j.Key)
-	result := st.Book.Change(c, j, k, rules.Around{Known: st.workers[c.Worker] != nil, Paused: st.paused[j.Queue]})
+	result := st.Book.Change(c, j, k, rules.Around{Known: st.workers[c.Worker] != nil, Paused: st.paused[j.Queue] > st.Now})
 	st.save(k, j)
 	return result
 }

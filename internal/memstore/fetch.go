@@ -28,7 +28,10 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched,
 	}
 	size := 0
 	for _, q := range r.Queues {
-		if s.paused[q.Queue] {
+		if until := s.paused[q.Queue]; until > st.Now {
+			if until != onceq.Never {
+				nextIn(until - st.Now)
+			}
 			continue
 		}
 		slots := q.Slots

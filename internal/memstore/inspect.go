@@ -109,12 +109,14 @@ func (s *Store) Queues(ctx context.Context, _ onceq.QueuesRequest) (onceq.QueueL
 	infos := map[string]*onceq.QueueInfo{}
 	at := func(name string) *onceq.QueueInfo {
 		if infos[name] == nil {
-			infos[name] = &onceq.QueueInfo{Name: name, Paused: s.paused[name], Counts: map[onceq.State]int{}}
+			infos[name] = &onceq.QueueInfo{Name: name, Counts: map[onceq.State]int{}}
 		}
 		return infos[name]
 	}
-	for name := range s.paused {
-		at(name)
+	for name, until := range s.paused {
+		if until > st.Now {
+			at(name).Paused, at(name).PausedUntil = true, onceq.Instant(until)
+		}
 	}
 	for _, j := range s.jobs {
 		info := at(j.Queue)

@@ -24,7 +24,7 @@ type Store struct {
 	jobs    map[string]*rules.Job
 	keys    map[onceq.Key]*rules.Key // those that have a row
 	workers map[string]*worker
-	paused  map[string]bool
+	paused  map[string]int64  // when the pause of a queue ends; Never = when it is resumed
 	notes   map[string]string // see package tally
 	closed  bool
 
@@ -46,7 +46,7 @@ func New(clock func() time.Time) *Store {
 	return &Store{clock: clock, jobs: map[string]*rules.Job{}, keys: map[onceq.Key]*rules.Key{},
 		workers: map[string]*worker{},
 		notes:   map[string]string{},
-		paused:  map[string]bool{}, listeners: listen.New(nil)}
+		paused:  map[string]int64{}, listeners: listen.New(nil)}
 }
 
 // Traits says what the store can do besides.

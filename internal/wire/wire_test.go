@@ -74,8 +74,9 @@ func shapes(t *testing.T) map[string]any {
 			Since:      at.Add(-50*time.Minute - 19440*time.Millisecond),
 			LeaseUntil: at.Add(30 * time.Second), Running: 3, About: []byte(`{"host":"web-1","pid":4711,` +
 				`"version":"v0.1.0","lang":"go","queues":{"index":10},"kinds":["reindex"]}`)},
-		"queue": onceq.QueueInfo{Name: "index", Paused: true, OldestDue: at, AtLeast: []onceq.State{onceq.Completed},
-			Counts: map[onceq.State]int{onceq.Available: 3, onceq.Running: 1, onceq.Completed: 10_000}},
+		"queue": onceq.QueueInfo{Name: "index", Paused: true, PausedUntil: at.Add(10 * time.Minute), OldestDue: at,
+			AtLeast: []onceq.State{onceq.Completed},
+			Counts:  map[onceq.State]int{onceq.Available: 3, onceq.Running: 1, onceq.Completed: 10_000}},
 		"stats":       stats(),
 		"explanation": explanation(t),
 		"accepted line": wire.Line{No: 1, Receipt: onceq.Receipt{Outcome: onceq.Inserted,

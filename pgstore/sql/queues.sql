@@ -1,1 +1,1 @@
-select * from {ns}.queues_v2($1::integer)
+select * from {ns}.queues_v3($1::integer)

@@ -6,7 +6,8 @@
 --         7 key
 --         8 states: one byte for each state to change, as stored, and 6 = available; '' = any
 --         9 the worker of a start; the holder of a key to release, '' = any
---        10 the number of the fetch of a start; the delay of a move, in milliseconds
+--        10 the number of the fetch of a start; the delay of a move, or the length
+--           of a pause (0 = until it is resumed), in milliseconds
 --        11 the instant of a move, in place of the delay; '' = none
 --        12 '1' = with args: the change names one job; of many they may be too much to read
 --        13 IDs: how many follow
@@ -29,8 +30,17 @@ local reply = {ARGV[1], stamp, wokenlist}
 
 if op == 'pause' or op == 'resume' then
   local q = qrow(queue)
+  if q.paused == 2 then
+    begin()
+    call('HDEL', meta, 'u' .. queue)
+  end
   if op == 'pause' then
-    qmade(queue).paused = 1
+    q = qmade(queue)
+    q.paused = 1
+    if no > 0 then
+      q.paused = 2
+      metaset[#metaset + 1], metaset[#metaset + 2] = 'u' .. queue, pack('>I6', now + no)
+    end
   elseif q.no then
     q.paused = 0
     wake(queue)
@@ -138,7 +148,7 @@ function ops.start(j)
   if j.state == STATE_RUNNING and j.worker == who and j.fetch == no then return DONE end -- a repeat
   if j.state > STATE_RETRYABLE then return REFUSED end
   if j.behind ~= '' then return BEHIND end
-  if qrow(j.prof.queue).paused == 1 then return PAUSED end
+  if pauseends(qrow(j.prof.queue)) > 0 then return PAUSED end
   if j.runat > now then m.setrun(j, now) end
   m.startrun(j, who, no)
   return DONE

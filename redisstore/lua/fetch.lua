@@ -168,7 +168,10 @@ for i = 1, nq do
   local q = qrows[name] or qread(name, got[1 + i])
   nextdue[i], cursors[i], queues[i] = -1, '', q
   local lanes, waits = {}, true
-  if q.no and q.paused == 0 and nk ~= 0 then
+  local ends = pauseends(q)
+  if ends > 0 then
+    if ends < NEVER then nextdue[i] = ends - now end
+  elseif q.no and nk ~= 0 then
     if form2 then
       local on
       lanes, on = lanesof(name, slots, cursor)

@@ -16,6 +16,7 @@
 --         4 meta  hash  "v" and "p"  form and partition
 --                       "clock"      tests only
 --                       "q"NAME      a queue
+--                       "u"NAME      when its pause ends
 --                       "P"REF       a profile
 --                       "PN"         how many profiles
 --                       "k"WORKER    a worker
@@ -169,6 +170,16 @@ local function qmade(name)
     end
   end
   return q
+end
+
+-- pauseends is when the pause of a queue ends: 0 = it is not paused, NEVER =
+-- when it is resumed. The row of a queue says 0 = not paused, 1 = until it is
+-- resumed, 2 = until the instant that meta has.
+local function pauseends(q)
+  if not q.no or q.paused == 0 then return 0 end
+  if q.paused == 1 then return NEVER end
+  local ends = unpk('>I6', call('HGET', meta, 'u' .. q.name) or now6)
+  return ends > now and ends or 0
 end
 
 -- without returns a list of packed names without one of them, and whether

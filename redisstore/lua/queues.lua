@@ -3,7 +3,7 @@
 --   ARGV  4 begin after this queue, or ''
 --         5 how many at most
 --   reply after the three: 1 = there are more; then for each queue
---         {name, paused, scheduled, available, running, retryable, completed,
+--         {name, when its pause ends (see pauseends), scheduled, available, running, retryable, completed,
 --         discarded, cancelled, the earliest run time of a due job}
 local limit = tonumber(ARGV[5])
 local got, unknown = start({})
@@ -43,7 +43,7 @@ for i, member in ipairs(names) do
     from = '[' .. sub(first, 1, at - 1) .. char(prio + 1)
   end
   local later = call('ZLEXCOUNT', ix, '[' .. tallied .. past, '(' .. tallied .. '\255')
-  reply[#reply + 1] = {name, q.paused, waiting - available - later + q[COUNT_BEHIND], available,
+  reply[#reply + 1] = {name, pauseends(q), waiting - available - later + q[COUNT_BEHIND], available,
     q[COUNT_RUNNING], later, q[COUNT_COMPLETED], q[COUNT_DISCARDED], q[COUNT_CANCELLED], pack('>I6', oldest)}
 end
 return reply

@@ -140,6 +140,10 @@ if first and form2 then
   for _, member in ipairs(some) do
     local q = qrow(sub(member, 2))
     local pre = 'w' .. named(q.name)
+    if q.paused == 2 and pauseends(q) == 0 then
+      q.paused = 0
+      del[#del + 1] = 'u' .. q.name
+    end
     if q.no and q.paused + q[COUNT_BEHIND] + q[COUNT_RUNNING] == 0 and
       q[COUNT_COMPLETED] + q[COUNT_DISCARDED] + q[COUNT_CANCELLED] == 0 and
       not call('ZRANGEBYLEX', ix, '[' .. pre, '(' .. pre .. '\255', 'LIMIT', 0, 1)[1] then
@@ -152,12 +156,12 @@ if first and form2 then
     elseif q.no then
       q.mark = 0
     else
-      rem[#rem + 1] = member
+      rem[#rem + 1], del[#del + 1] = member, member
     end
   end
   local at = #some == QUEUES and some[#some] or ''
   if at ~= from then keep('c:q', at) end
-  if #rem > 0 then
+  if #del > 0 then
     begin(rem)
     pieces('HDEL', meta, del)
   end

@@ -366,7 +366,8 @@ func (m *match) release() error {
 }
 
 func (m *match) pause() error {
-	return m.operate(onceq.Change{Op: choose(m, onceq.OpResume, onceq.OpPause, onceq.OpResume),
+	return m.operate(onceq.Change{Op: choose(m, onceq.OpResume, onceq.OpPause, onceq.OpPause, onceq.OpResume),
+		Delay: choose(m, 0, time.Millisecond, 30*time.Second, time.Minute, time.Hour),
 		Queue: choose(m, "default", "other")})
 }
 

@@ -47,7 +47,8 @@ func showSnapshot(d snapshot.Snapshot) string {
 }
 
 func showQueue(q onceq.QueueInfo) string {
-	line := fmt.Sprintf("queue %s paused %v due %s", q.Name, q.Paused, snapshot.Clock(q.OldestDue))
+	line := fmt.Sprintf("queue %s paused %v until %s due %s", q.Name, q.Paused,
+		snapshot.Clock(q.PausedUntil), snapshot.Clock(q.OldestDue))
 	for _, s := range onceq.States() {
 		if q.Counts[s] > 0 {
 			line += fmt.Sprintf(" %s %d", s, q.Counts[s])

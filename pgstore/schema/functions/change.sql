@@ -152,7 +152,7 @@ begin
     return {change_done}; -- a repeat
   elsif refused <> {change_done} then
     return refused;
-  elsif exists (select from {ns}.paused z where z.queue = j.queue) then
+  elsif exists (select from {ns}.paused z where z.queue = j.queue and z.until > now) then
     return {change_paused};
   end if;
   if j.run_at > now then

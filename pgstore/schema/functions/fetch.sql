@@ -19,8 +19,8 @@
 -- Starts due jobs of the queues for a worker. It probes each priority by
 -- itself, so it never reads jobs that are scheduled for later. It passes
 -- over jobs that others have locked. A row without a job is a message: n is
--- the run time of the next waiting job, null if there is none, or that the
--- worker is not known. If all that was asked for has started, there is
+-- the run time of the next waiting job, or the end of a pause; null if there is
+-- none; or that the worker is not known. If all that was asked for has started, there is
 -- no message: there may be more.
 --
 -- floors has ten run times for each queue, one after the other: {floor_of p}
@@ -47,10 +47,12 @@ declare
   sizes integer[] := '{}';
   frees boolean := false; -- for one of them the first fetch is the event
   due_at bigint;          -- when the first job of a place is due
-  next_at bigint;         -- and of all places
+  next_at bigint;         -- and of all places, or when a pause ends
   started integer;
 begin
   {guard}
+  next_at := (select min(z.until) from {ns}.paused z where z.queue = any(queues) and z.until > now
+    and z.until < {never});
   for place in
     select * from {ns}.places_v2(queues, slots, kinds, floors, now)
   loop
@@ -138,7 +140,7 @@ begin
         and {at i} < (p.priority + 1) << 48
       order by {at i}, i.id limit 1) i
     limit 10) p
-  where not exists (select from {ns}.paused z where z.queue = q.queue);
+  where not exists (select from {ns}.paused z where z.queue = q.queue and z.until > now);
 end $$;
 
 -- Those of the jobs found, in order, that fit into max_bytes; at least one.
@@ -225,13 +227,16 @@ begin
   end if;
 end $$;
 
--- The run time of the next waiting job, due or not; null if there is none.
+-- The run time of the next waiting job, due or not, or the end of a pause;
+-- null if there is none.
 create or replace function {ns}.next_v2(queues text[], kinds text[], floors bigint[]) returns bigint
   language plpgsql as $$
 declare
   near constant integer := 16;
+  now bigint := {ns}.clock_v1();
 begin
-  return (
+  return least((select min(z.until) from {ns}.paused z where z.queue = any(queues) and z.until > now
+    and z.until < {never}), (
     select min(case when a.mine is null and a.n = near then {ns}.next_of_kinds_v2(q.queue, p.priority, kinds, f.floor)
       else a.mine end)
     from unnest(queues) with ordinality as q(queue, n) cross join {priorities} as p(priority)
@@ -242,7 +247,7 @@ begin
         where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + f.floor
           and {at i} < (p.priority + 1) << 48
         order by {at i}, i.id limit near) i) a
-    where not exists (select from {ns}.paused z where z.queue = q.queue));
+    where not exists (select from {ns}.paused z where z.queue = q.queue and z.until > now)));
 end $$;
 
 -- The same for some kinds, of one queue and priority, beside many others.

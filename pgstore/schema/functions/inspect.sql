@@ -5,7 +5,7 @@
 --   list_v3, look_v1         a page of jobs, and where it looks for them
 --   waiting_v1, running_v1   how many wait in a queue, and run for a worker
 --   keys_v2                  a page of keys
---   queues_v2, queue_names_v1  counts of all queues, and their names
+--   queues_v3, queue_names_v1  counts of all queues, and their names
 --   workers_v1               the workers that are known
 
 create or replace function {ns}.get_v1(ids text[]) returns setof {ns}.job_v1 language plpgsql {hot} as $$
@@ -165,7 +165,7 @@ end $$;
 -- an index; only what runs, and what stands behind another, is read whole.
 create or replace function {ns}.queue_names_v1() returns text[] language plpgsql {hot} as $$
 declare
-  names text[] := array(select p.queue from {ns}.paused p);
+  names text[] := array(select p.queue from {ns}.paused p where p.until > {ns}.clock_v1());
   name text;
 begin
   name := (select x.queue from {ns}.jobs x where {waits x} order by x.queue limit 1);
@@ -185,18 +185,25 @@ begin
     || array(select distinct x.queue from {ns}.jobs x where x.behind is not null)) as n(queue) group by 1 order by 1);
 end $$;
 
+-- When the pause of a queue ends; null = it is not paused.
+create or replace function {ns}.paused_v1(of_queue text, now bigint) returns bigint language plpgsql as $$
+begin
+  return (select p.until from {ns}.paused p where p.queue = of_queue and p.until > now);
+end $$;
+
 -- Every queue that has a job or is paused, with a row for each shown state in
 -- which it has a job: how many, counted up to most, and whether they may be
 -- more. oldest is the run time of the job that has been due longest. The last
--- row is of no queue: it has the time.
-create or replace function {ns}.queues_v2(most integer)
-returns table (now bigint, queue text, paused boolean, shown smallint, n bigint, at_least boolean, oldest bigint)
+-- row is of no queue: it has the time. paused is when the pause ends, or
+-- null.
+create or replace function {ns}.queues_v3(most integer)
+returns table (now bigint, queue text, paused bigint, shown smallint, n bigint, at_least boolean, oldest bigint)
 language plpgsql {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
   name text;
-  is_paused boolean;
+  paused_until bigint;
   due bigint;
   first bigint;    -- the earliest run time of what is due
   looked bigint;   -- how many that are due later were looked at
@@ -205,8 +212,8 @@ declare
   ended smallint;
 begin
   foreach name in array {ns}.queue_names_v1() loop
-    is_paused := exists (select from {ns}.paused p where p.queue = name);
-    return query select t, name, is_paused, {scheduled}::smallint, 0::bigint, false, null::bigint;
+    paused_until := {ns}.paused_v1(name, t);
+    return query select t, name, paused_until, {scheduled}::smallint, 0::bigint, false, null::bigint;
 
     due := (select count(*) from (
       select from {priorities} as p
@@ -216,11 +223,11 @@ begin
       cross join lateral (select x.run_at from {ns}.jobs x where x.queue = name and {waits x}
         and {at x} >= p << 48 and {at x} <= (p << 48) + t
         order by {at x}, x.id limit 1) y);
-    return query select t, name, is_paused, {available}::smallint, least(due, most), due > most, first where due > 0;
+    return query select t, name, paused_until, {available}::smallint, least(due, most), due > most, first where due > 0;
 
     retried := (select count(*) from (select from {ns}.jobs x where x.queue = name and x.state = {retryable}
       and x.run_at > t limit most + 1) y);
-    return query select t, name, is_paused, {retryable}::smallint, least(retried, most), retried > most,
+    return query select t, name, paused_until, {retryable}::smallint, least(retried, most), retried > most,
       null::bigint where retried > 0;
 
     -- Those that are due later are scheduled or retryable: as many more are
@@ -232,18 +239,18 @@ begin
       limit most + 1 + retried) z;
     later := later + (select count(*) from (select from {ns}.jobs x where x.queue = name and x.behind is not null
       limit most + 1) y);
-    return query select t, name, is_paused, {scheduled}::smallint, least(later, most),
+    return query select t, name, paused_until, {scheduled}::smallint, least(later, most),
       later > most or looked > most + retried, null::bigint where later > 0 or looked > most + retried;
 
     foreach ended in array array[{completed}, {discarded}, {cancelled}]::smallint[] loop
-      return query select t, name, is_paused, ended, least(c.n, most), c.n > most, null::bigint
+      return query select t, name, paused_until, ended, least(c.n, most), c.n > most, null::bigint
       from (select count(*) as n from (select from {ns}.jobs x where x.queue = name and x.state = ended
         and {counted x} limit most + 1) y) c where c.n > 0;
     end loop;
   end loop;
-  return query select t, x.queue, exists (select from {ns}.paused p where p.queue = x.queue), {running}::smallint,
+  return query select t, x.queue, {ns}.paused_v1(x.queue, t), {running}::smallint,
     count(*), false, null::bigint from {ns}.jobs x where x.state = {running} group by x.queue;
-  return query select t, ''::text, false, {scheduled}::smallint, 0::bigint, false, null::bigint;
+  return query select t, ''::text, null::bigint, {scheduled}::smallint, 0::bigint, false, null::bigint;
 end $$;
 
 -- The workers that are known, and how many jobs run for each.

@@ -2,7 +2,7 @@
 -- those of this one.
 --
 --   fetch_v1, finish_v1, extend_v1       of workers
---   list_v1, list_v2, keys_v1, queues_v1  what reads
+--   list_v1, list_v2, keys_v1, queues_v1, queues_v2  what reads
 --   change_v1, release_v1                of operators
 
 -- Version 7 does not bound fetches by bytes.
@@ -105,6 +105,16 @@ create or replace function {ns}.release_v1(patience integer, name bytea)
   returns table (outcome integer, holder text, behind text) language plpgsql {safe} as $$
 begin
   return query select * from {ns}.release_v2(patience, name, null);
+end $$;
+
+-- Version 10 does not know pauses that end by themselves.
+create or replace function {ns}.queues_v2(most integer)
+returns table (now bigint, queue text, paused boolean, shown smallint, n bigint, at_least boolean, oldest bigint)
+language plpgsql {hot} as $$
+#variable_conflict use_column
+begin
+  return query select q.now, q.queue, q.paused is not null, q.shown, q.n, q.at_least, q.oldest
+    from {ns}.queues_v3(most) q;
 end $$;
 
 -- Version 8 counts every job. Every queue that has a job or is paused, with a row

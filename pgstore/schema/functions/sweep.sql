@@ -78,6 +78,7 @@ begin
   select (select count(*) from d), more or (select count(*) from l) > most into got, more;
   return query select {sweep_keys}, null::text, now, got::bigint, null::{ns}.jobs;
   delete from {ns}.notes n where n.ends <= now;
+  delete from {ns}.paused p where p.until <= now;
   if more then
     return query select {sweep_more}, null::text, now, 0::bigint, null::{ns}.jobs;
   end if;
