@@ -226,7 +226,8 @@ func (r *Run) outcome(err error) onceq.Finish {
 // Do makes a claim and calls fn here and now: once in a fleet. If another
 // process has the key the error is an [*onceq.DuplicateError]. An error of fn
 // frees the key at once; Delay means nothing. A process that dies frees it when
-// its lease is over.
+// its lease is over. Window and Until count after a success only: with
+// Unique{Window: 23 * time.Hour} the next call that runs is 23 hours later.
 func (g *Guard) Do(ctx context.Context, args onceq.Args, fn func(ctx context.Context) error,
 	opts ...onceq.Option) error {
 	row, err := g.acquire(ctx, args, append(opts[:len(opts):len(opts)], g.claim(reserved.Claim{})))

@@ -236,6 +236,9 @@ func (g *Guard) finish(r *Run, cause error) error {
 	f := r.outcome(cause)
 	ctx, cancel := context.WithTimeout(g.life, 2*g.config.Lease)
 	defer cancel()
+	if r.final {
+		g.letGo(ctx, r.job, f.State)
+	}
 	again := false // an answer was lost
 	a, err := g.ends.Do(ctx, &f)
 	for try := 0; err != nil || a.Status == onceq.FinishBusy; try++ {
@@ -263,4 +266,21 @@ func (g *Guard) finish(r *Run, cause error) error {
 		return nil // it was recorded, and the claim is not kept
 	}
 	return fmt.Errorf("guard: claim %s: %w", r.t, onceq.ErrLeaseLost)
+}
+
+// letGo releases the key of a claim of [Guard.Do] that has failed, where Window
+// or Until would keep it. A process that dies after that leaves a claim without
+// a key.
+func (g *Guard) letGo(ctx context.Context, j *onceq.JobRow, end onceq.State) {
+	if j.Key == nil || end == onceq.Completed || !end.Finished() || j.Hold.Window == 0 && j.Hold.Until.EndsOn(end) {
+		return
+	}
+	var err error
+	for try := 0; try < 3 && (try == 0 || pause(ctx, try)); try++ {
+		if _, err = g.change(ctx, onceq.Change{Op: onceq.OpRelease, Key: *j.Key, Holder: j.ID}); err == nil {
+			return
+		}
+	}
+	g.log.Warn("guard: a run has failed, and its key could not be released: it is held as Window or Until say",
+		"claim", j.ID, "error", err)
 }

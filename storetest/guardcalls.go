@@ -66,6 +66,19 @@ var guardCalls = []scenario{
 			g.remove(g.claims()[0].ID)
 		}
 	})},
+	{"do_keeps_its_key_for_its_window_only_if_it_succeeds", byGuard(guard.Config{}, func(g *guarded) {
+		for i, u := range []onceq.Unique{{Window: time.Hour}, {Until: onceq.UntilFailed, TTL: time.Hour},
+			{Until: onceq.UntilSucceeded, Window: time.Hour}} {
+			other := g.world.guard(guard.Config{Name: fmt.Sprint("window-", i)})
+			for _, err := range []error{errNo, onceq.Cancel(errNo), nil} {
+				other.wantErr(other.Do(g.ctx, task(1), func(context.Context) error { return err }, u), err)
+			}
+			c := other.isDup(other.Do(g.ctx, task(1), func(context.Context) error { return nil }, u))
+			equal(g.world, "state", c.State, onceq.Completed)
+			g.after(time.Hour)
+			g.must(other.Do(g.ctx, task(1), func(context.Context) error { return nil }, u))
+		}
+	})},
 	{"do_frees_its_key_when_its_process_dies", byGuard(soon, func(g *guarded) {
 		began, end := make(chan struct{}), make(chan struct{})
 		defer close(end)
