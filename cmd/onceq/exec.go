@@ -26,14 +26,6 @@ const (
 	codeSnooze  = 75
 )
 
-const (
-	// grace is how long a process may go on after it was asked to stop.
-	grace = 5 * time.Second
-	// lastGrace is the same at the end of the worker's ShutdownTimeout. The worker then waits three
-	// seconds for its handlers.
-	lastGrace = 2 * time.Second
-)
-
 // runner runs jobs as processes.
 type runner struct {
 	a       *app
@@ -128,20 +120,18 @@ func (r *runner) run(ctx context.Context, job *onceq.JobRow) (ending string, err
 	}
 	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(errOut, last)
 	cmd.WaitDelay = time.Second // for a process that it left behind with its output open
-	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
+	p, err := begin(cmd, true)
+	if err != nil {
 		return "failed", fmt.Errorf("start %q: %w", r.work.exec, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	handBack := false
 	select {
-	case err = <-ended:
+	case err = <-p.ended:
 	case <-ctx.Done():
-		err = r.end(ctx, cmd, ended)
+		err = p.end(ctx, r.killed)
 	case <-r.stopped:
 		handBack = true
-		err = r.end(ctx, cmd, ended)
+		err = p.end(ctx, r.killed)
 	}
 	out.flush()
 	errOut.flush()
@@ -190,29 +180,6 @@ func traced(ctx context.Context) []string {
 // inTrace is a context with the trace in the environment of this process.
 func inTrace(ctx context.Context) context.Context {
 	return onceq.TraceContext{Traceparent: os.Getenv(traceparent), Tracestate: os.Getenv(tracestate)}.Into(ctx)
-}
-
-// end stops a process and all that it started: gently, then by force.
-func (r *runner) end(ctx context.Context, cmd *exec.Cmd, ended <-chan error) error {
-	signalGroup(cmd, false)
-	soon := time.After(grace)
-	var sooner <-chan time.Time
-	for done := ctx.Done(); ; {
-		select {
-		case err := <-ended:
-			return err
-		case <-done:
-			if done = nil; errors.Is(context.Cause(ctx), onceq.ErrShutdown) {
-				sooner = time.After(lastGrace)
-			}
-			continue
-		case <-soon:
-		case <-sooner:
-		case <-r.killed:
-		}
-		signalGroup(cmd, true)
-		return <-ended
-	}
 }
 
 func (r *runner) channel(o *output, job *onceq.JobRow) *channel {

@@ -5,12 +5,17 @@ package main
 import (
 	"os"
 	"os/exec"
+	"syscall"
 )
 
 func ownGroup(*exec.Cmd) {}
 
-// signalGroup kills the process: this system has no process groups and no
+// signalProcess kills the process: this system has no process groups and no
 // gentler way.
-func signalGroup(cmd *exec.Cmd, _ bool) { _ = cmd.Process.Kill() }
+func signalProcess(cmd *exec.Cmd, _ syscall.Signal) { _ = cmd.Process.Kill() }
+
+var passedOn []os.Signal
+
+func codeOf(p *os.ProcessState) int { return p.ExitCode() }
 
 func byStopSignal(*os.ProcessState) bool { return false }

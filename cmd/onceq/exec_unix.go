@@ -8,17 +8,28 @@ import (
 	"syscall"
 )
 
-// ownGroup gives a process a group of its own: a Ctrl-C on the terminal
-// does not reach it, and signalGroup reaches all that it starts.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// signalGroup asks a process and all that it started to end, or kills them.
-func signalGroup(cmd *exec.Cmd, kill bool) {
-	sig := syscall.SIGTERM
-	if kill {
-		sig = syscall.SIGKILL
+// signalProcess sends a signal to a process and, if it is in a group of its
+// own, to all that it started.
+func signalProcess(cmd *exec.Cmd, sig syscall.Signal) {
+	to := cmd.Process.Pid
+	if cmd.SysProcAttr != nil {
+		to = -to
 	}
-	_ = syscall.Kill(-cmd.Process.Pid, sig) // it may have ended by itself
+	_ = syscall.Kill(to, sig) // it may have ended by itself
+}
+
+// passedOn are the signals that onceq once passes on to its command, besides
+// those that end it.
+var passedOn = []os.Signal{syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
+
+// codeOf is how a process ended, in the words of a shell.
+func codeOf(p *os.ProcessState) int {
+	if status, ok := p.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return p.ExitCode()
 }
 
 // byStopSignal reports whether a process, or the last one that a shell ran,

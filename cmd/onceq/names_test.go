@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -188,9 +189,13 @@ func TestTheCommandsOfTheDocsAreUnderstood(t *testing.T) {
 			seen++
 			args, _, _ = strings.Cut(args, " #")
 			args, _, _ = strings.Cut(args, " |")
-			words := append(fields(args), "x") // the value of a flag that ends the line
+			words := fields(args)
+			if i := slices.Index(words, "--"); i >= 0 {
+				words = words[:i] // the command of onceq once
+			}
+			words = append(words, "x", "--help") // x is the value of a flag that ends the line
 			var out bytes.Buffer
-			if code := run(append(words, "--help"), strings.NewReader(""), &out, &out); code != exitDone {
+			if code := run(words, strings.NewReader(""), &out, &out); code != exitDone {
 				t.Errorf("%s: onceq %s: exit code %d\n%s", page, args, code, &out)
 			}
 		}

@@ -96,7 +96,7 @@ func newRoot(a *app) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("jobs", newEnqueue(a), newExplain(a), newWork(a), newPeriodic(a), newServe(a))
+	add("jobs", newEnqueue(a), newExplain(a), newWork(a), newPeriodic(a), newOnce(a), newServe(a))
 	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newWorkers(a),
 		newStats(a), newDoctor(a))
 	help := newHelp(root)

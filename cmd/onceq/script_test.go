@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/onceq/onceq/internal/pgtest"
 )
 
 func TestMain(m *testing.M) {
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	// Else each command under -race ends with a second of sleep.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"onceq": main})
+	testscript.Main(pgtest.Main(m), map[string]func(){"onceq": main})
 }
 
 // webhooks is where the deliveries of shared/data are on a machine that has

@@ -43,7 +43,7 @@ var flags = map[string]string{
 	"Backoff.Initial":  "the first time of --backoff", "Backoff.Max": "the second time of --backoff",
 	"Backoff.Factor": "the factor of --backoff", "Initial": "the first time",
 	"tag": "--tags", "tags": "--tags", "meta": "--meta",
-	"Config.MaxArgs": "--max-args", "All": "--all", "pause": "--for",
+	"Config.MaxArgs": "--max-args", "All": "--all", "pause": "--for", "Config.Lease": "--lease",
 	"Periodic.Name": "the schedule's name", "Periodic.Location": "--zone", "Periodic.CatchUp": "--catch-up",
 	"Periodic.Jitter":    "--jitter",
 	"WorkerConfig.Kinds": "--kinds", "WorkerConfig.Lease": "--lease",
