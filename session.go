@@ -79,7 +79,7 @@ type session struct {
 func newSession(w *Worker, ctx context.Context, stop func()) *session {
 	s := &session{
 		w: w, name: w.config.ID + "-" + randomName(10), stop: stop, done: make(chan struct{}),
-		base:   context.WithValue(context.WithoutCancel(ctx), clientKey{}, w.client),
+		base:   context.WithValue(withoutSpan(context.WithoutCancel(ctx)), clientKey{}, w.client),
 		inHand: map[Run]*run{}, lookNow: make(chan struct{}, 1), finished: make(chan struct{}, 1),
 		drained: make(chan struct{}, 1), beatNow: make(chan struct{}, 1),
 		kinds: w.kinds(), listened: make(chan struct{}),

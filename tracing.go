@@ -93,6 +93,15 @@ func (t *tracing) enqueue(ctx context.Context, row *NewRow) context.Context {
 	return ctx
 }
 
+// withoutSpan is a context in which nothing belongs to the span of ctx: a worker
+// may be started inside one, which is none of its jobs' business.
+func withoutSpan(ctx context.Context) context.Context {
+	if trace.SpanFromContext(ctx) == noSpan {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, noSpan)
+}
+
 // noSpan is what a context without a span has.
 var noSpan = trace.SpanFromContext(context.Background())
 

@@ -213,8 +213,18 @@ func TestARunThatWasLostHasASpanOfItsRescuer(t *testing.T) {
 		b.client = clientOf(t, b.store, &onceq.Config{TracerProvider: tr})
 		id := b.enqueue(mail{"ada"}, onceq.MaxAttempts(1))
 		b.deadWorker("died", 30*time.Second, 1)
-		b.serve(onceq.WorkerConfig{TracerProvider: tr}, fine)
+		w := b.worker(onceq.WorkerConfig{TracerProvider: tr})
+		onceq.Handle(w, fine)
+		ctx, span := tr.parent() // of the program: no parent of what the worker does
+		ctx, stop := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- b.run(ctx, w) }()
 		pass(5 * time.Minute)
+		stop()
+		span.End()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		rescue := tr.named("rescue default", 1)[0]
 		tr.linked(rescue, tr.named("enqueue default", 1)[0].SpanContext())
 		tr.attrs(rescue, map[string]string{"messaging.operation.type": "settle", "messaging.message.id": id,
@@ -347,7 +357,7 @@ func TestTransactionsGuardsAndSchedulesAreTraced(t *testing.T) {
 		t.Fatal(err)
 	}
 	onceq.Handle(w, func(_ context.Context, job *onceq.Job[mail]) error { ran <- job.JobRow; return nil })
-	running, stop := context.WithCancel(t.Context())
+	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- w.Run(running) }()
 	job := <-ran
@@ -358,6 +368,9 @@ func TestTransactionsGuardsAndSchedulesAreTraced(t *testing.T) {
 	of := trace.SpanContextFromContext(job.Trace().Into(context.Background()))
 	for _, s := range tr.spans.Ended() {
 		if s.SpanContext().SpanID() == of.SpanID() && s.Name() == "enqueue ticks" {
+			if s.Parent().IsValid() {
+				t.Errorf("a tick belongs to what started the worker: %v", s.Parent())
+			}
 			return
 		}
 	}
@@ -405,6 +418,21 @@ func TestWithoutAProviderATraceIsPassedOn(t *testing.T) {
 		pass(time.Second)
 		if in != from || child != from {
 			t.Errorf("the handler has %v, the child %v, want %v", in, child, from)
+		}
+	})
+}
+
+func TestALongTracestateLosesItsEnd(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+		long := "a=" + strings.Repeat("<", 60) + ",b=" + strings.Repeat("x", 200)
+		r, err := b.client.Enqueue(onceq.TraceContext{Traceparent: parent, Tracestate: long}.Into(t.Context()), mail{"ada"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := onceq.TraceContext{Traceparent: parent, Tracestate: long[:62]}
+		if got := b.job(r.Job.ID).Trace(); got != want {
+			t.Errorf("%v, want %v", got, want)
 		}
 	})
 }
