@@ -14,6 +14,7 @@ import (
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/fingerprint"
+	"github.com/onceq/onceq/internal/idempotency"
 )
 
 // statusOf is the status of an enqueue that was not refused.
@@ -105,16 +106,13 @@ func reused(job *onceq.JobRow) error {
 // its token says which request it was: so the store itself answers a repeat as
 // the first time, and no table of keys is needed.
 func (c *call) idempotent(body []byte, most int) (key string, opts func(index int) []onceq.Option, err error) {
-	all := c.r.Header.Values("Idempotency-Key")
-	switch {
-	case len(all) == 0:
+	key, times := idempotency.Key(c.r.Header)
+	switch times {
+	case 0:
 		return "", nil, nil
-	case len(all) > 1:
+	case 1:
+	default:
 		return "", nil, problem("malformed", "Idempotency-Key is there twice").with("at", 0)
-	}
-	key = strings.TrimSpace(all[0])
-	if quoted, ok := strings.CutPrefix(key, `"`); ok && strings.HasSuffix(quoted, `"`) { // a string of RFC 9651
-		key = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(strings.TrimSuffix(quoted, `"`))
 	}
 	if key == "" || len(key) > most {
 		return "", nil, invalid("Idempotency-Key", bound(key), fmt.Sprintf("must be 1 to %d bytes", most))

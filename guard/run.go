@@ -21,6 +21,7 @@ type Run struct {
 	free   context.CancelFunc // of the timeout
 	final  bool               // an error ends the claim, for nobody brings the message again
 	ending bool               // Done was called; guarded by g.mu
+	kept   []byte             // what SetResult was given
 
 	once   sync.Once
 	result error
@@ -219,7 +220,7 @@ func (r *Run) outcome(err error) onceq.Finish {
 	case f.State == onceq.Retryable && r.final:
 		f.State, f.Delay = onceq.Discarded, 0
 	}
-	f.Worker = r.g.worker
+	f.Worker, f.Result = r.g.worker, r.kept
 	return f
 }
 
@@ -255,14 +256,9 @@ func (g *Guard) Do(ctx context.Context, args onceq.Args, fn func(ctx context.Con
 // long as it is kept (onceq.Retention). Handle describes the rest.
 func (g *Guard) Once(ctx context.Context, id string, args onceq.Args, fn func(ctx context.Context) error,
 	opts ...onceq.Option) error {
-	own := []onceq.Option{g.claim(reserved.Claim{Patience: patience, ByID: true}), onceq.NotUnique, onceq.ID(id)}
-	row, err := g.acquire(ctx, args, append(opts[:len(opts):len(opts)], own...))
-	var dup *onceq.DuplicateError
-	switch {
-	case errors.As(err, &dup) && dup.By == "id":
-		row.ID = id
-	case err != nil:
+	t, _, err := g.acquireID(ctx, id, args, opts)
+	if err != nil {
 		return err
 	}
-	return g.Handle(ctx, Token(row.ID), fn)
+	return g.Handle(ctx, t, fn)
 }

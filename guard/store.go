@@ -199,8 +199,10 @@ func (g *Guard) sendEnds(ctx context.Context, calls []**onceq.Finish) ([]onceq.F
 	var runs []onceq.Finish
 	var at []int
 	met := map[string]bool{}
+	bytes := 0
 	for i, c := range calls {
-		if met[(*c).ID] { // a run that was lost, and the one after it
+		bytes += len((*c).Result)
+		if met[(*c).ID] || bytes > 4<<20 && i > 0 { // a run that was lost, and the one after it; or much to send
 			errs[i] = errAlone
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -109,6 +110,83 @@ var guardCalls = []scenario{
 		}))
 		once("evt_1", nil, guard.ErrDone)
 		once("evt_2", nil, nil) // the same args, another message
+	})},
+	{"a_message_whose_id_was_met_with_other_args_does_not_run", byGuard(guard.Config{}, func(g *guarded) {
+		begin := func(args onceq.Args) (*guard.Run, error) { return g.Begin(g.ctx, "req-1", args) }
+		r, err := begin(task(1))
+		g.must(err)
+		for range 2 { // while it runs, and when it has failed
+			_, err = begin(task(2))
+			c := g.isDup(err)
+			equal(g.world, "conflict", line(c.By, c.Holder, c.ArgsDiffer), "id req-1 true")
+			g.must(r.Done(errNo))
+		}
+		if r, err = begin(task(1)); err != nil {
+			g.Fatal(err)
+		}
+		if _, err := begin(task(1)); !errors.Is(err, guard.ErrBusy) {
+			g.Fatalf("got %v", err)
+		}
+		g.must(r.Done(nil))
+		if _, err := begin(task(1)); !errors.Is(err, guard.ErrDone) {
+			g.Fatalf("got %v", err)
+		}
+		_, err = begin(task(2))
+		equal(g.world, "args differ", g.isDup(err).ArgsDiffer, true)
+	})},
+	{"the_result_of_the_run_that_ends_a_claim_is_kept", byGuard(guard.Config{}, func(g *guarded) {
+		result := func(want string, wantErr error) {
+			g.Helper()
+			got, err := g.Result(g.ctx, "req-1")
+			equal(g.world, "result", string(got), want)
+			g.wantErr(err, wantErr)
+		}
+		result("", onceq.ErrNotFound)
+		for _, end := range []error{errNo, nil} {
+			r, err := g.Begin(g.ctx, "req-1", task(1))
+			g.must(err)
+			g.must(r.SetResult(map[string]int{"status": 201}))
+			g.refused(r.SetResult(func() {}))
+			g.refused(r.SetResult(make([]byte, onceq.MaxResultSize)))
+			result("", guard.ErrBusy)
+			if end == nil { // who waits gets it
+				var waits errgroup
+				waits.do(func() error {
+					got, err := g.Wait(g.ctx, "req-1")
+					if string(got) != `{"status":201}` {
+						err = fmt.Errorf("the wait has %s, %w", got, err)
+					}
+					return err
+				})
+				defer func() { g.must(waits.wait()) }()
+			}
+			g.must(r.Done(end))
+		}
+		result(`{"status":201}`, nil)
+		g.must(g.Once(g.ctx, "req-2", task(1), func(context.Context) error { return nil }))
+		got, err := g.Result(g.ctx, "req-2")
+		equal(g.world, "no result", string(got), "")
+		g.must(err)
+		g.must(g.Do(g.ctx, task(3), func(context.Context) error { return nil }))
+	})},
+	{"many_large_results_at_once_are_all_kept", byGuard(guard.Config{}, func(g *guarded) {
+		var all errgroup
+		for i := range 12 {
+			all.do(func() error {
+				r, err := g.Begin(g.ctx, fmt.Sprint("big-", i), task(1))
+				if err != nil {
+					return err
+				}
+				_ = r.SetResult(fmt.Sprint(i, strings.Repeat("x", 1_000_000)))
+				return r.Done(nil)
+			})
+		}
+		g.must(all.wait())
+		for i := range 12 {
+			got, err := g.Result(g.ctx, guard.Token(fmt.Sprint("big-", i)))
+			g.must(err)
+			equal(g.world, "length", len(got) > 1_000_000 && string(got[1:1+len(fmt.Sprint(i))]) == fmt.Sprint(i), true)
+		}
 	})},
 	{"not_unique_sends_without_a_token", byGuard(guard.Config{}, func(g *guarded) {
 		for range 2 {
