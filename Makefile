@@ -12,7 +12,7 @@ TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prose soak mutants bench fuzz zones servers
+.PHONY: help demo test check prose soak mutants bench fuzz zones servers release
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
@@ -52,3 +52,6 @@ fuzz: ## a minute of random input for the encoding of keys, and one for schedule
 
 zones: ## two years of every time zone, minute by minute, against the ticks of schedules
 	ONCEQ_LONG=1 go test -count=1 -timeout 0 -run TestAYear -v ./internal/cron
+
+release: ## the command for the usual systems, with checksums, in dist/: of a commit, built twice and the same byte for byte
+	@scripts/release

@@ -14,7 +14,7 @@ import (
 )
 
 func newDocs(a *app) *cobra.Command {
-	search := ""
+	search, manual := "", false
 	c := &cobra.Command{
 		Use:   "docs [NAME]",
 		Short: "Read the guides here, without a network",
@@ -23,8 +23,13 @@ are listed, with one the guide is printed, as wide as the terminal. For a pager
 say onceq docs NAME | less.`,
 		Example: "  onceq docs\n  onceq docs retries | less\n  onceq docs --search heartbeat",
 		Args:    nArgs(0, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			switch {
+			case manual && (len(args) > 0 || search != ""):
+				return usagef("--man prints the manual page of all commands: leave the rest away")
+			case manual:
+				a.printf("%s", man(c.Root()))
+				return nil
 			case search != "" && len(args) > 0:
 				return usagef("--search looks in all guides: leave %q away", args[0])
 			case search != "":
@@ -37,7 +42,9 @@ say onceq docs NAME | less.`,
 		},
 	}
 	c.Flags().StringVar(&search, "search", "", "print the lines of all guides that contain this, with their guide")
-	c.ValidArgsFunction = firstOnly(func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	c.Flags().BoolVar(&manual, "man", false, "print the manual page of all commands: onceq docs --man >onceq.1")
+	c.ValidArgsFunction = firstOnly(func(_ *cobra.Command, _ []string, begun string) ([]string,
+		cobra.ShellCompDirective) {
 		var names []string
 		for _, g := range guides() {
 			if strings.HasPrefix(g.name, begun) {
@@ -108,7 +115,8 @@ func (a *app) showGuide(name string) error {
 		if near := nearest.Name(name, names); near != "" {
 			return usagef("there is no guide %q: did you mean onceq docs %s?", name, near)
 		}
-		return usagef("there is no guide %q: onceq docs lists all, and onceq docs --search %s looks in them", name, clean(name))
+		return usagef("there is no guide %q: onceq docs lists all, and onceq docs --search %s looks in them", name,
+			clean(name))
 	}
 	a.printf("%s", a.rendered(all[i].text, a.textWidth()))
 	return nil

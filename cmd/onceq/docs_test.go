@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestEveryGuideIsListed(t *testing.T) {
@@ -91,19 +94,63 @@ func TestAGuideIsShownSearchedAndMissed(t *testing.T) {
 // A table that fits stands in columns; one that does not, as a list. A link and a
 // code span are written out.
 func TestMarkdownIsRendered(t *testing.T) {
-	const text = "<!-- given\nx\n-->\n# A `b` *c*\n\nOne [two](three.md#x).\nFour **five** `a *b* \\| c` [six](https://x.org).\n\n" +
-		"* seven eight\n  nine\n\n| a | b |\n|---|---|\n| `x` | y z |\n\n```go\n\tcode() // [not](a.md) **so**\n```\n"
+	const text = "<!-- given\nx\n-->\n# A `b` *c*\n\nOne [two](three.md#x).\nFour **five** `a *b* \\| c` " +
+		"[six](https://x.org).\n\n* seven eight\n  nine\n\n" +
+		"| a | b |\n|---|---|\n| `x` | y z |\n\n```go\n\tcode() // [not](a.md) **so**\n```\n"
 	for width, want := range map[int]string{
 		80: "# A b c\n\nOne two (onceq docs three). Four five a *b* | c six <https://x.org>.\n\n* seven eight nine\n\n" +
 			"a  b\nx  y z\n\n    \tcode() // [not](a.md) **so**\n",
-		5: "# A b\n  c\n\nOne\ntwo\n(onceq\ndocs\nthree).\nFour\nfive\na *b*\n| c\nsix\n<https://x.org>.\n\n* seven\n  eight\n  nine\n\n" +
-			"* x\n    b:\n    y\n    z\n\n    \tcode() // [not](a.md) **so**\n",
+		5: "# A b\n  c\n\nOne\ntwo\n(onceq\ndocs\nthree).\nFour\nfive\na *b*\n| c\nsix\n<https://x.org>.\n\n" +
+			"* seven\n  eight\n  nine\n\n* x\n    b:\n    y\n    z\n\n    \tcode() // [not](a.md) **so**\n",
 	} {
 		if got := (&app{}).rendered(text, width); got != want {
 			t.Errorf("at %d columns:\n%q\nwant\n%q", width, got, want)
 		}
 	}
-	if got := (&app{colours: true}).rendered("# x y\n**a** `b`", 80); got != "\x1b[1mx\x1b[0m \x1b[1my\x1b[0m\n\x1b[1ma\x1b[0m \x1b[36mb\x1b[0m\n" {
+	const styled = "\x1b[1mx\x1b[0m \x1b[1my\x1b[0m\n\x1b[1ma\x1b[0m \x1b[36mb\x1b[0m\n"
+	if got := (&app{colours: true}).rendered("# x y\n**a** `b`", 80); got != styled {
 		t.Errorf("%q", got)
+	}
+}
+
+// The manual page names every command and flag, and is plain for man.
+func TestTheManualPageHasEveryCommand(t *testing.T) {
+	var out bytes.Buffer
+	if code := run([]string{"docs", "--man"}, strings.NewReader(""), &out, &out); code != 0 {
+		t.Fatal(code, out.String())
+	}
+	page := out.String()
+	commands := 0
+	for _, c := range everyCommand(newRoot(newApp(strings.NewReader(""), new(bytes.Buffer), new(bytes.Buffer))))[1:] {
+		if c.Hidden {
+			continue
+		}
+		commands++
+		if !strings.Contains(page, "\n.SS "+roff(c.UseLine())+"\n") {
+			t.Errorf("the manual page does not name %s", c.CommandPath())
+		}
+		c.NonInheritedFlags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && f.Name != "help" && !strings.Contains(page, roff("--"+f.Name)) {
+				t.Errorf("the manual page does not name --%s of %s", f.Name, c.CommandPath())
+			}
+		})
+	}
+	if commands < 40 {
+		t.Errorf("only %d commands", commands)
+	}
+	request := regexp.MustCompile(`^\.(TH|SH|SS|PP|TP|B|I|nf|fi|RS|RE)( |$)`)
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !request.MatchString(strings.TrimSpace(line)) {
+			t.Errorf("man takes this for a request: %s", line)
+		}
+	}
+	if groff, err := exec.LookPath("groff"); err == nil {
+		cmd := exec.Command(groff, "-Kutf8", "-man", "-Tutf8", "-ww")
+		cmd.Stdin = strings.NewReader(page)
+		var warnings bytes.Buffer
+		cmd.Stderr = &warnings
+		if _, err := cmd.Output(); err != nil || warnings.Len() > 0 {
+			t.Errorf("groff: %v\n%s", err, cut(warnings.String(), 1000))
+		}
 	}
 }
