@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"strings"
+	"time"
 
 	"github.com/onceq/onceq"
 )
@@ -274,7 +275,11 @@ func (c *copier) pauses(ctx context.Context) error {
 		if !q.Paused {
 			continue
 		}
-		if _, err := c.to.Change(ctx, onceq.Change{Op: onceq.OpPause, Queue: q.Name}); err != nil {
+		pause := onceq.Change{Op: onceq.OpPause, Queue: q.Name}
+		if !q.PausedUntil.IsZero() {
+			pause.Delay = max(q.PausedUntil.Sub(list.Now), time.Millisecond)
+		}
+		if _, err := c.to.Change(ctx, pause); err != nil {
 			return fmt.Errorf("pause queue %s in TO: %w", q.Name, err)
 		}
 		c.report.Paused++

@@ -65,6 +65,10 @@ func fill(t *testing.T, store onceq.Store) (waiting, finished, keys int) {
 	if err := client.Pause(ctx, "stopped"); err != nil {
 		t.Fatal(err)
 	}
+	put("plain", `{}`, onceq.Queue("stopped for a while"))
+	if err := client.PauseFor(ctx, "stopped for a while", 3*time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"nightly", "paused"} {
 		if _, err := client.PutPeriodic(ctx, onceq.Periodic{Name: name, Schedule: "0 2 * * *",
 			Args: onceq.JSON("tick", []byte(`{}`))}); err != nil {
@@ -74,7 +78,7 @@ func fill(t *testing.T, store onceq.Store) (waiting, finished, keys int) {
 	if err := client.PausePeriodic(ctx, "paused"); err != nil {
 		t.Fatal(err)
 	}
-	return 3 + 7 + 8 + 1 + 2, 8, 1 + 1 + 5 + 6 + 2 // of the finished, one is gone and seven are kept
+	return 3 + 7 + 8 + 1 + 1 + 2, 8, 1 + 1 + 5 + 6 + 2 // of the finished, one is gone and seven are kept
 }
 
 // drain runs what is due, once.
