@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -203,7 +204,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", policyOfPages)
 	h.Set("Cache-Control", "no-store")
 	if err := c.serve(); err != nil {
 		c.fail(err)
@@ -211,6 +212,13 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 const maxQuery = 4 << 10 // bytes
+
+// policyOfPages lets a page load and send to this server alone, and lets it run
+// no script and no style that stands in the page itself. What is stored in a
+// job can therefore do nothing there, even if it were not escaped.
+const policyOfPages = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; " +
+	"require-trusted-types-for 'script'"
 
 // serve does what is the same for all routes, in the order in which it is
 // cheapest to refuse.
@@ -222,6 +230,11 @@ func (c *call) serve() error {
 	if !c.knownHost() {
 		return problem("misdirected", fmt.Sprintf("nothing is served under the name %q: Config.Hosts (--host) names "+
 			"those under which this server is reached", hostOf(c.r)))
+	}
+	if c.r.URL.Path == "" { // the prefix without its slash: links would lead beside it
+		c.w.Header().Set("Location", path.Base(c.outerPath())+"/")
+		c.w.WriteHeader(http.StatusPermanentRedirect)
+		return nil
 	}
 	if len(c.r.URL.RawQuery) > maxQuery {
 		return problem("too-large", "the query is too long").with("limit", maxQuery)
@@ -235,8 +248,8 @@ func (c *call) serve() error {
 	if c.origins.Check(c.r) != nil {
 		return problem("cross-origin", "a page of another origin may not do that: Config.Origins names those that may")
 	}
-	if body := c.r.ContentLength != 0; body && !c.isJSON() && c.r.Method != http.MethodGet {
-		return problem("unsupported-media-type", "the body must be JSON: Content-Type: application/json")
+	if body := c.r.ContentLength != 0; body && c.contentType() != c.route.takes() && c.r.Method != http.MethodGet {
+		return problem("unsupported-media-type", "the body must be of another kind: Content-Type: "+c.route.takes())
 	}
 	if c.route.action != public {
 		if err := c.config.Authorize(c.r, c.route.action); err != nil {
@@ -249,9 +262,15 @@ func (c *call) serve() error {
 	return c.route.do(c)
 }
 
-func (c *call) isJSON() bool {
+func (c *call) contentType() string {
 	kind, _, _ := strings.Cut(c.r.Header.Get("Content-Type"), ";")
-	return strings.EqualFold(strings.TrimSpace(kind), "application/json")
+	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+// outerPath is the path as it was before somebody stripped a prefix.
+func (c *call) outerPath() string {
+	before, _, _ := strings.Cut(c.r.RequestURI, "?")
+	return before
 }
 
 func (c *call) unauthorized(err error) error {

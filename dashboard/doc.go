@@ -7,7 +7,7 @@
 //	})
 //	mux.Handle("/onceq/", http.StripPrefix("/onceq", d))
 //
-// The calls are below api/v1; docs/http.md has each with an example, and
-// openapi.json describes them. Nothing is there without Authorize: it says who
-// may do what.
+// Pages for people are at its root. The calls are below api/v1; docs/http.md has
+// each with an example, and openapi.json describes them. Nothing is there
+// without Authorize: it says who may do what.
 package dashboard

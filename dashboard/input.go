@@ -27,9 +27,8 @@ const (
 // jobBody is how large a body with one job may be: args in base64, and the rest.
 func (c *call) jobBody() int64 { return max(smallBody, int64(c.config.MaxArgs)/3*4+64<<10) }
 
-// body reads the body, of at most so many bytes. It must be one JSON value;
-// nothing is the empty object.
-func (c *call) body(limit int64) ([]byte, error) {
+// read reads the body, of at most so many bytes.
+func (c *call) read(limit int64) ([]byte, error) {
 	if c.r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
@@ -39,6 +38,15 @@ func (c *call) body(limit int64) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, problem("malformed", "the body did not come whole").with("at", len(text))
+	}
+	return text, nil
+}
+
+// body reads a body that must be one JSON value; nothing is the empty object.
+func (c *call) body(limit int64) ([]byte, error) {
+	text, err := c.read(limit)
+	if err != nil {
+		return nil, err
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return []byte("{}"), nil

@@ -196,6 +196,9 @@ func TestTheOpenAPIDocumentAndTheRoutesAreTheSameSet(t *testing.T) {
 	seen := map[string]bool{}
 	d := serve(t, nil).Dashboard
 	for _, r := range d.routes {
+		if r.page {
+			continue
+		}
 		op, ok := doc.Paths["/"+r.path][strings.ToLower(r.method)]
 		seen[r.method+" /"+r.path] = true
 		if !ok {

@@ -141,6 +141,10 @@ func (c *call) fail(err error) {
 		}
 	}
 	c.hideMet(p)
+	if c.route != nil && c.route.page {
+		c.failPage(p)
+		return
+	}
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for i, m := range append([]member{{"type", "urn:onceq:" + p.kind}, {"title", known.title}, {"status", known.status},

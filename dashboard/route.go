@@ -15,10 +15,11 @@ import (
 // call it, and what openapi.json is compared with.
 type route struct {
 	method string
-	path   string // below api/v1; a segment {name} is any one segment
+	path   string // below api/v1, or of a page; a segment {name} is any one segment
 	action Action
 	query  []string // parameters that it knows
 	do     func(*call) error
+	page   bool // it is for browsers: forms go in, HTML comes out, and its path is not below api/v1
 
 	segments []string
 }
@@ -61,10 +62,22 @@ func (d *Dashboard) table() []route {
 			{method: "POST", path: "jobs/{id}/finish", action: Work, do: (*call).finish},
 		}...)
 	}
-	for i := range all {
-		all[i].segments = strings.Split("api/v1/"+all[i].path, "/")
+	all = append(all, pageRoutes()...)
+	for i, r := range all {
+		if !r.page {
+			r.path = "api/v1/" + r.path
+		}
+		all[i].segments = strings.Split(r.path, "/")
 	}
 	return all
+}
+
+// takes is the kind of body that a route reads.
+func (r *route) takes() string {
+	if r.page {
+		return "application/x-www-form-urlencoded"
+	}
+	return "application/json"
 }
 
 // segmentsOf splits a path as it was sent, and unescapes each segment once. So

@@ -32,7 +32,11 @@ var roles = map[string]func(context.Context, onceq.Store, *ledger) error{
 func TestMain(m *testing.M) {
 	role := os.Getenv("ONCEQ_ROLE")
 	if role == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		for _, end := range atTheEnd {
+			end()
+		}
+		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

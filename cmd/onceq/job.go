@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/phrase"
 	"github.com/onceq/onceq/internal/wire"
 )
 
@@ -176,12 +177,12 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, waits []string, now
 	}
 	fact("kept", "%s", kept(j, now))
 	if j.Displaced != "" {
-		fact("origin", "%s", clean(origin(j)))
+		fact("origin", "%s", clean(phrase.Origin(j)))
 	}
 	if j.Key == nil {
 		fact("key", "none: it is not unique")
 	} else {
-		fact("key", "%s\n%s\n%s", j.Key, clean(j.KeyText), holdText(j.Hold))
+		fact("key", "%s\n%s\n%s", j.Key, clean(j.KeyText), phrase.Hold(j.Hold))
 		fact("", "%s", clean(keyStory(j, held, now)))
 	}
 	for _, e := range j.Errors {
@@ -238,30 +239,6 @@ func kept(j *onceq.JobRow, now time.Time) string {
 			span(j.RetentionFailed) + " once it is discarded or cancelled"
 	}
 	return span(j.Retention) + " once it is finished"
-}
-
-func origin(j *onceq.JobRow) string {
-	if j.Origin == onceq.Superseded {
-		return "superseded job " + j.Displaced
-	}
-	return "coalesced: accepted behind job " + j.Displaced
-}
-
-// holdText says how long a job holds its key.
-func holdText(h onceq.Hold) string {
-	text := "held until " + h.Until.String()
-	if h.Until == onceq.UntilWindowEnds {
-		text = "held for a window of " + short(h.Window)
-	} else if h.Window > 0 {
-		text += ", at least " + short(h.Window)
-	}
-	if h.TTL > 0 {
-		text += ", at most " + short(h.TTL)
-	}
-	if h.FromEnqueue {
-		text += ", from the enqueue on"
-	}
-	return text
 }
 
 // keyStory says who holds the key of a job, who waits behind, and when it

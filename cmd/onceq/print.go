@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/phrase"
 	"github.com/onceq/onceq/internal/wire"
 )
 
@@ -215,62 +216,11 @@ func moment(t, now time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05") + " (" + away(t, now) + ")"
 }
 
-// away writes how far an instant is from now: "3s ago", "in 2h".
-func away(t, now time.Time) string {
-	d := t.Sub(now)
-	switch {
-	case d <= -time.Millisecond:
-		return short(-d) + " ago"
-	case d >= time.Millisecond:
-		return "in " + short(d)
-	}
-	return "now"
-}
+// away, short, thousands and count are the words that the pages use too.
+func away(t, now time.Time) string { return phrase.Away(t, now) }
 
-// short writes a length of time in one or two units.
-func short(d time.Duration) string {
-	const day = 24 * time.Hour
-	if d >= time.Second {
-		d = d.Round(time.Second)
-	}
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return strconv.Itoa(int(d/time.Second)) + "s"
-	case d < time.Hour:
-		return two(d, time.Minute, "m", time.Second, "s")
-	case d < day:
-		return two(d, time.Hour, "h", time.Minute, "m")
-	}
-	return two(d, day, "d", time.Hour, "h")
-}
+func short(d time.Duration) string { return phrase.Span(d) }
 
-func two(d, big time.Duration, bigName string, small time.Duration, smallName string) string {
-	s := strconv.FormatInt(int64(d/big), 10) + bigName
-	if rest := d % big / small; rest > 0 && d/big < 10 {
-		s += strconv.FormatInt(int64(rest), 10) + smallName
-	}
-	return s
-}
+func thousands[T ~int | ~int64](n T) string { return phrase.Thousands(n) }
 
-// thousands writes 12345 as 12,345.
-func thousands[T ~int | ~int64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	start := 0
-	if n < 0 {
-		start = 1
-	}
-	for i := len(s) - 3; i > start; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// count writes "1 job", "12 jobs".
-func count[T ~int | ~int64](n T, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return thousands(n) + " " + what
-}
+func count[T ~int | ~int64](n T, what string) string { return phrase.Count(n, what) }

@@ -1,0 +1,172 @@
+package dashboard
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/onceq/onceq"
+)
+
+// visit opens a page, or sends a form where there is one.
+func (w *world) visit(path string, form ...string) answer {
+	w.Helper()
+	if form == nil {
+		return w.ask("GET", "/"+path, "")
+	}
+	values := url.Values{}
+	for i := 0; i+1 < len(form); i += 2 {
+		values.Add(form[i], form[i+1])
+	}
+	body := values.Encode()
+	r := w.request("POST", "/"+path, body)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return w.send(r, body)
+}
+
+// says wants a status, and that a page has these texts.
+func (w *world) says(a answer, status int, all ...string) answer {
+	w.Helper()
+	if w.is(a, status); !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") {
+		w.Fatalf("it is no page: %v", a.header)
+	}
+	for _, s := range all {
+		if !strings.Contains(a.body, s) {
+			w.Fatalf("%q is not on the page: %s", s, a.body)
+		}
+	}
+	return a
+}
+
+func TestAPageChangesNothingBeforeItHasAsked(t *testing.T) {
+	w := serve(t, nil)
+	for i := range 3 {
+		w.enqueue(fmt.Sprintf(`{"kind":"mail","id":"m%d"}`, i))
+	}
+	before := dump(t, w.store)
+	w.says(w.visit("jobs/m0/cancel", "state", "available"), http.StatusOK, "Cancel this job?", "is available")
+	w.says(w.visit("jobs/cancel", "queue", "default"), http.StatusOK, "3 jobs will be cancelled")
+	w.says(w.visit("jobs/retry", "queue", "default"), http.StatusOK, "0 jobs will be retried", "3 jobs match too")
+	if after := dump(t, w.store); after != before {
+		t.Fatalf("%s became %s", before, after)
+	}
+	a := w.is(w.visit("jobs/m0/cancel", "state", "available", "sure", "yes"), http.StatusSeeOther)
+	if place := a.header.Get("Location"); place != "../../jobs/m0?done=cancel" {
+		t.Error(place)
+	}
+	w.says(w.visit("jobs/m0?done=cancel"), http.StatusOK, "The job is cancelled")
+	w.says(w.visit("jobs/m0/delete", "state", "available", "sure", "yes"), http.StatusConflict,
+		"was available when you were asked, and is cancelled now")
+	w.says(w.visit("jobs/cancel", "state", "available", "sure", "yes"), http.StatusOK, "2 jobs cancelled")
+	w.says(w.visit("jobs/nope"), http.StatusNotFound, "deleted, is no longer kept", "To the overview")
+	w.says(w.visit("jobs?statee=running"), http.StatusUnprocessableEntity, "did you mean")
+}
+
+func TestDeletingManyJobsAsksForAWord(t *testing.T) {
+	w := serve(t, nil)
+	for i := range typeBeyond + 1 {
+		w.enqueue(fmt.Sprintf(`{"kind":"mail","id":"m%d"}`, i))
+	}
+	w.says(w.visit("jobs/delete", "kind", "mail"), http.StatusOK, "101 jobs will be deleted", "Type <b>delete</b>")
+	w.says(w.visit("jobs/delete", "kind", "mail", "sure", "yes"), http.StatusUnprocessableEntity, "Type the word")
+	w.says(w.visit("jobs/delete", "kind", "mail", "sure", "yes", "word", "delete"), http.StatusOK, "101 jobs deleted")
+}
+
+func TestARetryOfAPageNamesTheHolderAndOffersToGoWithoutTheKey(t *testing.T) {
+	w := serve(t, nil)
+	body := `{"kind":"mail","id":"%s","args":{"to":1},"unique":true}`
+	w.enqueue(fmt.Sprintf(body, "first"))
+	w.is(w.ask("POST", "jobs/first/cancel", ""), http.StatusOK)
+	w.enqueue(fmt.Sprintf(body, "second"))
+	w.says(w.visit("jobs/first/retry", "state", "cancelled", "sure", "yes"), http.StatusConflict, "Job second holds the key",
+		"Retry without its key")
+	w.is(w.visit("jobs/first/retry", "state", "cancelled", "sure", "yes", "without_key", "yes"), http.StatusSeeOther)
+	if j, err := w.client.Job(t.Context(), "first"); err != nil || j.State != onceq.Available || !j.Keyless {
+		t.Errorf("%+v, %v", j, err)
+	}
+}
+
+// vectors are texts that would run as a script in a page that did not escape
+// them.
+var vectors = []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'><svg onload=alert(1)>`,
+	`javascript:alert(1)`, `</title><script>alert(1)</script>`, "`-alert(1)-`", `{{.}}`, `<!--`, `]]>`,
+	`"onmouseover="alert(1)`, `&lt;script&gt;`, "\u202egnp.exe", `</textarea><script>alert(1)</script>`}
+
+var (
+	quoted     = regexp.MustCompile(`"[^"]*"`)
+	dangerous  = regexp.MustCompile(`(?i)<script[^>]*>[^<]|<[^>]*\son[a-z]+\s*=|<style|<[^>]*\sstyle\s*=`)
+	loads      = regexp.MustCompile(`(?i)<(?:img|script|iframe|object|base)[^>]*>`)
+	knownLoads = []string{`<script src="" defer>`, `<img src="" alt="" width="" height="">`}
+)
+
+// danger finds what could run in a page; "" = nothing.
+func danger(page string) string {
+	if strings.Contains(strings.ToLower(page), `href="javascript`) {
+		return "a link that is a script"
+	}
+	bare := quoted.ReplaceAllString(page, `""`) // what is quoted is text: the quotes in it are escaped
+	for _, tag := range loads.FindAllString(bare, -1) {
+		if !contains(knownLoads, tag) {
+			return tag
+		}
+	}
+	return dangerous.FindString(bare)
+}
+
+func TestWhatIsStoredIsInertOnEveryPage(t *testing.T) {
+	w := serve(t, nil)
+	for i, v := range vectors {
+		args := fmt.Sprintf(`{"to":%q}`, v)
+		r, err := w.client.Enqueue(t.Context(), onceq.JSON(v, []byte(args)), onceq.Queue(v), onceq.ID(v+fmt.Sprint(i)),
+			onceq.Tags(v), onceq.Meta(map[string]any{v: v}), onceq.Unique{}, onceq.MaxAttempts(1))
+		if err != nil { // not every text is a name
+			if r, err = w.client.Enqueue(t.Context(), onceq.JSON("k", []byte(args)), onceq.Unique{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, path := range []string{"", "jobs", "jobs/" + url.PathEscape(r.Job.ID), "jobs?kind=" + url.QueryEscape(v),
+			"jobs/" + url.PathEscape(v)} {
+			a := w.visit(path)
+			if found := danger(a.body); found != "" {
+				t.Errorf("%s of %q has %s", path, v, found)
+			}
+			if a.header.Get("Content-Security-Policy") != policyOfPages {
+				t.Errorf("%s: %v", path, a.header)
+			}
+		}
+	}
+	for _, bad := range []string{`<b onclick="x">`, `<img src=x>`, `<script>x</script>`, `<p style="x">`,
+		`<a href="javascript:x">`} {
+		if danger(bad) == "" {
+			t.Errorf("this test finds nothing in %s", bad)
+		}
+	}
+}
+
+func TestFindLeadsToWhatIsMeant(t *testing.T) {
+	w := serve(t, nil)
+	w.enqueue(`{"kind":"mail","id":"a/b"}`)
+	hex := strings.Repeat("0a", 32)
+	for q, want := range map[string]string{"": "./jobs", "a/b": "./jobs/a%2Fb", "kind:mail": "./jobs?kind=mail",
+		hex: "./keys/" + hex, hex[:8]: "./keys?prefix=" + hex[:8], "someone@example.com": "./keys?text=someone%40example.com"} {
+		a := w.is(w.visit("find?q="+url.QueryEscape(q)), http.StatusSeeOther)
+		if place := a.header.Get("Location"); place != want {
+			t.Errorf("%q leads to %s, want %s", q, place, want)
+		}
+	}
+}
+
+func TestAStyleMayBeKeptForEver(t *testing.T) {
+	w := serve(t, nil)
+	page := w.visit("").body
+	place := regexp.MustCompile(`static/app-[0-9a-f]+\.css`).FindString(page)
+	w.token = ""
+	if a := w.is(w.visit(place), http.StatusOK); !strings.Contains(a.header.Get("Cache-Control"), "immutable") ||
+		!strings.HasPrefix(a.header.Get("Content-Type"), "text/css") {
+		t.Errorf("%v", a.header)
+	}
+	w.is(w.visit("static/app.css"), http.StatusNotFound)
+}
