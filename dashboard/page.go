@@ -52,7 +52,9 @@ type view struct {
 }
 
 // May reports whether who asks may do something.
-func (v *view) May(action string) bool { return v.call.config.Authorize(v.call.r, Action(action)) == nil }
+func (v *view) May(action string) bool {
+	return v.call.config.Authorize(v.call.r, Action(action)) == nil
+}
 
 // Args reports whether who asks may see what jobs are about.
 func (v *view) Args() bool { return v.call.mayReadArgs() }
