@@ -108,7 +108,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	s.mu.Lock()
 	s.fetchNo++
 	r := FetchRequest{Worker: s.name, No: s.fetchNo, Kinds: s.kinds}
-	s.pacer.ask(&r)
+	s.pacer.ask(&r, time.Now())
 	idle := len(s.inHand) == 0 && s.running == 0 && !s.isCallingLocked()
 	s.mu.Unlock()
 
@@ -170,7 +170,7 @@ func (s *session) takeLocked(r *run) {
 	s.inHand[Run{r.job.ID, r.job.Run}] = r
 	s.running++
 	r.queue = s.pacer.queue(r.job.Queue)
-	r.queue.busy++
+	r.queue.take(1)
 }
 
 // afterFailure is called after a fetch that failed. If its answer was lost

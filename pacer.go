@@ -21,10 +21,13 @@ type pacer struct {
 
 // queue is what a session knows of a queue.
 type queue struct {
-	name  string
-	slots int
-	busy  int  // handlers that have not returned
-	more  bool // there may be due jobs that were not fetched
+	name   string
+	slots  int   // of its own
+	pool   *pool // whose slots it takes in place of its own; nil = none
+	weight int   // its part of the pool
+	credit int   // see pacer.share
+	busy   int   // handlers that have not returned
+	more   bool  // there may be due jobs that were not fetched
 }
 
 // hasMore notes that a queue ("" = any of them) may have due jobs.
@@ -59,24 +62,29 @@ func (p *pacer) lookBy(t time.Time) {
 // wantsMore reports whether there may be jobs for a free slot.
 func (p *pacer) wantsMore() bool {
 	for _, q := range p.queues {
-		if q.more && q.busy < q.slots {
+		if q.more && q.free() > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// ask asks for jobs for the free slots. Queues that are marked from now on
+// ask asks for jobs for the free slots, at that time. Queues that are marked from now on
 // count for the next fetch.
 //
 // Each fetch begins with another queue, so that no queue is always last:
 // one with large jobs may use up MaxBytes each time.
-func (p *pacer) ask(r *FetchRequest) {
+func (p *pacer) ask(r *FetchRequest, now time.Time) {
 	r.MaxBytes = p.load.of(fetchBytes)
+	shares := p.askPool(now)
 	for i := range p.queues {
 		q := p.queues[(int(r.No)+i)%len(p.queues)]
-		if free := q.slots - q.busy; free > 0 {
-			r.Queues = append(r.Queues, QueueSlots{Queue: q.name, Slots: p.load.of(free)})
+		n, asks := shares[q]
+		if free := q.free(); q.pool == nil && free > 0 {
+			n, asks = p.load.of(free), true
+		}
+		if asks {
+			r.Queues = append(r.Queues, QueueSlots{Queue: q.name, Slots: n})
 			q.more = false
 		}
 	}
@@ -99,10 +107,11 @@ func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Dur
 	}
 	cut := f.NextDue == 0 && len(f.Jobs) > 0
 	for _, asked := range r.Queues {
-		if cut || got[asked.Queue] >= asked.Slots {
-			p.queue(asked.Queue).more = true
+		if q := p.queue(asked.Queue); q.pool == nil && (cut || got[asked.Queue] >= asked.Slots) {
+			q.more = true
 		}
 	}
+	p.poolAnswered(r, got, f.NextDue == 0)
 	wait := poll
 	switch {
 	case f.NextDue > 0:
@@ -114,7 +123,7 @@ func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Dur
 	if len(f.Jobs) > 0 {
 		p.barren = 0
 	}
-	p.look = now.Add(wait)
+	p.look = p.poolLook(r, now, wait, f.NextDue == 0)
 }
 
 // queue finds a queue. A job of a queue that was not asked for is counted

@@ -16,7 +16,7 @@ func newPacer(slots ...int) *pacer {
 
 func (p *pacer) request(no int64) FetchRequest {
 	r := FetchRequest{No: no}
-	p.ask(&r)
+	p.ask(&r, time.Time{})
 	return r
 }
 

@@ -170,7 +170,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	r.finish = f
 	r.handedBack = f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown
 	s.running--
-	r.queue.busy--
+	r.queue.take(-1)
 	lost = r.lost
 	if lost {
 		s.dropLocked(r)

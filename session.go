@@ -86,8 +86,13 @@ func newSession(w *Worker, ctx context.Context, stop func()) *session {
 	}
 	s.callsCtx, s.endCalls = context.WithCancel(s.base)
 	s.log = safeLogger(w.config.Logger).With("worker", s.name)
+	shared := &pool{slots: w.config.Concurrency}
 	for _, q := range w.queues {
-		s.pacer.queues = append(s.pacer.queues, &queue{name: q.Queue, slots: q.Slots, more: true})
+		queue := &queue{name: q.Queue, slots: q.Slots, more: true}
+		if queue.weight = w.config.Queues[q.Queue].Weight; queue.weight > 0 {
+			queue.pool = shared
+		}
+		s.pacer.queues = append(s.pacer.queues, queue)
 	}
 	return s
 }
@@ -129,10 +134,17 @@ func (s *session) serves() []any {
 	var queues []string
 	for _, q := range s.w.queues {
 		if !ReservedName(q.Queue) {
+			if weight := s.w.config.Queues[q.Queue].Weight; weight > 0 {
+				queues = append(queues, fmt.Sprintf("%s*%d", q.Queue, weight))
+				continue
+			}
 			queues = append(queues, fmt.Sprintf("%s=%d", q.Queue, q.Slots))
 		}
 	}
 	attrs := []any{"queues", bound(strings.Join(queues, ","), 512)}
+	if s.w.config.Concurrency > 0 {
+		attrs = append(attrs, "concurrency", s.w.config.Concurrency)
+	}
 	if kinds := slices.DeleteFunc(slices.Clone(s.kinds), ReservedName); len(kinds) > 0 { // else any, or only schedules
 		attrs = append(attrs, "kinds", bound(strings.Join(kinds, ","), 512))
 	}
@@ -145,7 +157,7 @@ func (s *session) slots() (all []use) {
 	defer s.mu.Unlock()
 	for _, q := range s.pacer.queues {
 		if !ReservedName(q.name) {
-			all = append(all, use{q.name, q.busy, max(q.slots-q.busy, 0)})
+			all = append(all, use{q.name, q.busy, max(q.free(), 0)})
 		}
 	}
 	return all

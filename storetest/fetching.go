@@ -150,6 +150,20 @@ var fetching = []scenario{
 		w.must(w.client.Resume(w.ctx, "later"))
 		equal(w, "fetched", len(w.fetch("w", "later", 1)), 1)
 	}},
+	{"a_fetch_that_wants_none_of_a_queue_says_whether_any_is_due", func(w *world) {
+		w.insert(task(1))
+		w.insert(task(2), onceq.Queue("other"))
+		none := []onceq.QueueSlots{{Queue: "other"}, {Queue: "default", Slots: 5}, {Queue: "empty"}}
+		f := w.fetched("w", none)
+		equal(w, "fetched", line(order(f.Jobs), f.NextDue), "1 0s")
+		f = w.fetched("w", none, "task")
+		equal(w, "fetched", line(len(f.Jobs), f.NextDue), "0 0s")
+		equal(w, "the other queue", order(w.fetch("w", "other", 5)), "2")
+		w.insert(task(3), onceq.Queue("other"), onceq.Delay(time.Hour))
+		w.insert(task(4))
+		f = w.fetched("w", none)
+		equal(w, "fetched", line(order(f.Jobs), f.NextDue), "4 1h0m0s")
+	}},
 	{"a_pause_ends_by_itself", func(w *world) {
 		j := w.insert(task(1), key)
 		w.insert(task(2), onceq.Queue("other"))

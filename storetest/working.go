@@ -254,6 +254,32 @@ var working = []scenario{
 			w.free(j)
 		}
 	}},
+	{"queues_that_share_slots_run_all_their_jobs", func(w *world) {
+		w.real()
+		n := scaled(200)
+		var items []onceq.Item
+		for i := range n {
+			items = append(items, onceq.NewItem(task(i), onceq.Queue([]string{"a", "b", "c", "d"}[i%4])))
+		}
+		w.many(each(onceq.Inserted, n), items...)
+		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{Concurrency: 3, Logger: slog.New(slog.DiscardHandler),
+			Queues: map[string]onceq.QueueConfig{"a": {Weight: 10}, "b": {Weight: 3}, "c": {}, "d": {}, "e": {Weight: 500}}})
+		w.must(err)
+		defer worker.Close()
+		var running, most atomic.Int64
+		worker.HandleAny(func(context.Context, *onceq.JobRow) error {
+			defer running.Add(-1)
+			for at, now := most.Load(), running.Add(1); now > at && !most.CompareAndSwap(at, now); at = most.Load() {
+			}
+			return nil
+		})
+		ran, err := worker.Drain(w.ctx)
+		w.must(err)
+		equal(w, "runs", len(ran), n)
+		if most.Load() > 3 {
+			w.Errorf("%d ran at once in three slots", most.Load())
+		}
+	}},
 	{"a_waiting_worker_starts_jobs_when_a_pause_ends", func(w *world) {
 		w.real()
 		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{PollInterval: time.Hour,

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/terms"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -130,7 +132,7 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 		"default=10,mail=2": {"default": 10, "mail": 2}, "mail": {"mail": 10}, "a=b=3": {"a=b": 3}, "a=5=3": {"a=5": 3},
 		`a\,b=2,c`: {"a,b": 2, "c": 10}, `"a"`: {`"a"`: 10}, "==1": {"=": 1}, " mail=2, x ": {"mail": 2, "x": 10},
 	} {
-		got, err := parseQueues(terms.Split(text))
+		got, err := parseQueues(terms.Split(text), false)
 		if err != nil || len(got) != len(want) {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
@@ -141,9 +143,30 @@ func TestQueuesAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"a=b", "=", "=1", "", "a,,b", "a=0", "a=-1", "a=1,a=2", "a=1.5", "a="} {
-		if got, err := parseQueues(terms.Split(text)); err == nil {
+		if got, err := parseQueues(terms.Split(text), false); err == nil {
 			t.Errorf("%s: %v", text, got)
 		}
+	}
+}
+
+func TestWeightsAreReadAsTheyAreWritten(t *testing.T) {
+	type queue = onceq.QueueConfig
+	for text, want := range map[string]map[string]queue{
+		"critical*6,default*3,low": {"critical": {Weight: 6}, "default": {Weight: 3}, "low": {}},
+		"a*6*2,b=4,*":              {"a*6": {Weight: 2}, "b": {Concurrency: 4}, "*": {}},
+		"a*6=2":                    {"a*6": {Concurrency: 2}}, "a*": {"a*": {}}, "*6": {"*6": {}},
+	} {
+		if got, err := parseQueues(terms.Split(text), true); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"a*0", "a*1001", "a*99999999999999999999", "a*1,a*2", "a*1,a=2"} {
+		if got, err := parseQueues(terms.Split(text), true); err == nil {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	if _, err := parseQueues([]string{"a*6"}, false); err == nil || !strings.Contains(err.Error(), "--concurrency") {
+		t.Errorf("a weight without slots to share: %v", err)
 	}
 }
 

@@ -15,6 +15,9 @@ func flagOf(name string) string {
 	case strings.HasPrefix(name, "said "):
 		return "given"
 	}
+	if name == "WorkerConfig.Concurrency" {
+		return "--concurrency"
+	}
 	if strings.HasPrefix(name, "WorkerConfig.Queues") {
 		return "--queues"
 	}

@@ -22,6 +22,7 @@ import (
 type work struct {
 	exec     string
 	queues   *[]string // nil = not said
+	atOnce   int       // slots of the pool; 0 = none
 	kinds    *[]string
 	drain    bool
 	timeout  time.Duration
@@ -67,14 +68,21 @@ Schedules (onceq periodic) are served besides.
 
 Names are taken literally: * is no pattern. In --queues and --kinds a comma
 that belongs to a name is written \, and a queue whose name has a = is named
-with its number: --queues 'a=b=10'.`,
+with its number: --queues 'a=b=10'.
+
+With --concurrency the queues share so many slots: NAME*W starts W times as many
+as NAME while both have jobs, and what one does not need the others get.
+NAME=N keeps slots of its own besides.`,
 		Example: `  onceq work --exec 'jq -r .to | xargs send-mail'
-  onceq work --exec ./run.sh --queues default=10,mail=2 --drain`,
+  onceq work --exec ./run.sh --queues default=10,mail=2 --drain
+  onceq work --exec ./run.sh --queues 'critical*6,default*3,low' --concurrency 20`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case strings.TrimSpace(w.exec) == "":
 				return usagef("say what to run for each job: onceq work --exec 'COMMAND'")
+			case c.Flags().Changed("concurrency") && (w.atOnce < 1 || w.atOnce > 10_000):
+				return usagef("--concurrency \"%d\" must be 1 to 10,000", w.atOnce)
 			case w.lease == 0: // which would be the default
 				return usagef("--lease \"0\" must be 100ms to 24h")
 			case c.Flags().Changed("metrics-listen") && w.metrics == "":
@@ -89,7 +97,10 @@ with its number: --queues 'a=b=10'.`,
 	fs.SortFlags = false
 	fs.StringVar(&w.exec, "exec", "", "the `COMMAND`, for sh -c")
 	fs.Var(terms.List("NAME=N,...", &w.queues), "queues",
-		`the queues to serve, and how many jobs of each run at once (default default=10)`)
+		`the queues to serve, and how many jobs of each run at once (default default=10); with --concurrency `+
+			`NAME*W, and the weight of each`)
+	fs.IntVar(&w.atOnce, "concurrency", 0, "so many jobs run at once, of all queues without a number of their own "+
+		"(default none)")
 	fs.Var(terms.List("KINDS", &w.kinds), "kinds", "run only jobs of these kinds")
 	fs.BoolVar(&w.drain, "drain", false, "end when nothing is due or running")
 	fs.Var(&span{&w.timeout}, "timeout", "stop a run that takes longer, and count it as failed (default none)")
@@ -116,17 +127,29 @@ func (s *span) Set(text string) (err error) {
 	return err
 }
 
-// parseQueues reads NAME=N and NAME. The number follows the last =, so a
-// name may contain one.
-func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
+// parseQueues reads NAME=N, NAME*W and NAME. The number follows the last = or
+// *, so a name may contain them. pool says that there are shared slots.
+func parseQueues(list []string, pool bool) (map[string]onceq.QueueConfig, error) {
 	queues := map[string]onceq.QueueConfig{}
 	for _, q := range list {
 		q = strings.TrimSpace(q)
-		name, n := q, 10
-		if i := strings.LastIndexByte(q, '='); i >= 0 {
-			var err error
-			name = q[:i]
-			if n, err = strconv.Atoi(q[i+1:]); err != nil || n < 1 {
+		name, config := q, onceq.QueueConfig{Concurrency: 10}
+		if pool {
+			config = onceq.QueueConfig{}
+		}
+		if i := strings.LastIndexByte(q, '*'); i > 0 && strings.Trim(q[i+1:], "0123456789") == "" && i+1 < len(q) {
+			weight, err := strconv.Atoi(q[i+1:])
+			switch {
+			case !pool:
+				return nil, usagef("--queues %q: NAME*W is the weight in slots that queues share: say with --concurrency "+
+					"how many these are; for a queue of the name %s say %s=10", q, q, q)
+			case err != nil || weight < 1 || weight > 1000:
+				return nil, usagef("--queues %q: the weight must be 1 to 1,000", q)
+			}
+			name, config.Weight = q[:i], weight
+		} else if i := strings.LastIndexByte(q, '='); i >= 0 {
+			n, err := strconv.Atoi(q[i+1:])
+			if name, config.Concurrency = q[:i], n; err != nil || n < 1 {
 				return nil, usagef("--queues %q: must be NAME=N, with N jobs at once, 1 or more; for a queue of the "+
 					"name %s say %s=10", q, q, q)
 			}
@@ -134,7 +157,7 @@ func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
 		if _, twice := queues[name]; twice || name == "" {
 			return nil, usagef("--queues %q: each queue needs a name, and is named once", q)
 		}
-		queues[name] = onceq.QueueConfig{Concurrency: n}
+		queues[name] = config
 	}
 	if len(queues) == 0 {
 		return nil, usagef("--queues names no queue: leave it away to serve default")
@@ -144,10 +167,13 @@ func parseQueues(list []string) (map[string]onceq.QueueConfig, error) {
 
 func (a *app) work(ctx context.Context, w *work) (err error) {
 	named := []string{"default=10"}
+	if w.atOnce > 0 {
+		named = []string{"default"}
+	}
 	if w.queues != nil {
 		named = *w.queues
 	}
-	queues, err := parseQueues(named)
+	queues, err := parseQueues(named, w.atOnce > 0)
 	if err != nil {
 		return err
 	}
@@ -155,12 +181,12 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 	if w.kinds != nil {
 		kinds = *w.kinds
 	}
-	atOnce := 0
+	atOnce := w.atOnce
 	for _, q := range queues {
 		atOnce += q.Concurrency
 	}
 	r := newRunner(a, w, atOnce > 1)
-	config := &onceq.WorkerConfig{Queues: queues, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown,
+	config := &onceq.WorkerConfig{Queues: queues, Concurrency: w.atOnce, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown,
 		Drain: w.drain, ServePeriodic: true,
 		Logger: slog.New(&logLines{out: r.errOut})}
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
