@@ -108,6 +108,7 @@ func (g *Guard) start(ctx context.Context, t Token) (*Run, error) {
 		lapsed := &LapsedError{Token: t}
 		var invalid *onceq.InvalidError
 		switch {
+		case c.Err == nil: // the store had taken this guard for lost
 		case errors.Is(c.Err, onceq.ErrNotFound): // the claim is gone
 			return g.lapsed(ctx, lapsed)
 		case !errors.As(c.Err, &invalid) || c.Job == nil || invalid.Field != "state":

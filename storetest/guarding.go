@@ -285,6 +285,13 @@ var guarding = []scenario{
 		g.wantErr(g.ending(r), onceq.ErrLeaseLost)
 		g.wantErr(r.Done(nil), onceq.ErrLeaseLost)
 	})},
+	{"a_process_that_was_taken_for_lost_starts_again", byGuard(guard.Config{}, func(g *guarded) {
+		t := g.sends(task(1))
+		g.handles(t, errNo, errNo)
+		g.after(minute) // no heartbeat comes by itself: it is due after ten seconds
+		g.sweep(g.sweep().Expired...)
+		g.handles(t, nil, nil)
+	})},
 	{"a_released_claim_is_gone_and_only_by_its_own_token", byGuard(guard.Config{}, func(g *guarded) {
 		first := g.sends(task(1))
 		g.after(day)
