@@ -55,7 +55,7 @@ var mayUse = map[string][]string{
 		"onceq/storetest/internal/snapshot"},
 	"storetest/internal/effort":   {},
 	"storetest/internal/snapshot": {"onceq"},
-	"storetest/model": {"onceq", "onceq/internal/memstore", "onceq/storetest",
+	"storetest/model": {"onceq", "onceq/guard", "onceq/internal/memstore", "onceq/storetest",
 		"onceq/storetest/internal/effort", "onceq/storetest/internal/snapshot", "pgregory.net/rapid",
 		"github.com/anishathalye/porcupine"},
 	"onceqtest":          {"onceq", "onceq/internal/memstore", "onceq/internal/fingerprint"},

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(*testing.T) storetest.Harness) {
 		linearizable(t, open(t))
 	})
 	t.Run("random_histories_look_like_the_models", func(t *testing.T) { modelled(t, open) })
+	t.Run("random_histories_of_guards_keep_the_rules", func(t *testing.T) { guarded(t, open) })
 }
 
 // modelled plays random histories on the store and on memstore, the model,
@@ -70,18 +71,28 @@ type move struct {
 	Dice []int
 }
 
-// histories are 40 moves on average. They are made of stretches because a
-// slice of rapid's is 6 long on average, whatever it may be at most.
-var histories = rapid.Map(rapid.SliceOfN(rapid.SliceOfN(moves, 1, 30), 1, 30), func(stretches [][]move) []move {
-	return slices.Concat(stretches...)
-})
+var histories = historiesOf(verbNames)
 
-var moves = rapid.Custom(func(t *rapid.T) move {
-	return move{
-		Verb: rapid.SampledFrom(verbNames).Draw(t, "verb"),
-		Dice: rapid.SliceOfN(rapid.IntRange(0, 59), 10, 24).Draw(t, "dice"),
-	}
-})
+// historiesOf makes histories of these verbs, 40 moves on average. They are made
+// of stretches because a slice of rapid's is 6 long on average, whatever it may
+// be at most.
+func historiesOf(verbs []string) *rapid.Generator[[]move] {
+	moves := rapid.Custom(func(t *rapid.T) move {
+		return move{
+			Verb: rapid.SampledFrom(verbs).Draw(t, "verb"),
+			Dice: rapid.SliceOfN(rapid.IntRange(0, 59), 10, 24).Draw(t, "dice"),
+		}
+	})
+	return rapid.Map(rapid.SliceOfN(rapid.SliceOfN(moves, 1, 30), 1, 30), func(stretches [][]move) []move {
+		return slices.Concat(stretches...)
+	})
+}
+
+// thrower throws the dice of a move, and notes what was done.
+type thrower struct {
+	dice  []int
+	trace []string
+}
 
 // match is a store against the model.
 type match struct {
@@ -91,10 +102,9 @@ type match struct {
 	harness storetest.Harness
 	now     time.Time
 
-	client  *onceq.Client // makes rows, and sends none
-	rec     *snapshot.Recorder
-	dice    []int
-	trace   []string
+	client *onceq.Client // makes rows, and sends none
+	rec    *snapshot.Recorder
+	thrower
 	ids     []string         // of all jobs ever enqueued
 	sent    [][]onceq.NewRow // all batches ever sent
 	runs    []*onceq.JobRow  // all runs ever started
@@ -122,19 +132,19 @@ func (m *match) at(t time.Time) {
 }
 
 // throw is a number below n.
-func (m *match) throw(n int) int {
-	if len(m.dice) == 0 {
+func (d *thrower) throw(n int) int {
+	if len(d.dice) == 0 {
 		return 0
 	}
-	d := m.dice[0]
-	m.dice = m.dice[1:]
-	return d % n
+	first := d.dice[0]
+	d.dice = d.dice[1:]
+	return first % n
 }
 
-func choose[T any](m *match, of ...T) T { return of[m.throw(len(of))] }
+func choose[T any](d interface{ throw(n int) int }, of ...T) T { return of[d.throw(len(of))] }
 
-func (m *match) note(format string, args ...any) {
-	m.trace = append(m.trace, fmt.Sprintf(format, args...))
+func (d *thrower) note(format string, args ...any) {
+	d.trace = append(d.trace, fmt.Sprintf(format, args...))
 }
 
 // verbs are the steps; a name that stands twice comes up twice as often.
