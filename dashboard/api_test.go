@@ -49,6 +49,9 @@ func TestTheTraceOfARequestGoesWithTheJob(t *testing.T) {
 	if a.at("job/trace/traceparent") != place || a.at("job/trace/tracestate") != "vendor=1" {
 		t.Error(a.body)
 	}
+	if a := w.fetch(w.join("py"), 1, "[]"); a.at("jobs/0/trace/traceparent") != place {
+		t.Error(a.body)
+	}
 	a = w.is(w.ask("POST", "jobs/batch", `{"jobs":[{"kind":"mail"}]}`, "traceparent", place), http.StatusOK)
 	if a.at("receipts/0/job/trace/traceparent") != place {
 		t.Error(a.body)

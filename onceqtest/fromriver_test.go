@@ -9,6 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/onceqtest"
 	"github.com/onceq/onceq/sqlitestore"
@@ -160,6 +165,28 @@ var fromRiver = []line{
 		t.drain(t.handles(onceq.WorkerConfig{Middleware: []onceq.Middleware{around}}, arrives))
 		if want := []string{"begin mail", "end mail"}; !slices.Equal(seen, want) {
 			t.Errorf("%q", seen)
+		}
+	})},
+	{"`otelriver`", inBubble(func(t *trial) {
+		spans, metrics := tracetest.NewSpanRecorder(), sdkmetric.NewManualReader()
+		traces := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+		client, err := onceq.NewClient(t.store, &onceq.Config{TracerProvider: traces})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Enqueue(t.Context(), mail{}); err != nil {
+			t.Fatal(err)
+		}
+		t.drain(t.handles(onceq.WorkerConfig{Client: client, TracerProvider: traces,
+			MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(metrics))}, arrives))
+		ended := spans.Ended()
+		if len(ended) != 2 || ended[1].Name() != "process default" || len(ended[1].Links()) != 1 ||
+			ended[1].Links()[0].SpanContext.SpanID() != ended[0].SpanContext().SpanID() {
+			t.Errorf("%v", ended)
+		}
+		var measured metricdata.ResourceMetrics
+		if err := metrics.Collect(t.Context(), &measured); err != nil || len(measured.ScopeMetrics) != 1 {
+			t.Errorf("%+v, %v", measured, err)
 		}
 	})},
 	{"`PeriodicJobs`, `RunOnStart`", inBubble(func(t *trial) {
