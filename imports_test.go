@@ -50,6 +50,7 @@ var mayUse = map[string][]string{
 		"onceq/internal/nearest", "onceq/internal/phrase", "onceq/internal/terms", "onceq/internal/wire"},
 	"guard": {"onceq", "onceq/internal/batch", "onceq/internal/reserved", "onceq/internal/sleep",
 		"onceq/internal/suspect", "go.opentelemetry.io/otel"},
+	"guard/guardhttp":      {"onceq", "onceq/guard", "onceq/internal/idempotency"},
 	"internal/idempotency": {},
 	"storetest": {"onceq", "onceq/guard", "onceq/internal/reserved", "onceq/storetest/internal/effort",
 		"onceq/storetest/internal/snapshot"},

@@ -45,6 +45,7 @@ var packagesOfSnippets = map[string]string{
 	"redisstore":  "github.com/onceq/onceq/redisstore",
 	"storeurl":    "github.com/onceq/onceq/storeurl",
 	"guard":       "github.com/onceq/onceq/guard",
+	"guardhttp":   "github.com/onceq/onceq/guard/guardhttp",
 	"context":     "context",
 	"errors":      "errors",
 	"fmt":         "fmt",
