@@ -32,6 +32,14 @@ func pageRoutes() []route {
 		{method: "POST", path: "jobs/{op}", action: Operate, do: (*call).changeJobsPage},
 		{method: "GET", path: "jobs/{id}", action: Read, do: (*call).jobPage, query: []string{"done"}},
 		{method: "POST", path: "jobs/{id}/{op}", action: Operate, do: (*call).changeJobPage},
+		{method: "GET", path: "keys", action: Read, do: (*call).keysPage, query: []string{"queue", "kind", "prefix",
+			"text", "cursor"}},
+		{method: "GET", path: "keys/{key}", action: Read, do: (*call).keyPage, query: []string{"done"}},
+		{method: "POST", path: "keys/{key}/release", action: Operate, do: (*call).releasePage},
+		{method: "GET", path: "conflicts", action: Read, do: (*call).conflictsPage, query: []string{"span", "queue",
+			"kind"}},
+		{method: "GET", path: "explain", action: Read, do: (*call).explainPage, query: []string{"kind", "queue"}},
+		{method: "POST", path: "explain", action: Enqueue, do: (*call).explainForm},
 	}
 	for i := range all {
 		all[i].page = true
@@ -106,10 +114,12 @@ func (c *call) newView(title, here string, data any) *view {
 // doneTexts are what a page says after a change. A link can choose only among
 // them.
 var doneTexts = map[string]string{
-	"cancel": "The job is cancelled. One that runs was asked to stop.",
-	"retry":  "The job is due again.",
-	"run":    "The job is due now.",
-	"delete": "The job is deleted.",
+	"cancel":  "The job is cancelled. One that runs was asked to stop.",
+	"retry":   "The job is due again.",
+	"run":     "The job is due now.",
+	"delete":  "The job is deleted.",
+	"release": "The key is released: the next enqueue of it makes a new job.",
+	"enqueue": "The job is enqueued.",
 }
 
 // templates are the pages, each with the layout.

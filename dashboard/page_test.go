@@ -170,3 +170,55 @@ func TestAStyleMayBeKeptForEver(t *testing.T) {
 	}
 	w.is(w.visit("static/app.css"), http.StatusNotFound)
 }
+
+func TestAKeyIsReleasedOnAPageOnlyFromTheHolderThatWasSeen(t *testing.T) {
+	w := serve(t, nil)
+	body := `{"kind":"mail","id":"%s","args":{"to":1},"unique":true}`
+	w.enqueue(fmt.Sprintf(body, "first"))
+	key := w.is(w.ask("GET", "jobs/first", ""), http.StatusOK).at("key").(string)
+	place := "keys/" + key
+	w.says(w.visit(place), http.StatusOK, "Why is it a duplicate?", "first", "waits (available)", "when the job is finished")
+	w.says(w.visit(place+"/release", "holder", "first"), http.StatusOK, "Release this key?", "Type <b>release</b>")
+	w.says(w.visit(place+"/release", "holder", "first", "sure", "yes"), http.StatusUnprocessableEntity, "Type the word")
+	w.says(w.visit(place+"/release", "holder", "other", "sure", "yes", "word", "release"), http.StatusConflict,
+		"job first holds it now")
+	if _, err := w.client.Enqueue(t.Context(), onceq.JSON("mail", []byte(`{"to":1}`)), onceq.Unique{},
+		onceq.OnConflict(onceq.Reject)); err == nil {
+		t.Fatal("the key was released")
+	}
+	w.is(w.visit(place+"/release", "holder", "first", "sure", "yes", "word", "release"), http.StatusSeeOther)
+	w.says(w.visit(place+"?done=release"), http.StatusOK, "Nobody holds this key", "The key is released", "Taken by a new job")
+}
+
+func TestExplainFormSaysWhatEnqueueThenDoes(t *testing.T) {
+	w := serve(t, nil)
+	form := []string{"kind", "mail", "args", `{"to":1,"note":"a"}`, "fields", "/to"}
+	w.says(w.visit("explain", form...), http.StatusOK, "A new job would be made, and hold the key", "/note")
+	w.is(w.visit("explain", append(form, "do", "enqueue")...), http.StatusSeeOther)
+	w.says(w.visit("explain", form...), http.StatusOK, "Nothing would be written", "the args are the same")
+	a := w.is(w.visit("explain", append(form, "do", "enqueue")...), http.StatusSeeOther)
+	if place := a.header.Get("Location"); !strings.HasPrefix(place, "./keys/") { // it was a duplicate
+		t.Error(place)
+	}
+	w.says(w.visit("explain", append(form, "other", `{"to":2}`)...), http.StatusOK, "The two are not the same",
+		"yes: so the keys differ")
+	w.says(w.visit("explain", "kind", "mail", "window", "soon"), http.StatusUnprocessableEntity, "window", "soon")
+	w.says(w.visit("explain", "args", "{}"), http.StatusUnprocessableEntity, "kind is missing")
+}
+
+func TestMaskedRolesSeeNoArgsOnAnyPage(t *testing.T) {
+	w := serve(t, func(c *Config) { c.Args = ArgsHidden })
+	w.enqueue(`{"kind":"mail","id":"x","args":{"to":"topsecret"},"unique":true,"meta":{"m":"topsecret"}}`)
+	key := w.is(w.ask("GET", "jobs/x", ""), http.StatusOK).at("key").(string)
+	paths := []string{"", "jobs", "jobs/x", "keys", "keys/" + key, "conflicts"}
+	for _, path := range paths[2:5] {
+		w.says(w.visit(path), http.StatusOK, "topsecret") // who may operate sees it
+	}
+	w.token = readToken
+	for _, path := range paths {
+		if a := w.is(w.visit(path), http.StatusOK); strings.Contains(a.body, "topsecret") {
+			t.Errorf("%q shows it: %s", path, a.body)
+		}
+	}
+	w.says(w.visit("keys?text=topsecret"), http.StatusForbidden, "may not see what keys are made of")
+}

@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/dashboard"
 	"github.com/onceq/onceq/internal/memstore"
@@ -260,9 +264,14 @@ func (b *tab) look(name, path string) {
 // pagesOf are the pages of a world, by name. Those of a job and a key are there
 // where there are jobs.
 func pagesOf(jobs map[string]*onceq.JobRow) map[string]string {
-	all := map[string]string{"overview": "", "jobs": "jobs", "jobs-none": "jobs?queue=nobody"}
+	all := map[string]string{"overview": "", "jobs": "jobs", "jobs-none": "jobs?queue=nobody", "keys": "keys",
+		"keys-none": "keys?text=nobody", "key-free": "keys/" + strings.Repeat("0", 64), "conflicts": "conflicts",
+		"explain": "explain"}
 	for name, j := range jobs {
 		all["job-"+name] = "jobs/" + j.ID
+		if j.Key != nil && name != "available" && name != "scheduled" {
+			all["key-"+name] = "keys/" + j.Key.String()
+		}
 	}
 	return all
 }
@@ -291,10 +300,125 @@ func TestEveryPageIsAccessibleAndFitsWhenTheStoreFails(t *testing.T) {
 	b := newTab(t, w.url)
 	b.allowed = "500 (Internal Server Error)"
 	for name, path := range pagesOf(map[string]*onceq.JobRow{"running": jobs["running"]}) {
+		if name == "explain" { // it asks the store for nothing
+			continue
+		}
 		b.look("failing-"+name, path)
 		if text := b.eval("document.body.innerText"); !contains(text, "Internal error", "Request ", "Overview", "Load it again") {
 			t.Errorf("%s does not say the way out: %s", name, text)
 		}
+	}
+}
+
+// fillIn puts a value into a field of the page.
+func (b *tab) fillIn(field, value string) {
+	b.Helper()
+	b.eval(fmt.Sprintf("document.getElementById(%q).value = %q", field, value))
+}
+
+func TestExplainSaysWhyTwoAreTheSame(t *testing.T) {
+	w := newPageWorld(t)
+	w.fill()
+	b := newTab(t, w.url)
+	b.open("explain")
+	b.fillIn("kind", "mail")
+	b.fillIn("args", `{"to":"ann@example.com","subject":"Welcome"}`)
+	b.fillIn("other", `{"to":"ann@example.com","subject":"Welcome again"}`)
+	b.fillIn("fields", "/to")
+	b.eval("document.querySelector('form.card').requestSubmit(); ''")
+	b.wait(`document.body.innerText.includes('The two are the same')`)
+	text := b.eval("document.body.innerText")
+	if !contains(text, "skipped", "Nothing would be written", "/subject", `"Welcome again"`, "onceq explain 'mail'") {
+		t.Error(text)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range widths {
+			where := fmt.Sprintf("full-explained-%d-%s", width, scheme)
+			b.size(width, scheme)
+			b.fits(where)
+			b.accessible(where)
+			b.shot(where)
+		}
+	}
+	b.allowed = "422 (Unprocessable"
+	b.fillIn("args", `{`)
+	b.eval("document.querySelector('form.card').requestSubmit(); ''")
+	b.wait(`document.body.innerText.includes('must be JSON')`)
+	if b.eval("document.getElementById('args').value") != "{" {
+		t.Error("what was typed is lost")
+	}
+}
+
+func TestAPageIsUsedWithAKeyboardAndADialogAsks(t *testing.T) {
+	w := newPageWorld(t)
+	jobs := w.fill()
+	b := newTab(t, w.url)
+	b.open("")
+	b.do("find", chromedp.KeyEvent("/"))
+	if at := b.eval("document.activeElement.id"); at != "find" {
+		t.Fatalf("/ leads to %q", at)
+	}
+	b.fillIn("find", jobs["available"].ID)
+	b.do("type", chromedp.KeyEvent("\r"))
+	b.wait(`document.title.startsWith('Job ')`)
+	state := func() onceq.State {
+		j, err := w.client.Job(t.Context(), jobs["available"].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j.State
+	}
+	cancel := "document.querySelector('form[action$=\"/cancel\"] button').focus(); ''"
+	b.eval(cancel)
+	b.do("cancel", chromedp.KeyEvent("\r"))
+	b.wait(`!!document.querySelector('dialog[open] [data-question]')`)
+	b.accessible("dialog")
+	b.shot("full-dialog-1280-light")
+	b.do("keep", chromedp.KeyEvent("\r")) // the focus is on "keep it as it is"
+	b.wait(`!document.querySelector('dialog[open]')`)
+	if s := state(); s != onceq.Available {
+		t.Fatalf("the job is %s although it was to be kept", s)
+	}
+	b.eval(cancel)
+	b.do("cancel", chromedp.KeyEvent("\r"))
+	b.wait(`!!document.querySelector('dialog[open] [data-question]')`)
+	b.eval("document.querySelector('dialog form button').focus(); ''")
+	b.do("yes", chromedp.KeyEvent("\r"))
+	b.wait(`document.body.innerText.includes('The job is cancelled')`)
+	if s := state(); s != onceq.Cancelled {
+		t.Fatalf("the job is %s", s)
+	}
+}
+
+func TestAPageShowsWhatChangesElsewhere(t *testing.T) {
+	w := newPageWorld(t)
+	b := newTab(t, w.url)
+	b.open("jobs")
+	b.wait(`document.body.innerText.includes('There are no jobs')`)
+	w.enqueue("mail", `{"to":1}`, onceq.ID("from-elsewhere"))
+	b.wait(`document.body.innerText.includes('from-elsewhere')`)
+	w.broken.Store(true)
+	b.allowed = "500 (Internal"
+	time.Sleep(4 * time.Second)
+	w.broken.Store(false)
+	w.enqueue("mail", `{"to":2}`, onceq.ID("after-a-fault"))
+	b.wait(`document.body.innerText.includes('after-a-fault')`)
+}
+
+func TestAPageWorksWithoutScripts(t *testing.T) {
+	w := newPageWorld(t)
+	jobs := w.fill()
+	b := newTab(t, w.url)
+	b.do("no scripts", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled,
+			emulation.SetScriptExecutionDisabledParams{Value: true})
+		return chromedp.Void{}, err
+	})
+	b.open("jobs/" + jobs["scheduled"].ID)
+	b.do("cancel", chromedp.Click(`form[action$="/cancel"] button`), chromedp.WaitVisible(`[data-question] form button`),
+		chromedp.Click(`[data-question] form button`), chromedp.WaitVisible(`.notice.good`))
+	if j, err := w.client.Job(t.Context(), jobs["scheduled"].ID); err != nil || j.State != onceq.Cancelled {
+		t.Errorf("%+v, %v", j, err)
 	}
 }
 
