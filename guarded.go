@@ -35,7 +35,13 @@ type guarded struct{ reserved.Claim }
 
 func (o guarded) apply(s *settings) { s.guard, s.queue = &o.Claim, guardPrefix+o.Guard }
 
+// notBefore is an [Option] of package guard only: patience begins then.
+type notBefore time.Time
+
+func (o notBefore) apply(s *settings) { s.notBefore = time.Time(o) }
+
 func init() {
+	reserved.NotBefore = func(t time.Time) any { return notBefore(t) }
 	reserved.Guarded = func(c reserved.Claim) any { return guarded{c} }
 	reserved.Acquire = acquire
 	reserved.AcquireMany = acquireMany
@@ -84,6 +90,9 @@ func (s *settings) asClaim(row *NewRow) error {
 	patience := s.guard.Patience
 	if s.delayAt != unsaid && patience > 0 {
 		patience = row.Delay
+	}
+	if patience > 0 {
+		patience = min(patience+max(time.Until(s.notBefore), 0), maxDuration)
 	}
 	row.Delay, row.MaxAttempts = s.guard.InDoubt, claimAttempts
 	row.Reactions = Reactions{Scheduled: ActionRefuse, Available: ActionTake, Running: ActionRefuse,

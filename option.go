@@ -44,6 +44,7 @@ type settings struct {
 	tokenAt       level
 	reserved      bool            // the queue and the kind may be onceq's own
 	guard         *reserved.Claim // the enqueue makes a claim of package guard; nil = a job
+	notBefore     time.Time       // when the broker of a claim brings its message, at the earliest
 	delay         time.Duration
 	delayAt       level
 	runAt         time.Time

@@ -22,6 +22,7 @@ type Run struct {
 	final  bool               // an error ends the claim, for nobody brings the message again
 	ending bool               // Done was called; guarded by g.mu
 	kept   []byte             // what SetResult was given
+	state  onceq.State        // how it ends, once Done was called
 
 	once   sync.Once
 	result error
@@ -198,8 +199,9 @@ func (r *Run) Attempt() int {
 // same.
 func (r *Run) Done(err error) error {
 	r.once.Do(func() {
-		if r.job != nil {
-			r.result = r.g.finish(r, err)
+		f := r.outcome(err)
+		if r.state = f.State; r.job != nil {
+			r.result = r.g.finish(r, &f)
 		}
 		r.free()
 		r.cancel(context.Canceled)
@@ -207,14 +209,23 @@ func (r *Run) Done(err error) error {
 	return r.result
 }
 
+// State is how the run ended by what [Run.Done] was told; "" before that.
+// onceq.Retryable and onceq.Scheduled mean that the broker should bring the
+// message again.
+func (r *Run) State() onceq.State { return r.state }
+
 // outcome is how the run ends.
 func (r *Run) outcome(err error) onceq.Finish {
+	job := r.job
+	if job == nil {
+		job = &onceq.JobRow{MaxAttempts: 1} // whether it is tried again is for its broker to say
+	}
 	cause := context.Cause(r.ctx)
 	if cause != onceq.ErrCancelRequested { // else the reason is in err, if it is one
 		cause = nil
 	}
-	patience, _ := patienceOf(r.job)
-	f := decide(r.job, err, cause, func(*onceq.JobRow, error) time.Duration { return patience })
+	patience, _ := patienceOf(job)
+	f := decide(job, err, cause, func(*onceq.JobRow, error) time.Duration { return patience })
 	switch {
 	case f.State == onceq.Scheduled:
 		f.Delay = min(f.Delay+patience, 100*365*24*time.Hour)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/reserved"
 	"github.com/onceq/onceq/internal/sleep"
 )
 
@@ -65,6 +66,10 @@ func (g *Guard) storeDown(ctx context.Context, err error) error {
 	g.log.ErrorContext(ctx, "guard: the store does not answer, and the message is sent unguarded", "error", err)
 	return nil
 }
+
+// NotBefore is an option for a message that its broker keeps until t, such as a
+// delayed one: its patience begins then.
+func NotBefore(t time.Time) onceq.Option { return reserved.NotBefore(t).(onceq.Option) }
 
 func claimOf(row *onceq.NewRow) Claim {
 	c := Claim{Token: Token(row.ID)}

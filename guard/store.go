@@ -230,26 +230,25 @@ func (g *Guard) finishRuns(ctx context.Context, runs []onceq.Finish) ([]onceq.Fi
 }
 
 // finish records the end of a run. The heartbeat claims the run meanwhile.
-func (g *Guard) finish(r *Run, cause error) error {
+func (g *Guard) finish(r *Run, f *onceq.Finish) error {
 	run := onceq.Run{ID: r.job.ID, Run: r.job.Run}
 	g.mu.Lock()
 	r.ending = true
 	g.mu.Unlock()
-	f := r.outcome(cause)
 	ctx, cancel := context.WithTimeout(g.life, 2*g.config.Lease)
 	defer cancel()
 	if r.final {
 		g.letGo(ctx, r.job, f.State)
 	}
 	again := false // an answer was lost
-	a, err := g.ends.Do(ctx, &f)
+	a, err := g.ends.Do(ctx, f)
 	for try := 0; err != nil || a.Status == onceq.FinishBusy; try++ {
 		again = again || errors.Is(err, onceq.ErrUncertain) || errors.Is(err, errAlone)
 		if errors.Is(err, onceq.ErrClosed) || !pause(ctx, try) {
 			break
 		}
 		var results []onceq.FinishResult
-		if results, err = g.finishRuns(ctx, []onceq.Finish{f}); err == nil {
+		if results, err = g.finishRuns(ctx, []onceq.Finish{*f}); err == nil {
 			a = results[0]
 		}
 	}

@@ -222,6 +222,29 @@ var guardCalls = []scenario{
 		_, err := g.Acquire(g.ctx, task(1), reject)
 		g.must(err)
 	})},
+	{"the_patience_of_a_message_that_its_broker_keeps_begins_later", byGuard(guard.Config{}, func(g *guarded) {
+		t := g.sends(task(1), onceq.Delay(time.Hour), guard.NotBefore(time.Now().Add(7*day)))
+		if left := g.job(string(t)).RunAt.Sub(g.now); left < 7*day || left > 7*day+time.Hour {
+			g.Errorf("it lapses after %v, want seven days and an hour", left)
+		}
+		t = g.sends(task(2), onceq.Delay(time.Hour), guard.NotBefore(time.Now().Add(-day)))
+		g.sameTime("lapses at", g.job(string(t)).RunAt, g.now.Add(time.Hour))
+	})},
+	{"a_run_says_how_it_ended", byGuard(guard.Config{}, func(g *guarded) {
+		for i, c := range []struct {
+			err  error
+			want onceq.State
+		}{{nil, onceq.Completed}, {onceq.Discard(errNo), onceq.Discarded}, {onceq.Cancel(errNo), onceq.Cancelled},
+			{onceq.Snooze(time.Hour), onceq.Scheduled}, {errNo, onceq.Retryable}} {
+			for _, t := range []guard.Token{g.sends(task(i)), ""} {
+				run, err := g.Start(g.ctx, t)
+				g.must(err)
+				equal(g.world, "before", run.State(), "")
+				g.must(run.Done(c.err))
+				equal(g.world, "after", run.State(), c.want)
+			}
+		}
+	})},
 	{"the_meta_of_a_message_is_kept_beside_the_patience", byGuard(guard.Config{}, func(g *guarded) {
 		t := g.sends(task(1), onceq.Meta(map[string]any{"tenant": "x"}), onceq.Delay(time.Hour))
 		equal(g.world, "meta", fmt.Sprint(g.job(string(t)).Meta), "map[onceq.patience_ms:3600000 tenant:x]")

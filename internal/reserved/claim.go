@@ -19,6 +19,9 @@ var (
 	// Guarded returns the onceq.Option of a claim.
 	Guarded func(Claim) any
 
+	// NotBefore returns the onceq.Option that lets patience begin later.
+	NotBefore func(time.Time) any
+
 	// Acquire is func(context.Context, *onceq.Client, onceq.Args, []onceq.Option)
 	// (onceq.NewRow, onceq.Receipt, error): it makes one claim. A row without an
 	// ID is not to be guarded.
