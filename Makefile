@@ -1,8 +1,9 @@
 # What each target does stands behind its name; `make help` prints it.
 
-MODULES   := $(dir $(wildcard go.mod */go.mod))
+MODULES   := $(dir $(wildcard go.mod */go.mod guard/*/go.mod))
 STATIC    := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULN      := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ADAPTERS  := $(dir $(wildcard guard/*/go.mod))
 SOAK      ?= 2m
 # Many tests wait, for a lease to end or a server to start.
 TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
@@ -24,6 +25,7 @@ test: servers ## every test, with the race detector, against real servers (insta
 	ONCEQ_TEST_REQUIRE=1 go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 	cd examples && ONCEQ_TEST_REQUIRE=1 go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 	cd test && ONCEQ_TEST_REQUIRE=1 go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
+	@for m in $(ADAPTERS); do (cd $$m && ONCEQ_TEST_REQUIRE=1 go test $(RACE) -timeout 5m ./...) || exit 1; done
 
 servers: ## the servers that the tests start, installed
 	@scripts/servers
@@ -33,6 +35,7 @@ check: ## format, vet (for macOS and Windows too), staticcheck, tidy, known vuln
 	@for m in $(MODULES); do echo "check $$m" && (cd $$m && go vet ./... && go mod tidy -diff && $(STATIC) ./...) || exit 1; done
 	@for os in darwin windows; do echo "vet for $$os" && GOOS=$$os go vet ./... && (cd test && GOOS=$$os go vet ./...) || exit 1; done
 	@scripts/vulnerabilities "$(VULN)"
+	@for m in $(ADAPTERS); do echo "vulnerabilities $$m" && (cd $$m && $(CURDIR)/scripts/vulnerabilities "$(VULN)") || exit 1; done
 
 prose: ## words a comment line and wide lines, a package each
 	@go test -count=1 -run TestProse -v .

@@ -48,6 +48,10 @@ var mayUse = map[string][]string{
 	"storeurl": {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore"},
 	"dashboard": {"onceq", "onceq/internal/fingerprint", "onceq/internal/idempotency", "onceq/internal/jsontext",
 		"onceq/internal/nearest", "onceq/internal/phrase", "onceq/internal/terms", "onceq/internal/wire"},
+	// Adapters of brokers, which are modules of their own.
+	"guard/guardasynq":     {"onceq", "onceq/guard", "github.com/hibiken/asynq", "github.com/redis/go-redis/v9"},
+	"guard/guardnats":      {"onceq", "onceq/guard", "github.com/nats-io/nats.go"},
+	"guard/guardwatermill": {"onceq", "onceq/guard", "github.com/ThreeDotsLabs/watermill"},
 	"guard": {"onceq", "onceq/internal/batch", "onceq/internal/reserved", "onceq/internal/sleep",
 		"onceq/internal/suspect", "go.opentelemetry.io/otel"},
 	"guard/guardhttp":      {"onceq", "onceq/guard", "onceq/internal/idempotency"},
