@@ -67,7 +67,11 @@ type Config struct {
 	Authorize func(*http.Request, Action) error // required; see [Everyone], [ReadOnly] and [Tokens]
 	// Who names who asks, in at most 40 letters, digits, ".", "_" and "-": a
 	// worker belongs to who joined it. nil = "anyone".
-	Who    func(*http.Request) string
+	Who func(*http.Request) string
+	// Login lets people sign in with one of these tokens, for a session of twelve
+	// hours in this browser; nil = there is no page for that.
+	Login  *Tokens
+	Secure bool          // browsers come over https, although TLS ends in front of this handler
 	Remote *onceq.Remote // nil = workers cannot take part: their calls are not found
 	// Hosts are names under which the server is reached, besides those of this
 	// machine: a browser must not be led here under a name of somebody else's.

@@ -142,7 +142,9 @@ func (c *call) fail(err error) {
 	}
 	c.hideMet(p)
 	if c.route != nil && c.route.page {
-		c.failPage(p)
+		if !c.toLogin(p) {
+			c.failPage(p)
+		}
 		return
 	}
 	var b bytes.Buffer

@@ -63,6 +63,13 @@ func (d *Dashboard) table() []route {
 		}...)
 	}
 	all = append(all, pageRoutes()...)
+	if d.config.Login != nil {
+		all = append(all, []route{
+			{method: "GET", path: "login", page: true, do: (*call).showLogin},
+			{method: "POST", path: "login", page: true, do: (*call).login},
+			{method: "POST", path: "logout", page: true, do: (*call).logout},
+		}...)
+	}
 	for i, r := range all {
 		if !r.page {
 			r.path = "api/v1/" + r.path

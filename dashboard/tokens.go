@@ -131,20 +131,28 @@ func isName(s string) bool {
 	})
 }
 
-// find finds the token of a request. All are compared, so that the time it takes
-// says nothing.
+// find finds the token of a request: that of its header, or without one that of
+// its session.
 func (t *Tokens) find(r *http.Request) (found token, sent, ok bool) {
 	kind, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if sent = strings.EqualFold(kind, "Bearer") && secret != ""; !sent {
-		return token{}, false, false
+	if sent = strings.EqualFold(kind, "Bearer") && secret != ""; sent {
+		found, ok = t.findSecret(secret)
+	} else {
+		found, ok = t.findSession(r)
 	}
+	return found, sent, ok
+}
+
+// findSecret finds a token. All are compared, so that the time it takes says
+// nothing.
+func (t *Tokens) findSecret(secret string) (found token, ok bool) {
 	digest := sha256.Sum256([]byte(strings.TrimSpace(secret)))
 	for _, k := range t.current() {
 		if subtle.ConstantTimeCompare(k.digest[:], digest[:]) == 1 {
 			found, ok = k, true
 		}
 	}
-	return found, true, ok
+	return found, ok
 }
 
 // current returns the tokens, of the file as it is now. A file that cannot be

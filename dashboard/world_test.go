@@ -72,7 +72,7 @@ func serveOn(t *testing.T, store onceq.Store, change func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Config{Authorize: tokens.Authorize, Who: tokens.Who, Remote: remote, Logger: logger}
+	c := &Config{Authorize: tokens.Authorize, Who: tokens.Who, Login: tokens, Remote: remote, Logger: logger}
 	if change != nil {
 		change(c)
 	}
@@ -134,10 +134,29 @@ func (w *world) request(method, path, body string, header ...string) *http.Reque
 	return r
 }
 
+// where is the path of a route, with parameters that some replacer gives.
+func (r *route) where(params *strings.Replacer) string {
+	return params.Replace("/" + strings.Join(r.segments, "/"))
+}
+
+// form makes a request as a page does.
+func (w *world) form(path, body string, header ...string) *http.Request {
+	r := w.request("POST", path, body, header...)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return r
+}
+
 // ask sends a request, and compares both bodies with openapi.json.
 func (w *world) ask(method, path, body string, header ...string) answer {
 	w.Helper()
 	return w.send(w.request(method, path, body, header...), body)
+}
+
+// through sends a request through a handler in front of this one.
+func (w *world) through(h http.Handler, r *http.Request) answer {
+	rec := httptest.NewRecorder()
+	h.ServeHTTP(rec, r)
+	return answer{status: rec.Code, header: rec.Header(), body: rec.Body.String()}
 }
 
 func (w *world) send(r *http.Request, body string) answer {
@@ -157,6 +176,10 @@ func (w *world) checked(r *http.Request, body string, res *http.Response) answer
 	a := answer{res.StatusCode, res.Header, string(text), nil}
 	if res.Header.Get("X-Request-Id") == "" {
 		w.Errorf("%s %s: no request ID", r.Method, r.URL)
+	}
+	if res.Header.Get("Content-Security-Policy") != policyOfPages ||
+		res.Header.Get("X-Content-Type-Options") != "nosniff" {
+		w.Errorf("%s %s: %v", r.Method, r.URL, res.Header)
 	}
 	for name := range res.Header {
 		if strings.HasPrefix(name, "Access-Control-") {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -29,6 +31,9 @@ type httpServer struct {
 	lease     time.Duration
 	shutdown  time.Duration
 	maxPolls  int
+	publicURL string
+	certFile  string
+	keyFile   string
 
 	began func(url string) // for tests
 }
@@ -51,8 +56,12 @@ ONCEQ_TOKEN, a token that may do everything. The roles are
   operate   everything
 
 A token that is taken out of the file is refused a second later. The name of
-a host under which the server is reached must be said with --host. Put TLS in
-front of it: tokens travel as they are.
+a host under which the server is reached must be said with --host. People sign
+in with a token on the page /login.
+
+Tokens travel as they are, so another address needs TLS: --tls-cert and
+--tls-key, which are read again when they change, or a proxy in front. Behind
+a proxy say with --public-url what people type.
 
 It rescues jobs of workers that were lost, and tidies the store. /healthz says
 that the process lives, /readyz that the store answers.
@@ -71,11 +80,15 @@ elsewhere go on: another server can answer their workers.`,
 	}
 	fs := c.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&s.listen, "listen", envOr("ONCEQ_LISTEN", "127.0.0.1:8080"), "the `ADDRESS` to listen on (or set "+
-		"ONCEQ_LISTEN)")
+	fs.StringVar(&s.listen, "listen", envOr("ONCEQ_LISTEN", "127.0.0.1:8080"), "the `ADDRESS` to listen on, "+
+		"or unix:PATH (or set ONCEQ_LISTEN)")
 	fs.StringVar(&s.tokenFile, "token-file", os.Getenv("ONCEQ_TOKEN_FILE"), "a `FILE` of lines ROLE TOKEN [NAME] (or "+
 		"set ONCEQ_TOKEN_FILE)")
 	fs.StringArrayVar(&s.hosts, "host", nil, "a `NAME` under which the server is reached; may be repeated")
+	fs.StringVar(&s.publicURL, "public-url", os.Getenv("ONCEQ_PUBLIC_URL"), "the `URL` of a proxy in front (or set "+
+		"ONCEQ_PUBLIC_URL)")
+	fs.StringVar(&s.certFile, "tls-cert", "", "a `FILE` with the certificate; then it serves https")
+	fs.StringVar(&s.keyFile, "tls-key", "", "a `FILE` with the certificate's key")
 	fs.BoolVar(&s.readOnly, "read-only", os.Getenv("ONCEQ_READ_ONLY") != "", "only look (or set ONCEQ_READ_ONLY)")
 	fs.BoolVar(&s.hideArgs, "hide-args", false, "show args, and what keys are made of, to the role operate only")
 	fs.Var(&span{&s.lease}, "lease", "a worker that is silent for this long is lost")
@@ -91,8 +104,29 @@ func envOr(name, usual string) string {
 	return usual
 }
 
+const unixPrefix = "unix:" // of an address that is a file
+
+// listener listens. A socket that is a file is for this user alone.
+func (s *httpServer) listener() (net.Listener, error) {
+	path, isFile := strings.CutPrefix(s.listen, unixPrefix)
+	if !isFile {
+		return net.Listen("tcp", s.listen)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
 // isLocal reports whether only this machine can reach an address.
 func isLocal(listen string) bool {
+	if strings.HasPrefix(listen, unixPrefix) {
+		return true
+	}
 	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return false
@@ -110,6 +144,9 @@ func (s *httpServer) access(c *dashboard.Config) (who string, err error) {
 	case s.tokenFile == "" && token == "" && !isLocal(s.listen):
 		return "", usagef("--listen %q: others can reach that address, so say who may do what: --token-file FILE, or "+
 			"ONCEQ_TOKEN; or listen on 127.0.0.1", s.listen)
+	case s.tokenFile == "" && token == "" && s.publicURL != "":
+		return "", usagef("--public-url %q: others can reach it, so say who may do what: --token-file FILE, or "+
+			"ONCEQ_TOKEN", s.publicURL)
 	case s.tokenFile == "" && token == "":
 		c.Authorize, who = dashboard.Everyone, "anyone on this machine can operate; --token-file asks for a token"
 		if s.readOnly {
@@ -126,7 +163,7 @@ func (s *httpServer) access(c *dashboard.Config) (who string, err error) {
 	} else if tokens, err = dashboard.ReadTokenFile(s.tokenFile); err != nil {
 		return "", usagef("--token-file: %v", err)
 	}
-	c.Authorize, c.Who, who = tokens.Authorize, tokens.Who, "with a token"
+	c.Authorize, c.Who, c.Login, who = tokens.Authorize, tokens.Who, tokens, "with a token"
 	if s.readOnly {
 		who = "with a token, to look"
 		c.Authorize = func(r *http.Request, a dashboard.Action) error {
@@ -146,6 +183,9 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 	if s.hideArgs {
 		config.Args = dashboard.ArgsHidden
 	}
+	if err := s.public(config); err != nil {
+		return err
+	}
 	who, err := s.access(config)
 	if err != nil {
 		return err
@@ -156,7 +196,11 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 	if _, err := onceq.NewRemote(nowhere{}, &onceq.RemoteConfig{Lease: s.lease}); err != nil || s.lease == 0 {
 		return usagef("--lease %q must be 5s to 24h", short(s.lease))
 	}
-	listener, err := net.Listen("tcp", s.listen)
+	secure, err := s.secure(logger)
+	if err != nil {
+		return err
+	}
+	listener, err := s.listener()
 	if err != nil {
 		return err
 	}
@@ -175,29 +219,77 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 		return err
 	}
 	defer handler.Close()
-	url := "http://" + listener.Addr().String() + "/"
-	fmt.Fprintf(a.errOut, "onceq: %s on %s (%s)\n", url, storeurl.Redacted(a.store), who)
-	if !isLocal(s.listen) {
+	at := "http://" + listener.Addr().String() + "/"
+	if secure != nil {
+		at = "https" + strings.TrimPrefix(at, "http")
+	}
+	if strings.HasPrefix(s.listen, unixPrefix) {
+		at = s.listen
+	}
+	fmt.Fprintf(a.errOut, "onceq: %s on %s (%s)\n", at, storeurl.Redacted(a.store), who)
+	if !isLocal(s.listen) && secure == nil && !config.Secure {
 		fmt.Fprintln(a.errOut, "onceq: without TLS in front of it, everybody on the way can read the tokens")
 	}
 	if s.began != nil {
-		s.began(url)
+		s.began(at)
 	}
-	return s.run(ctx, listener, handler, config.Remote, stop)
+	server := newServer(handler, secure)
+	return s.run(ctx, listener, server, handler, config.Remote, stop)
+}
+
+// public takes in what people type to come here.
+func (s *httpServer) public(c *dashboard.Config) error {
+	if s.publicURL == "" {
+		return nil
+	}
+	u, err := url.Parse(s.publicURL)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return usagef("--public-url %q must be as https://jobs.example.com/", s.publicURL)
+	}
+	c.Hosts, c.Secure = append(c.Hosts, u.Hostname()), u.Scheme == "https"
+	c.Origins = append(c.Origins, u.Scheme+"://"+u.Host)
+	return nil
+}
+
+// secure returns how TLS is served; nil = it is not.
+func (s *httpServer) secure(log *slog.Logger) (*tls.Config, error) {
+	if s.certFile == "" && s.keyFile == "" {
+		return nil, nil
+	}
+	if s.certFile == "" || s.keyFile == "" {
+		return nil, usagef("--tls-cert and --tls-key go together")
+	}
+	c := &certificate{certFile: s.certFile, keyFile: s.keyFile,
+		failed: func(err error) { log.Warn("onceq: certificate cannot be read", "error", err) }}
+	config, err := c.tlsConfig()
+	if err != nil {
+		return nil, usagef("--tls-cert: %v", err)
+	}
+	return config, nil
+}
+
+// newServer bounds what one client can hold: one that is slow is cut off.
+func newServer(handler http.Handler, secure *tls.Config) *http.Server {
+	return &http.Server{Handler: handler, TLSConfig: secure, ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 }
 
 // run answers requests until ctx ends.
-func (s *httpServer) run(ctx context.Context, listener net.Listener, handler *dashboard.Dashboard, remote *onceq.Remote,
-	stop func()) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+func (s *httpServer) run(ctx context.Context, listener net.Listener, server *http.Server,
+	handler *dashboard.Dashboard, remote *onceq.Remote, stop func()) error {
 	swept := make(chan error, 1)
 	running, halt := context.WithCancel(context.WithoutCancel(ctx))
 	defer halt()
 	go func() { swept <- remote.Run(running) }()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() {
+		if server.TLSConfig != nil {
+			served <- server.ServeTLS(listener, "", "") // the files are in its TLSConfig
+		} else {
+			served <- server.Serve(listener)
+		}
+	}()
 	select {
 	case err := <-served:
 		halt()
