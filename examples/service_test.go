@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/pgtest"
@@ -76,6 +78,8 @@ type stage struct {
 	binary, url string
 	store       onceq.Store
 	client      *onceq.Client
+	traces      collector
+	collects    string // its address
 }
 
 func newStage(t *testing.T, binary, url string) *stage {
@@ -89,6 +93,9 @@ func newStage(t *testing.T, binary, url string) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.client.Close() })
+	server := httptest.NewServer(&s.traces)
+	t.Cleanup(server.Close)
+	s.collects = server.URL
 	return s
 }
 
@@ -126,6 +133,34 @@ func (s *stage) play(apart bool) {
 	again := s.start("-render=0s")
 	s.wait(preview.ID)
 	again.stop()
+	s.isTraced()
+}
+
+// isTraced wants each delivery's run to be linked to its request, the request
+// that came twice to the first, and what the run enqueues to belong to the run.
+func (s *stage) isTraced() {
+	s.Helper()
+	places := func(spans []*spans.Span) (all []string) {
+		for _, span := range spans {
+			all = append(all, string(span.SpanId))
+		}
+		return all
+	}
+	requests, runs := s.traces.named(s.T, "enqueue hooks", 6), s.traces.named(s.T, "process hooks", 3)
+	linked := 0
+	for _, span := range append(slices.Clone(requests), runs...) {
+		if len(span.Links) == 1 && slices.Contains(places(requests), string(span.Links[0].SpanId)) {
+			linked++
+		}
+	}
+	if linked != 6 {
+		s.Errorf("%d of 6 spans are linked to the first request: %v", linked, append(requests, runs...))
+	}
+	for _, batch := range s.traces.named(s.T, "enqueue default", 3+2) { // two are of payments
+		if len(batch.ParentSpanId) > 0 && !slices.Contains(places(runs), string(batch.ParentSpanId)) {
+			s.Errorf("a handler's enqueue does not belong to its run: %v", batch)
+		}
+	}
 }
 
 // push sends a delivery twice, and waits until it was handled.
@@ -250,6 +285,7 @@ func (s *stage) start(args ...string) *process {
 	s.Helper()
 	p := &process{stage: s, said: &bytes.Buffer{}, read: make(chan struct{})}
 	p.cmd = exec.Command(s.binary, append(args, "-store", s.url, "-listen=127.0.0.1:0", "-quiet=1h", "-grace=50ms")...)
+	p.cmd.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+s.collects)
 	errors, err := p.cmd.StderrPipe()
 	if err != nil {
 		s.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -18,8 +19,10 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/pgstore"
@@ -56,11 +59,17 @@ func main() {
 
 // run serves until ctx ends, and lets what runs then end.
 func (s *service) run(ctx context.Context, url, listen string, works bool) error {
-	exporter, err := prometheus.New()
-	if err != nil {
+	metrics, err := prometheus.New()
+	spans, failed := otlptracehttp.New(ctx)
+	if err := errors.Join(err, failed); err != nil {
 		return err
 	}
-	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(exporter)))
+	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(metrics)))
+	traces := trace.NewTracerProvider(trace.WithBatcher(spans))
+	defer traces.Shutdown(context.WithoutCancel(ctx)) // sends what is left
+	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" {
+		otel.SetTracerProvider(traces)
+	}
 	if err := s.open(ctx, url); err != nil {
 		return err
 	}
@@ -111,11 +120,7 @@ func (s *service) open(ctx context.Context, url string) (err error) {
 	return err
 }
 
-func (s *service) close() {
-	s.client.Close()
-	s.store.Close()
-	s.db.Close()
-}
+func (s *service) close() { s.client.Close(); s.store.Close(); s.db.Close() }
 
 func (s *service) routes() http.Handler {
 	mux := http.NewServeMux()
