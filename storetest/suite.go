@@ -83,6 +83,7 @@ var suite = []chapter{
 	{"parity_oban", parityOban},
 	{"parity_taskiq", parityTaskiq},
 	{"parity_taskiq_guard", parityGuard},
+	{"parity_watermill_deduplicator", parityWatermill},
 	{"parity_chasquimq", parityChasquiMQ},
 	{"parity_river", parityRiver},
 	{"parity_bullmq", parityBullMQ},
