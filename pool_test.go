@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -27,14 +28,14 @@ func weighted(weights map[string]int) map[string]onceq.QueueConfig {
 func pooled(t *testing.T, slots int, weights map[string]int, then func(b *bubble, p *poolWatch)) {
 	t.Helper()
 	inSlots(t, slots, func(t *testing.T, b *bubble, store *hooked) {
-		p := &poolWatch{started: map[string]int{}}
+		p := &poolWatch{}
 		store.fetch = func(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
 			if r.No > 0 {
 				p.fetches.Add(1)
 			}
 			f, err := store.Store.Fetch(ctx, r)
 			for _, j := range f.Jobs {
-				p.started[j.Queue]++
+				p.count(j.Queue)
 			}
 			return f, err
 		}
@@ -61,9 +62,28 @@ func inSlots(t *testing.T, slots int, f func(t *testing.T, b *bubble, store *hoo
 }
 
 type poolWatch struct {
-	started       map[string]int // by queue
+	mu            sync.Mutex
+	starts        map[string]int // by queue
 	fetches       atomic.Int64
 	running, most atomic.Int64
+}
+
+func (p *poolWatch) count(queue string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.starts == nil {
+		p.starts = map[string]int{}
+	}
+	p.starts[queue]++
+}
+
+// started is how many jobs of each queue have started since it was asked last.
+func (p *poolWatch) started() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	starts := p.starts
+	p.starts = nil
+	return starts
 }
 
 // fill enqueues n jobs of a queue in one call, so that the worker meets all.
@@ -84,15 +104,16 @@ func TestSharesOfAPoolAreAsTheWeights(t *testing.T) {
 				fill(b, 30*slots+1000, queue)
 			}
 			pass(50*time.Millisecond + time.Second) // what was alone there at first
-			clear(p.started)
+			p.started()
 			pass(30 * time.Second)
-			all := float64(p.started["a"] + p.started["b"] + p.started["c"])
+			started := p.started()
+			all := float64(started["a"] + started["b"] + started["c"])
 			if all < float64(29*slots) {
-				t.Errorf("%d slots: %v started in 30 seconds: a slot was idle", slots, p.started)
+				t.Errorf("%d slots: %v started in 30 seconds: a slot was idle", slots, started)
 			}
 			for queue, want := range map[string]float64{"a": 0.6, "b": 0.3, "c": 0.1} {
-				if got := float64(p.started[queue]) / all; got < want-1.5/float64(all)-0.02 || got > want+1.5/all+0.02 {
-					t.Errorf("%d slots: queue %s has %.3f of the starts, want %.1f: %v", slots, queue, got, want, p.started)
+				if got := float64(started[queue]) / all; got < want-1.5/float64(all)-0.02 || got > want+1.5/all+0.02 {
+					t.Errorf("%d slots: queue %s has %.3f of the starts, want %.1f: %v", slots, queue, got, want, started)
 				}
 			}
 		})
@@ -104,8 +125,8 @@ func TestAnEmptyQueuesShareGoesToTheOthers(t *testing.T) {
 		pooled(t, slots, map[string]int{"critical": 60, "default": 3, "low": 1}, func(b *bubble, p *poolWatch) {
 			fill(b, 10*slots, "default")
 			pass(10*time.Second + 500*time.Millisecond)
-			if p.started["default"] != 10*slots || p.running.Load() != 0 {
-				t.Errorf("%d slots: after 10 seconds %v have started and %d run", slots, p.started, p.running.Load())
+			if started := p.started(); started["default"] != 10*slots || p.running.Load() != 0 {
+				t.Errorf("%d slots: after 10 seconds %v have started and %d run", slots, started, p.running.Load())
 			}
 		})
 	}
@@ -118,12 +139,12 @@ func TestAJobThatComesToABusyPoolHasItsShareOfTheNextSlots(t *testing.T) {
 		b.enqueue(mail{}, onceq.Queue("critical"))
 		b.enqueue(mail{}, onceq.Queue("critical"), onceq.Delay(2*time.Second)) // nothing wakes for this one
 		pass(1100 * time.Millisecond)
-		if p.started["critical"] != 1 {
-			t.Errorf("a second later %v have started", p.started)
+		if started := p.started(); started["critical"] != 1 {
+			t.Errorf("a second later %v have started", started)
 		}
 		pass(2 * time.Second)
-		if p.started["critical"] != 2 {
-			t.Errorf("three seconds later %v have started", p.started)
+		if started := p.started(); started["critical"] != 1 {
+			t.Errorf("three seconds later %v more have started", started)
 		}
 	})
 }
@@ -210,14 +231,14 @@ func TestAPausedQueueOfAPoolGivesItsShareToTheOthers(t *testing.T) {
 		fill(b, 1000, "a")
 		fill(b, 1000, "b")
 		pass(20500 * time.Millisecond)
-		if p.started["a"] != 0 || p.started["b"] < 200 {
-			t.Errorf("while a is paused %v have started", p.started)
+		if started := p.started(); started["a"] != 0 || started["b"] < 200 {
+			t.Errorf("while a is paused %v have started", started)
 		}
 		pass(41 * time.Second)
-		clear(p.started)
+		p.started()
 		pass(10 * time.Second)
-		if p.started["a"] != 90 || p.started["b"] != 10 {
-			t.Errorf("after the pause %v have started in 10 seconds, want 90 and 10", p.started)
+		if started := p.started(); started["a"] != 90 || started["b"] != 10 {
+			t.Errorf("after the pause %v have started in 10 seconds, want 90 and 10", started)
 		}
 	})
 }

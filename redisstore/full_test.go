@@ -39,7 +39,7 @@ func (w *bare) at(after time.Duration) { w.Helper(); setClock(w, w.s, noon.Add(a
 func newRow(id string, change ...func(*onceq.NewRow)) onceq.NewRow {
 	r := onceq.NewRow{ID: id, Nonce: [16]byte{1}, Kind: "k", Queue: "q", Args: []byte(`{"id":"` + id + `"}`),
 		Encoding: onceq.EncodingJSON, MaxAttempts: 3,
-		Retention: time.Hour, Priority: 5}
+		Retention: time.Hour, RetentionFailed: time.Hour, Priority: 5}
 	for _, c := range change {
 		c(&r)
 	}
