@@ -151,3 +151,83 @@ func TestACallThatRanOutOfTimeIsFollowedByHalfOfIt(t *testing.T) {
 		t.Errorf("asked for %+v: it does not recover", r)
 	}
 }
+
+func TestAQueueOfAPoolIsAskedAgainAlthoughOthersHaveMore(t *testing.T) {
+	t.Parallel()
+	p, shared, now := newPacer(4, 4, 7), &pool{slots: 4}, time.Now()
+	for _, q := range p.queues[:2] {
+		q.pool, q.weight = shared, 1
+	}
+	asked := func(at time.Time) (r FetchRequest, slots map[string]int) {
+		r, slots = FetchRequest{No: 3}, map[string]int{}
+		p.ask(&r, at)
+		for _, q := range r.Queues {
+			slots[q.Queue] = q.Slots
+		}
+		return r, slots
+	}
+	gives := func(r FetchRequest, jobs []*JobRow, next time.Duration) {
+		for _, j := range jobs {
+			p.queue(j.Queue).take(1)
+		}
+		p.answered(r, Fetched{Jobs: jobs, NextDue: next}, now, time.Minute)
+	}
+	r, slots := asked(now)
+	if slots["a"] != 2 || slots["b"] != 2 || slots["c"] != 7 {
+		t.Fatalf("asked for %v at first", slots)
+	}
+	gives(r, jobsOf("b", 2), 0) // a has none, b has more
+	if look := p.look.Sub(now); look != poolLooks {
+		t.Errorf("a is asked again in %v", look)
+	}
+	r, slots = asked(now)
+	if _, again := slots["a"]; again || slots["b"] != 2 {
+		t.Fatalf("what a did not need: asked for %v", slots)
+	}
+	gives(r, jobsOf("b", 1), 0)
+	if look := p.look.Sub(now); look != poolLooks {
+		t.Errorf("a is asked again in %v", look)
+	}
+	if r, slots = asked(now.Add(poolLooks)); len(slots) != 3 || slots["a"]+slots["b"] != 1 {
+		t.Errorf("a tenth of a second later: asked for %v", slots)
+	}
+	gives(r, nil, 5*time.Second)
+	if look := p.look.Sub(now); look != 5*time.Second || p.wantsMore() {
+		t.Errorf("nothing is due: looks in %v, at once %v", look, p.wantsMore())
+	}
+
+	// An answer that was cut short is no sign that a queue has no more.
+	p.mark("")
+	p.queues[1].take(-3)
+	r, _ = asked(now)
+	gives(r, jobsOf("b", 1), 0)
+	if !p.queues[0].more || !p.queues[1].more {
+		t.Errorf("after an answer that was cut short: a %v, b %v", p.queues[0].more, p.queues[1].more)
+	}
+}
+
+// What was told of a queue counts although a later fetch leaves it out.
+func TestWhenAQueueOfAPoolIsDueIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	p, shared, now := newPacer(2, 2), &pool{slots: 2}, time.Now()
+	for _, q := range p.queues {
+		q.pool, q.weight = shared, 1
+	}
+	p.answered(p.request(0), Fetched{Jobs: jobsOf("b", 1), NextDue: time.Second}, now, time.Minute)
+	p.queues[1].take(1)
+	p.hasMore("b")
+	r := FetchRequest{}
+	p.ask(&r, now)
+	p.answered(r, Fetched{NextDue: -1}, now, time.Minute)
+	if len(r.Queues) != 1 || p.look.Sub(now) != time.Second {
+		t.Errorf("asked for %v, looks in %v", r.Queues, p.look.Sub(now))
+	}
+
+	// Where nothing runs all are asked, else a drain might end too early.
+	p.queues[1].take(-1)
+	p.hasMore("b")
+	r = FetchRequest{}
+	if p.ask(&r, now); len(r.Queues) != 2 {
+		t.Errorf("asked for %v only, though nothing runs", r.Queues)
+	}
+}

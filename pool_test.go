@@ -134,17 +134,22 @@ func TestAnEmptyQueuesShareGoesToTheOthers(t *testing.T) {
 
 func TestAJobThatComesToABusyPoolHasItsShareOfTheNextSlots(t *testing.T) {
 	pooled(t, 4, map[string]int{"critical": 9, "default": 1}, func(b *bubble, p *poolWatch) {
+		for range 4 { // they end one after another, so that some always run
+			b.enqueue(mail{}, onceq.Queue("default"))
+			pass(250 * time.Millisecond)
+		}
 		fill(b, 100, "default")
 		pass(3 * time.Second)
+		p.started()
 		b.enqueue(mail{}, onceq.Queue("critical"))
 		b.enqueue(mail{}, onceq.Queue("critical"), onceq.Delay(2*time.Second)) // nothing wakes for this one
-		pass(1100 * time.Millisecond)
+		pass(300 * time.Millisecond)
 		if started := p.started(); started["critical"] != 1 {
-			t.Errorf("a second later %v have started", started)
+			t.Errorf("soon after %v have started", started)
 		}
 		pass(2 * time.Second)
 		if started := p.started(); started["critical"] != 1 {
-			t.Errorf("three seconds later %v more have started", started)
+			t.Errorf("two seconds later %v more have started", started)
 		}
 	})
 }
