@@ -86,6 +86,14 @@ func (c *call) startDoctor() error {
 	if err := c.nothing(); err != nil {
 		return err
 	}
+	if !c.beginDoctor() {
+		return problem("busy", "a check is under way: GET doctor says how far it is").with("state", "running")
+	}
+	return c.answer(http.StatusAccepted, c.doctor.says())
+}
+
+// beginDoctor begins a check, unless one is under way.
+func (c *call) beginDoctor() bool {
 	d := &c.doctor
 	d.mu.Lock()
 	running := d.state == "running"
@@ -94,7 +102,7 @@ func (c *call) startDoctor() error {
 	}
 	d.mu.Unlock()
 	if running {
-		return problem("busy", "a check is under way: GET doctor says how far it is").with("state", "running")
+		return false
 	}
 	c.running.Go(func() {
 		report, err := c.client.Doctor(c.closed, func(done int) {
@@ -113,7 +121,7 @@ func (c *call) startDoctor() error {
 		}
 		d.report = &report
 	})
-	return c.answer(http.StatusAccepted, d.says())
+	return true
 }
 
 func (c *call) showDoctor() error {

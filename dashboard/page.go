@@ -41,6 +41,16 @@ func pageRoutes() []route {
 		{method: "GET", path: "explain", action: Read, do: (*call).explainPage, query: []string{"kind", "queue"}},
 		{method: "POST", path: "explain", action: Enqueue, do: (*call).explainForm},
 	}
+	all = append(all, []route{
+		{method: "GET", path: "queues", action: Read, do: (*call).queuesPage, query: []string{"done"}},
+		{method: "POST", path: "queues/{name}/{op}", action: Operate, do: (*call).changeQueuePage},
+		{method: "GET", path: "workers", action: Read, do: (*call).workersPage},
+		{method: "GET", path: "policies", action: Read, do: (*call).policiesPage},
+		{method: "GET", path: "periodic", action: Read, do: (*call).periodicPage, query: []string{"done"}},
+		{method: "POST", path: "periodic/{name}/{op}", action: Operate, do: (*call).changePeriodicPage},
+		{method: "GET", path: "system", action: Read, do: (*call).systemPage, query: []string{"done"}},
+		{method: "POST", path: "system", action: Operate, do: (*call).doctorPage},
+	}...)
 	for i := range all {
 		all[i].page = true
 	}
@@ -120,6 +130,9 @@ var doneTexts = map[string]string{
 	"delete":  "The job is deleted.",
 	"release": "The key is released: the next enqueue of it makes a new job.",
 	"enqueue": "The job is enqueued.",
+	"pause":   "It is paused.",
+	"resume":  "It goes on.",
+	"doctor":  "The check has begun.",
 }
 
 // templates are the pages, each with the layout.

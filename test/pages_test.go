@@ -266,7 +266,8 @@ func (b *tab) look(name, path string) {
 func pagesOf(jobs map[string]*onceq.JobRow) map[string]string {
 	all := map[string]string{"overview": "", "jobs": "jobs", "jobs-none": "jobs?queue=nobody", "keys": "keys",
 		"keys-none": "keys?text=nobody", "key-free": "keys/" + strings.Repeat("0", 64), "conflicts": "conflicts",
-		"explain": "explain"}
+		"explain": "explain", "queues": "queues", "workers": "workers", "policies": "policies", "periodic": "periodic",
+		"system": "system"}
 	for name, j := range jobs {
 		all["job-"+name] = "jobs/" + j.ID
 		if j.Key != nil && name != "available" && name != "scheduled" {
