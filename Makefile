@@ -13,10 +13,10 @@ TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prose soak mutants bench fuzz zones servers release
+.PHONY: help demo test check prose soak mutants bench fuzz zones servers screenshots release
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
 
 demo: ## see it work, in ten seconds; needs Go only
 	go run ./cmd/onceq demo
@@ -52,6 +52,10 @@ bench: ## the rates of this machine
 fuzz: ## a minute of random input for the encoding of keys, and one for schedules
 	go test -run XXX -fuzz FuzzPreimageIsInjective -fuzztime 60s ./internal/fingerprint
 	go test -run XXX -fuzz FuzzNext -fuzztime 60s ./internal/cron
+
+screenshots: servers ## pictures of every page, tried in a browser; three of them go into docs/pictures for the README
+	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SHOTS=$${ONCEQ_SHOTS:-$(CURDIR)/.screenshots} go test -count=1 -run 'TestEveryPageIs|TestExplainSays' .
+	for p in overview=overview key-completed=key explained=explain; do cp $${ONCEQ_SHOTS:-.screenshots}/full-$${p%=*}-1280-light.png docs/pictures/$${p#*=}.png; done
 
 zones: ## two years of every time zone, minute by minute, against the ticks of schedules
 	ONCEQ_LONG=1 go test -count=1 -timeout 0 -run TestAYear -v ./internal/cron
