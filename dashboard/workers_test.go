@@ -5,11 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/memstore"
@@ -174,45 +171,5 @@ func TestAPollWhoseClientIsGoneGivesNothingAway(t *testing.T) {
 			}
 			break
 		}
-	}
-}
-
-// TestAPythonWorkerRunsJobsWithItsStandardLibrary runs examples/worker.py.
-func TestAPythonWorkerRunsJobsWithItsStandardLibrary(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("ONCEQ_TEST_REQUIRE") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("python3 is not installed")
-	}
-	w := serve(t, nil)
-	s := w.server(true)
-	good := w.enqueue(`{"kind":"mail","args":{"to":"ada"}}`)
-	bad := w.enqueue(`{"kind":"fail","args":{},"max_attempts":1}`)
-	cmd := exec.Command(python, "-I", "../examples/worker.py")
-	cmd.Env = append(os.Environ(), "ONCEQ_URL="+s.URL, "ONCEQ_TOKEN="+workToken)
-	var out lines
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	}()
-	for id, want := range map[string]onceq.State{good: onceq.Completed, bad: onceq.Discarded} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		job, err := w.client.Wait(ctx, id)
-		cancel()
-		if job == nil || job.State != want {
-			if failed, ok := err.(*onceq.FailedError); !ok || failed.Job.State != want {
-				t.Errorf("%+v, %v\n%s", job, err, &out)
-			}
-		}
-	}
-	later := w.enqueue(`{"kind":"mail","args":{"to":"bob"}}`) // it waits for the next by now
-	if _, err := w.client.Wait(t.Context(), later); err != nil {
-		t.Errorf("%v\n%s", err, &out)
 	}
 }
