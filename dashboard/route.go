@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/nearest"
 )
 
@@ -38,6 +39,10 @@ func (d *Dashboard) table() []route {
 		{method: "POST", path: "jobs/{id}/cancel", action: Operate, do: (*call).cancelJob},
 		{method: "POST", path: "jobs/{id}/retry", action: Operate, do: (*call).retryJob},
 		{method: "POST", path: "jobs/{id}/run", action: Operate, do: (*call).runJob},
+		{method: "POST", path: "jobs/cancel", action: Operate, do: bulk(onceq.OpCancel)},
+		{method: "POST", path: "jobs/retry", action: Operate, do: bulk(onceq.OpRetry)},
+		{method: "POST", path: "jobs/run", action: Operate, do: bulk(onceq.OpRunNow)},
+		{method: "POST", path: "jobs/delete", action: Operate, do: bulk(onceq.OpDelete)},
 		{method: "GET", path: "keys", action: Read, do: (*call).listKeys,
 			query: []string{"queue", "kind", "prefix", "text", "limit", "cursor"}},
 		{method: "GET", path: "keys/{key}", action: Read, do: (*call).showKey},
