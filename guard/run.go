@@ -195,8 +195,9 @@ func (r *Run) Attempt() int {
 //
 // It waits until the store has recorded that, and returns nil then.
 // onceq.ErrLeaseLost means that the run was no longer this process's, and that
-// the result changed nothing. The second call does nothing and returns the
-// same.
+// the result changed nothing. It may also mean that a failure was recorded, the
+// answer was lost, and the message runs again already. The second call does
+// nothing and returns the same.
 func (r *Run) Done(err error) error {
 	r.once.Do(func() {
 		f := r.outcome(err)

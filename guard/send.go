@@ -354,20 +354,25 @@ func (g *Guard) Release(ctx context.Context, t Token) error {
 	if t == "" {
 		return nil
 	}
-	j, err := g.claimRow(ctx, t)
-	if err != nil {
-		return err
+	for range 4 { // each time somebody else was faster
+		j, err := g.claimRow(ctx, t)
+		switch {
+		case err != nil:
+			return err
+		case j.State == onceq.Running:
+			return ErrBusy
+		case j.State.Finished():
+			return fmt.Errorf("guard: release claim %s, which is %s: %w", t, j.State, onceq.ErrNotFound)
+		}
+		rs, err := g.store.Change(ctx, onceq.Change{Op: onceq.OpDelete, IDs: []string{j.ID}, States: waiting})
+		switch {
+		case err != nil:
+			return fmt.Errorf("guard: release claim %s: %w", t, err)
+		case rs[0].Err == nil:
+			return nil
+		}
 	}
-	rs, err := g.store.Change(ctx, onceq.Change{Op: onceq.OpDelete, IDs: []string{string(t)}, States: waiting})
-	switch {
-	case err != nil:
-		return fmt.Errorf("guard: release claim %s: %w", t, err)
-	case rs[0].Err == nil:
-		return nil
-	case j.State == onceq.Running:
-		return ErrBusy
-	}
-	return fmt.Errorf("guard: release claim %s, which is %s: %w", t, j.State, onceq.ErrNotFound)
+	return ErrBusy
 }
 
 // Replay lets a message that has ended run again: say it before a dead letter

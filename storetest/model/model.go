@@ -35,6 +35,10 @@ func Run(t *testing.T, open func(*testing.T) storetest.Harness) {
 		linearizable(t, open(t))
 	})
 	t.Run("random_histories_look_like_the_models", func(t *testing.T) { modelled(t, open) })
+	t.Run("concurrent_histories_of_guards_are_linearizable", func(t *testing.T) {
+		t.Parallel()
+		linearGuards(t, open(t))
+	})
 	t.Run("random_histories_of_guards_keep_the_rules", func(t *testing.T) { guarded(t, open) })
 }
 
