@@ -26,7 +26,7 @@ type mutant struct {
 // The rules of a key are written down once in Go, and once more in SQL and
 // in Lua. Each of these faults is a way in which a copy could drift, and
 // each must be caught: the proof is proved too.
-var mutants = append(append(redisMutants, postgresMutants...), sqliteMutants...)
+var mutants = append(append(append(redisMutants, postgresMutants...), sqliteMutants...), guardMutants...)
 
 // root is the folder of the module under test.
 var root = func() string {
@@ -134,7 +134,7 @@ func TestEveryPlantedFaultIsCaught(t *testing.T) {
 		return strings.Contains(m.file, which) || strings.Contains(m.name, which)
 	}
 	for store, all := range map[string][]mutant{"redis": redisMutants, "postgres": postgresMutants,
-		"sqlite": sqliteMutants} {
+		"sqlite": sqliteMutants, "guard": guardMutants} {
 		t.Run(store, func(t *testing.T) {
 			var env []string
 			for i, m := range all {
