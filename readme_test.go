@@ -62,3 +62,39 @@ func TestTheProgramOfTheReadmeRuns(t *testing.T) {
 		t.Errorf("%v\n%s%s", err, out, &log)
 	}
 }
+
+// In the table beside others each cell says where it is proved, and what it says of
+// onceq is on a page here.
+func TestEveryCellOfTheTableHasItsProof(t *testing.T) {
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(page), "## Beside others\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var header []string
+	rows := 0
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if header == nil {
+			header = cells
+			continue
+		}
+		rows++
+		if len(cells) != len(header) {
+			t.Errorf("%d cells: %s", len(cells), line)
+			continue
+		}
+		for i, c := range cells[1:] {
+			if want := map[bool]string{true: "](docs/", false: "](https://"}[i == 0]; !strings.Contains(c, want) {
+				t.Errorf("%s of %s: %s has no proof", cells[0], header[i+1], c)
+			}
+		}
+	}
+	if !found || rows < 8 || len(header) != 6 {
+		t.Errorf("the table has %d rows and %d columns", rows, len(header))
+	}
+}
