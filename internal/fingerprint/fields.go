@@ -90,9 +90,22 @@ func (s *scratch) appendFields(n *narrowing, doc []byte) *Error {
 			"every such job the same; send an object, or drop the fields"
 	default:
 		rule = "name nothing: none of these is present in the " + n.of + ", which would make every such job the " +
-			"same; name members that are there"
+			"same; name members that are there" + s.dotted(doc)
 	}
 	return &Error{n.field, s.pointersExcerpt(), rule}
+}
+
+// dotted asks about a name with dots that leads to a member if the dots are
+// slashes.
+func (s *scratch) dotted(doc []byte) string {
+	for _, f := range s.fields {
+		said := string(s.pointer(f))
+		path := strings.ReplaceAll(said, ".", "/")
+		if _, there := find(doc, []byte(path)); there && path != said {
+			return " (did you mean " + path + "?)"
+		}
+	}
+	return ""
 }
 
 // blank reports whether a value is null, or text without anything but white
