@@ -33,7 +33,7 @@ func deployFile(t *testing.T, name string) string {
 // stepOf is what stands behind a word at the beginning of a line of the Dockerfile.
 func stepOf(t *testing.T, file, word string) string {
 	t.Helper()
-	m := regexp.MustCompile("(?m)^" + word + " (.*)$").FindAllStringSubmatch(file, -1)
+	m := regexp.MustCompile("(?m)^"+word+" (.*)$").FindAllStringSubmatch(file, -1)
 	if len(m) == 0 {
 		t.Fatalf("the Dockerfile has no %s", word)
 	}
