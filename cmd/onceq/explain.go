@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -11,15 +13,28 @@ import (
 
 func newExplain(a *app) *cobra.Command {
 	var e enqueue
+	like := ""
 	c := &cobra.Command{
 		Use:   "explain KIND [ARGS|-]",
 		Short: "Say what enqueue would do, and why, without doing it",
 		Long: `Say what onceq enqueue with the same arguments and flags would do now: the key
 and its readable parts, who holds it, since when, and when or on what it
-frees. Nothing is written.`,
-		Example: `  onceq explain reindex '{"repo":42}' --fields repo`,
-		Args:    nArgs(1, 2),
+frees. Nothing is written.
+
+With --like ID it says what an enqueue would do that is unique as this job is:
+the options of a program's own types are then those of the job.`,
+		Example: `  onceq explain reindex '{"repo":42}' --fields repo
+  onceq explain --like 01JD9Q7W3K0000000000000000`,
+		Args: func(c *cobra.Command, args []string) error {
+			if like != "" {
+				return nArgs(0, 0)(c, args)
+			}
+			return nArgs(1, 2)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if like != "" {
+				return a.explainLike(c.Context(), like)
+			}
 			opts, err := e.Options(terms.AsFlag)
 			if err != nil {
 				return usage(err)
@@ -42,7 +57,33 @@ frees. Nothing is written.`,
 		},
 	}
 	e.register(c.Flags())
+	c.Flags().StringVar(&like, "like", "", "in place of KIND and ARGS: as unique as the job with this `ID`")
 	return c
+}
+
+// explainLike explains an enqueue with the key of a job, under Skip.
+func (a *app) explainLike(ctx context.Context, id string) error {
+	return a.with(ctx, func(client *onceq.Client) error {
+		job, err := client.Job(ctx, id)
+		if err != nil {
+			return err
+		}
+		x := onceq.Explanation{Key: job.Key, Text: job.KeyText, Outcome: onceq.Inserted}
+		if job.Key != nil {
+			held, err := client.Key(ctx, *job.Key)
+			switch {
+			case err == nil:
+				x.Outcome, x.Conflict = onceq.Skipped, held.Conflict(job.Digest)
+			case !errors.Is(err, onceq.ErrNotFound):
+				return err
+			}
+		}
+		if a.json {
+			return a.printJSON(x)
+		}
+		a.printExplanation(x)
+		return nil
+	})
 }
 
 func (a *app) printExplanation(x onceq.Explanation) {
