@@ -112,6 +112,54 @@ func TestTheWebhookIsHandledOnce(t *testing.T) {
 	}
 }
 
+// A request that is sent twice charges once, also after a restart, and both get the
+// same answer.
+func TestTheIdempotentServerChargesOnce(t *testing.T) {
+	t.Parallel()
+	program, folder := programOf(t, "idempotent"), t.TempDir()
+	charged := ""
+	for range 2 {
+		cmd := exec.Command(program, "-listen", "127.0.0.1:0")
+		cmd.Dir = folder
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		lines := bufio.NewScanner(out)
+		lines.Scan()
+		at := strings.TrimPrefix(lines.Text(), "listening on ") + "/charges"
+		for range 2 {
+			request, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, at, strings.NewReader("cents=995"))
+			request.SetBasicAuth("ann", "")
+			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			request.Header.Set("Idempotency-Key", "order-7")
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			if response.StatusCode != http.StatusCreated || string(text) != "charge 1\n" {
+				t.Errorf("%d %s", response.StatusCode, text)
+			}
+		}
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		for lines.Scan() {
+			charged += lines.Text() + "\n"
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if charged != "charge 1: 995 cents\n" {
+		t.Errorf("charged: %s", charged)
+	}
+}
+
 // An example that is longer is not read.
 func TestASmallExampleHasAtMost120Lines(t *testing.T) {
 	files, err := filepath.Glob("*/*.go")
