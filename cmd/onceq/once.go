@@ -55,8 +55,9 @@ func newOnce(a *app) *cobra.Command {
 		Use:   "once --key KEY -- COMMAND...",
 		Short: "Run a command, unless another machine runs it",
 		Long: `Run a command while holding a key, and free the key when it ends: flock(1) for
-all machines that use one store. Where the key is held the command is not run,
-and a line says by whom.
+all machines that use one store. Say which with --store or ONCEQ_STORE: the
+default is a file in the current folder, for this machine alone. Where the key
+is held the command is not run, and a line says by whom.
 
 With --window the key stays held after a success until that long after the
 start. So a command that cron starts at 03:00 on ten machines runs on one of
@@ -73,16 +74,18 @@ other than 0) frees the key at once.
 Signals are passed on to the command, with its standard input, output and
 error, ONCEQ_STORE and ONCEQ_KEY. If onceq itself is killed, or its machine is
 lost, the key is free after about two leases (--lease); an onceq once that asks
-for it when one lease is over waits for that. The command of an onceq that was killed with
-SIGKILL may still be running then. If the store does not answer for a whole
-lease, or somebody cancels the claim (onceq job cancel), the command is stopped:
-SIGTERM to its process group, SIGKILL 5s later. On a terminal the command stays
-in the terminal's group, so that it can read the keyboard and Ctrl-Z stops it;
-then only the command itself is stopped, not what it has started.
+for it when one lease is over waits for that. The command of an onceq that was
+killed with SIGKILL may still be running then. If the store does not answer for
+a whole lease, or somebody cancels the claim (onceq job cancel), the command is
+stopped: SIGTERM to its process group, SIGKILL 5s later. On a terminal the
+command stays in the terminal's group, so that it can read the keyboard and
+Ctrl-Z stops it; then only the command itself is stopped, not what it has
+started.
 
 onceq keys --queue onceq.guard/once shows who holds what. onceq key release KEY
 frees a key by hand.`,
-		Example: `  onceq once --key backup --window 23h -- pg_dump -f /backup/today.sql shop
+		Example: `  export ONCEQ_STORE=postgres://db.example.com/onceq
+  onceq once --key backup --window 23h -- pg_dump -f /backup/today.sql shop
   onceq once --key migrate --wait -- ./migrate up
   onceq once --key report --held-code 0 -- sh -c 'report | mail ann@example.com'`,
 		Args: func(c *cobra.Command, args []string) error {
