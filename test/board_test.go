@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 	exporter "go.opentelemetry.io/otel/exporters/prometheus"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
@@ -159,7 +159,7 @@ func (s series) checkSelector(t reporter, where string, v *parser.VectorSelector
 	for _, m := range v.LabelMatchers {
 		values, labelled := has[m.Name]
 		switch {
-		case m.Name == labels.MetricName:
+		case m.Name == model.MetricNameLabel:
 		case !labelled:
 			t.Errorf("%s: %s has no label %s", where, v.Name, m.Name)
 		case m.Value == ".*":
