@@ -192,7 +192,7 @@ func (m *middleware) guarded(w http.ResponseWriter, r *http.Request, next http.H
 	case errors.Is(err, guard.ErrBusy):
 		m.busy(w, r, id)
 	default:
-		m.config.Logger.ErrorContext(r.Context(), "guardhttp: a request is refused, for the store does not answer",
+		m.config.Logger.ErrorContext(r.Context(), "onceq: idempotent request refused",
 			"claim", id, "error", err)
 		refuse(w, away)
 	}
@@ -237,8 +237,7 @@ func (m *middleware) run(w http.ResponseWriter, r *http.Request, next http.Handl
 		end = run.SetResult(rec.kept(m.headers))
 	}
 	if err := run.Done(end); err != nil {
-		m.config.Logger.ErrorContext(r.Context(), "guardhttp: an answer was not recorded, and a repeat of the request "+
-			"runs the handler again", "status", rec.status, "error", err)
+		m.config.Logger.ErrorContext(r.Context(), "onceq: answer not recorded", "status", rec.status, "error", err)
 	}
 	rec.send()
 }
@@ -278,8 +277,7 @@ func (m *middleware) answer(w http.ResponseWriter, r *http.Request, id string) f
 			}
 			fallthrough
 		default:
-			m.config.Logger.ErrorContext(r.Context(), "guardhttp: an answer that is kept cannot be read", "claim", id,
-				"error", err)
+			m.config.Logger.ErrorContext(r.Context(), "onceq: kept answer cannot be read", "claim", id, "error", err)
 			refuse(w, away)
 		}
 	}

@@ -157,6 +157,10 @@ end $$;
 -- Locks the next due jobs of some kinds, of one queue and priority, from a
 -- run time (floor) on. jobs_kinds has them by their run time alone: so where
 -- not all of one millisecond are wanted, of_instant_v2 finds the first.
+--
+-- Each query orders by {kinds_at j}, though the result is sorted again: only
+-- jobs_kinds has that order. Without it a planner that knows nothing of the
+-- table yet may read the whole of jobs_waiting.
 create or replace function {ns}.of_kinds_v2(of_queue text, priority bigint, kinds text[], floor bigint, now bigint,
   most integer)
 returns table (tid tid, bytes integer, frees boolean) language plpgsql as $$
@@ -185,7 +189,7 @@ begin
         select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees, j.run_at, j.id
         from {ns}.jobs j
         where {of_kind j} and {kinds_at j} > done and {kinds_at j} <= edge - tied::integer
-        for update skip locked) k
+        order by {kinds_at j} for update skip locked) k
       order by k.run_at, k.id limit wanted;
     get diagnostics got = row_count;
     wanted := wanted - got;
@@ -221,8 +225,8 @@ begin
     return query select k.tid, k.bytes, k.frees from unnest(kinds) as asked(kind)
       cross join lateral (
         select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees, j.id from {ns}.jobs j
-        where {of_kind j} and {kinds_at j} = place and j.ctid <> all(found_already)
-        order by j.id limit most - cardinality(found_already) for update skip locked) k
+        where {of_kind j} and {kinds_at j} >= place and {kinds_at j} <= place and j.ctid <> all(found_already)
+        order by {kinds_at j}, j.id limit most - cardinality(found_already) for update skip locked) k
       order by k.id limit most - cardinality(found_already);
   end if;
 end $$;
