@@ -103,7 +103,10 @@ func Middleware(g *guard.Guard) message.HandlerMiddleware {
 // for: it remembers keys in the store of a guard, so that all processes share
 // them and a restart forgets nothing.
 //
-//	d := middleware.Deduplicator{Timeout: time.Minute, Repository: guardwatermill.NewRepository(g, time.Hour)}
+//	d := middleware.Deduplicator{
+//		Timeout:    time.Minute,
+//		Repository: guardwatermill.NewRepository(g, time.Hour),
+//	}
 //
 // Say the Timeout, of one look into the store: without it the Deduplicator
 // waits for 5 ms.

@@ -103,8 +103,8 @@ func TestANackKeepsTheKeyAndAnAckFreesIt(t *testing.T) {
 	refused()
 	step <- nil
 	eventually(t, "it is done", func() bool { return state() == onceq.Completed })
-	if err := p.Publish("mails", message.NewMessage("3", m.Payload), message.NewMessage("4", []byte("not JSON"))); err !=
-		nil {
+	err := p.Publish("mails", message.NewMessage("3", m.Payload), message.NewMessage("4", []byte("not JSON")))
+	if err != nil {
 		t.Fatal(err)
 	}
 	step <- nil
@@ -133,7 +133,8 @@ func TestACopyThatComesAfterTheEndIsDone(t *testing.T) {
 		runs.Add(1)
 		return nil
 	})
-	if err := guardwatermill.NewPublisher(channel, g).Publish("mails", message.NewMessage("1", []byte("x"))); err != nil {
+	p := guardwatermill.NewPublisher(channel, g)
+	if err := p.Publish("mails", message.NewMessage("1", []byte("x"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := channel.Publish("mails", message.NewMessage("2", []byte("without a claim"))); err != nil {
