@@ -147,6 +147,15 @@ func (c *call) fail(err error) {
 		}
 		return
 	}
+	text := append(c.text(p), '\n')
+	c.w.Header().Set("Content-Type", "application/problem+json")
+	c.w.WriteHeader(known.status)
+	_, _ = c.w.Write(text) // nobody is there to hear of it
+}
+
+// text is a problem as JSON.
+func (c *call) text(p *problemError) []byte {
+	known := statuses[p.kind]
 	var b bytes.Buffer
 	b.WriteByte('{')
 	for i, m := range append([]member{{"type", "urn:onceq:" + p.kind}, {"title", known.title}, {"status", known.status},
@@ -161,10 +170,8 @@ func (c *call) fail(err error) {
 		name, _ := json.Marshal(m.name)
 		b.Write(append(append(name, ':'), value...))
 	}
-	b.WriteString("}\n")
-	c.w.Header().Set("Content-Type", "application/problem+json")
-	c.w.WriteHeader(known.status)
-	_, _ = c.w.Write(b.Bytes()) // nobody is there to hear of it
+	b.WriteByte('}')
+	return b.Bytes()
 }
 
 // hideMet leaves out of a problem what who asks may not see: the job and the

@@ -20,6 +20,7 @@ type route struct {
 	action Action
 	query  []string // parameters that it knows
 	do     func(*call) error
+	lines  bool // its body is lines of JSON, without an end
 	page   bool // it is for browsers: forms go in, HTML comes out, and its path is not below api/v1
 
 	segments []string
@@ -30,6 +31,8 @@ func (d *Dashboard) table() []route {
 	all := []route{
 		{method: "POST", path: "jobs", action: Enqueue, do: (*call).enqueue},
 		{method: "POST", path: "jobs/batch", action: Enqueue, do: (*call).enqueueBatch},
+		{method: "POST", path: "jobs/import", action: Enqueue, do: (*call).importJobs, lines: true,
+			query: []string{"answers"}},
 		{method: "POST", path: "explain", action: Enqueue, do: (*call).explain},
 		{method: "GET", path: "jobs", action: Read, do: (*call).listJobs, query: []string{"state", "queue", "kind",
 			"key",
@@ -88,6 +91,9 @@ func (d *Dashboard) table() []route {
 func (r *route) takes() string {
 	if r.page {
 		return "application/x-www-form-urlencoded"
+	}
+	if r.lines {
+		return "application/x-ndjson"
 	}
 	return "application/json"
 }
