@@ -432,16 +432,14 @@ func (c *Client) allPeriodic(ctx context.Context) ([]*periodicRow, error) {
 		return nil, err
 	}
 	byName := map[string]*periodicRow{}
-	request := ListRequest{Queue: periodicQueue, Kind: periodicKind, Args: true, Limit: 1000}
+	request := ListRequest{Queue: periodicQueue, Kind: periodicKind, Args: true, Limit: 1000,
+		States: []State{Scheduled, Available, Running, Retryable}} // for which stores have an index
 	for more := true; more; more = request.Cursor != "" {
 		p, err := c.store.List(ctx, request)
 		if err != nil {
 			return nil, fmt.Errorf("onceq: list periodic jobs: %w", err)
 		}
 		for _, job := range p.Jobs {
-			if job.State.Finished() {
-				continue
-			}
 			row, err := readPeriodic(job)
 			if err != nil {
 				return nil, err
