@@ -39,13 +39,15 @@ func pooled(t *testing.T, slots int, weights map[string]int, then func(b *bubble
 			}
 			return f, err
 		}
-		stop := b.serve(onceq.WorkerConfig{Queues: weighted(weights), Concurrency: slots, PollInterval: 20 * time.Second},
+		stop := b.serve(
+			onceq.WorkerConfig{Queues: weighted(weights), Concurrency: slots, PollInterval: 20 * time.Second},
 			func(ctx context.Context, _ *onceq.Job[mail]) error {
 				p.most.Store(max(p.most.Load(), p.running.Add(1)))
 				defer p.running.Add(-1)
 				time.Sleep(time.Second)
 				return nil
-			})
+			},
+		)
 		synctest.Wait()
 		then(b, p)
 		if most := p.most.Load(); most > int64(slots) {
@@ -113,7 +115,14 @@ func TestSharesOfAPoolAreAsTheWeights(t *testing.T) {
 			}
 			for queue, want := range map[string]float64{"a": 0.6, "b": 0.3, "c": 0.1} {
 				if got := float64(started[queue]) / all; got < want-1.5/float64(all)-0.02 || got > want+1.5/all+0.02 {
-					t.Errorf("%d slots: queue %s has %.3f of the starts, want %.1f: %v", slots, queue, got, want, started)
+					t.Errorf(
+						"%d slots: queue %s has %.3f of the starts, want %.1f: %v",
+						slots,
+						queue,
+						got,
+						want,
+						started,
+					)
 				}
 			}
 		})
@@ -255,8 +264,10 @@ func TestPoolsAreChecked(t *testing.T) {
 		field  string
 	}{
 		{onceq.WorkerConfig{Queues: weighted(map[string]int{"a": 1})}, `WorkerConfig.Queues["a"].Concurrency`},
-		{onceq.WorkerConfig{Queues: weighted(map[string]int{"a": -1}), Concurrency: 1}, `WorkerConfig.Queues["a"].Weight`},
-		{onceq.WorkerConfig{Queues: weighted(map[string]int{"a": 1001}), Concurrency: 1}, `WorkerConfig.Queues["a"].Weight`},
+		{onceq.WorkerConfig{Queues: weighted(map[string]int{"a": -1}), Concurrency: 1},
+			`WorkerConfig.Queues["a"].Weight`},
+		{onceq.WorkerConfig{Queues: weighted(map[string]int{"a": 1001}), Concurrency: 1},
+			`WorkerConfig.Queues["a"].Weight`},
 		{onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1, Weight: 1}}, Concurrency: 1},
 			`WorkerConfig.Queues["a"].Weight`},
 		{onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 1}}, Concurrency: 1},
@@ -268,7 +279,8 @@ func TestPoolsAreChecked(t *testing.T) {
 	} {
 		worker, err := onceq.NewWorker(memstore.New(nil), &c.config)
 		var invalid *onceq.InvalidError
-		if errors.As(err, &invalid); c.field == "" && err != nil || c.field != "" && (invalid == nil || invalid.Field != c.field) {
+		if errors.As(err, &invalid); c.field == "" && err != nil ||
+			c.field != "" && (invalid == nil || invalid.Field != c.field) {
 			t.Errorf("%+v: %v, want field %q", c.config.Queues, err, c.field)
 		}
 		if worker != nil {

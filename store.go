@@ -461,8 +461,8 @@ type QueueSlots struct {
 type Fetched struct {
 	Jobs []*JobRow // now Running, for this worker
 	// NextDue is how long until the next waiting job of these queues is
-	// due, or the pause of one ends, so that the worker can sleep till then. 0 = there may be more at
-	// once; negative = no job waits for its time.
+	// due, or the pause of one ends, so that the worker can sleep till then.
+	// 0 = there may be more at once; negative = no job waits for its time.
 	NextDue time.Duration
 }
 

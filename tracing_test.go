@@ -55,7 +55,7 @@ func (tr tracer) parent() (context.Context, trace.Span) {
 func attr(s sdk.ReadOnlySpan, name string) string {
 	for _, a := range s.Attributes() {
 		if string(a.Key) == name {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
@@ -346,8 +346,8 @@ func TestTransactionsGuardsAndSchedulesAreTraced(t *testing.T) {
 	tr.attrs(claims[0], map[string]string{"messaging.operation.type": "create",
 		"messaging.destination.name": "orders"})
 
-	if _, err := client.PutPeriodic(t.Context(), onceq.Periodic{Name: "often", Schedule: "@every 1s", Args: mail{"tick"},
-		Options: []onceq.Option{onceq.Queue("ticks")}}); err != nil {
+	if _, err := client.PutPeriodic(t.Context(), onceq.Periodic{Name: "often", Schedule: "@every 1s",
+		Args: mail{"tick"}, Options: []onceq.Option{onceq.Queue("ticks")}}); err != nil {
 		t.Fatal(err)
 	}
 	ran := make(chan *onceq.JobRow, 100)
@@ -426,7 +426,10 @@ func TestALongTracestateLosesItsEnd(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, b *bubble) {
 		const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 		long := "a=" + strings.Repeat("<", 60) + ",b=" + strings.Repeat("x", 200)
-		r, err := b.client.Enqueue(onceq.TraceContext{Traceparent: parent, Tracestate: long}.Into(t.Context()), mail{"ada"})
+		r, err := b.client.Enqueue(
+			onceq.TraceContext{Traceparent: parent, Tracestate: long}.Into(t.Context()),
+			mail{"ada"},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

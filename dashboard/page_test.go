@@ -81,8 +81,12 @@ func TestARetryOfAPageNamesTheHolderAndOffersToGoWithoutTheKey(t *testing.T) {
 	w.enqueue(fmt.Sprintf(body, "first"))
 	w.is(w.ask("POST", "jobs/first/cancel", ""), http.StatusOK)
 	w.enqueue(fmt.Sprintf(body, "second"))
-	w.says(w.visit("jobs/first/retry", "state", "cancelled", "sure", "yes"), http.StatusConflict, "Job second holds the key",
-		"Retry without its key")
+	w.says(
+		w.visit("jobs/first/retry", "state", "cancelled", "sure", "yes"),
+		http.StatusConflict,
+		"Job second holds the key",
+		"Retry without its key",
+	)
 	w.is(w.visit("jobs/first/retry", "state", "cancelled", "sure", "yes", "without_key", "yes"), http.StatusSeeOther)
 	if j, err := w.client.Job(t.Context(), "first"); err != nil || j.State != onceq.Available || !j.Keyless {
 		t.Errorf("%+v, %v", j, err)
@@ -151,7 +155,8 @@ func TestFindLeadsToWhatIsMeant(t *testing.T) {
 	w.enqueue(`{"kind":"mail","id":"a/b"}`)
 	hex := strings.Repeat("0a", 32)
 	for q, want := range map[string]string{"": "./jobs", "a/b": "./jobs/a%2Fb", "kind:mail": "./jobs?kind=mail",
-		hex: "./keys/" + hex, hex[:8]: "./keys?prefix=" + hex[:8], "someone@example.com": "./keys?text=someone%40example.com"} {
+		hex: "./keys/" + hex, hex[:8]: "./keys?prefix=" + hex[:8],
+		"someone@example.com": "./keys?text=someone%40example.com"} {
 		a := w.is(w.visit("find?q="+url.QueryEscape(q)), http.StatusSeeOther)
 		if place := a.header.Get("Location"); place != want {
 			t.Errorf("%q leads to %s, want %s", q, place, want)
@@ -177,7 +182,14 @@ func TestAKeyIsReleasedOnAPageOnlyFromTheHolderThatWasSeen(t *testing.T) {
 	w.enqueue(fmt.Sprintf(body, "first"))
 	key := w.is(w.ask("GET", "jobs/first", ""), http.StatusOK).at("key").(string)
 	place := "keys/" + key
-	w.says(w.visit(place), http.StatusOK, "Why is it a duplicate?", "first", "waits (available)", "when the job is finished")
+	w.says(
+		w.visit(place),
+		http.StatusOK,
+		"Why is it a duplicate?",
+		"first",
+		"waits (available)",
+		"when the job is finished",
+	)
 	w.says(w.visit(place+"/release", "holder", "first"), http.StatusOK, "Release this key?", "Type <b>release</b>")
 	w.says(w.visit(place+"/release", "holder", "first", "sure", "yes"), http.StatusUnprocessableEntity, "Type the word")
 	w.says(w.visit(place+"/release", "holder", "other", "sure", "yes", "word", "release"), http.StatusConflict,
@@ -187,7 +199,13 @@ func TestAKeyIsReleasedOnAPageOnlyFromTheHolderThatWasSeen(t *testing.T) {
 		t.Fatal("the key was released")
 	}
 	w.is(w.visit(place+"/release", "holder", "first", "sure", "yes", "word", "release"), http.StatusSeeOther)
-	w.says(w.visit(place+"?done=release"), http.StatusOK, "Nobody holds this key", "The key is released", "Taken by a new job")
+	w.says(
+		w.visit(place+"?done=release"),
+		http.StatusOK,
+		"Nobody holds this key",
+		"The key is released",
+		"Taken by a new job",
+	)
 }
 
 func TestExplainFormSaysWhatEnqueueThenDoes(t *testing.T) {

@@ -19,8 +19,9 @@ type kindCount struct {
 func kindCounts(s *onceq.Stats) (all []kindCount) {
 	for i := range s.Series {
 		t := s.Series[i].Total()
-		k := kindCount{Queue: s.Series[i].Queue, Kind: s.Series[i].Kind, New: t.Enqueued[0], Skipped: t.Enqueued[1],
-			Rejected: t.Enqueued[2], Replaced: t.Enqueued[3], Stood: t.Enqueued[4] + t.Enqueued[5], Counts: t.Duplicates()}
+		k := kindCount{Queue: s.Series[i].Queue, Kind: s.Series[i].Kind, New: t.Enqueued[0],
+			Skipped: t.Enqueued[1], Rejected: t.Enqueued[2], Replaced: t.Enqueued[3],
+			Stood: t.Enqueued[4] + t.Enqueued[5], Counts: t.Duplicates()}
 		for _, n := range t.Enqueued {
 			k.Enqueues += n
 		}
@@ -55,10 +56,24 @@ func (c *call) conflictsPage() error {
 		}
 	}
 	of := func(i int) []int64 { return sum(&s, func(c *onceq.Count) int64 { return c.Enqueued[i] }) }
-	met := newChart("Enqueues that met a held key, each "+unitOf(&s), s.From, s.Step,
-		layer{Name: "skipped", Class: "c-dup", Values: of(1)}, layer{Name: "rejected", Class: "c-rejected", Values: of(2)},
-		layer{Name: "replaced", Class: "c-replaced", Values: of(3)}, layer{Name: "coalesced or superseded", Class: "c-stood",
-			Values: sum(&s, func(c *onceq.Count) int64 { return c.Enqueued[4] + c.Enqueued[5] })})
+	met := newChart(
+		"Enqueues that met a held key, each "+unitOf(&s),
+		s.From,
+		s.Step,
+		layer{
+			Name:   "skipped",
+			Class:  "c-dup",
+			Values: of(1),
+		},
+		layer{Name: "rejected", Class: "c-rejected", Values: of(2)},
+		layer{
+			Name:   "replaced",
+			Class:  "c-replaced",
+			Values: of(3),
+		},
+		layer{Name: "coalesced or superseded", Class: "c-stood",
+			Values: sum(&s, func(c *onceq.Count) int64 { return c.Enqueued[4] + c.Enqueued[5] })},
+	)
 	v := c.newView("Conflicts", "conflicts", struct {
 		Span, Queue, Kind string
 		Spans             []string
@@ -67,8 +82,8 @@ func (c *call) conflictsPage() error {
 		Kinds             []kindCount
 		Hot               []onceq.HotKey
 		Seen              []onceq.Sighting
-	}{said, values.Get("queue"), values.Get("kind"), []string{"1h", "3h", "1d", "8d"}, met, savingOf(&s), kindCounts(&s),
-		s.Hot, s.Seen})
+	}{said, values.Get("queue"), values.Get("kind"), []string{"1h", "3h", "1d", "8d"}, met, savingOf(&s),
+		kindCounts(&s), s.Hot, s.Seen})
 	v.Now = s.Now
 	return c.show(http.StatusOK, "conflicts", v)
 }

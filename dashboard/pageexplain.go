@@ -15,8 +15,22 @@ import (
 )
 
 // explainForm is what the form asks about: the members of a job, as texts.
-var explainNames = []string{"kind", "args", "other", "queue", "id", "by", "fields", "unique_key", "until", "window", "ttl",
-	"on_conflict", "do", "sure"}
+var explainNames = []string{
+	"kind",
+	"args",
+	"other",
+	"queue",
+	"id",
+	"by",
+	"fields",
+	"unique_key",
+	"until",
+	"window",
+	"ttl",
+	"on_conflict",
+	"do",
+	"sure",
+}
 
 // lists are the members that are lists in a job as JSON.
 var lists = []string{"by", "fields"}
@@ -175,7 +189,8 @@ func commandOf(form url.Values) string {
 		line += " " + quote(args)
 	}
 	line += " --unique"
-	for _, name := range []string{"queue", "id", "by", "fields", "unique_key", "until", "window", "ttl", "on_conflict"} {
+	for _, name := range []string{"queue", "id", "by", "fields", "unique_key", "until", "window", "ttl",
+		"on_conflict"} {
 		if value := strings.TrimSpace(form.Get(name)); value != "" {
 			line += " --" + strings.ReplaceAll(name, "_", "-") + " " + quote(value)
 		}

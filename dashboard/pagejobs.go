@@ -84,7 +84,8 @@ func (c *call) jobsPage() error {
 		Looked   int
 		Further  bool // it is not the first page
 		Steps    []string
-	}{&said, len(said.Fields()) > 0, p.Jobs, p.Next, p.Looked, c.r.URL.Query().Get("cursor") != "", stepsFor(said.State)})
+	}{&said, len(said.Fields()) > 0, p.Jobs, p.Next, p.Looked, c.r.URL.Query().Get("cursor") != "",
+		stepsFor(said.State)})
 	v.Now = p.Now
 	return c.show(http.StatusOK, "jobs", v)
 }
@@ -198,13 +199,20 @@ func (c *call) changeJobsPage() error {
 		return err
 	}
 	if count.Next != "" {
-		q.Text = fmt.Sprintf("At least %s will be %s: counting stopped there.", phrase.Count(count.Changed, "job"), step.all)
+		q.Text = fmt.Sprintf(
+			"At least %s will be %s: counting stopped there.",
+			phrase.Count(count.Changed, "job"),
+			step.all,
+		)
 	} else {
 		q.Text = fmt.Sprintf("%s will be %s.", phrase.Count(count.Changed, "job"), step.all)
 	}
 	if count.PassedOver > 0 {
-		q.More = append(q.More, fmt.Sprintf("%s match too and stay as they are: their state or their key does not allow it.",
-			phrase.Count(count.PassedOver, "job")))
+		q.More = append(
+			q.More,
+			fmt.Sprintf("%s match too and stay as they are: their state or their key does not allow it.",
+				phrase.Count(count.PassedOver, "job")),
+		)
 	}
 	if op == "delete" && (count.Changed > typeBeyond || count.Next != "") {
 		q.Word = "delete"
@@ -231,8 +239,10 @@ func (c *call) changeSome(q *question, bulk onceq.Bulk, form url.Values, done st
 	q.Title = fmt.Sprintf("%s %s", phrase.Count(before+r.Changed, "job"), done)
 	q.Text, q.More, q.Word = "All that matched are through.", nil, ""
 	if r.PassedOver > 0 {
-		q.More = []string{fmt.Sprintf("%s matched too and stayed as they are: their state or their key does not allow it.",
-			phrase.Count(r.PassedOver, "job"))}
+		q.More = []string{
+			fmt.Sprintf("%s matched too and stayed as they are: their state or their key does not allow it.",
+				phrase.Count(r.PassedOver, "job")),
+		}
 	}
 	if q.Action, q.Yes = "", ""; r.Next != "" {
 		q.Text, q.Action, q.Yes = "There are more that match.", c.params["op"], "Go on"

@@ -38,7 +38,10 @@ func (c *call) keysPage() error {
 	f := onceq.KeyFilter{Queue: values.Get("queue"), Kind: values.Get("kind"),
 		From: strings.ToLower(strings.TrimSpace(values.Get("prefix"))), Text: values.Get("text")}
 	if f.Text != "" && !c.mayReadArgs() {
-		return problem("forbidden", "your role may not see what keys are made of: look by queue, kind or the first digits")
+		return problem(
+			"forbidden",
+			"your role may not see what keys are made of: look by queue, kind or the first digits",
+		)
 	}
 	p, err := c.client.KeysPage(c.r.Context(), f, values.Get("cursor"))
 	if err != nil {
@@ -153,7 +156,8 @@ func (l *keyLook) Verdict() string {
 	free := "The key is free again " + freesIn(h.FreesAt, h.FreesWhen, l.now) + "."
 	switch {
 	case h.Gone:
-		return "The job that took this key is no longer kept, and what is left of its window or TTL still holds it. " + free
+		return "The job that took this key is no longer kept, and what is left of its window or TTL still " +
+			"holds it. " + free
 	case h.State == onceq.Discarded || h.State == onceq.Cancelled:
 		return fmt.Sprintf("The job that holds this key has ended without success (%s), and its terms keep the key. ",
 			h.State) + free
@@ -182,8 +186,11 @@ func (l *keyLook) WaysOut() (all []string) {
 	if !h.FreesAt.IsZero() {
 		all = append(all, "Do nothing: the clock frees it "+phrase.Away(h.FreesAt, l.now)+".")
 	}
-	return append(all, "Release the key by hand: the job stays as it is, and the next enqueue makes a new job, which may "+
-		"run beside it.")
+	return append(
+		all,
+		"Release the key by hand: the job stays as it is, and the next enqueue makes a new job, which may "+
+			"run beside it.",
+	)
 }
 
 // Life is what happened to the key, as far as it is still known, and what comes
@@ -199,8 +206,11 @@ func (l *keyLook) Life() (all []moment) {
 		}
 		all = append(all, moment{At: j.EnqueuedAt, Title: title, Tone: tone, Job: j.ID})
 		for _, e := range j.Errors {
-			all = append(all, moment{At: e.At, Title: fmt.Sprintf("Attempt %d of the job failed", e.Attempt), Text: e.Error,
-				Tone: "bad", Job: j.ID})
+			all = append(
+				all,
+				moment{At: e.At, Title: fmt.Sprintf("Attempt %d of the job failed", e.Attempt), Text: e.Error,
+					Tone: "bad", Job: j.ID},
+			)
 		}
 		if j.State == onceq.Running {
 			all = append(all, moment{At: j.StartedAt, Title: "The job started", Text: words("by worker", j.Worker),
@@ -228,10 +238,16 @@ func (l *keyLook) Life() (all []moment) {
 				Text: "by job " + h.Holder + ", which is no longer kept"}}, all...)
 		}
 		if h.Waiter != "" {
-			return append(all, moment{Title: "Passes to the job that stands behind", Job: h.Waiter, Tone: "next", Later: true})
+			return append(
+				all,
+				moment{Title: "Passes to the job that stands behind", Job: h.Waiter, Tone: "next", Later: true},
+			)
 		}
-		all = append(all, moment{At: h.FreesAt, Title: "Frees", Text: freesIn(h.FreesAt, h.FreesWhen, l.now), Tone: "next",
-			Later: true})
+		all = append(
+			all,
+			moment{At: h.FreesAt, Title: "Frees", Text: freesIn(h.FreesAt, h.FreesWhen, l.now), Tone: "next",
+				Later: true},
+		)
 	}
 	return all
 }

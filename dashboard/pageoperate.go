@@ -64,7 +64,9 @@ func (c *call) changeQueuePage() error {
 		return err
 	}
 	q := &question{Title: "Pause queue " + name + "?", Action: op, Yes: "Pause the queue", Back: "../../queues",
-		Fields: []field{{"sure", "yes"}}, Text: "No worker starts its jobs until somebody resumes it. Jobs that run go " +
+		Fields: []field{
+			{"sure", "yes"},
+		}, Text: "No worker starts its jobs until somebody resumes it. Jobs that run go " +
 			"on, and enqueues are accepted."}
 	change := c.client.Pause
 	if op == "resume" {

@@ -48,27 +48,42 @@ func findings(t onceq.KindTerms, all []onceq.KindTerms, c *onceq.Count) (found [
 	switch {
 	case said["unique"] == "false":
 	case enqueues >= enoughToJudge && duplicates == 0:
-		add("never-conflicts", fmt.Sprintf("%s enqueues and not one duplicate in a day: perhaps the key has a part that "+
-			"is new each time, such as a time or a random ID.", phrase.Thousands(enqueues)))
+		add(
+			"never-conflicts",
+			fmt.Sprintf("%s enqueues and not one duplicate in a day: perhaps the key has a part that "+
+				"is new each time, such as a time or a random ID.", phrase.Thousands(enqueues)),
+		)
 	case enqueues >= enoughToJudge && duplicates*100 >= enqueues*99:
-		add("always-conflicts", fmt.Sprintf("%s of %s enqueues met a held key: perhaps the key lacks a part that tells "+
-			"them apart, or is held too long.", phrase.Thousands(duplicates), phrase.Thousands(enqueues)))
+		add(
+			"always-conflicts",
+			fmt.Sprintf("%s of %s enqueues met a held key: perhaps the key lacks a part that tells "+
+				"them apart, or is held too long.", phrase.Thousands(duplicates), phrase.Thousands(enqueues)),
+		)
 	}
 	for _, o := range all {
 		if o.Kind == t.Kind && o.Queue == t.Queue && o.Terms != t.Terms && o.LastAt.Sub(t.LastAt).Abs() < sameTime {
-			add("two-policies", "The same kind is enqueued on other terms too: two programs, or two versions of one, do not "+
-				"agree on what a duplicate is.")
+			add(
+				"two-policies",
+				"The same kind is enqueued on other terms too: two programs, or two versions of one, do not "+
+					"agree on what a duplicate is.",
+			)
 			break
 		}
 	}
 	if said["until"] == "succeeded" && c.Ended[2] > 0 {
-		add("held-by-failed", fmt.Sprintf("%s failed for good: each keeps its key, and turns away enqueues, until it is "+
-			"retried or deleted.", phrase.Count(c.Ended[2], "job")))
+		add(
+			"held-by-failed",
+			fmt.Sprintf("%s failed for good: each keeps its key, and turns away enqueues, until it is "+
+				"retried or deleted.", phrase.Count(c.Ended[2], "job")),
+		)
 	}
 	if ttl, err := terms.ParseDuration(said["ttl"]); err == nil && runs > 0 {
 		if mean := time.Duration(c.RunMS/runs) * time.Millisecond; ttl > 0 && ttl < mean {
-			add("ttl-below-run", fmt.Sprintf("The TTL of %s is over before a run is, which takes %s: a second job may run "+
-				"at the same time.", phrase.Span(ttl), phrase.Span(mean)))
+			add(
+				"ttl-below-run",
+				fmt.Sprintf("The TTL of %s is over before a run is, which takes %s: a second job may run "+
+					"at the same time.", phrase.Span(ttl), phrase.Span(mean)),
+			)
 		}
 	}
 	return found

@@ -33,8 +33,9 @@ func TestEachFindingIsMadeWhereItFitsAndNowhereElse(t *testing.T) {
 		"two, long ago":  {plain, []onceq.KindTerms{plain, long}, onceq.Count{}, ""},
 		"held by failed": {of("until=succeeded"), nil, onceq.Count{Ended: [6]int64{1, 0, 2}}, "held-by-failed"},
 		"none failed":    {of("until=succeeded"), nil, onceq.Count{Ended: [6]int64{1, 2}}, ""},
-		"ttl":            {of("until=finished ttl=1s"), nil, onceq.Count{Ended: [6]int64{2}, RunMS: 4000}, "ttl-below-run"},
-		"ttl is enough":  {of("until=finished ttl=3s"), nil, onceq.Count{Ended: [6]int64{2}, RunMS: 4000}, ""},
+		"ttl": {of("until=finished ttl=1s"), nil, onceq.Count{Ended: [6]int64{2}, RunMS: 4000},
+			"ttl-below-run"},
+		"ttl is enough": {of("until=finished ttl=3s"), nil, onceq.Count{Ended: [6]int64{2}, RunMS: 4000}, ""},
 	} {
 		got := ""
 		for _, f := range findings(c.terms, c.all, &c.count) {

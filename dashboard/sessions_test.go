@@ -144,7 +144,18 @@ func TestAPrefixWithoutItsSlashLeadsToIt(t *testing.T) {
 // whether it may.
 func TestNoAnswerHasACORSHeader(t *testing.T) {
 	w := serve(t, nil)
-	params := strings.NewReplacer("{id}", "x", "{key}", strings.Repeat("0", 64), "{name}", "default", "{op}", "cancel", "{file}", "x")
+	params := strings.NewReplacer(
+		"{id}",
+		"x",
+		"{key}",
+		strings.Repeat("0", 64),
+		"{name}",
+		"default",
+		"{op}",
+		"cancel",
+		"{file}",
+		"x",
+	)
 	for _, r := range w.routes {
 		for _, method := range []string{r.method, "OPTIONS"} {
 			a := w.ask(method, r.where(params), "", "Origin", "https://evil.example", "Access-Control-Request-Method",

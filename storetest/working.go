@@ -262,8 +262,17 @@ var working = []scenario{
 			items = append(items, onceq.NewItem(task(i), onceq.Queue([]string{"a", "b", "c", "d"}[i%4])))
 		}
 		w.many(each(onceq.Inserted, n), items...)
-		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{Concurrency: 3, Logger: slog.New(slog.DiscardHandler),
-			Queues: map[string]onceq.QueueConfig{"a": {Weight: 10}, "b": {Weight: 3}, "c": {}, "d": {}, "e": {Weight: 500}}})
+		worker, err := onceq.NewWorker(
+			w.Store,
+			&onceq.WorkerConfig{Concurrency: 3, Logger: slog.New(slog.DiscardHandler),
+				Queues: map[string]onceq.QueueConfig{
+					"a": {Weight: 10},
+					"b": {Weight: 3},
+					"c": {},
+					"d": {},
+					"e": {Weight: 500},
+				}},
+		)
 		w.must(err)
 		defer worker.Close()
 		var running, most atomic.Int64

@@ -140,11 +140,15 @@ func (b *tab) wait(script string) {
 // size sets the width of the window, and whether it is dark.
 func (b *tab) size(width int64, scheme string) {
 	b.Helper()
-	b.do("size", chromedp.EmulateViewport(width, 800), func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-		return chromedp.Void{}, err
-	})
+	b.do(
+		"size",
+		chromedp.EmulateViewport(width, 800),
+		func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+			_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+			return chromedp.Void{}, err
+		},
+	)
 }
 
 // shot keeps a picture of the whole page in the folder ONCEQ_SHOTS, if that is
@@ -209,7 +213,8 @@ func (b *tab) fits(where string) {
 	over := b.eval(`(() => {
 		const found = []
 		for (const box of document.querySelectorAll('.tiles, .buttons, .head, .side, .top, .pager, .filter, dl, tr')) {
-			const all = [...box.children].map(e => [e, e.getBoundingClientRect()]).filter(([e, r]) => r.width > 1 && r.height > 1)
+			const all = [...box.children].map(e => [e, e.getBoundingClientRect()])
+				.filter(([e, r]) => r.width > 1 && r.height > 1)
 			for (let i = 0; i < all.length; i++) for (let k = i + 1; k < all.length; k++) {
 				const a = all[i][1], c = all[k][1]
 				if (Math.min(a.right, c.right) - Math.max(a.left, c.left) > 1 &&

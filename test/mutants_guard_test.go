@@ -21,11 +21,11 @@ var guardMutants = []mutant{
 		append(inStore("guarding/a_failure_that_will_be_retried_keeps_the_key_and_the_retry_is_not_refused"),
 			guardModel)},
 	{"a confirm takes back a key that another has", "guard/send.go",
-		"_, failed[patience] = g.store.Change(ctx, onceq.Change{Op: onceq.OpMove, IDs: ids, Delay: patience,\n" +
-			"\t\t\tStates: []onceq.State{onceq.Scheduled, onceq.Available}})",
+		"_, failed[patience] = g.store.Change(ctx, onceq.Change{Op: onceq.OpMove, IDs: ids, " +
+			"Delay: patience,\n\t\t\tStates: []onceq.State{onceq.Scheduled, onceq.Available}})",
 		"g.store.Change(ctx, onceq.Change{Op: onceq.OpRetry, IDs: ids, WithoutKey: true})\n" +
-			"\t\t_, failed[patience] = g.store.Change(ctx, onceq.Change{Op: onceq.OpMove, IDs: ids, Delay: patience,\n" +
-			"\t\t\tStates: []onceq.State{onceq.Scheduled, onceq.Available}})",
+			"\t\t_, failed[patience] = g.store.Change(ctx, onceq.Change{Op: onceq.OpMove, IDs: ids, " +
+			"Delay: patience,\n\t\t\tStates: []onceq.State{onceq.Scheduled, onceq.Available}})",
 		[]string{guardModel}},
 	{"a claim that lost its key is done", "guard/run.go",
 		"case c.Job.State != onceq.Cancelled || c.Job.SupersededBy == \"\":", "case c.Job.State != onceq.Available:",
@@ -53,7 +53,10 @@ var guardMutants = []mutant{
 		append(inStore("guarding/a_process_that_was_taken_for_lost_starts_again"), guardModel)},
 	{"a message in doubt is given its whole patience", "guarded.go", "row.Delay, row.MaxAttempts = s.guard.InDoubt,",
 		"row.Delay, row.MaxAttempts = patience,",
-		append(inStore("guarding/a_producer_that_dies_before_the_send_blocks_its_key_for_a_minute_not_a_day"), guardModel)},
+		append(
+			inStore("guarding/a_producer_that_dies_before_the_send_blocks_its_key_for_a_minute_not_a_day"),
+			guardModel,
+		)},
 }
 
 // guardModel is the random histories of guards.

@@ -92,11 +92,15 @@ func newPageWorld(t *testing.T) *pageWorld {
 	w.store = memstore.New(func() time.Time { return time.Now().Add(-time.Duration(w.ago.Load())) })
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
-	if w.client, err = onceq.NewClient(&brittle{w.store, w.broken}, &onceq.Config{Logger: quiet, NoTally: true}); err != nil {
+	w.client, err = onceq.NewClient(&brittle{w.store, w.broken}, &onceq.Config{Logger: quiet, NoTally: true})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.client.Close() })
-	d, err := dashboard.New(w.client, &dashboard.Config{Authorize: dashboard.Everyone, Logger: quiet, Version: "v0.1.0"})
+	d, err := dashboard.New(
+		w.client,
+		&dashboard.Config{Authorize: dashboard.Everyone, Logger: quiet, Version: "v0.1.0"},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +124,12 @@ func (w *pageWorld) enqueue(kind, args string, opts ...onceq.Option) onceq.Recei
 // run fetches all that is due in a queue, and ends it as said.
 func (w *pageWorld) run(worker, queue string, no int64, end func(*onceq.JobRow) *onceq.Finish) {
 	w.Helper()
-	about := fmt.Appendf(nil, `{"host":%q,"pid":4711,"version":"v0.1.0","lang":"go","queues":{%q:10}}`, worker[:5], queue)
+	about := fmt.Appendf(
+		nil,
+		`{"host":%q,"pid":4711,"version":"v0.1.0","lang":"go","queues":{%q:10}}`,
+		worker[:5],
+		queue,
+	)
 	must := func(err error) {
 		w.Helper()
 		if err != nil {
@@ -185,7 +194,10 @@ func (w *pageWorld) fill() map[string]*onceq.JobRow {
 	w.run("idx-3-812-p0q9", "index", 1, func(*onceq.JobRow) *onceq.Finish { return nil })
 	w.at(4 * time.Minute)
 	made("behind", w.enqueue("reindex", `{"repo":"onceq/onceq","branch":"dev"}`, index...))
-	made("scheduled", w.enqueue("mail", `{"to":"bob@example.com","subject":"Your week"}`, unique, onceq.Delay(time.Hour)))
+	made(
+		"scheduled",
+		w.enqueue("mail", `{"to":"bob@example.com","subject":"Your week"}`, unique, onceq.Delay(time.Hour)),
+	)
 	w.at(3 * time.Minute)
 	made("available", w.enqueue("invoice", `{"order":4711}`, onceq.Queue("billing"), onceq.Unique{}))
 	for i := range 3 {
@@ -213,9 +225,18 @@ func (w *pageWorld) notes(jobs map[string]*onceq.JobRow) {
 		n2 := int64(m * 5 % 9)
 		notes := onceq.Notes{Nonce: [16]byte{byte(m), 1}, Tallies: []onceq.Tally{
 			{Queue: "default", Kind: "mail", Terms: "fields=/to until=finished window=2h0m0s on_conflict=skip",
-				Count: onceq.Count{Enqueued: [6]int64{n, n * 3}, Ended: [6]int64{n, n2 / 4}, RunMS: n * 1200, WaitMS: n * 40}},
+				Count: onceq.Count{
+					Enqueued: [6]int64{n, n * 3},
+					Ended:    [6]int64{n, n2 / 4},
+					RunMS:    n * 1200,
+					WaitMS:   n * 40,
+				}},
 			{Queue: "index", Kind: "reindex", Terms: "fields=/repo until=finished on_conflict=coalesce",
-				Count: onceq.Count{Enqueued: [6]int64{n2, n2 * 4, 0, 0, n2, 0}, Ended: [6]int64{n2}, RunMS: n2 * 45_000}},
+				Count: onceq.Count{
+					Enqueued: [6]int64{n2, n2 * 4, 0, 0, n2, 0},
+					Ended:    [6]int64{n2},
+					RunMS:    n2 * 45_000,
+				}},
 			{Queue: "default", Kind: "report", Terms: "by=kind,queue,args until=succeeded on_conflict=reject",
 				Count: onceq.Count{Enqueued: [6]int64{0, 0, n2 / 3}}},
 		}}
@@ -225,8 +246,11 @@ func (w *pageWorld) notes(jobs map[string]*onceq.JobRow) {
 					c := onceq.Conflict{By: "key", Key: *j.Key, Text: j.KeyText, Holder: j.ID, State: j.State,
 						Since: j.EnqueuedAt, ArgsDiffer: i == 1, HolderKind: j.Kind}
 					outcome := []onceq.Outcome{onceq.Skipped, onceq.Skipped, onceq.Rejected}[i]
-					notes.Seen = append(notes.Seen, onceq.Sighting{Ago: time.Duration(7*i+3) * time.Second, Queue: j.Queue,
-						Kind: j.Kind, From: fmt.Sprintf("api-%d/%d", i+1, 300+i), Outcome: outcome, Conflict: c})
+					notes.Seen = append(
+						notes.Seen,
+						onceq.Sighting{Ago: time.Duration(7*i+3) * time.Second, Queue: j.Queue,
+							Kind: j.Kind, From: fmt.Sprintf("api-%d/%d", i+1, 300+i), Outcome: outcome, Conflict: c},
+					)
 					notes.Hot = append(notes.Hot, onceq.HotKey{Key: *j.Key, Kind: j.Kind, Text: j.KeyText, Holder: j.ID,
 						Count: int64(30 - 9*i)})
 				}
@@ -305,7 +329,13 @@ func TestEveryPageIsAccessibleAndFitsWhenTheStoreFails(t *testing.T) {
 			continue
 		}
 		b.look("failing-"+name, path)
-		if text := b.eval("document.body.innerText"); !contains(text, "Internal error", "Request ", "Overview", "Load it again") {
+		if text := b.eval("document.body.innerText"); !contains(
+			text,
+			"Internal error",
+			"Request ",
+			"Overview",
+			"Load it again",
+		) {
 			t.Errorf("%s does not say the way out: %s", name, text)
 		}
 	}
@@ -416,8 +446,13 @@ func TestAPageWorksWithoutScripts(t *testing.T) {
 		return chromedp.Void{}, err
 	})
 	b.open("jobs/" + jobs["scheduled"].ID)
-	b.do("cancel", chromedp.Click(`form[action$="/cancel"] button`), chromedp.WaitVisible(`[data-question] form button`),
-		chromedp.Click(`[data-question] form button`), chromedp.WaitVisible(`.notice.good`))
+	b.do(
+		"cancel",
+		chromedp.Click(`form[action$="/cancel"] button`),
+		chromedp.WaitVisible(`[data-question] form button`),
+		chromedp.Click(`[data-question] form button`),
+		chromedp.WaitVisible(`.notice.good`),
+	)
 	if j, err := w.client.Job(t.Context(), jobs["scheduled"].ID); err != nil || j.State != onceq.Cancelled {
 		t.Errorf("%+v, %v", j, err)
 	}

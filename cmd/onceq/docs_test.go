@@ -44,7 +44,8 @@ func TestEveryGuideIsReadableInATerminal(t *testing.T) {
 			text := (&app{}).rendered(g.text, width)
 			for line := range strings.Lines(text) {
 				line = strings.TrimRight(line, "\n")
-				if strings.HasPrefix(line, "    ") && g.text != line && strings.Contains(g.text, strings.TrimSpace(line)) {
+				if strings.HasPrefix(line, "    ") && g.text != line &&
+					strings.Contains(g.text, strings.TrimSpace(line)) {
 					continue // code
 				}
 				if n := len([]rune(line)); n > width && len(strings.Fields(line)) > 2 {
@@ -98,8 +99,8 @@ func TestMarkdownIsRendered(t *testing.T) {
 		"[six](https://x.org).\n\n* seven eight\n  nine\n\n" +
 		"| a | b |\n|---|---|\n| `x` | y z |\n\n```go\n\tcode() // [not](a.md) **so**\n```\n"
 	for width, want := range map[int]string{
-		80: "# A b c\n\nOne two (onceq docs three). Four five a *b* | c six <https://x.org>.\n\n* seven eight nine\n\n" +
-			"a  b\nx  y z\n\n    \tcode() // [not](a.md) **so**\n",
+		80: "# A b c\n\nOne two (onceq docs three). Four five a *b* | c six <https://x.org>.\n\n* seven " +
+			"eight nine\n\na  b\nx  y z\n\n    \tcode() // [not](a.md) **so**\n",
 		5: "# A b\n  c\n\nOne\ntwo\n(onceq\ndocs\nthree).\nFour\nfive\na *b*\n| c\nsix\n<https://x.org>.\n\n" +
 			"* seven\n  eight\n  nine\n\n* x\n    b:\n    y\n    z\n\n    \tcode() // [not](a.md) **so**\n",
 	} {
@@ -140,7 +141,8 @@ func TestTheManualPageHasEveryCommand(t *testing.T) {
 	}
 	request := regexp.MustCompile(`^\.(TH|SH|SS|PP|TP|B|I|nf|fi|RS|RE)( |$)`)
 	for line := range strings.Lines(page) {
-		if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !request.MatchString(strings.TrimSpace(line)) {
+		if strings.HasPrefix(line, "'") ||
+			strings.HasPrefix(line, ".") && !request.MatchString(strings.TrimSpace(line)) {
 			t.Errorf("man takes this for a request: %s", line)
 		}
 	}

@@ -132,8 +132,12 @@ func newQueue(a *app) *cobra.Command {
 		if s.verb == "pause" {
 			sub.Flags().BoolVar(&create, "create", false, "pause it although it has no jobs: those that come are not "+
 				"started")
-			sub.Flags().Var(terms.Optional("DURATION", &length, terms.ParseDuration), "for", "the pause ends by itself after "+
-				"this long: 10m, 2h, 7d (default: not before onceq queue resume)")
+			sub.Flags().Var(
+				terms.Optional("DURATION", &length, terms.ParseDuration),
+				"for",
+				"the pause ends by itself after "+
+					"this long: 10m, 2h, 7d (default: not before onceq queue resume)",
+			)
 		}
 		c.AddCommand(sub)
 	}
@@ -153,8 +157,9 @@ func (a *app) printQueue(ctx context.Context, client *onceq.Client, name string,
 	return a.printJSON(queue)
 }
 
-// pauseQueue pauses a queue, for some time or (length nil) without end. It refuses a name that nobody has used, which is probably
-// mistyped, unless create says that it is meant.
+// pauseQueue pauses a queue, for some time or (length nil) without end. It
+// refuses a name that nobody has used, which is probably mistyped, unless
+// create says that it is meant.
 func pauseQueue(ctx context.Context, client *onceq.Client, name string, create bool,
 	length *time.Duration) (done string, err error) {
 	if !create && name != "" { // the client refuses that

@@ -141,8 +141,8 @@ func parseQueues(list []string, pool bool) (map[string]onceq.QueueConfig, error)
 			weight, err := strconv.Atoi(q[i+1:])
 			switch {
 			case !pool:
-				return nil, usagef("--queues %q: NAME*W is the weight in slots that queues share: say with --concurrency "+
-					"how many these are; for a queue of the name %s say %s=10", q, q, q)
+				return nil, usagef("--queues %q: NAME*W is the weight in slots that queues share: say with "+
+					"--concurrency how many these are; for a queue of the name %s say %s=10", q, q, q)
 			case err != nil || weight < 1 || weight > 1000:
 				return nil, usagef("--queues %q: the weight must be 1 to 1,000", q)
 			}
@@ -186,8 +186,8 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 		atOnce += q.Concurrency
 	}
 	r := newRunner(a, w, atOnce > 1)
-	config := &onceq.WorkerConfig{Queues: queues, Concurrency: w.atOnce, Kinds: kinds, Lease: w.lease, ShutdownTimeout: w.shutdown,
-		Drain: w.drain, ServePeriodic: true,
+	config := &onceq.WorkerConfig{Queues: queues, Concurrency: w.atOnce, Kinds: kinds, Lease: w.lease,
+		ShutdownTimeout: w.shutdown, Drain: w.drain, ServePeriodic: true,
 		Logger: slog.New(&logLines{out: r.errOut})}
 	if _, err := onceq.NewWorker(nowhere{}, config); err != nil {
 		return usage(err) // before a file is made

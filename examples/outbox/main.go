@@ -2,7 +2,7 @@
 // both exist, or neither. The handler writes and completes its job in one
 // transaction too, so that the row of the mail is written exactly once.
 //
-//	go run ./outbox                                    # SQLite; with PostgreSQL: see docs/transactions.md
+//	go run ./outbox # SQLite; with PostgreSQL: see docs/transactions.md
 package main
 
 import (

@@ -61,7 +61,8 @@ func (s *service) pay(ctx context.Context, job *onceq.Job[Payment]) error {
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, "INSERT INTO payments VALUES ($1, $2)", job.Args.Order, job.Args.Cents); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO payments VALUES ($1, $2)",
+		job.Args.Order, job.Args.Cents); err != nil {
 		return err
 	}
 	if err := s.client.WithTx(s.tx(tx)).Complete(ctx, job.JobRow); err != nil {

@@ -358,7 +358,7 @@ func TestARepeatWhileTheFirstRunsIs409WithRetryAfter(t *testing.T) {
 // wrong: it may have done half of its work.
 func TestErrorsAreKeptTooUnlessKeepSaysOtherwise(t *testing.T) {
 	onStores(t, guardhttp.Config{}, func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, "no luck", 503)
+		http.Error(w, "no luck", http.StatusServiceUnavailable)
 	}, func(a *api) {
 		a.is(503, request{key: "k"})
 		if got := a.is(503, request{key: "k"}); !got.replayed || got.body != "no luck\n" {

@@ -51,7 +51,12 @@ func (st *step) change(c onceq.Change, id string) onceq.ChangeResult {
 		return onceq.ChangeResult{Err: onceq.ErrNotFound}
 	}
 	k := st.key(j.Key)
-	result := st.Book.Change(c, j, k, rules.Around{Known: st.workers[c.Worker] != nil, Paused: st.paused[j.Queue] > st.Now})
+	result := st.Book.Change(
+		c,
+		j,
+		k,
+		rules.Around{Known: st.workers[c.Worker] != nil, Paused: st.paused[j.Queue] > st.Now},
+	)
 	st.save(k, j)
 	return result
 }

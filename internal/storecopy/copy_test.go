@@ -134,8 +134,22 @@ func contents(t *testing.T, store onceq.Store) map[string]string {
 		if j.Kind == periodic && full.Meta["after"] == nil {
 			meta = fmt.Sprint(map[string]any{"after": j.EnqueuedAt.Format(time.RFC3339Nano)})
 		}
-		all["job "+stem(j.ID)] = fmt.Sprintln(j.Kind, j.Queue, string(full.Args), j.Encoding, meta, j.Tags, string(j.Extra),
-			state, left, j.Priority, j.Timeout, about(j.KeepUntil()), failed, string(full.Result))
+		all["job "+stem(j.ID)] = fmt.Sprintln(
+			j.Kind,
+			j.Queue,
+			string(full.Args),
+			j.Encoding,
+			meta,
+			j.Tags,
+			string(j.Extra),
+			state,
+			left,
+			j.Priority,
+			j.Timeout,
+			about(j.KeepUntil()),
+			failed,
+			string(full.Result),
+		)
 		if j.State.Waiting() {
 			all["job "+stem(j.ID)] += about(j.RunAt) + j.Retention.String() + j.RetentionFailed.String()
 		}
@@ -294,8 +308,8 @@ func TestACopyNamesWhatItMeets(t *testing.T) {
 	}
 	text := strings.Join(r.Refused, "\n")
 	for _, want := range []string{"job done (kind works) was not copied: TO has a job of kind other with this ID",
-		`(kind waits) was not copied: in TO its key ` + rival.Job.Key.String() + ` (kind=waits queue=default args={"n":0}) ` +
-			`is held by job ` + rival.Job.ID} {
+		`(kind waits) was not copied: in TO its key ` + rival.Job.Key.String() + ` ` +
+			`(kind=waits queue=default args={"n":0}) is held by job ` + rival.Job.ID} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s\nwant %s", text, want)
 		}

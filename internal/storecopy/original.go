@@ -40,10 +40,13 @@ func originalOf(j *onceq.JobRow, k *onceq.HeldKey, now int64) (original, error) 
 			meta[name] = value
 		}
 	}
-	o := original{state: j.State, row: onceq.NewRow{ID: j.ID, Nonce: nonce(), Kind: j.Kind, Queue: j.Queue, Args: j.Args,
-		Encoding: j.Encoding, Tags: j.Tags, Extra: j.Extra, Priority: j.Priority,
-		MaxAttempts: max(j.MaxAttempts-j.Attempt, 1), Timeout: j.Timeout, Retention: j.Retention,
-		RetentionFailed: j.RetentionFailed, RunAt: j.RunAt}}
+	o := original{
+		state: j.State,
+		row: onceq.NewRow{ID: j.ID, Nonce: nonce(), Kind: j.Kind, Queue: j.Queue, Args: j.Args,
+			Encoding: j.Encoding, Tags: j.Tags, Extra: j.Extra, Priority: j.Priority,
+			MaxAttempts: max(j.MaxAttempts-j.Attempt, 1), Timeout: j.Timeout, Retention: j.Retention,
+			RetentionFailed: j.RetentionFailed, RunAt: j.RunAt},
+	}
 	if len(meta) > 0 {
 		text, err := json.Marshal(meta)
 		if err != nil {
@@ -69,9 +72,13 @@ func originalOf(j *onceq.JobRow, k *onceq.HeldKey, now int64) (original, error) 
 // goneOriginal makes the job that leaves in TO what a holder that is gone left in
 // FROM: its key, for the rest of the time.
 func goneOriginal(k *onceq.HeldKey, now int64) original {
-	o := original{state: k.State, gone: true, row: onceq.NewRow{ID: k.Holder, Nonce: nonce(), Kind: k.Kind, Queue: k.Queue,
-		Args: []byte("null"), Encoding: onceq.EncodingJSON, Priority: 5,
-		Claim: &onceq.Claim{Key: k.Key, Text: k.Text, Digest: k.Digest, Hold: rest(k, now)}}}
+	o := original{
+		state: k.State,
+		gone:  true,
+		row: onceq.NewRow{ID: k.Holder, Nonce: nonce(), Kind: k.Kind, Queue: k.Queue,
+			Args: []byte("null"), Encoding: onceq.EncodingJSON, Priority: 5,
+			Claim: &onceq.Claim{Key: k.Key, Text: k.Text, Digest: k.Digest, Hold: rest(k, now)}},
+	}
 	if !o.state.Finished() { // it was deleted while it waited
 		o.state = onceq.Cancelled
 	}

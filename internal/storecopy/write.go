@@ -104,7 +104,10 @@ func (c *copier) meets(o original, a onceq.EnqueueResult) {
 
 func (c *copier) refused(row onceq.NewRow, why string) {
 	c.missing[row.ID] = true
-	c.report.Refused = append(c.report.Refused, fmt.Sprintf("job %s (kind %s) was not copied: %s", row.ID, row.Kind, why))
+	c.report.Refused = append(
+		c.report.Refused,
+		fmt.Sprintf("job %s (kind %s) was not copied: %s", row.ID, row.Kind, why),
+	)
 }
 
 // unfinished reports whether a job in TO is the copy of a finished job that has
@@ -160,7 +163,10 @@ func (c *copier) end(ctx context.Context, originals []original) error {
 		return fmt.Errorf("end copies of finished jobs in TO: %w", err)
 	}
 	if i := slices.IndexFunc(done, func(r onceq.FinishResult) bool { return r.Status == onceq.FinishLost }); i >= 0 {
-		return fmt.Errorf("job %s of TO was changed meanwhile: stop what works there, and copy again", finish.Runs[i].ID)
+		return fmt.Errorf(
+			"job %s of TO was changed meanwhile: stop what works there, and copy again",
+			finish.Runs[i].ID,
+		)
 	}
 	return nil
 }
@@ -178,8 +184,11 @@ func (c *copier) begun(ctx context.Context, id string, refusal error) (*onceq.Jo
 	case unfinished(j) && j.State == onceq.Running:
 		return j, nil
 	case unfinished(j):
-		return nil, fmt.Errorf("job %s cannot be started in TO: %w; resume the queue, and copy again: that pauses it too",
-			id, refusal)
+		return nil, fmt.Errorf(
+			"job %s cannot be started in TO: %w; resume the queue, and copy again: that pauses it too",
+			id,
+			refusal,
+		)
 	}
 	return nil, fmt.Errorf("job %s of TO: %w", id, refusal)
 }

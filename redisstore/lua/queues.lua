@@ -3,8 +3,8 @@
 --   ARGV  4 begin after this queue, or ''
 --         5 how many at most
 --   reply after the three: 1 = there are more; then for each queue
---         {name, when its pause ends (see pauseends), scheduled, available, running, retryable, completed,
---         discarded, cancelled, the earliest run time of a due job}
+--         {name, when its pause ends (see pauseends), scheduled, available, running, retryable,
+--         completed, discarded, cancelled, the earliest run time of a due job}
 local limit = tonumber(ARGV[5])
 local got, unknown = start({})
 if not got then return unknown end

@@ -6,6 +6,7 @@
 --   waiting_v1, running_v1   how many wait in a queue, and run for a worker
 --   keys_v2                  a page of keys
 --   queues_v3, queue_names_v1  counts of all queues, and their names
+--   paused_v1                when the pause of a queue ends
 --   workers_v1               the workers that are known
 
 create or replace function {ns}.get_v1(ids text[]) returns setof {ns}.job_v1 language plpgsql {hot} as $$
