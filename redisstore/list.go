@@ -19,9 +19,15 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (onceq.JobPage, e
 	}
 	defer leave()
 	l := &listing{r: &r, look: cmp.Or(r.Look, onceq.MaxLook), began: time.Now(), last: r.Cursor}
-	ids, few, err := s.fewJobs(ctx, l)
+	ids, rows, few, err := s.fewJobs(ctx, l)
 	switch {
 	case err != nil:
+	case rows != nil:
+		for _, j := range rows {
+			if !l.take(j) {
+				break
+			}
+		}
 	case few:
 		err = s.listFew(ctx, l, ids)
 	default:
@@ -145,44 +151,74 @@ func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) 
 const mostFew = 5000
 
 // fewJobs finds the IDs of all jobs that may be in the states that are wanted,
-// by the indexes that few.lua knows. It is not ok if no index has them, or if
-// they are too many.
-func (s *Store) fewJobs(ctx context.Context, l *listing) (ids []string, ok bool, err error) {
+// by the indexes that few.lua knows, or, if they are no more than a script reads
+// at once, the jobs themselves. It is not ok if no index has them, or if they
+// are too many.
+func (s *Store) fewJobs(ctx context.Context, l *listing) (ids []string, rows []*job, ok bool, err error) {
 	r := l.r
 	if len(r.States) == 0 {
-		return nil, false, nil
+		return nil, nil, false, nil
 	}
 	indexes := ""
 	for _, state := range r.States {
 		if state == onceq.Completed {
-			return nil, false, nil
+			return nil, nil, false, nil
 		}
 		indexes += map[onceq.State]string{onceq.Scheduled: "wb", onceq.Available: "w", onceq.Retryable: "1",
 			onceq.Running: "r", onceq.Discarded: "4", onceq.Cancelled: "5"}[state]
 	}
 	trips := make([]*trip, len(s.parts))
 	for p := range trips {
-		trips[p] = &trip{script: luaFew, part: p, args: []any{indexes, mostFew, r.Queue, r.Worker}}
+		trips[p] = &trip{script: luaFew, part: p, args: []any{indexes, mostFew, r.Queue, r.Worker,
+			perScript / len(s.parts), flag(r.Args), max(onceq.MaxPageBytes/len(s.parts), 64<<10)}}
 	}
 	if err := s.do(ctx, trips...); err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
+	whole := true
 	for _, t := range trips {
 		l.page.Now = onceq.Instant(t.now)
-		if number(t.reply[0]) != 1 {
-			return nil, false, nil
+		switch number(t.reply[0]) {
+		case 0:
+			return nil, nil, false, nil
+		case 1:
+			whole = false
 		}
-		for _, id := range t.reply[1:] {
-			if id := unpackID(text(id)); r.Cursor == "" || id < r.Cursor {
-				ids = append(ids, id)
+	}
+	for _, t := range trips {
+		asRows := number(t.reply[0]) == 2
+		for _, v := range t.reply[1:] {
+			id := v
+			if asRows {
+				id = list(v)[0]
+			}
+			name := unpackID(text(id))
+			if r.Cursor != "" && name >= r.Cursor {
+				continue
+			}
+			ids = append(ids, name)
+			if !whole {
+				continue
+			}
+			j, err := s.readTriple(ctx, t, "", v)
+			if err != nil {
+				return nil, nil, false, err
+			}
+			if j != nil {
+				rows = append(rows, j)
 			}
 		}
 	}
 	if len(ids) > mostFew {
-		return nil, false, nil
+		return nil, nil, false, nil
+	}
+	if whole {
+		rows = append([]*job{}, rows...) // not nil
+		slices.SortFunc(rows, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
+		return nil, slices.CompactFunc(rows, func(a, b *job) bool { return a.ID == b.ID }), true, nil
 	}
 	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
-	return slices.Compact(ids), true, nil
+	return slices.Compact(ids), nil, true, nil
 }
 
 // listFew looks at jobs by their IDs.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/onceq/onceq"
@@ -238,24 +237,7 @@ var periodic = []scenario{
 		for range 2 {
 			w.background(w.periodicWorker(w.Store, false))
 		}
-		ctx, cancel := context.WithCancel(w.ctx)
-		var hurried sync.WaitGroup
-		var hurries atomic.Int64
-		defer hurried.Wait()
-		defer cancel()
-		hurried.Go(func() {
-			for ctx.Err() == nil {
-				for j := range w.client.Jobs(ctx, onceq.JobFilter{Queue: "onceq.periodic"}) {
-					if j == nil {
-						break
-					}
-					if _, err := w.client.RunNow(ctx, j.ID); err == nil {
-						hurries.Add(1)
-					}
-				}
-				time.Sleep(time.Millisecond)
-			}
-		})
+		hurries := w.hurrySchedules()
 		for n := range scaled(40) {
 			w.put(withArgs(hourly(), n))
 			for range 2 { // now, and after some more runs of the row
@@ -266,6 +248,16 @@ var periodic = []scenario{
 				w.eventually("a run", func() bool { return hurries.Load() > before })
 				time.Sleep(rand.N(5 * time.Millisecond))
 			}
+		}
+	}},
+	{"a_schedule_is_listed_at_each_moment_of_its_ticks", func(w *world) {
+		w.real()
+		w.put(hourly())
+		w.background(w.periodicWorker(w.Store, false))
+		hurries := w.hurrySchedules()
+		for looks := 0; looks < scaled(400) || hurries.Load() < int64(scaled(20)); looks++ {
+			w.must(w.ctx.Err())
+			w.schedule() // there is one, always
 		}
 	}},
 	{"an_edit_of_the_job_loses_no_tick_that_is_due", func(w *world) {

@@ -124,7 +124,7 @@ func Handler(g *guard.Guard, config *Config, fn func(ctx context.Context, m jets
 	return func(m jetstream.Msg) {
 		go func() {
 			if err := c.handle(g, m, fn); err != nil {
-				c.Logger.Warn("guardnats: the server could not be told what became of a message; it comes again",
+				c.Logger.Warn("onceq: message not acknowledged",
 					"subject", m.Subject(), "claim", m.Headers().Get(Header), "error", err)
 			}
 		}()
@@ -189,7 +189,7 @@ func (c *Config) alive(m jetstream.Msg, stop <-chan struct{}) {
 		select {
 		case <-t.C:
 			if err := m.InProgress(); err != nil {
-				c.Logger.Warn("guardnats: the server could not be told that a message is being handled",
+				c.Logger.Warn("onceq: message not kept alive",
 					"subject", m.Subject(), "error", err)
 			}
 		case <-stop:

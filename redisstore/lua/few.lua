@@ -6,7 +6,12 @@
 --           another, of which there is no index: there must be none
 --         5 how many at most
 --         6 the queue of what waits, 7 the worker of what runs; '' = any
---   reply after the three: 1, and the IDs of all of them; else 0
+--         8 up to how many are read at once, 9 '1' = with args, 10 into how many bytes
+--   reply after the three: 1, and the IDs of all of them; or 2, and for each
+--         {ID, row, head, errors}; else 0
+--
+-- What is read at once is of one instant. Jobs that are read by their IDs later
+-- may have moved on, and those that took their place are not among them.
 local where, limit, queue, worker = ARGV[4], tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local fields = {}
 if queue ~= '' then fields[1] = 'q' .. queue end
@@ -37,7 +42,7 @@ local function waiting()
   return 'w' .. pack('>I3', q.no)
 end
 
-local n, reply = 0, {ARGV[1], stamp, wokenlist, 1}
+local n, ids = 0, {}
 local ranges = {
   w = {waiting(), function(member)
     if not form2 then return sub(member, 12) end
@@ -57,7 +62,20 @@ for index in where:gmatch('[wr145]') do
     local first, last = '[' .. from, '(' .. from .. '\255\255\255'
     n = n + call('ZLEXCOUNT', ix, first, last)
     if n > limit then return none end
-    for _, member in ipairs(call('ZRANGEBYLEX', ix, first, last)) do reply[#reply + 1] = id(member) end
+    for _, member in ipairs(call('ZRANGEBYLEX', ix, first, last)) do ids[#ids + 1] = id(member) end
   end
 end
-return reply
+
+local function answer(as, list)
+  local reply = {ARGV[1], stamp, wokenlist, as}
+  for i, v in ipairs(list) do reply[4 + i] = v end
+  return reply
+end
+if n <= tonumber(ARGV[8]) then
+  local rows, done = model().hand(ids, ARGV[9] == '1', tonumber(ARGV[10]))
+  if done == n then
+    for i = 1, n do rows[i] = rows[i] or {ids[i], '', false, false} end
+    return answer(2, rows)
+  end
+end
+return answer(1, ids)

@@ -1,5 +1,7 @@
 -- What reads: Get, List, Keys, Queues and Workers. They are functions, as
--- everything is, because of their plans.
+-- everything is, because of their plans. All are stable, so that each reads one
+-- snapshot. A volatile function takes a new one for each of its queries, and a
+-- row that moved between two of them would be missing from its answer.
 --
 --   get_v1                   jobs by ID
 --   list_v3, look_v1         a page of jobs, and where it looks for them
@@ -9,7 +11,7 @@
 --   paused_v1                when the pause of a queue ends
 --   workers_v1               the workers that are known
 
-create or replace function {ns}.get_v1(ids text[]) returns setof {ns}.job_v1 language plpgsql {hot} as $$
+create or replace function {ns}.get_v1(ids text[]) returns setof {ns}.job_v1 language plpgsql stable {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
 begin
@@ -18,7 +20,7 @@ end $$;
 
 -- How many jobs wait in a queue ('' = in all), or run for a worker; counted
 -- up to most.
-create or replace function {ns}.waiting_v1(of_queue text, most integer) returns bigint language plpgsql {hot} as $$
+create or replace function {ns}.waiting_v1(of_queue text, most integer) returns bigint language plpgsql stable {hot} as $$
 begin
   if of_queue = '' then
     return (select count(*) from (select from {ns}.jobs x where {waits x} limit most) y);
@@ -27,7 +29,7 @@ begin
     limit most) y);
 end $$;
 
-create or replace function {ns}.running_v1(of_worker text, most integer) returns bigint language plpgsql {hot} as $$
+create or replace function {ns}.running_v1(of_worker text, most integer) returns bigint language plpgsql stable {hot} as $$
 begin
   if of_worker = '' then
     return (select count(*) from (select from {ns}.jobs x where x.state = {running} limit most) y);
@@ -45,7 +47,7 @@ end $$;
 -- What each part is ordered by tells the planner which index is meant.
 create or replace function {ns}.look_v1(below_id text, look integer, indexes integer, few integer, of_queue text,
   of_worker text)
-returns text[] language plpgsql {hot} as $$
+returns text[] language plpgsql stable {hot} as $$
 begin
   if below_id = '' then
     below_id := (select max(x.id) || 'x' from {ns}.jobs x);
@@ -85,7 +87,7 @@ create or replace function {ns}.list_v3(below_id text, look integer, indexes int
   of_queue text, of_kind text, of_key bytea, of_tag text, of_worker text, enqueued_from bigint, enqueued_to bigint,
   most integer, max_bytes bigint, begins boolean)
 returns table (now bigint, looked integer, last text, bytes bigint, more boolean, is_full boolean, job {ns}.jobs)
-language plpgsql {hot} as $$
+language plpgsql stable {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
@@ -133,7 +135,7 @@ end $$;
 create or replace function {ns}.keys_v2(first_key bytea, last_key bytea, look integer, name bytea)
 returns table (now bigint, key bytea, inert boolean, holder text, waiter text, since bigint, frees_at bigint,
   pending smallint, gone boolean, kind text, queue text, key_text text, state smallint, digest bytea)
-  language plpgsql {hot} as $$
+  language plpgsql stable {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
@@ -164,7 +166,7 @@ end $$;
 
 -- The names of queues that have a job or are paused. Each name is one look into
 -- an index; only what runs, and what stands behind another, is read whole.
-create or replace function {ns}.queue_names_v1() returns text[] language plpgsql {hot} as $$
+create or replace function {ns}.queue_names_v1() returns text[] language plpgsql stable {hot} as $$
 declare
   names text[] := array(select p.queue from {ns}.paused p where p.until > {ns}.clock_v1());
   name text;
@@ -187,7 +189,7 @@ begin
 end $$;
 
 -- When the pause of a queue ends; null = it is not paused.
-create or replace function {ns}.paused_v1(of_queue text, now bigint) returns bigint language plpgsql as $$
+create or replace function {ns}.paused_v1(of_queue text, now bigint) returns bigint language plpgsql stable as $$
 begin
   return (select p.until from {ns}.paused p where p.queue = of_queue and p.until > now);
 end $$;
@@ -199,7 +201,7 @@ end $$;
 -- null.
 create or replace function {ns}.queues_v3(most integer)
 returns table (now bigint, queue text, paused bigint, shown smallint, n bigint, at_least boolean, oldest bigint)
-language plpgsql {hot} as $$
+language plpgsql stable {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
@@ -257,7 +259,7 @@ end $$;
 -- The workers that are known, and how many jobs run for each.
 create or replace function {ns}.workers_v1()
 returns table (now bigint, name text, since bigint, beat_at bigint, lease_ends bigint, about bytea, running bigint)
-language plpgsql {hot} as $$
+language plpgsql stable {hot} as $$
 #variable_conflict use_column
 declare
   t bigint := {ns}.clock_v1();
