@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,21 +136,21 @@ func TestNoGetChangesAnything(t *testing.T) {
 // touched counts the calls of a store that matter to these tests.
 type touched struct {
 	onceq.Store
-	calls int
+	calls atomic.Int64
 }
 
 func (s *touched) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched, error) {
-	s.calls++
+	s.calls.Add(1)
 	return s.Store.Fetch(ctx, r)
 }
 
 func (s *touched) Extend(ctx context.Context, r onceq.ExtendRequest) (onceq.Extended, error) {
-	s.calls++
+	s.calls.Add(1)
 	return s.Store.Extend(ctx, r)
 }
 
 func (s *touched) Queues(ctx context.Context, r onceq.QueuesRequest) (onceq.QueueList, error) {
-	s.calls++
+	s.calls.Add(1)
 	return s.Store.Queues(ctx, r)
 }
 
@@ -165,8 +166,8 @@ func TestAnUnknownHostIsMisdirectedBeforeAnythingIsRead(t *testing.T) {
 		"jobs.example.com.evil"} {
 		w.problem(w.ask("GET", "queues", "", "Host", host), "misdirected", "--host")
 	}
-	if store.calls+asked > 0 {
-		t.Errorf("%d calls of the store, %d of Authorize", store.calls, asked)
+	if calls := store.calls.Load(); calls > 0 || asked > 0 {
+		t.Errorf("%d calls of the store, %d of Authorize", calls, asked)
 	}
 	for _, host := range []string{"localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080",
 		"jobs.example.com",
@@ -228,12 +229,12 @@ func TestThePollBeyondTheLastIs429AndCostsNoStoreCall(t *testing.T) {
 		done := make(chan answer)
 		go func() { done <- w.ask("POST", "fetch", fmt.Sprintf(`{"worker":%q,"no":1,"queues":{"default":1}}`, me)) }()
 		synctest.Wait()
-		before := store.calls
+		before := store.calls.Load()
 		a := w.problem(w.ask("POST", "fetch", fmt.Sprintf(`{"worker":%q,"no":1,"queues":{"default":1}}`,
 			w.join("other"))),
 			"too-many-requests", "1 fetches wait")
-		if a.header.Get("Retry-After") == "" || store.calls != before+1 { // the call is that of join
-			t.Errorf("%v, %d calls", a.header, store.calls-before)
+		if a.header.Get("Retry-After") == "" || store.calls.Load() != before+1 { // the call is that of join
+			t.Errorf("%v, %d calls", a.header, store.calls.Load()-before)
 		}
 		if a := <-done; a.status != http.StatusOK || len(a.json["jobs"].([]any)) != 0 {
 			t.Error(a.body)

@@ -277,6 +277,11 @@ type nowhere struct{ onceq.Store }
 
 func (nowhere) Traits() onceq.Traits { return onceq.Traits{} }
 
+// Sweep is asked for by the guard whose claim is tried, if that takes a while.
+func (nowhere) Sweep(context.Context, onceq.SweepRequest) (onceq.Swept, error) {
+	return onceq.Swept{}, nil
+}
+
 func (nowhere) Enqueue(_ context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	rows := r.Rows
 	results := make([]onceq.EnqueueResult, len(rows))

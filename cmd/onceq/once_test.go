@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -86,6 +88,23 @@ func (m *member) ends(code int, said string) {
 	if got := m.cmd.ProcessState.ExitCode(); got != code || !strings.Contains(m.out.String(), said) {
 		m.f.Fatalf("exit code %d, not %d, and it said, without %q:\n%s", got, code, said, &m.out)
 	}
+}
+
+// opened waits until the command has opened the store, a file. Then it heeds
+// signals.
+func (m *member) opened() {
+	m.f.Helper()
+	if runtime.GOOS != "linux" {
+		time.Sleep(3 * time.Second) // there is no way to see it
+		return
+	}
+	m.f.until("the command opens the store", func() bool {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", m.cmd.Process.Pid))
+		return slices.ContainsFunc(files, func(file string) bool {
+			name, _ := os.Readlink(file)
+			return filepath.Base(name) == "jobs.db"
+		})
+	})
 }
 
 // has waits until a file of the folder is there.
@@ -270,7 +289,7 @@ func TestASignalEndsTheWaitForAKey(t *testing.T) {
 	holder := f.once("touch begun; until test -e go; do sleep 0.02; done")
 	f.has("begun")
 	waits := f.once("touch never", "--wait")
-	time.Sleep(300 * time.Millisecond)
+	waits.opened()
 	_ = waits.cmd.Process.Signal(syscall.SIGINT)
 	waits.ends(128+2, "")
 	if err := os.WriteFile(filepath.Join(f.dir, "go"), nil, 0o600); err != nil {

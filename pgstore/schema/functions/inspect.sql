@@ -20,7 +20,8 @@ end $$;
 
 -- How many jobs wait in a queue ('' = in all), or run for a worker; counted
 -- up to most.
-create or replace function {ns}.waiting_v1(of_queue text, most integer) returns bigint language plpgsql stable {hot} as $$
+create or replace function {ns}.waiting_v1(of_queue text, most integer) returns bigint
+  language plpgsql stable {hot} as $$
 begin
   if of_queue = '' then
     return (select count(*) from (select from {ns}.jobs x where {waits x} limit most) y);
@@ -29,7 +30,8 @@ begin
     limit most) y);
 end $$;
 
-create or replace function {ns}.running_v1(of_worker text, most integer) returns bigint language plpgsql stable {hot} as $$
+create or replace function {ns}.running_v1(of_worker text, most integer) returns bigint
+  language plpgsql stable {hot} as $$
 begin
   if of_worker = '' then
     return (select count(*) from (select from {ns}.jobs x where x.state = {running} limit most) y);
