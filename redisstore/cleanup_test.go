@@ -332,7 +332,7 @@ func TestAnIDOfTheCallersIsKnownForItsRetention(t *testing.T) {
 			t.Fatalf("the ID %q is forgotten: %s, %v", ids[i], r.Outcome, err)
 		}
 	}
-	if got := said.String(); strings.Count(got, "none of them may be pruned") != 1 {
+	if got := said.String(); strings.Count(got, `"onceq: too many finished jobs"`) != 1 {
 		t.Errorf("it is said once that more stays than RetentionMax: %s", got)
 	}
 	sound(t, s)

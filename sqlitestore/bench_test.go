@@ -51,7 +51,7 @@ func rowsFrom(n, first int) []onceq.NewRow {
 			ID: fmt.Sprintf("01JD%022d", no), Nonce: [16]byte(key[:]), Kind: "event", Queue: "default",
 			Encoding: onceq.EncodingJSON,
 			Args:     fmt.Appendf(nil, `{"n":%d,"text":"%s"}`, no, filler), Priority: 5, MaxAttempts: 25,
-			Retention: 24 * time.Hour,
+			Retention: 24 * time.Hour, RetentionFailed: 24 * time.Hour,
 			Claim: &onceq.Claim{Key: key, Text: fmt.Sprintf(`kind=event queue=default args={"n":%d}`, no),
 				Digest: [16]byte(key[16:]),
 				Hold:   onceq.Hold{Until: onceq.UntilFinished}},

@@ -106,7 +106,7 @@ func TestNothingStaysOfAQueueWithoutJobs(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "jobs.db"))
 	rows := rowsOf("a", 40)
 	for i := range rows {
-		rows[i].Queue, rows[i].Retention = fmt.Sprint("tenant-", i), 0
+		rows[i].Queue, rows[i].Retention, rows[i].RetentionFailed = fmt.Sprint("tenant-", i), 0, 0
 	}
 	enqueue(t, s, rows)
 	if _, err := s.Change(ctx, onceq.Change{Op: onceq.OpPause, Queue: "paused"}); err != nil {

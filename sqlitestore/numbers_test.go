@@ -36,7 +36,8 @@ func TestTermsThatAreOnDiskAreReadAndWrittenTheSame(t *testing.T) {
 		job  onceq.JobRow
 		want string
 	}{
-		{onceq.JobRow{Encoding: "json", Origin: "inserted", MaxAttempts: 25, Retention: 24 * time.Hour},
+		{onceq.JobRow{Encoding: "json", Origin: "inserted", MaxAttempts: 25, Retention: 24 * time.Hour,
+			RetentionFailed: 24 * time.Hour},
 			"010000" + "19" + "00" + "80b89929" + "000102030405060708090a0b0c0d0e0f"},
 		{onceq.JobRow{Encoding: "bytes", Origin: "coalesced", MaxAttempts: 1, Timeout: time.Second, Keyless: true,
 			CancelRequested: true, Key: key, Digest: digest,

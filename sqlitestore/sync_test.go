@@ -32,7 +32,7 @@ func TestEverythingButAFetchIsOnTheDiskBeforeItIsAcknowledged(t *testing.T) {
 		}
 	}
 	row := onceq.NewRow{ID: "a", Kind: "k", Queue: "q", Args: []byte("1"), Encoding: "json", MaxAttempts: 1,
-		Retention: time.Hour}
+		Retention: time.Hour, RetentionFailed: time.Hour}
 	for range 2 {
 		if _, err := s.Enqueue(ctx, onceq.EnqueueRequest{Rows: []onceq.NewRow{row}}); err != nil {
 			t.Fatal(err)

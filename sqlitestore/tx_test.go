@@ -22,7 +22,7 @@ func rowsOf(name string, n int) []onceq.NewRow {
 		key := sha256.Sum256([]byte(id))
 		rows[i] = onceq.NewRow{ID: id, Nonce: [16]byte(key[:]), Kind: "event", Queue: "default",
 			Encoding: onceq.EncodingJSON, Args: []byte(`{}`),
-			Priority: 5, MaxAttempts: 25, Retention: time.Hour,
+			Priority: 5, MaxAttempts: 25, Retention: time.Hour, RetentionFailed: time.Hour,
 			Claim: &onceq.Claim{Key: key, Text: "kind=event key=" + id, Hold: onceq.Hold{Until: onceq.UntilFinished}}}
 	}
 	return rows

@@ -52,7 +52,7 @@ type tab struct {
 
 	mu      sync.Mutex
 	said    []string
-	allowed string // what the console may say
+	allowed string // what the console may say: see allow
 }
 
 func newTab(t *testing.T, base string) *tab {
@@ -237,4 +237,11 @@ func pageServer(t *testing.T, h http.Handler) string {
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.URL + "/a/b/"
+}
+
+// allow lets the console say something from now on.
+func (b *tab) allow(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allowed = text
 }

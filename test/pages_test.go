@@ -323,7 +323,7 @@ func TestEveryPageIsAccessibleAndFitsWhenTheStoreFails(t *testing.T) {
 	jobs := w.fill()
 	w.broken.Store(true)
 	b := newTab(t, w.url)
-	b.allowed = "500 (Internal Server Error)"
+	b.allow("500 (Internal Server Error)")
 	for name, path := range pagesOf(map[string]*onceq.JobRow{"running": jobs["running"]}) {
 		if name == "explain" { // it asks the store for nothing
 			continue
@@ -371,7 +371,7 @@ func TestExplainSaysWhyTwoAreTheSame(t *testing.T) {
 			b.shot(where)
 		}
 	}
-	b.allowed = "422 (Unprocessable"
+	b.allow("422 (Unprocessable")
 	b.fillIn("args", `{`)
 	b.eval("document.querySelector('form.card').requestSubmit(); ''")
 	b.wait(`document.body.innerText.includes('must be JSON')`)
@@ -429,7 +429,7 @@ func TestAPageShowsWhatChangesElsewhere(t *testing.T) {
 	w.enqueue("mail", `{"to":1}`, onceq.ID("from-elsewhere"))
 	b.wait(`document.body.innerText.includes('from-elsewhere')`)
 	w.broken.Store(true)
-	b.allowed = "500 (Internal"
+	b.allow("500 (Internal")
 	time.Sleep(4 * time.Second)
 	w.broken.Store(false)
 	w.enqueue("mail", `{"to":2}`, onceq.ID("after-a-fault"))
