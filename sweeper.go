@@ -18,6 +18,11 @@ const sweepLimit = 500
 // sweeping at most.
 const tidyTime = 30 * time.Second
 
+// mostFailures is how many sweeps in a row may fail before a drain no longer
+// waits for one. One alone may have met a busy moment of the store, and the
+// runs of a lost worker would be left to nobody.
+const mostFailures = 3
+
 // sweepLoop sweeps the store until ctx ends.
 func (s *session) sweepLoop(ctx context.Context) {
 	sw := newSweeper(s, s.w.store, s.name, s.w.config.Lease)
@@ -111,8 +116,11 @@ func (s *sweeper) loop(ctx context.Context, wait time.Duration) {
 		case err != nil:
 			failures++
 			s.logRarely(failures, "onceq: sweep failed", err)
-			s.tidy()
-			wait = third
+			if wait = third; failures < mostFailures {
+				wait = min(wait, backoff(failures))
+			} else {
+				s.tidy()
+			}
 		case more:
 			failures = 0
 			if barren++; did > 0 {

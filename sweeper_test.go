@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/memstore"
 )
 
 // drain runs a worker of mail until nothing is due.
@@ -68,6 +69,40 @@ func TestWorkersThatOnlyDrainRescueTheRunsOfOneThatDied(t *testing.T) {
 			t.Errorf("attempt %d", job.Attempt)
 		}
 		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// failing is a store whose first sweeps fail.
+type failing struct {
+	onceq.Store
+	sweeps int
+}
+
+func (s *failing) Sweep(ctx context.Context, r onceq.SweepRequest) (onceq.Swept, error) {
+	if s.sweeps--; s.sweeps >= 0 {
+		return onceq.Swept{}, errors.New("the store is busy")
+	}
+	return s.Store.Sweep(ctx, r)
+}
+
+func TestADrainRescuesRunsThoughASweepFails(t *testing.T) {
+	inBubble(t, func() onceq.Store { return &failing{memstore.New(nil), 2} }, func(t *testing.T, b *bubble) {
+		id := b.enqueue(mail{})
+		b.deadWorker("died", time.Second, 1)
+		pass(time.Minute)
+		b.drain(onceq.WorkerConfig{Lease: time.Second, Retry: func(*onceq.JobRow, error) time.Duration { return 0 }})
+		b.wants(id, onceq.Completed)
+	})
+}
+
+func TestADrainEndsThoughEachSweepFails(t *testing.T) {
+	inBubble(t, func() onceq.Store { return &failing{memstore.New(nil), 1 << 30} }, func(t *testing.T, b *bubble) {
+		began := time.Now()
+		b.wants(b.enqueue(mail{}), onceq.Available)
+		b.drain(onceq.WorkerConfig{})
+		if took := time.Since(began); took > time.Minute {
 			t.Errorf("took %v", took)
 		}
 	})
