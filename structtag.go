@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 )
 
@@ -21,7 +22,14 @@ const uniqueTag = "unique"
 type shape struct {
 	unique []string // JSON Pointers of the tagged fields
 	err    error    // about a tag that selects nothing, or a field that may be absent
+
+	known  sync.Map // names that knownField took for the type, at most mostKnown
+	knownN atomic.Int32
 }
+
+// mostKnown bounds what is remembered of a type. Names are written in code, so
+// there are few; but a program may make them up.
+const mostKnown = 100
 
 var (
 	shapes  sync.Map // reflect.Type → *shape
@@ -73,9 +81,16 @@ func narrowed(args Args, named []string) ([]string, error) {
 	if _, raw := args.(rawArgs); raw {
 		return named, nil
 	}
+	sh := shapeOf(args)
 	for _, f := range named {
+		if _, ok := sh.known.Load(f); ok {
+			continue
+		}
 		if err := knownField(reflect.TypeOf(args), f); err != nil {
 			return nil, err
+		}
+		if sh.knownN.Add(1) <= mostKnown {
+			sh.known.Store(f, nil)
 		}
 	}
 	return named, nil
