@@ -148,7 +148,7 @@ var members = map[string]string{
 	"OnConflict":         "on_conflict", "Replace.Only": "on_conflict", "Debounce.MaxWait": "on_conflict",
 	"items": "jobs", "key": "key", "state": "state", "limit": "limit", "filter": "filter", "before": "before",
 	"text": "text", "from": "prefix", "cursor": "cursor", "most": "", "span": "span", "schedule": "schedule",
-	"n": "", "when": "", "length": "",
+	"n": "", "when": "", "pause": "",
 	"Periodic.Name": "name", "Periodic.Location": "zone", "Periodic.CatchUp": "catch_up", "Periodic.Jitter": "jitter",
 	"Token": "", "Resend": "", "option": "", "store": "", "context": "", "Tx": "", "Bulk.Op": "", "Bulk.Budget": "",
 	"Config.MaxResult": "", "result": "", "job": "", "receipt": "", "Config.Middleware": "",

@@ -128,7 +128,7 @@ func (c *Client) Pause(ctx context.Context, queue string) error {
 // was said before, and a Pause after it has no end.
 func (c *Client) PauseFor(ctx context.Context, queue string, d time.Duration) error {
 	if d < time.Millisecond || d > maxDuration {
-		return invalid("length", d, "must be 1ms to 100 years: without a length it lasts until it is resumed")
+		return invalid("pause", d, "must be 1ms to 100 years: without a length it lasts until it is resumed")
 	}
 	return c.pause(ctx, queue, d)
 }

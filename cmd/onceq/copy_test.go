@@ -110,7 +110,18 @@ func killedCopy(t *testing.T, source, target string) bool {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	time.Sleep(time.Duration(20+rand.IntN(400)) * time.Millisecond)
+	before := jobsIn(target)
+	for jobsIn(target) == before {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	time.Sleep(rand.N(100 * time.Millisecond))
 	_ = cmd.Process.Kill()
-	return <-ended != nil && jobsIn(target) > 0
+	return <-ended != nil
 }
