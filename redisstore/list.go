@@ -151,9 +151,9 @@ func (s *Store) listed(ctx context.Context, after string, chunk int, args bool) 
 const mostFew = 5000
 
 // fewJobs finds the IDs of all jobs that may be in the states that are wanted,
-// by the indexes that few.lua knows, or, if they are no more than a script reads
-// at once, the jobs themselves. It is not ok if no index has them, or if they
-// are too many.
+// by the indexes that few.lua knows; or the jobs themselves (rows is not nil), if
+// all of them are on the first page and a script can read them at once. It is
+// not ok if no index has them, or if they are too many.
 func (s *Store) fewJobs(ctx context.Context, l *listing) (ids []string, rows []*job, ok bool, err error) {
 	r := l.r
 	if len(r.States) == 0 {
@@ -167,58 +167,66 @@ func (s *Store) fewJobs(ctx context.Context, l *listing) (ids []string, rows []*
 		indexes += map[onceq.State]string{onceq.Scheduled: "wb", onceq.Available: "w", onceq.Retryable: "1",
 			onceq.Running: "r", onceq.Discarded: "4", onceq.Cancelled: "5"}[state]
 	}
+	atOnce := 0 // a later page needs few of them
+	if r.Cursor == "" {
+		atOnce = min(r.Limit, perScript/len(s.parts))
+	}
 	trips := make([]*trip, len(s.parts))
 	for p := range trips {
 		trips[p] = &trip{script: luaFew, part: p, args: []any{indexes, mostFew, r.Queue, r.Worker,
-			perScript / len(s.parts), flag(r.Args), max(onceq.MaxPageBytes/len(s.parts), 64<<10)}}
+			atOnce, flag(r.Args), max(onceq.MaxPageBytes/len(s.parts), 64<<10)}}
 	}
 	if err := s.do(ctx, trips...); err != nil {
 		return nil, nil, false, err
 	}
-	whole := true
+	read := true // all partitions gave jobs, and not their IDs
 	for _, t := range trips {
 		l.page.Now = onceq.Instant(t.now)
 		switch number(t.reply[0]) {
 		case 0:
 			return nil, nil, false, nil
 		case 1:
-			whole = false
+			read = false
 		}
 	}
+	if read {
+		rows, err = s.readFew(ctx, trips)
+		return nil, rows, err == nil, err
+	}
 	for _, t := range trips {
-		asRows := number(t.reply[0]) == 2
 		for _, v := range t.reply[1:] {
-			id := v
-			if asRows {
-				id = list(v)[0]
+			if number(t.reply[0]) == 2 {
+				v = list(v)[0]
 			}
-			name := unpackID(text(id))
-			if r.Cursor != "" && name >= r.Cursor {
-				continue
-			}
-			ids = append(ids, name)
-			if !whole {
-				continue
-			}
-			j, err := s.readTriple(ctx, t, "", v)
-			if err != nil {
-				return nil, nil, false, err
-			}
-			if j != nil {
-				rows = append(rows, j)
+			if id := unpackID(text(v)); r.Cursor == "" || id < r.Cursor {
+				ids = append(ids, id)
 			}
 		}
 	}
 	if len(ids) > mostFew {
 		return nil, nil, false, nil
 	}
-	if whole {
-		rows = append([]*job{}, rows...) // not nil
-		slices.SortFunc(rows, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
-		return nil, slices.CompactFunc(rows, func(a, b *job) bool { return a.ID == b.ID }), true, nil
-	}
 	slices.SortFunc(ids, func(a, b string) int { return strings.Compare(b, a) })
 	return slices.Compact(ids), nil, true, nil
+}
+
+// readFew reads the jobs that few.lua gave, the largest ID first. It is not nil
+// if there are none.
+func (s *Store) readFew(ctx context.Context, trips []*trip) ([]*job, error) {
+	rows := []*job{}
+	for _, t := range trips {
+		for _, v := range t.reply[1:] {
+			j, err := s.readTriple(ctx, t, "", v)
+			if err != nil {
+				return nil, err
+			}
+			if j != nil {
+				rows = append(rows, j)
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b *job) int { return strings.Compare(b.ID, a.ID) })
+	return slices.CompactFunc(rows, func(a, b *job) bool { return a.ID == b.ID }), nil
 }
 
 // listFew looks at jobs by their IDs.
