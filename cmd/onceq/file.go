@@ -277,10 +277,13 @@ type nowhere struct{ onceq.Store }
 
 func (nowhere) Traits() onceq.Traits { return onceq.Traits{} }
 
-// Sweep is asked for by the guard whose claim is tried, if that takes a while.
+// Sweep and Note say that there is nothing to tidy and nowhere to note counts:
+// a guard and a client that are in use for a while ask for them.
 func (nowhere) Sweep(context.Context, onceq.SweepRequest) (onceq.Swept, error) {
-	return onceq.Swept{}, nil
+	return onceq.Swept{}, onceq.ErrClosed
 }
+
+func (nowhere) Note(context.Context, onceq.Notes) error { return onceq.ErrClosed }
 
 func (nowhere) Enqueue(_ context.Context, r onceq.EnqueueRequest) ([]onceq.EnqueueResult, error) {
 	rows := r.Rows
