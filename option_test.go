@@ -360,3 +360,22 @@ func TestAConfigWhoseValuesAreOutOfBoundsIsRefused(t *testing.T) {
 func TestTheTextOfAReplacementCharacterIsNoBadUTF8(t *testing.T) {
 	enqueued(t, nil, push{By: "\ufffd"})
 }
+
+// What is remembered of one type says nothing of another.
+func TestAMemberOfOneTypeIsNoneOfAnother(t *testing.T) {
+	client, err := onceq.NewClient(memstore.New(nil), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 2 {
+		_, err := client.Enqueue(t.Context(), mail{"ann"}, onceq.Unique{Fields: []string{"to"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Enqueue(t.Context(), &report{7}, onceq.Unique{Fields: []string{"to"}})
+		if err == nil || !strings.Contains(err.Error(), `"to"`) || !strings.Contains(err.Error(), "is no member of") {
+			t.Errorf("a member that the type has not: %v", err)
+		}
+	}
+}
