@@ -3,12 +3,15 @@ package onceq_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/onceq/onceq"
 )
@@ -255,6 +258,57 @@ func TestRunIsBackInTimeHoweverSlowHandlersAndStoreAre(t *testing.T) {
 						}
 					}
 					close(over)
+				})
+			})
+		}
+	}
+}
+
+// slowSpans makes the end of each span take a while.
+type slowSpans struct {
+	takes time.Duration
+	ended atomic.Int32
+}
+
+func (s *slowSpans) OnStart(context.Context, sdk.ReadWriteSpan) {}
+func (s *slowSpans) ForceFlush(context.Context) error           { return nil }
+func (s *slowSpans) Shutdown(context.Context) error             { return nil }
+
+func (s *slowSpans) OnEnd(sdk.ReadOnlySpan) {
+	time.Sleep(s.takes)
+	s.ended.Add(1)
+}
+
+// A program shuts its exporter down once Run has returned: a span that ends
+// later is lost.
+func TestEverySpanHasEndedOnceRunHasReturned(t *testing.T) {
+	for name, handler := range map[string]func(ctx context.Context) error{
+		"completed": func(context.Context) error { return nil },
+		"failed":    func(context.Context) error { return errors.New("failed") },
+		"panicked":  func(context.Context) error { panic("boom") },
+		"cut short": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		for _, drains := range []bool{false, true} {
+			if drains && name == "cut short" {
+				continue // nobody stops it
+			}
+			t.Run(fmt.Sprintf("%s, Drain %v", name, drains), func(t *testing.T) {
+				inFlakyBubble(t, func(t *testing.T, b *bubble, _ *flaky) {
+					spans := &slowSpans{takes: 10 * time.Second}
+					began := make(chan struct{})
+					w := b.worker(onceq.WorkerConfig{ShutdownTimeout: time.Second, Drain: drains,
+						TracerProvider: sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))})
+					onceq.Handle(w, func(ctx context.Context, _ *onceq.Job[mail]) error {
+						close(began)
+						return handler(ctx)
+					})
+					b.enqueue(mail{}, onceq.MaxAttempts(1))
+					stop := b.start(w)
+					<-began
+					_ = stop()
+					if n := spans.ended.Load(); n != 1 {
+						t.Errorf("%d spans had ended when Run returned, want 1", n)
+					}
 				})
 			})
 		}

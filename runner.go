@@ -153,8 +153,6 @@ func (s *session) settle(r *run, err, cause error) {
 // settled frees the slot of a run and hands its result to the finisher.
 func (s *session) settled(r *run, f Finish, cause error) {
 	r.cancel(nil)
-	lost := false
-	defer func() { r.traced(&f, lost) }()
 	if f.Worker = s.name; f.State.Finished() {
 		f.Result = r.leaves.get()
 	}
@@ -163,15 +161,17 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	r.ended = true
 	if s.over { // Run has returned and named this handler in its error
 		s.mu.Unlock()
+		r.traced(&f, false)
 		return
 	}
-	s.work.Add(1)
+	s.work.Add(1) // Run waits for the line and for the end of the span
 	defer s.work.Done()
+	lost := r.lost
+	defer func() { r.traced(&f, lost) }()
 	r.finish = f
 	r.handedBack = f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown
 	s.running--
 	r.queue.take(-1)
-	lost = r.lost
 	if lost {
 		s.dropLocked(r)
 		signal(s.beatNow) // if the store still has it as ours, it hands it back
