@@ -231,7 +231,8 @@ var fromRiver = []line{
 		onceq.Handle(worker, func(ctx context.Context, job *onceq.Job[welcome]) error {
 			_, err := store.Finish(ctx, onceq.FinishRequest{Runs: []onceq.Finish{{ID: job.ID, Run: job.Run,
 				Worker: job.Worker, State: onceq.Cancelled}}}) // as who takes the run over
-			lost = errors.Join(err, pay(store)(ctx, job))
+			// A wake-up may end the context of a lost run before it can pay.
+			lost = errors.Join(err, pay(store)(context.WithoutCancel(ctx), job))
 			return lost
 		})
 		if _, err := client.Enqueue(t.Context(), welcome{}); err != nil {
