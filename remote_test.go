@@ -242,23 +242,29 @@ func (c *cutter) Fetch(ctx context.Context, r onceq.FetchRequest) (onceq.Fetched
 
 func TestATurnThatIsNotUsedGoesToTheNextPoll(t *testing.T) {
 	withRemote(t, nil, func(t *testing.T, r *remotes) {
+		unused := 0
 		for range 50 {
 			gone, cancel := context.WithCancel(t.Context())
 			first := r.poll(gone, onceq.RemoteFetch{Worker: r.join()})
 			synctest.Wait()
-			second := r.poll(t.Context(), onceq.RemoteFetch{Worker: r.join()})
+			stays, end := context.WithCancel(t.Context())
+			second := r.poll(stays, onceq.RemoteFetch{Worker: r.join()})
 			synctest.Wait()
 			began := time.Now()
 			id := r.enqueue(mail{"a"}) // the turn of the first has come
 			cancel()
-			got := len((<-first).Jobs)
-			if got += len((<-second).Jobs); got == 0 || time.Since(began) > 0 {
-				t.Fatalf("%d jobs after %v", got, time.Since(began))
+			if len((<-first).Jobs) == 0 { // it was gone before it could look
+				unused++
+				if got := len((<-second).Jobs); got != 1 || time.Since(began) > 0 {
+					t.Fatalf("%d jobs after %v", got, time.Since(began))
+				}
 			}
+			end()
 			if _, err := r.client.Cancel(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 		}
+		t.Logf("%d turns were not used", unused)
 	})
 }
 
