@@ -185,8 +185,13 @@ func TestStore(t *testing.T) {
 }
 
 // TestStoreInForm1: while a service is deployed, programs that know form 1
-// alone share the store, and it stays in that form.
-func TestStoreInForm1(t *testing.T) { storetest.Run(t, inForm1(redistest.URL(t))) }
+// alone share the store, and it stays in that form. In it waiting jobs stand
+// elsewhere, and nothing else differs: the rules of keys are in TestModelInForm1.
+func TestStoreInForm1(t *testing.T) {
+	storetest.Run(t, inForm1(redistest.URL(t)),
+		append([]string{"replace", "debounce", "coalesce", "supersede", "bounds", "starting", "counts", "truth"},
+			storetest.Seam...)...)
+}
 
 func TestModelInForm1(t *testing.T) { model.Run(t, inForm1(redistest.URL(t))) }
 
