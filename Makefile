@@ -5,6 +5,8 @@ STATIC    := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULN      := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ADAPTERS  := $(dir $(wildcard guard/*/go.mod))
 SOAK      ?= 2m
+# The tests of what the pages say: links, snippets, what is to be pasted, claims with their proofs.
+PAGES     := TestDocs|TestLinks|TestEverySnippet|TestEveryClaim|TestEveryCell|TestEveryLineOf|TestWhat(ThePages|Workflows)|TestThe(Program|Code)Of
 # Many tests wait, for a lease to end or a server to start.
 TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
@@ -30,10 +32,11 @@ test: servers ## every test, with the race detector, against real servers (insta
 servers: ## the servers that the tests start, installed
 	@scripts/servers
 
-check: ## format, vet (for macOS and Windows too), staticcheck, tidy, known vulnerabilities
+check: ## format, vet (for macOS and Windows too), staticcheck, tidy, known vulnerabilities; links, snippets and claims of the pages
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	@for m in $(MODULES); do echo "check $$m" && (cd $$m && go vet ./... && go mod tidy -diff && $(STATIC) ./...) || exit 1; done
 	@for os in darwin windows; do echo "vet for $$os" && GOOS=$$os go vet ./... && (cd test && GOOS=$$os go vet ./...) || exit 1; done
+	@echo "the pages" && go test -count=1 -run '$(PAGES)' . ./docs ./onceqtest
 	@scripts/vulnerabilities "$(VULN)"
 	@for m in $(ADAPTERS); do echo "vulnerabilities $$m" && (cd $$m && $(CURDIR)/scripts/vulnerabilities "$(VULN)") || exit 1; done
 

@@ -265,6 +265,9 @@ the job of an earlier one is not finished.`,
 		"`latest|all|none`")
 	fs.Var(&span{&w.jitter}, "jitter", "let each job wait up to this long, always the same for a tick (default none)")
 	e.register(fs)
+	for _, refused := range []string{"id", "delay", "at"} { // the tick decides: with a reason, and not in the list
+		_ = fs.MarkHidden(refused)
+	}
 	return c
 }
 
