@@ -60,12 +60,22 @@ var guardCalls = []scenario{
 		g.must(other.Do(g.ctx, task(1), func(context.Context) error { ran++; return nil })) // it was over
 		equal(g.world, "runs", ran, 2)
 	})},
-	{"do_frees_its_key_when_it_fails", byGuard(guard.Config{}, func(g *guarded) {
+	{"Do_frees_its_key_when_it_fails_and_when_its_process_dies", byGuard(soon, func(g *guarded) {
 		for _, err := range []error{errNo, onceq.Discard(errNo), onceq.Cancel(errNo)} {
 			g.wantErr(g.Do(g.ctx, task(1), func(context.Context) error { return err }), errNo)
 			g.sends(task(1))
 			g.remove(g.claims()[0].ID)
 		}
+		began, end := make(chan struct{}), make(chan struct{})
+		defer close(end)
+		go g.Do(g.ctx, task(1), func(context.Context) error { close(began); <-end; return nil })
+		<-began
+		g.link.cut()
+		g.after(minute)
+		next := g.world.guard(soon)
+		next.eventually("the key is free", func() bool {
+			return next.Do(g.ctx, task(1), func(context.Context) error { return nil }) == nil
+		})
 	})},
 	{"do_keeps_its_key_for_its_window_only_if_it_succeeds", byGuard(guard.Config{}, func(g *guarded) {
 		for i, u := range []onceq.Unique{{Window: time.Hour}, {Until: onceq.UntilFailed, TTL: time.Hour},
@@ -79,18 +89,6 @@ var guardCalls = []scenario{
 			g.after(time.Hour)
 			g.must(other.Do(g.ctx, task(1), func(context.Context) error { return nil }, u))
 		}
-	})},
-	{"do_frees_its_key_when_its_process_dies", byGuard(soon, func(g *guarded) {
-		began, end := make(chan struct{}), make(chan struct{})
-		defer close(end)
-		go g.Do(g.ctx, task(1), func(context.Context) error { close(began); <-end; return nil })
-		<-began
-		g.link.cut()
-		g.after(minute)
-		next := g.world.guard(soon)
-		next.eventually("the key is free", func() bool {
-			return next.Do(g.ctx, task(1), func(context.Context) error { return nil }) == nil
-		})
 	})},
 	{"a_redelivery_is_not_refused_by_its_own_claim", byGuard(guard.Config{}, func(g *guarded) {
 		once := func(id string, err, want error) {
@@ -188,7 +186,7 @@ var guardCalls = []scenario{
 			equal(g.world, "length", len(got) > 1_000_000 && string(got[1:1+len(fmt.Sprint(i))]) == fmt.Sprint(i), true)
 		}
 	})},
-	{"not_unique_sends_without_a_token", byGuard(guard.Config{}, func(g *guarded) {
+	{"NotUnique_sends_without_a_token", byGuard(guard.Config{}, func(g *guarded) {
 		for range 2 {
 			equal(g.world, "token", g.sends(task(1), onceq.NotUnique), "")
 		}
@@ -199,6 +197,31 @@ var guardCalls = []scenario{
 			g.must(call(g.ctx, ""))
 		}
 		equal(g.world, "claims", len(g.claims()), 0)
+	})},
+	{"messages_that_differ_in_other_fields_are_the_same", byGuard(guard.Config{}, func(g *guarded) {
+		byTo := onceq.Unique{Fields: []string{"to"}}
+		t := g.sends(mail{To: "a", Body: "en"}, byTo)
+		for _, c := range []struct {
+			args onceq.Args
+			want bool
+		}{{mail{To: "a", Body: "en"}, false}, {mail{To: "a", Body: "de"}, true},
+			{onceq.JSON("mail", []byte(`{"body":"fr","more":[1],"to":"a"}`)), true}} {
+			dup := g.dup(c.args, byTo)
+			equal(g.world, "conflict", line(dup.Holder, dup.ArgsDiffer), line(t, c.want))
+		}
+		g.sends(mail{To: "b", Body: "en"}, byTo)
+		g.sends(mail{To: "a", Body: "en"}) // another key: all fields
+		g.handles(t, nil, nil)
+		g.sends(mail{To: "a", Body: "de"}, byTo)
+	})},
+	{"an_explicit_key_is_scoped_to_its_kind", byGuard(guard.Config{}, func(g *guarded) {
+		key := onceq.UniqueKey("42")
+		t := g.sends(task(1), key)
+		other := g.sends(mail{To: "a"}, key)
+		g.heldBy(t, onceq.Scheduled, task(2), key) // whatever the args are
+		g.handles(t, nil, nil)
+		g.sends(task(3), key)
+		g.heldBy(other, onceq.Scheduled, mail{To: "b"}, key) // an end frees the key of its own kind
 	})},
 	{"payloads_that_cannot_be_encoded_are_refused_not_sent_unguarded", byGuard(
 		guard.Config{OnStoreDown: guard.SendUnguarded}, func(g *guarded) {

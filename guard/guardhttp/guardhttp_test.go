@@ -277,7 +277,8 @@ func TestTheSameKeyWithAnotherRequestIs422(t *testing.T) {
 	})
 }
 
-// The answer of one caller is never another's, nor is its key.
+// The answer of one caller is never another's, nor is its key: the case
+// http_replays_the_first_response_to_the_same_caller_only.
 func TestHTTPReplaysTheFirstResponseToTheSameCallerOnly(t *testing.T) {
 	onStores(t, guardhttp.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "for %s only", r.Header.Get("Caller"))

@@ -13,7 +13,8 @@ import (
 // TestAYearOfEveryZoneAgreesWithTheOracle compares every tick of a year with
 // what the rules say when they are applied to each minute of it. It takes a
 // few time zones by chance, and those that once were trouble; ONCEQ_LONG=1
-// takes all of them, and more schedules.
+// takes all of them, and more schedules. In lists of cases its name is
+// a_year_of_every_zone_agrees_with_the_oracle.
 func TestAYearOfEveryZoneAgreesWithTheOracle(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
