@@ -15,6 +15,7 @@ import (
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/guard"
 	"github.com/onceq/onceq/guard/guardasynq"
+	"github.com/onceq/onceq/internal/brokertest"
 	"github.com/onceq/onceq/internal/redistest"
 	"github.com/onceq/onceq/storeurl"
 )
@@ -33,9 +34,15 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	server := redistest.Start(t)
+	return newStageOn(t, server, server.URL())
+}
+
+// newStageOn is a stage whose claims stand in another store.
+func newStageOn(t *testing.T, server *redistest.Server, url string) *stage {
+	t.Helper()
 	s := &stage{T: t, redis: asynq.RedisClientOpt{Addr: server.Addr}}
 	var err error
-	s.store, err = storeurl.Open(t.Context(), server.URL())
+	s.store, err = storeurl.Open(t.Context(), url)
 	s.must(err)
 	s.guard, err = guard.New(s.store, &guard.Config{Lease: time.Second, Logger: slog.New(slog.DiscardHandler)})
 	s.must(err)
@@ -118,29 +125,39 @@ func (s *stage) ends(info *asynq.TaskInfo, state onceq.State) {
 	s.eventually("the claim is "+string(state), func() bool { return s.claim(info).State == state })
 }
 
-func TestATaskIsRefusedUntilItHasEnded(t *testing.T) {
-	t.Parallel()
-	s := newStage(t)
-	first := s.enqueues()
-	if dup := s.refuses(); dup.Holder != first.Headers[guardasynq.Header] {
-		t.Errorf("it names %s, want %s", dup.Holder, first.Headers[guardasynq.Header])
-	}
-	var runs atomic.Int64
-	step := make(chan error)
-	s.serve(func(context.Context, *asynq.Task) error { runs.Add(1); return <-step })
-	s.ends(first, onceq.Running)
-	s.refuses()
-	step <- errors.New("no")
-	s.ends(first, onceq.Retryable)
-	s.refuses() // the retry is coming
-	step <- nil // the retry is not refused by its own claim
-	s.ends(first, onceq.Completed)
-	second := s.enqueues()
-	step <- nil
-	s.ends(second, onceq.Completed)
-	if n := runs.Load(); n != 3 {
-		t.Errorf("%d runs, want 3", n)
-	}
+// The case asynq_retry_keeps_archive_frees.
+func TestAsynqRetryKeepsArchiveFrees(t *testing.T) {
+	brokertest.OnEachStore(t, func(t *testing.T, url string) {
+		s := newStageOn(t, redistest.Start(t), url)
+		first := s.enqueues(asynq.MaxRetry(2))
+		if dup := s.refuses(); dup.Holder != first.Headers[guardasynq.Header] {
+			t.Errorf("it names %s, want %s", dup.Holder, first.Headers[guardasynq.Header])
+		}
+		var runs atomic.Int64
+		step := make(chan error)
+		s.serve(func(context.Context, *asynq.Task) error { runs.Add(1); return <-step })
+		for n := range 2 {
+			s.ends(first, onceq.Running)
+			s.refuses()
+			step <- errors.New("no")
+			s.eventually("it has failed", func() bool { return len(s.claim(first).Errors) > n })
+			s.refuses() // the retry is coming, or runs already: its own claim does not refuse it
+		}
+		step <- errors.New("no")
+		s.ends(first, onceq.Discarded)
+		s.eventually("it is archived", func() bool {
+			got, err := s.look.GetTaskInfo("default", first.ID)
+			return err == nil && got.State == asynq.TaskStateArchived
+		})
+		second := s.enqueues()
+		step <- nil
+		s.ends(second, onceq.Completed)
+		s.enqueues()
+		step <- nil
+		if n := runs.Load(); n != 5 {
+			t.Errorf("%d runs, want 5", n)
+		}
+	})
 }
 
 func TestTheLastFailureFreesTheKey(t *testing.T) {

@@ -17,14 +17,15 @@ import (
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/guard"
 	"github.com/onceq/onceq/guard/guardnats"
-	"github.com/onceq/onceq/sqlitestore"
+	"github.com/onceq/onceq/internal/brokertest"
+	"github.com/onceq/onceq/storeurl"
 )
 
 // stage is a JetStream that keeps its files, and a guard on SQLite.
 type stage struct {
 	*testing.T
 	dir    string
-	file   string // of the guard's store
+	url    string // of the guard's store
 	server *server.Server
 	js     jetstream.JetStream
 	store  onceq.Store
@@ -36,6 +37,11 @@ const ackWait = 300 * time.Millisecond
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageOn(t, "sqlite:"+filepath.Join(t.TempDir(), "g.db"))
+}
+
+func newStageOn(t *testing.T, url string) *stage {
+	t.Helper()
 	s := &stage{T: t, dir: t.TempDir(), config: guardnats.Config{AckWait: ackWait, Busy: 200 * time.Millisecond}}
 	s.start(server.RANDOM_PORT)
 	conn, err := nats.Connect(s.server.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
@@ -45,8 +51,8 @@ func newStage(t *testing.T) *stage {
 	_, err = s.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "MAILS", Subjects: []string{"mails.>"},
 		Retention: jetstream.WorkQueuePolicy})
 	s.must(err)
-	s.file = filepath.Join(t.TempDir(), "g.db")
-	s.store, err = sqlitestore.Open(s.file, nil)
+	s.url = url
+	s.store, err = storeurl.Open(t.Context(), url)
 	s.must(err)
 	s.guard = s.newGuard()
 	t.Cleanup(func() {
@@ -191,6 +197,31 @@ func TestAMessageIsRefusedUntilItWasHandled(t *testing.T) {
 	s.ends(second, onceq.Completed)
 }
 
+// The case jetstream_redelivers_during_a_long_run_and_it_runs_once: this consumer
+// forgets to say that its run goes on, so the server brings the message again
+// and again meanwhile.
+func TestJetstreamRedeliversDuringALongRunAndItRunsOnce(t *testing.T) {
+	brokertest.OnEachStore(t, func(t *testing.T, url string) {
+		s := newStageOn(t, url)
+		s.config.AckWait = time.Hour
+		var runs atomic.Int64
+		step := make(chan error)
+		claim := s.publishes("long")
+		c := s.consume(func(context.Context, jetstream.Msg) error { runs.Add(1); return <-step })
+		s.eventually("it was brought again during its run", func() bool {
+			info, err := c.Info(t.Context())
+			return err == nil && info.Delivered.Consumer >= 4
+		})
+		s.refuses("long")
+		step <- nil
+		s.ends(claim, onceq.Completed)
+		s.left(0)
+		if n := runs.Load(); n != 1 {
+			t.Errorf("%d runs of one message", n)
+		}
+	})
+}
+
 func TestALongRunIsKeptAlive(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -265,7 +296,7 @@ func TestAMessageOutlivesItsConsumerAndItsServer(t *testing.T) {
 	s := newStage(t)
 	claim := s.publishes("x")
 	port := s.server.Addr().(*net.TCPAddr).Port
-	store, err := sqlitestore.Open(s.file, nil)
+	store, err := storeurl.Open(t.Context(), s.url)
 	s.must(err)
 	dead, err := guard.New(store, &guard.Config{Lease: 600 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
 	s.must(err)

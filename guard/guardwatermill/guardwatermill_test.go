@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -17,14 +18,23 @@ import (
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/guard"
 	"github.com/onceq/onceq/guard/guardwatermill"
-	"github.com/onceq/onceq/sqlitestore"
+	"github.com/onceq/onceq/internal/brokertest"
+	"github.com/onceq/onceq/internal/pgtest"
+	"github.com/onceq/onceq/storeurl"
 )
 
 var _ middleware.ExpiringKeyRepository = (*guardwatermill.Repository)(nil)
 
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m).Run()) }
+
 func newGuard(t *testing.T, file string) (*guard.Guard, onceq.Store) {
 	t.Helper()
-	store, err := sqlitestore.Open(file, nil)
+	return newGuardOn(t, "sqlite:"+file)
+}
+
+func newGuardOn(t *testing.T, url string) (*guard.Guard, onceq.Store) {
+	t.Helper()
+	store, err := storeurl.Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +73,11 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-func TestANackKeepsTheKeyAndAnAckFreesIt(t *testing.T) {
-	t.Parallel()
-	g, store := newGuard(t, filepath.Join(t.TempDir(), "g.db"))
+// The case watermill_nack_keeps_ack_frees.
+func TestWatermillNackKeepsAckFrees(t *testing.T) { brokertest.OnEachStore(t, nackKeepsAckFrees) }
+
+func nackKeepsAckFrees(t *testing.T, url string) {
+	g, store := newGuardOn(t, url)
 	channel := newChannel()
 	p := guardwatermill.NewPublisher(channel, g)
 	m := message.NewMessage("1", []byte(`{"a":1,"b":2}`))
