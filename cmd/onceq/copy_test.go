@@ -53,7 +53,7 @@ func TestACopyThatIsKilledGoesOn(t *testing.T) {
 		"postgres": func() string { made++; return fmt.Sprintf("%s&namespace=c%d", postgres, made) },
 		"redis":    func() string { made++; return fmt.Sprintf("%s?namespace=c%d", redis, made) },
 	}
-	const waiting, finished = 3000, 900
+	const waiting, finished = 1200, 400
 	var lines strings.Builder
 	for n := range waiting + finished {
 		kind, more := "waits", ""
