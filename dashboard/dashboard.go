@@ -76,9 +76,16 @@ type Config struct {
 	// Hosts are names under which the server is reached, besides those of this
 	// machine: a browser must not be led here under a name of somebody else's.
 	// {"*"} = your own server checks that.
-	Hosts    []string
-	Origins  []string     // of pages elsewhere that may call, as "https://example.com"
-	Args     Visibility   // whether args are shown
+	Hosts   []string
+	Origins []string   // of pages elsewhere that may call, as "https://example.com"
+	Args    Visibility // whether args are shown
+	// Mask names members that are never shown to anybody, by the kind of the job:
+	// JSON Pointers into args, meta and results ("/card/number"). "***" stands in
+	// their place, also in readable keys, and their values are looked for in the
+	// texts of errors. What was made of a value by somebody else, such as a part
+	// of it in an error, is not known. Workers get their jobs as they are. nil =
+	// nothing is masked.
+	Mask     func(kind string) []string
 	MaxArgs  int          // as onceq.Config.MaxArgs; 0 = onceq.DefaultMaxArgs
 	MaxPolls int          // fetches that wait at once; 0 = 1000
 	Logger   *slog.Logger // nil = slog.Default()
@@ -99,7 +106,7 @@ type Event struct {
 
 // Dashboard is an [http.Handler].
 type Dashboard struct {
-	client  *onceq.Client
+	client  *maskingClient
 	config  Config
 	log     *slog.Logger
 	origins *http.CrossOriginProtection
@@ -124,7 +131,8 @@ func New(client *onceq.Client, config *Config) (*Dashboard, error) {
 		return nil, errors.New("dashboard: Config.Authorize is missing: it says who may do what. " +
 			"dashboard.ReadOnly lets everyone look, dashboard.Everyone lets everyone do everything")
 	}
-	d := &Dashboard{client: client, config: *config, began: time.Now(), origins: http.NewCrossOriginProtection()}
+	d := &Dashboard{client: &maskingClient{client, config.Mask}, config: *config, began: time.Now(),
+		origins: http.NewCrossOriginProtection()}
 	c := &d.config
 	if c.Who == nil {
 		c.Who = func(*http.Request) string { return "anyone" }
@@ -160,6 +168,7 @@ type call struct {
 	w      *answerWriter
 	r      *http.Request
 	id     string // of the request
+	sent   []byte // the body, if it is JSON
 	route  *route
 	params map[string]string // of the path
 }

@@ -25,7 +25,7 @@ func (c *call) health(which string) error {
 	why := ""
 	if c.drains.Load() {
 		why = "draining"
-	} else if !c.ready.look(c.r.Context(), c.client) {
+	} else if !c.ready.look(c.r.Context(), c.client.Client) {
 		why = "store"
 	}
 	if why != "" {

@@ -106,7 +106,7 @@ func (i *importer) run() (ended string, err error) {
 			_, err = i.client.Prepare(it.Args, it.Options...)
 		}
 		if err != nil {
-			i.refuse(i.sum.Lines, err)
+			i.refuse(i.sum.Lines, i.client.sent(text).problem(problemOf(err)))
 			continue
 		}
 		i.items, i.numbers, i.bytes = append(i.items, it), append(i.numbers, i.sum.Lines), i.bytes+len(text)

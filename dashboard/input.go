@@ -62,6 +62,7 @@ func (c *call) body(limit int64) ([]byte, error) {
 		return nil, problem("malformed", fmt.Sprintf("the body is not valid JSON: %s, at byte %d", what,
 			at)).with("at", at)
 	}
+	c.sent = text
 	return text, nil
 }
 

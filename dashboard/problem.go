@@ -130,10 +130,12 @@ func problemOf(err error) *problemError {
 
 // fail answers with a problem.
 func (c *call) fail(err error) {
-	p := problemOf(err)
+	hidden := c.client.sent(c.sent)
+	p := hidden.problem(problemOf(err))
 	known := statuses[p.kind]
 	if known.status >= 500 {
-		c.log.Error("onceq: request failed", "request", c.id, "status", known.status, "error", err)
+		c.log.Error("onceq: request failed", "request", c.id, "status", known.status, "error",
+			hidden.hide(err.Error()))
 	}
 	if known.status == http.StatusServiceUnavailable || known.status == http.StatusTooManyRequests {
 		if h := c.w.Header(); h.Get("Retry-After") == "" {

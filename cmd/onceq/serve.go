@@ -28,6 +28,7 @@ type httpServer struct {
 	hosts     []string
 	readOnly  bool
 	hideArgs  bool
+	masks     []string
 	lease     time.Duration
 	shutdown  time.Duration
 	maxPolls  int
@@ -91,6 +92,8 @@ elsewhere go on: another server can answer their workers.`,
 	fs.StringVar(&s.keyFile, "tls-key", "", "a `FILE` with the certificate's key")
 	fs.BoolVar(&s.readOnly, "read-only", os.Getenv("ONCEQ_READ_ONLY") != "", "only look (or set ONCEQ_READ_ONLY)")
 	fs.BoolVar(&s.hideArgs, "hide-args", false, "show args, and what keys are made of, to the role operate only")
+	fs.StringArrayVar(&s.masks, "mask", nil, "a `POINTER` to a member that is shown to nobody: /card/number, or "+
+		"mail=/pin for the kind mail only; may be repeated")
 	fs.Var(&span{&s.lease}, "lease", "a worker that is silent for this long is lost")
 	fs.IntVar(&s.maxPolls, "max-polls", 1000, "how many `FETCHES` wait for jobs at once")
 	fs.Var(&span{&s.shutdown}, "shutdown-timeout", "how long a first Ctrl-C waits for requests")
@@ -176,12 +179,35 @@ func (s *httpServer) access(c *dashboard.Config) (who string, err error) {
 	return who, nil
 }
 
+// maskOf reads the values of --mask: POINTER for every kind, or KIND=POINTER.
+func maskOf(said []string) (func(kind string) []string, error) {
+	if len(said) == 0 {
+		return nil, nil
+	}
+	masks := map[string][]string{} // by kind; "" = every kind
+	for _, one := range said {
+		kind, pointer := "", one
+		if i := strings.Index(one, "=/"); i > 0 && !strings.HasPrefix(one, "/") {
+			kind, pointer = one[:i], one[i+1:]
+		}
+		if !strings.HasPrefix(pointer, "/") || len(pointer) < 2 {
+			return nil, usagef("--mask %q must be a JSON Pointer such as /card/number, or one for a kind: "+
+				"mail=/card/number", one)
+		}
+		masks[kind] = append(masks[kind], pointer)
+	}
+	return func(kind string) []string { return append(masks[""][:len(masks[""]):len(masks[""])], masks[kind]...) }, nil
+}
+
 // serve serves until ctx ends. stop lets a second signal end the process.
 func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error) {
 	logger := slog.New(&logLines{out: a.errOut})
 	config := &dashboard.Config{Hosts: s.hosts, Logger: logger, MaxPolls: s.maxPolls}
 	if s.hideArgs {
 		config.Args = dashboard.ArgsHidden
+	}
+	if config.Mask, err = maskOf(s.masks); err != nil {
+		return err
 	}
 	if err := s.public(config); err != nil {
 		return err
