@@ -22,6 +22,22 @@ func (c *Client) Job(ctx context.Context, id string) (*JobRow, error) {
 	return jobs[0], nil
 }
 
+// JobsByID returns several jobs in one call to the store, in the order of their
+// IDs; nil stands for one that is not kept.
+func (c *Client) JobsByID(ctx context.Context, ids []string) ([]*JobRow, error) {
+	if err := c.usable(ctx); err != nil {
+		return nil, err
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	jobs, err := c.store.Get(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("onceq: get %d jobs: %w", len(ids), err)
+	}
+	return jobs, nil
+}
+
 // page is how many rows a list reads at once.
 const page = 200
 

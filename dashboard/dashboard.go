@@ -86,11 +86,13 @@ type Config struct {
 	// of it in an error, is not known. Workers get their jobs as they are. nil =
 	// nothing is masked.
 	Mask     func(kind string) []string
-	MaxArgs  int          // as onceq.Config.MaxArgs; 0 = onceq.DefaultMaxArgs
-	MaxPolls int          // fetches that wait at once; 0 = 1000
-	Logger   *slog.Logger // nil = slog.Default()
-	Audit    func(Event)  // is told of each change; nil = a line of the log
-	Version  string       // of the program, for people
+	MaxArgs  int // as onceq.Config.MaxArgs; 0 = onceq.DefaultMaxArgs
+	MaxPolls int // fetches that wait at once; 0 = 1000
+	// MaxStreams is how many streams of events are open at once; 0 = 64.
+	MaxStreams int
+	Logger     *slog.Logger // nil = slog.Default()
+	Audit      func(Event)  // is told of each change; nil = a line of the log
+	Version    string       // of the program, for people
 }
 
 // Event is a change that somebody made.
@@ -106,19 +108,22 @@ type Event struct {
 
 // Dashboard is an [http.Handler].
 type Dashboard struct {
-	client  *maskingClient
-	config  Config
-	log     *slog.Logger
-	origins *http.CrossOriginProtection
-	routes  []route
-	began   time.Time
-	polls   atomic.Int64
-	drains  atomic.Bool
-	closed  context.Context // ends what a Dashboard does by itself
-	close   context.CancelFunc
-	running sync.WaitGroup
-	doctor  doctor
-	ready   readiness
+	client   *maskingClient
+	config   Config
+	log      *slog.Logger
+	origins  *http.CrossOriginProtection
+	routes   []route
+	began    time.Time
+	polls    atomic.Int64
+	drains   atomic.Bool
+	closed   context.Context // ends what a Dashboard does by itself
+	close    context.CancelFunc
+	running  sync.WaitGroup
+	doctor   doctor
+	told     *events
+	drained  sync.Once
+	draining chan struct{} // closed by Drain
+	ready    readiness
 }
 
 // New makes a Dashboard. The client, and its store, are the caller's to close,
@@ -138,6 +143,7 @@ func New(client *onceq.Client, config *Config) (*Dashboard, error) {
 		c.Who = func(*http.Request) string { return "anyone" }
 	}
 	c.MaxArgs, c.MaxPolls = cmp.Or(c.MaxArgs, onceq.DefaultMaxArgs), cmp.Or(c.MaxPolls, 1000)
+	c.MaxStreams = cmp.Or(c.MaxStreams, mostStreams)
 	if d.log = c.Logger; d.log == nil {
 		d.log = slog.Default()
 	}
@@ -147,12 +153,17 @@ func New(client *onceq.Client, config *Config) (*Dashboard, error) {
 		}
 	}
 	d.closed, d.close = context.WithCancel(context.Background())
+	d.draining, d.told = make(chan struct{}), newEvents(d)
 	d.routes = d.table()
 	return d, nil
 }
 
-// Drain makes the server look unready, so that it gets no new requests.
-func (d *Dashboard) Drain() { d.drains.Store(true) }
+// Drain makes the server look unready, so that it gets no new requests, and ends
+// streams of events: their readers come again, to another server.
+func (d *Dashboard) Drain() {
+	d.drains.Store(true)
+	d.drained.Do(func() { close(d.draining) })
+}
 
 // Close ends what the Dashboard does by itself, and waits for it.
 func (d *Dashboard) Close() error {

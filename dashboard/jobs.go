@@ -279,18 +279,26 @@ func (c *call) releaseKey() error {
 	return c.answer(http.StatusOK, released)
 }
 
-func (c *call) listQueues() error {
-	all, err := c.client.QueuesUpTo(c.r.Context(), onceq.MaxCount)
-	if err != nil {
-		return err
-	}
+// queueList is the answer to GET queues. An event of a stream has no Now.
+type queueList struct {
+	Queues []onceq.QueueInfo `json:"queues"`
+	Now    *jsontext.Time    `json:"now,omitempty"`
+}
+
+func (d *Dashboard) queues(ctx context.Context) (queueList, error) {
+	all, err := d.client.QueuesUpTo(ctx, onceq.MaxCount)
 	if all.Queues == nil {
 		all.Queues = []onceq.QueueInfo{}
 	}
-	return c.answer(http.StatusOK, struct {
-		Queues []onceq.QueueInfo `json:"queues"`
-		Now    jsontext.Time     `json:"now"`
-	}{all.Queues, jsontext.Time(all.Now)})
+	return queueList{all.Queues, (*jsontext.Time)(&all.Now)}, err
+}
+
+func (c *call) listQueues() error {
+	all, err := c.queues(c.r.Context())
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, all)
 }
 
 func (c *call) showQueue() error {
@@ -327,17 +335,25 @@ func (c *call) changeQueue(change func(context.Context, string) error, paused bo
 	return c.answer(http.StatusOK, queue)
 }
 
-func (c *call) listWorkers() error {
-	all, err := c.client.Workers(c.r.Context())
-	if err != nil {
-		return err
-	}
+// workerList is the answer to GET workers.
+type workerList struct {
+	Workers []onceq.WorkerInfo `json:"workers"`
+}
+
+func (d *Dashboard) workers(ctx context.Context) (workerList, error) {
+	all, err := d.client.Workers(ctx)
 	if all == nil {
 		all = []onceq.WorkerInfo{}
 	}
-	return c.answer(http.StatusOK, struct {
-		Workers []onceq.WorkerInfo `json:"workers"`
-	}{all})
+	return workerList{all}, err
+}
+
+func (c *call) listWorkers() error {
+	all, err := c.workers(c.r.Context())
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, all)
 }
 
 // rawJSON is JSON that is there already.

@@ -114,6 +114,15 @@ func (m *maskingClient) Job(ctx context.Context, id string) (*onceq.JobRow, erro
 	return m.changed(m.Client.Job(ctx, id))
 }
 
+// JobsByID is Client.JobsByID.
+func (m *maskingClient) JobsByID(ctx context.Context, ids []string) ([]*onceq.JobRow, error) {
+	all, err := m.Client.JobsByID(ctx, ids)
+	for _, j := range all {
+		m.job(j)
+	}
+	return all, err
+}
+
 // changed masks the answer of a step with one job.
 func (m *maskingClient) changed(j *onceq.JobRow, err error) (*onceq.JobRow, error) {
 	m.job(j)

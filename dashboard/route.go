@@ -60,6 +60,7 @@ func (d *Dashboard) table() []route {
 		{method: "GET", path: "policies", action: Read, do: (*call).policies, query: []string{"queue", "kind"}},
 		{method: "POST", path: "doctor", action: Operate, do: (*call).startDoctor},
 		{method: "GET", path: "doctor", action: Read, do: (*call).showDoctor},
+		{method: "GET", path: "events", action: Read, do: (*call).events, query: []string{"topics"}},
 		{method: "GET", path: "openapi.json", action: public, do: (*call).openAPI},
 	}
 	if d.config.Remote != nil {

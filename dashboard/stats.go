@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -48,20 +49,28 @@ func (c *call) stats() error {
 	if q.err != nil {
 		return q.err
 	}
-	s, err := c.client.Stats(c.r.Context(), r)
+	s, err := c.statsOf(c.r.Context(), r)
 	if err != nil {
 		return err
 	}
+	return c.answer(http.StatusOK, s)
+}
+
+// statsAnswer is the answer to GET stats. An event of a stream has no Now.
+type statsAnswer struct {
+	Now    *jsontext.Time `json:"now,omitempty"`
+	From   jsontext.Time  `json:"from"`
+	StepMS int64          `json:"step_ms"`
+	Series []series       `json:"series"`
+}
+
+func (d *Dashboard) statsOf(ctx context.Context, r onceq.StatsRequest) (statsAnswer, error) {
+	s, err := d.client.Stats(ctx, r)
 	all := []series{}
 	for _, one := range s.Series {
 		all = append(all, series{one})
 	}
-	return c.answer(http.StatusOK, struct {
-		Now    jsontext.Time `json:"now"`
-		From   jsontext.Time `json:"from"`
-		StepMS int64         `json:"step_ms"`
-		Series []series      `json:"series"`
-	}{jsontext.Time(s.Now), jsontext.Time(s.From), s.Step.Milliseconds(), all})
+	return statsAnswer{(*jsontext.Time)(&s.Now), jsontext.Time(s.From), s.Step.Milliseconds(), all}, err
 }
 
 type hotKey struct {

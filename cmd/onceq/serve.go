@@ -32,6 +32,7 @@ type httpServer struct {
 	lease     time.Duration
 	shutdown  time.Duration
 	maxPolls  int
+	streams   int
 	publicURL string
 	certFile  string
 	keyFile   string
@@ -96,6 +97,7 @@ elsewhere go on: another server can answer their workers.`,
 		"mail=/pin for the kind mail only; may be repeated")
 	fs.Var(&span{&s.lease}, "lease", "a worker that is silent for this long is lost")
 	fs.IntVar(&s.maxPolls, "max-polls", 1000, "how many `FETCHES` wait for jobs at once")
+	fs.IntVar(&s.streams, "max-streams", 64, "how many `STREAMS` of events are open at once")
 	fs.Var(&span{&s.shutdown}, "shutdown-timeout", "how long a first Ctrl-C waits for requests")
 	return c
 }
@@ -202,7 +204,8 @@ func maskOf(said []string) (func(kind string) []string, error) {
 // serve serves until ctx ends. stop lets a second signal end the process.
 func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error) {
 	logger := slog.New(&logLines{out: a.errOut})
-	config := &dashboard.Config{Hosts: s.hosts, Logger: logger, MaxPolls: s.maxPolls}
+	config := &dashboard.Config{Hosts: s.hosts, Logger: logger, MaxPolls: s.maxPolls,
+		MaxStreams: s.streams}
 	if s.hideArgs {
 		config.Args = dashboard.ArgsHidden
 	}
@@ -218,6 +221,9 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 	}
 	if s.maxPolls < 1 {
 		return usagef("--max-polls \"%d\" must be 1 or more", s.maxPolls)
+	}
+	if s.streams < 1 {
+		return usagef("--max-streams \"%d\" must be 1 or more", s.streams)
 	}
 	if _, err := onceq.NewRemote(nowhere{}, &onceq.RemoteConfig{Lease: s.lease}); err != nil || s.lease == 0 {
 		return usagef("--lease %q must be 5s to 24h", short(s.lease))
