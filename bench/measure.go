@@ -211,23 +211,44 @@ func (open opener) batches(n int) action {
 	}
 }
 
-// single times the calls of one caller, one after the other.
+// single times new jobs of one caller.
 func (open opener) single(ctx context.Context, e *env) (sample, error) {
 	return open.in(ctx, e, func(s system) (sample, error) {
-		var took []float64
-		out, err := e.callers(1, func() (int, error) {
-			at := time.Now()
-			err := insertOne(ctx, s, newEvent(serial.Add(1)), false)
-			took = append(took, float64(time.Since(at).Nanoseconds())/1e6)
-			return 1, err
-		})
-		if err != nil {
+		return e.timed(func() error { return insertOne(ctx, s, newEvent(serial.Add(1)), false) })
+	})
+}
+
+// merges times one caller whose jobs each write to one that waits. It is for
+// onceq alone: no peer can do that.
+func (open opener) merges(ctx context.Context, e *env) (sample, error) {
+	return open.in(ctx, e, func(s system) (sample, error) {
+		there := newEvents(held)
+		if err := s.insertMany(ctx, there); err != nil {
 			return sample{}, err
 		}
-		slices.Sort(took)
-		out.Values = map[string]float64{"p50": quantile(took, 0.50), "p99": quantile(took, 0.99)}
-		return out, nil
+		next := 0
+		return e.timed(func() error {
+			next++
+			return s.(*ours).merge(ctx, there[next%held])
+		})
 	})
+}
+
+// timed times the calls of one caller, one after the other.
+func (e *env) timed(do func() error) (sample, error) {
+	var took []float64
+	out, err := e.callers(1, func() (int, error) {
+		at := time.Now()
+		err := do()
+		took = append(took, float64(time.Since(at).Nanoseconds())/1e6)
+		return 1, err
+	})
+	if err != nil {
+		return sample{}, err
+	}
+	slices.Sort(took)
+	out.Values = map[string]float64{"p50": quantile(took, 0.50), "p99": quantile(took, 0.99)}
+	return out, nil
 }
 
 // runs runs no-op jobs, a hundred at once: about as many as take a while at

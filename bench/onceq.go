@@ -39,6 +39,15 @@ func (o *ours) insert(ctx context.Context, e event) (bool, error) {
 	return r.Duplicate(), err
 }
 
+// merge enqueues a job that writes to one that waits.
+func (o *ours) merge(ctx context.Context, e event) error {
+	r, err := o.client.Enqueue(ctx, e, onceq.Unique{}, onceq.OnConflict(onceq.Coalesce))
+	if err == nil && r.Outcome != onceq.Replaced {
+		err = fmt.Errorf("a job that should write to another was %s", r.Outcome)
+	}
+	return err
+}
+
 func (o *ours) insertMany(ctx context.Context, all []event) error { return o.insertWith(ctx, all) }
 
 func (o *ours) insertWith(ctx context.Context, all []event, options ...onceq.Option) error {

@@ -174,6 +174,18 @@ func (b *batch) fill(queue, kind string) {
 	b.filled[work{queue, kind}] = true
 }
 
+// insertedAll answers the open rows that have no answer: they were inserted
+// at this instant.
+func (b *batch) insertedAll(now int64) {
+	for _, i := range b.open {
+		if !b.done[i] {
+			b.results[i] = b.inserted(i, now)
+			b.done[i] = true
+		}
+	}
+	b.open = b.open[:0]
+}
+
 // inserted is the answer to a row that insert_v1 inserted at this instant;
 // the function does not return the row.
 func (b *batch) inserted(i int, now int64) onceq.EnqueueResult {

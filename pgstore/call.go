@@ -142,7 +142,11 @@ func (s *Store) query(ctx context.Context, sql string, each func(*record), args 
 	}
 	ctx, cancel := linger(ctx)
 	defer cancel()
-	if !s.explicit.Load() {
+	switch {
+	case s.explicit.Load(): // see below
+	case s.config.ExecMode == pgx.QueryExecModeCacheStatement:
+		return s.prepared(ctx, conn.Conn(), sql, each, args)
+	default:
 		return query(ctx, conn, s.config.ExecMode, sql, each, args)
 	}
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {

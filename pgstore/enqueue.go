@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/onceq/onceq"
 )
 
@@ -46,9 +48,13 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 	return b.results, nil
 }
 
-// recent remembers whether enqueues met jobs lately: then it pays to look
-// first.
-type recent struct{ met atomic.Int64 } // the share of rows that did, in 1/1024
+// recent remembers whether enqueues met jobs lately. If most rows do it pays
+// to look first, and while none does it pays not to look at all.
+type recent struct {
+	met   atomic.Int64 // the share of rows that did, in 1/1024
+	unmet atomic.Int64 // rows since the last that did
+	hopes bool         // a test wants to hope each time
+}
 
 func (r *recent) note(b *batch) {
 	met := 0
@@ -59,7 +65,18 @@ func (r *recent) note(b *batch) {
 	}
 	old := r.met.Load()
 	r.met.Store(old + (int64(met*1024/len(b.results))-old)/4)
+	if met > 0 {
+		r.unmet.Store(0)
+	} else {
+		r.unmet.Add(int64(len(b.results)))
+	}
 }
+
+// calm reports whether so many rows may be sent in the hope that they meet
+// nobody. If they do, all their work is undone and done again. So it is not
+// hoped again until the rows that met nobody have saved as much: a row saves
+// an eighth of what it costs.
+func (r *recent) calm(rows int) bool { return r.hopes || r.unmet.Load() >= int64(8*rows+256) }
 
 func (r *recent) mostly() bool { return r.met.Load() > 512 }
 
@@ -75,6 +92,14 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 		}
 	}
 	a := b.arrays(b.open)
+	if (len(b.open) > 1 || s.recent.hopes) && b.made() && s.recent.calm(len(b.open)) && a.alike() {
+		if now, met, err := s.insertAlike(ctx, b, a); !met {
+			if err == nil && now > 0 {
+				b.insertedAll(now)
+			}
+			return err
+		}
+	}
 	var now int64
 	var answered []int
 	sql, args := s.sql.insert, append(a.all(), b.byKey(), b.made())
@@ -101,14 +126,26 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 	for _, i := range answered {
 		b.done[i] = true
 	}
-	for _, i := range b.open {
-		if !b.done[i] {
-			b.results[i] = b.inserted(i, now)
-			b.done[i] = true
-		}
-	}
-	b.open = b.open[:0]
+	b.insertedAll(now)
 	return nil
+}
+
+// insertAlike inserts rows that differ in no option, in the hope that they
+// meet nobody. Where met is true one did, and where now is 0 somebody's
+// transaction was in the way. Then nothing has happened.
+func (s *Store) insertAlike(ctx context.Context, b *batch, a *arrays) (now int64, met bool, err error) {
+	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
+		err := s.query(ctx, s.sql.insertAlike, func(r *record) { now = r.int64() }, strconv.Itoa(patience), a.ids,
+			a.nonces, a.kinds[0], a.queues[0], a.args, a.keys, a.texts, a.digests, a.nums[:len(numbers)], b.byKey())
+		if err == nil || fateOf(err) != clash {
+			return err
+		}
+		s.recent.unmet.Store(0)
+		var pg *pgconn.PgError
+		met = errors.As(err, &pg) && pg.Code == "23505"
+		return nil
+	})
+	return now, met, err
 }
 
 // lookUp answers the rows that meet a job and do not write to it.
@@ -151,6 +188,10 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 	b.together()
 	a := b.arrays(b.open)
+	sql, args := s.sql.act, append(a.all(), nil, "")
+	if len(b.open) == 1 {
+		sql, args = s.sql.actOne, a.first()
+	}
 	for n := 0; ; n++ {
 		wait := patience
 		if n > 0 {
@@ -174,8 +215,7 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 		}
 		blocked := false
 		err := s.retry(ctx, atMostOnce, func(ctx context.Context) error {
-			err := s.query(ctx, s.sql.act, func(r *record) { b.note(r) },
-				append(append([]any{wait}, a.all()...), nil, "")...)
+			err := s.query(ctx, sql, func(r *record) { b.note(r) }, append([]any{wait}, args...)...)
 			if err != nil && fateOf(err) == clash {
 				blocked = true
 				return nil

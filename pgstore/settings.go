@@ -18,17 +18,16 @@ import (
 // fits returns the setting of a connection that is in the way, before
 // anything is sent.
 func (s *Store) fits(conn *pgx.Conn) error {
-	config := conn.Config()
 	status := conn.PgConn().ParameterStatus
 	if s.config.ExecMode == pgx.QueryExecModeSimpleProtocol && status("standard_conforming_strings") != "on" {
 		return &onceq.InvalidError{Field: "standard_conforming_strings", Value: status("standard_conforming_strings"),
 			Rule: "must be on for pgx.QueryExecModeSimpleProtocol: " +
-				setting(config, "standard_conforming_strings", "on") + " or put it in the URL"}
+				setting(conn.Config(), "standard_conforming_strings", "on") + " or put it in the URL"}
 	}
 	if !inUTF8(conn) {
 		return &onceq.InvalidError{Field: "client_encoding", Value: status("client_encoding"),
 			Rule: fmt.Sprintf("must be UTF8: alter role %s reset client_encoding; or put client_encoding=UTF8 in the "+
-				"URL", quote(config.User))}
+				"URL", quote(conn.Config().User))}
 	}
 	return nil
 }

@@ -96,6 +96,7 @@ type Store struct {
 	waker  waker
 	recent recent
 	floors floors
+	tracer pgx.QueryTracer // of the pool; nil = none
 	// waiting has room for calls that wait for a transaction. The rest of
 	// the pool is for all other calls.
 	waiting chan struct{}
@@ -173,8 +174,10 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 		s.config = *config
 	}
 	s.config.Namespace, s.config.Patience = config.namespace(), config.patience()
+	pc := pool.Config().ConnConfig
+	s.tracer = pc.Tracer
 	if s.config.ExecMode == 0 {
-		s.config.ExecMode = pool.Config().ConnConfig.DefaultQueryExecMode
+		s.config.ExecMode = pc.DefaultQueryExecMode
 	}
 	if s.config.Logger == nil {
 		s.config.Logger = slog.Default()
@@ -247,7 +250,7 @@ var statementFiles embed.FS
 
 // statements are the texts of sql/ for one namespace.
 type statements struct {
-	look, lookup, insert, insertOne, act, actText, fetch, extend, finish, finishText, change,
+	look, lookup, insert, insertOne, insertAlike, act, actOne, actText, fetch, extend, finish, finishText, change,
 	changeText, release, pause, resume, sweep,
 	get, list, keys, queues, workers, notes, note, notify string
 }
@@ -255,7 +258,8 @@ type statements struct {
 func loadStatements(namespace string) (s statements) {
 	for name, to := range map[string]*string{
 		"enqueue_look": &s.look, "enqueue_lookup": &s.lookup, "enqueue_insert": &s.insert,
-		"enqueue_insert_one": &s.insertOne, "enqueue_act": &s.act, "enqueue_act_text": &s.actText,
+		"enqueue_insert_one": &s.insertOne, "enqueue_insert_alike": &s.insertAlike,
+		"enqueue_act": &s.act, "enqueue_act_one": &s.actOne, "enqueue_act_text": &s.actText,
 		"fetch": &s.fetch, "extend": &s.extend, "finish": &s.finish, "finish_text": &s.finishText,
 		"change_text": &s.changeText,
 		"change":      &s.change, "release": &s.release, "pause": &s.pause, "resume": &s.resume, "sweep": &s.sweep,

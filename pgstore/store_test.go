@@ -24,6 +24,20 @@ func TestStore(t *testing.T) { storetest.Run(t, open) }
 
 func TestModel(t *testing.T) { model.Run(t, open) }
 
+// All batches try insert_alike_v1 first, which a store that was just opened
+// does not do.
+func TestStoreThatHopes(t *testing.T) {
+	storetest.Run(t, openHopeful, "identity", "holding", "batches", "uncertain", "doubt", "truth")
+}
+
+func TestModelThatHopes(t *testing.T) { model.Run(t, openHopeful) }
+
+func openHopeful(t *testing.T) storetest.Harness {
+	h := open(t)
+	h.Store.(*pgstore.Store).Hope()
+	return h
+}
+
 var schemas atomic.Int64
 
 // database is a schema of a test's own.

@@ -248,7 +248,7 @@ func TestALockTimeoutThatTheServerTakesForACancelLosesNoCall(t *testing.T) {
 		}
 	})
 	stopped := map[string]bool{}
-	for _, call := range []string{"act", "finish"} {
+	for _, call := range []string{"act_one", "finish"} {
 		for !stopped[call] && h.ctx.Err() == nil {
 			stopped[call] = one[int](t, h.database,
 				`select count(*) filter (where pg_cancel_backend(pid)) from pg_stat_activity

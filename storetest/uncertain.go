@@ -106,6 +106,13 @@ var uncertain = []scenario{
 		w.lost(f, answerLost, task(1), onceq.ID("a"))
 		w.enqueue(onceq.Skipped, task(1), onceq.ID("a"))
 	})},
+	{"a_resend_under_coalesce_is_not_merged_into_its_own_job", shaky(func(w *world, f *flaky) {
+		merge := onceq.OnConflict(onceq.Coalesce)
+		err := w.lost(f, answerLost, task(1), key, merge)
+		r := w.enqueue(onceq.Inserted, task(1), key, merge, onceq.Resend(err))
+		equal(w, "job", r.Job.ID, err.ID)
+		equal(w, "jobs", len(w.jobs()), 1)
+	})},
 	{"a_resend_meets_the_id_of_another_call", shaky(func(w *world, f *flaky) {
 		err := w.lost(f, neverSent, task(1), onceq.ID("a"))
 		w.insert(task(2), onceq.ID("a"))

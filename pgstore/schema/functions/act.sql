@@ -1,12 +1,13 @@
 -- Enqueues rows one after another: the careful path.
 --
 --   act_v1        all rows, and again from the start if something has changed meanwhile
+--   act_one_v1    the same for one row, with less overhead if it writes to a holder that waits
 --   enqueue_v1    one row
 --   writing_v1, lock_holders_v1  locks what may be written to, before anything else
 --   known_v1      answers a row whose ID a job has
 --   claim_v1      takes the key of a new job if it is free
 --   lock_v1       locks a holder with its key and its waiter, once it is to be written to
---   written_v1    gives a holder or a waiter what a row brings
+--   written_v1, rewritten_v1  give a holder or a waiter what a row brings
 --   stand_v1, supersede_v1  the new job stands behind its holder, or takes its key
 --   options_v1, write_v1, add_v1, stop_v1  are parts of these
 --
@@ -67,6 +68,66 @@ begin
     end;
   end loop;
   raise exception 'onceq: the jobs that were met changed 100 times in a row' using errcode = 'serialization_failure';
+end $$;
+
+-- act_v1 for one row. If it writes to a holder that waits, and behind which
+-- nobody stands, that is done here, with less overhead. What is read before
+-- the holder is locked only says which way to go. After the lock everything
+-- is read again, in statements of their own, which see what others did
+-- meanwhile. If it has changed, that is an error (OQ001).
+create or replace function {ns}.act_one_v1(patience integer, id text, nonce bytea, kind text, queue text, args bytea,
+  meta text, tags text, key bytea, text text, digest bytea, nums bigint[])
+returns setof {ns}.answer_v1 language plpgsql {hot} as $$
+#variable_conflict use_variable
+declare
+  now bigint := {ns}.clock_v1();
+  a {ns}.answer_v1;
+  h {ns}.jobs;  -- the holder
+  j {ns}.jobs;  -- the row as a job
+  k {ns}.keys;
+  action integer;
+begin
+  {guard}
+  select z.holder, {ns}.shown_v1(x.state, x.behind, x.run_at, now) into a.c_holder, a.c_state
+    from {ns}.keys z cross join lateral (select y.state, y.behind, y.run_at from {ns}.jobs y
+      where y.id = z.holder and y.key = z.key and y.state <= {retryable} and y.behind is null limit 1) x
+    where z.key = key and z.next is null and z.gone is null and (z.frees_at is null or z.frees_at > now)
+      and not exists (select from {ns}.jobs y where y.id = id offset 0);
+  action := {ns}.reaction_v1({first reactions}, a.c_state);
+  if a.c_holder is null or action not in ({action_write}, {action_pushback}, {action_merge}) then
+    return query select * from {ns}.act_v1(patience, array[id], array[nonce], array[kind], array[queue], array[args],
+      array[meta], array[tags], array[key], array[text], array[digest], nums, null, null);
+    return;
+  end if;
+  perform set_config('lock_timeout', patience::text, true);
+  select * into h from {ns}.jobs x where x.id = a.c_holder and x.key = key for update;
+  select * into k from {ns}.keys x where x.key = key;
+  now := {ns}.clock_v1();
+  if h.id is null or k.holder is distinct from h.id or k.next is not null or k.gone is not null or k.frees_at <= now
+    or {ns}.shown_v1(h.state, h.behind, h.run_at, now) <> a.c_state then
+    raise exception 'onceq: again' using errcode = 'OQ001';
+  end if;
+  a.try := 1;
+  a.i := 1;
+  a.outcome := {replaced};
+  a.now := now;
+  a.c_by := {by_key};
+  a.c_since := coalesce(k.since, h.enqueued_at);
+  a.c_frees_at := k.frees_at;
+  a.c_pending := {ns}.named_v1(k.pending, h.behind, h.run, h.run_at, now);
+  a.c_text := {ns}.text_v1(h);
+  a.c_differ := case when h.digest <> digest then {args_differ} else {args_same} end;
+  j.run_at := greatest(now, case when {first named} <> 0 then {first named} else now + {first delay} end);
+  j.args := args;
+  j.raw := {first raw} <> 0;
+  j.digest := digest;
+  j.meta := meta;
+  j.tags := {ns}.tags_v1(tags);
+  j.extra := {ns}.extra_v1(tags);
+  j.priority := {first priority};
+  j.max_attempts := {first max_attempts};
+  a.job := {ns}.rewritten_v1(action, h, j, {first write}, {first max_wait}, now);
+  return next a;
 end $$;
 
 -- Enqueues row i. a is the answer, fills a queue in which a job became due,
@@ -299,22 +360,34 @@ create or replace function {ns}.written_v1(action integer, inout h {ns}.jobs, j 
 declare
   due bigint := j.run_at;
 begin
+  if h.behind is null or action in ({action_write}, {action_pushback}) then
+    h := {ns}.rewritten_v1(action, h, j, {n write}, {n max_wait}, now);
+    return;
+  end if;
+  -- a waiter becomes what was asked for last
+  h := {ns}.options_v1(h, i, kinds, queues, args, metas, tags, keys, texts, digests, nums);
+  h.run_at := least(h.run_at, due);
+  h.anchor := {ns}.anchor_v1(h.from_enqueue, h.enqueued_at, h.run_at);
+  perform {ns}.save_all_v1(h);
+end $$;
+
+-- Gives a holder that waits what a row brings, by action write, pushback or
+-- merge: j is the row as a job. It returns h.
+create or replace function {ns}.rewritten_v1(action integer, inout h {ns}.jobs, j {ns}.jobs, fields bigint,
+  max_wait bigint, now bigint) language plpgsql as $$
+begin
   if action = {action_write} then
-    h := {ns}.write_v1(h, {n write}, j);
-    if {n write} & {field_run_at} <> 0 then
-      h := {ns}.move_run_v1(h, due, now);
+    h := {ns}.write_v1(h, fields, j);
+    if fields & {field_run_at} <> 0 then
+      h := {ns}.move_run_v1(h, j.run_at, now);
     end if;
   elsif action = {action_pushback} then
     h := {ns}.write_v1(h, {field_args}, j);
-    h := {ns}.move_run_v1(h, greatest(now, least(due, h.enqueued_at + {n max_wait})), now);
-  elsif h.behind is not null then -- a waiter becomes what was asked for last
-    h := {ns}.options_v1(h, i, kinds, queues, args, metas, tags, keys, texts, digests, nums);
-    h.run_at := least(h.run_at, due);
-    h.anchor := {ns}.anchor_v1(h.from_enqueue, h.enqueued_at, h.run_at);
+    h := {ns}.move_run_v1(h, greatest(now, least(j.run_at, h.enqueued_at + max_wait)), now);
   else -- {action_merge}
     h := {ns}.write_v1(h, {field_args}, j);
-    if due < h.run_at and h.state <> {retryable} then
-      h := {ns}.move_run_v1(h, due, now);
+    if j.run_at < h.run_at and h.state <> {retryable} then
+      h := {ns}.move_run_v1(h, j.run_at, now);
     end if;
   end if;
   perform {ns}.save_all_v1(h);

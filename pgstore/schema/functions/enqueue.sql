@@ -2,6 +2,7 @@
 --
 --   insert_v1      the common path: inserts what is new, answers duplicates
 --   insert_one_v1  the same for one row, with less overhead
+--   insert_alike_v1  the same for rows that differ in no option, which fails if they meet anybody
 --   look_v1        looks for the holders of keys, for rows with new IDs
 --   lookup_v1      answers every row that meets a job and does not write to it
 --   tags_v1, extra_v1, failed_v1  read what was sent in tags
@@ -264,4 +265,43 @@ begin
   if not found then
     raise exception 'onceq: again' using errcode = 'OQ001';
   end if;
+end $$;
+
+-- Inserts rows that differ in no option and have new IDs. It does not look
+-- whether keys are held: then it fails (23505) and leaves nothing behind,
+-- and insert_v1 has to do it. What follows from the options is computed once.
+-- Rows and by_key are ordered as for insert_v1. It returns the time.
+create or replace function {ns}.insert_alike_v1(patience text, ids text[], nonces bytea[], kind text, queue text,
+  args bytea[], keys bytea[], texts text[], digests bytea[], nums bigint[], by_key integer[])
+returns bigint language plpgsql {hot} as $$
+#variable_conflict use_variable
+declare
+  ignored text := set_config('lock_timeout', patience, true);
+  now bigint := {ns}.clock_v1();
+  run_at bigint := greatest(now, case when {first named} <> 0 then {first named} else now + {first delay} end);
+  retention bigint := nullif({first retention}, {usual_retention});
+  timeout bigint := nullif({first timeout}, 0);
+  hold_until smallint := nullif({first hold_until}, 0);
+  hold_window bigint := nullif({first hold_window}, 0);
+  hold_ttl bigint := nullif({first hold_ttl}, 0);
+  from_enqueue boolean := nullif({first from_enqueue} <> 0, false);
+  frees_at bigint := {ns}.frees_v1(hold_until, hold_window, hold_ttl, case when from_enqueue then now else run_at end,
+    run_at);
+  pending smallint := {ns}.pending_v1(hold_until);
+  max_attempts integer := {first max_attempts};
+  priority smallint := {first priority};
+  raw boolean := {first raw} <> 0;
+begin
+  {guard}
+  if keys is not null then
+    insert into {ns}.keys (frees_at, pending, key, holder)
+    select frees_at, pending, keys[i], ids[i] from unnest(by_key) i;
+  end if;
+  insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state, priority,
+    hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text)
+  select now, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, {scheduled}, priority,
+    hold_until, raw, false, false, from_enqueue, ids[i], kind, queue, keys[i], nonces[i], digests[i], args[i],
+    nullif(texts[i], '')
+  from generate_series(1, cardinality(ids)) i;
+  return now;
 end $$;

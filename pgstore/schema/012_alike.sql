@@ -1,0 +1,1 @@
+-- The tables stay as they are. insert_alike_v1 is new, see functions/enqueue.sql.
