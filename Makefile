@@ -45,7 +45,7 @@ prose: ## words a comment line and wide lines, a package each
 
 soak: ## two minutes a store of kills, lost answers, crashes, full memory and disks, old programs, then killed schedulers, and brokers behind a guard; SOAK=10m for longer
 	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SOAK=$(SOAK) go test -count=1 $(RACE) -timeout 0 -run "TestSoak|TestWhatever|TestKilledSchedulers" -v .
-	@for m in $(ADAPTERS); do (cd $$m && ONCEQ_TEST_REQUIRE=1 ONCEQ_SOAK=$(SOAK) go test -count=1 $(RACE) -timeout 0 -run TestSoak -v .) || exit 1; done
+	@for m in $(ADAPTERS); do (cd $$m && ONCEQ_TEST_REQUIRE=1 ONCEQ_SOAK=$(SOAK) go test -count=1 $(RACE) -timeout 0 -run "TestSoak|TestRabbitMQ" -v .) || exit 1; done
 
 mutants: ## plants every fault of test/mutants_*.go into SQL, Lua and rules: each must be caught
 	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_MUTANTS=all go test -count=1 -timeout 0 -run TestEveryPlantedFault -v .

@@ -52,6 +52,8 @@ var mayUse = map[string][]string{
 	"guard/guardasynq":     {"onceq", "onceq/guard", "github.com/hibiken/asynq", "github.com/redis/go-redis/v9"},
 	"guard/guardnats":      {"onceq", "onceq/guard", "github.com/nats-io/nats.go"},
 	"guard/guardwatermill": {"onceq", "onceq/guard", "github.com/ThreeDotsLabs/watermill"},
+	"guard/guardrecipes": {"onceq", "onceq/guard", "github.com/twmb/franz-go/pkg",
+		"github.com/rabbitmq/amqp091-go"},
 	"guard": {"onceq", "onceq/internal/batch", "onceq/internal/reserved", "onceq/internal/sleep",
 		"onceq/internal/suspect", "go.opentelemetry.io/otel"},
 	"guard/guardhttp":      {"onceq", "onceq/guard", "onceq/internal/idempotency"},

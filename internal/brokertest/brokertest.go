@@ -331,3 +331,13 @@ func (c *crew) all(role string) (found []*proc) {
 	}
 	return found
 }
+
+// Recover makes an error of a panic, as most brokers' libraries do.
+func Recover(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return fn()
+}
