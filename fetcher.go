@@ -27,7 +27,9 @@ func (s *session) fetchLoop(ctx context.Context) {
 			case <-ctx.Done():
 			case <-look.C:
 				s.mu.Lock()
-				s.pacer.lookNow(time.Now(), s.pollInterval())
+				if now := time.Now(); !now.Before(s.pacer.look) {
+					s.pacer.lookNow(now, s.pollInterval())
+				}
 				s.mu.Unlock()
 			case <-s.lookNow:
 			}
@@ -35,6 +37,9 @@ func (s *session) fetchLoop(ctx context.Context) {
 		}
 		s.gather()
 		done, err := s.fetch(ctx)
+		if err == nil && !done {
+			err = s.takeSlots(ctx)
+		}
 		switch {
 		case done:
 			s.watchOnce(ctx)
@@ -77,6 +82,9 @@ func (s *session) pollInterval() time.Duration {
 func (s *session) lookAt() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if next := s.pacer.nextRound(); !next.IsZero() {
+		return earlier(s.pacer.look, next)
+	}
 	return s.pacer.look
 }
 
@@ -98,6 +106,7 @@ func (s *session) hasMoreLocked(queue string) {
 func (s *session) roomForMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.roundLocked(time.Now())
 	return s.leased && len(s.toStart) == 0 && len(s.results)+s.sending+len(s.calls) < maxUnsent &&
 		s.pacer.wantsMore()
 }
@@ -109,6 +118,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	s.fetchNo++
 	r := FetchRequest{Worker: s.name, No: s.fetchNo, Kinds: s.kinds}
 	s.pacer.ask(&r, time.Now())
+	looks := s.pacer.looks
 	idle := len(s.inHand) == 0 && s.running == 0 && !s.isCallingLocked()
 	s.mu.Unlock()
 
@@ -148,6 +158,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 	default:
 		s.pacer.failed(r)
 	}
+	quiet := s.pacer.quiet(looks)
 	s.mu.Unlock()
 
 	if !taken {
@@ -156,7 +167,7 @@ func (s *session) fetch(ctx context.Context) (done bool, err error) {
 		}
 		return false, err
 	}
-	return s.drains && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0 && s.isTidy(), err
+	return s.drains && idle && err == nil && len(runs) == 0 && fetched.NextDue != 0 && quiet && s.isTidy(), err
 }
 
 // outOfTime reports whether the answer to a call may have been too large to

@@ -114,9 +114,12 @@ func (s *settings) asClaim(row *NewRow) error {
 	return nil
 }
 
-// patienceOf is how long the message of a claim may be silent. ok is false for
-// any other job.
+// patienceOf is how long the message of a claim may be silent, and a slot of
+// the whole fleet that lost its worker. ok is false for any other job.
 func patienceOf(j *JobRow) (patience time.Duration, ok bool) {
+	if isSlot(j.Queue) { // it is free at once
+		return 0, true
+	}
 	if !strings.HasPrefix(j.Queue, guardPrefix) {
 		return 0, false
 	}

@@ -63,6 +63,8 @@ func (s *session) beat(ctx context.Context) error {
 	for run := range s.inHand {
 		r.Runs = append(r.Runs, run)
 	}
+	r.Runs = append(r.Runs, s.slotsLocked()...)
+	returned := s.returned
 	s.mu.Unlock()
 	if !s.introduced {
 		r.About = s.about()
@@ -104,15 +106,18 @@ func (s *session) beat(ctx context.Context) error {
 			stop = append(stop, r)
 		}
 	}
-	if extended.Back > 0 {
+	s.markSlotsLocked(&extended)
+	s.returned -= returned
+	back := max(extended.Back-returned, 0) // of these that are no slots
+	if back > 0 {
 		s.hasMoreLocked("")
 	}
 	s.mu.Unlock()
 
-	s.w.metrics.handedBack(extended.Back)
+	s.w.metrics.handedBack(back)
 	s.w.metrics.leaseLost(lost)
-	if extended.Back > 0 {
-		s.log.Info("onceq: jobs handed back that were not received", "jobs", extended.Back)
+	if back > 0 {
+		s.log.Info("onceq: jobs handed back that were not received", "jobs", back)
 	}
 	for _, r := range lost {
 		s.log.Warn("onceq: run lost", r.attrs()...)
@@ -161,6 +166,7 @@ func (s *session) fence() {
 		}
 		r.lost = true
 	}
+	s.loseSlotsLocked()
 	s.mu.Unlock()
 	s.w.metrics.leaseLost(gone)
 	signal(s.drained)

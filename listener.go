@@ -23,6 +23,12 @@ func (s *session) listenLoop(ctx context.Context) {
 	r := WakeRequest{Worker: s.name, Kinds: s.kinds}
 	for _, q := range s.pacer.queues {
 		r.Queues = append(r.Queues, q.name)
+		if q.limit != nil {
+			r.Queues = append(r.Queues, q.limit.queue)
+			if r.Kinds != nil {
+				r.Kinds = append(r.Kinds[:len(r.Kinds):len(r.Kinds)], q.limit.kinds...)
+			}
+		}
 	}
 	for failures := 0; ctx.Err() == nil; sleep.For(ctx, min(time.Second<<min(failures, 10), time.Minute)) {
 		wakes, err := wake(ctx, r)

@@ -16,18 +16,20 @@ type pacer struct {
 	queues []*queue
 	look   time.Time // when to look without a wake-up
 	barren int       // fetches in a row that brought nothing, although there might have been more
+	looks  *queue    // the fetch under way only looks into this one; nil = it brings jobs
 	load   load
 }
 
 // queue is what a session knows of a queue.
 type queue struct {
 	name   string
-	slots  int   // of its own
-	pool   *pool // whose slots it takes in place of its own; nil = none
-	weight int   // its part of the pool
-	credit int   // see pacer.share
-	busy   int   // handlers that have not returned
-	more   bool  // there may be due jobs that were not fetched
+	slots  int    // of its own
+	pool   *pool  // whose slots it takes in place of its own; nil = none
+	weight int    // its part of the pool
+	credit int    // see pacer.share
+	limit  *limit // the slots of the whole fleet; nil = it needs none
+	busy   int    // handlers that have not returned
+	more   bool   // there may be due jobs that were not fetched
 }
 
 // hasMore notes that a queue ("" = any of them) may have due jobs.
@@ -38,16 +40,22 @@ func (p *pacer) hasMore(name string) {
 
 func (p *pacer) mark(name string) {
 	for _, q := range p.queues {
-		if name == "" || q.name == name {
+		ofSlots := q.limit != nil && (name == "" || q.limit.queue == name)
+		if ofSlots {
+			q.limit.wait = false
+		}
+		if ofSlots || name == "" || q.name == name {
 			q.more = true
 		}
 	}
 }
 
-// lookNow marks every queue to be asked again, because it is time. The next
+// lookNow marks the queues to be asked again, because it is time. The next
 // time is after poll.
 func (p *pacer) lookNow(now time.Time, poll time.Duration) {
-	p.mark("")
+	for _, q := range p.queues {
+		q.more = q.more || q.limit == nil || q.free() > 0 // of others limit.look says when
+	}
 	p.look = now.Add(poll)
 }
 
@@ -62,7 +70,7 @@ func (p *pacer) lookBy(t time.Time) {
 // wantsMore reports whether there may be jobs for a free slot.
 func (p *pacer) wantsMore() bool {
 	for _, q := range p.queues {
-		if q.more && q.free() > 0 {
+		if q.more && q.free() > 0 || q.looks() {
 			return true
 		}
 	}
@@ -76,6 +84,11 @@ func (p *pacer) wantsMore() bool {
 // one with large jobs may use up MaxBytes each time.
 func (p *pacer) ask(r *FetchRequest, now time.Time) {
 	r.MaxBytes = p.load.of(fetchBytes)
+	if p.looks = p.toLook(); p.looks != nil {
+		r.Queues = []QueueSlots{{Queue: p.looks.name}}
+		p.looks.more = false
+		return
+	}
 	shares := p.askPool(now)
 	for i := range p.queues {
 		q := p.queues[(int(r.No)+i)%len(p.queues)]
@@ -86,6 +99,9 @@ func (p *pacer) ask(r *FetchRequest, now time.Time) {
 		if asks {
 			r.Queues = append(r.Queues, QueueSlots{Queue: q.name, Slots: n})
 			q.more = false
+			if q.limit != nil {
+				q.limit.asked = n
+			}
 		}
 	}
 }
@@ -96,11 +112,26 @@ func (p *pacer) failed(r FetchRequest) {
 	for _, asked := range r.Queues {
 		p.queue(asked.Queue).more = true
 	}
+	p.over()
+}
+
+// over notes that no fetch is under way.
+func (p *pacer) over() {
+	for _, q := range p.queues {
+		if q.limit != nil {
+			q.limit.asked = 0
+		}
+	}
 }
 
 // answered takes in the answer to a request. Its jobs have their slots
 // already.
 func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Duration) {
+	p.over()
+	if p.looks != nil {
+		p.looks.limit.looked(f, now, poll)
+		return
+	}
 	got := map[string]int{}
 	for _, job := range f.Jobs {
 		got[job.Queue]++

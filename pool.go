@@ -20,10 +20,10 @@ type pool struct{ slots, busy int }
 
 // free is how many more jobs of the queue may start.
 func (q *queue) free() int {
-	if q.pool != nil {
-		return q.pool.slots - q.pool.busy
+	if q.limit != nil {
+		return min(q.own(), q.limit.usable()-q.busy)
 	}
-	return q.slots - q.busy
+	return q.own()
 }
 
 // take counts n more runs, or fewer.
@@ -32,21 +32,32 @@ func (q *queue) take(n int) {
 	if q.pool != nil {
 		q.pool.busy += n
 	}
+	if q.limit != nil {
+		q.limit.most = max(q.limit.most, q.busy)
+	}
 }
 
 // share divides slots among the queues of the pool that may have more. Over
 // many fetches the shares are as the weights: each slot goes to the queue with
-// the most credit, which pays for it with what all have got.
+// the most credit, which pays for it with what all have got. A queue that the
+// fleet's limit leaves less than that gets what it may have.
 func (p *pacer) share(slots int) map[*queue]int {
 	var among []*queue
 	sum := 0
 	for _, q := range p.queues {
-		if q.pool != nil && q.more {
+		if q.pool != nil && q.more && q.free() > 0 {
 			among = append(among, q)
 			sum += q.weight
 		}
 	}
 	shares := make(map[*queue]int, len(among))
+	for i := 0; i < len(among); i++ {
+		if q := among[i]; q.limit != nil && q.free()*sum <= slots*q.weight {
+			shares[q] = q.free()
+			slots, sum = slots-q.free(), sum-q.weight
+			among, i = slices.Delete(among, i, i+1), -1 // the others have more to share
+		}
+	}
 	if len(among) == 0 {
 		return shares
 	}
@@ -54,10 +65,10 @@ func (p *pacer) share(slots int) map[*queue]int {
 		shares[q] = slots / sum * q.weight
 	}
 	for range slots % sum {
-		first := among[0]
+		var first *queue
 		for _, q := range among {
 			q.credit += q.weight
-			if q.credit > first.credit {
+			if shares[q] < q.free() && (first == nil || q.credit > first.credit) {
 				first = q
 			}
 		}
@@ -73,15 +84,15 @@ func (p *pacer) share(slots int) map[*queue]int {
 // all, so that a worker that drains knows that nothing is left.
 func (p *pacer) askPool(now time.Time) map[*queue]int {
 	i := slices.IndexFunc(p.queues, func(q *queue) bool { return q.pool != nil })
-	if i < 0 || p.queues[i].free() <= 0 {
+	if i < 0 || p.queues[i].own() <= 0 {
 		return nil
 	}
 	if !now.Before(p.look) {
 		p.mark("")
 	}
-	shares := p.share(p.load.of(p.queues[i].free()))
+	shares := p.share(p.load.of(p.queues[i].own()))
 	for _, q := range p.queues {
-		if _, asked := shares[q]; q.pool != nil && q.pool.busy == 0 && !asked {
+		if _, asked := shares[q]; q.pool != nil && q.pool.busy == 0 && !asked && q.free() > 0 {
 			shares[q] = 0
 		}
 	}

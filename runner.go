@@ -172,6 +172,7 @@ func (s *session) settled(r *run, f Finish, cause error) {
 	r.handedBack = f.State == Scheduled && f.Delay == 0 && cause == ErrShutdown
 	s.running--
 	r.queue.take(-1)
+	s.giveBackLocked(r.queue, 0)
 	if lost {
 		s.dropLocked(r)
 		signal(s.beatNow) // if the store still has it as ours, it hands it back

@@ -58,6 +58,8 @@ type session struct {
 	fetchNo     int64 // the number of the latest fetch
 	introduced  bool  // a heartbeat said what the worker is; only beat looks at it
 	fetched     int64 // every fetch up to this one is over, and its jobs are in inHand
+	ending      bool  // slots of the whole fleet are given back as soon as no job runs on them
+	returned    int   // such slots that the next heartbeat gives back
 	leased      bool  // by our own clock the lease is not over yet
 	leaseEnd    time.Time
 	lapse       *time.Timer // fires at leaseEnd
@@ -89,8 +91,12 @@ func newSession(w *Worker, ctx context.Context, stop func()) *session {
 	shared := &pool{slots: w.config.Concurrency}
 	for _, q := range w.queues {
 		queue := &queue{name: q.Queue, slots: q.Slots, more: true}
-		if queue.weight = w.config.Queues[q.Queue].Weight; queue.weight > 0 {
+		config := w.config.Queues[q.Queue]
+		if queue.weight = config.Weight; queue.weight > 0 {
 			queue.pool = shared
+		}
+		if config.Global > 0 {
+			queue.limit = newLimit(q.Queue, config.Global)
 		}
 		s.pacer.queues = append(s.pacer.queues, queue)
 	}
@@ -249,6 +255,7 @@ func (s *session) serve(ctx context.Context) error {
 	s.fetchLoop(ctx)
 
 	s.stop()
+	s.endSlots()
 	deadline := time.Now().Add(s.w.config.ShutdownTimeout + endTime)
 	s.mu.Lock()
 	before := s.dropped
@@ -350,6 +357,7 @@ func (s *session) leave(deadline time.Time) error {
 	s.mu.Lock()
 	r := ExtendRequest{Worker: s.name, FetchesDone: s.fetchNo}
 	closed := s.fatal != nil
+	slots := s.returned + len(s.slotsLocked())
 	s.mu.Unlock()
 	if closed {
 		return nil
@@ -361,7 +369,7 @@ func (s *session) leave(deadline time.Time) error {
 			return err
 		})
 		if err == nil {
-			s.w.metrics.handedBack(left.Back)
+			s.w.metrics.handedBack(max(left.Back-slots, 0))
 			return nil
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) || !sleep.For(ctx, s.hurry()) {

@@ -73,7 +73,7 @@ func (w *watcher) idle() (names []string) {
 	for i := 0; i < len(all) && len(names) < watchQueues && w.leased; i++ {
 		q := all[w.turn%len(all)]
 		w.turn++
-		if !q.more && q.free() > 0 {
+		if !q.more && q.own() > 0 {
 			names = append(names, q.name)
 		}
 	}

@@ -23,6 +23,22 @@ type QueueConfig struct {
 	// others have jobs too: with 6 it starts twice as many as one with 3. 1 to
 	// 1,000; 0 = 1. It is for a queue without a Concurrency.
 	Weight int
+	// Global is how many jobs of the queue run at once in the whole fleet: 1 to
+	// 100; 0 = no limit. It holds while leases do: a worker that was taken for
+	// dead, and goes on, exceeds it until its handlers heed their contexts, which
+	// end with [ErrLeaseLost].
+	//
+	// A job costs no more with it. A worker takes slots in the store while it has
+	// jobs for them, and gives them back after one to two seconds without, or to
+	// a worker that has waited for one for ten seconds. Between workers there is
+	// no order besides. The slots of a worker that dies are free when it is
+	// rescued, as its jobs are.
+	//
+	// All workers that serve the queue should say the same. While they do not, as
+	// during a deploy, no more run at once than the largest number says, and those
+	// that say n or less have no more than n. A worker that says nothing is not
+	// limited, nor are those in other languages.
+	Global int
 }
 
 // WorkerConfig says what a [Worker] does. The zero value is ready to use:
@@ -189,6 +205,9 @@ func (c *WorkerConfig) completeQueues() error {
 		case q.Weight > 0 && q.Concurrency > 0:
 			return invalid(field+"Weight", q.Weight, "is for a queue that shares the slots of "+
 				"WorkerConfig.Concurrency: leave its own Concurrency away")
+		case q.Global < 0 || q.Global > maxGlobal:
+			return invalid(field+"Global", q.Global, "must be 1 to %d, or 0 for no limit: for more, give each of the "+
+				"workers a Concurrency that is its part", maxGlobal)
 		case q.Concurrency == 0:
 			shared = true
 			q.Weight = max(q.Weight, 1)
