@@ -293,7 +293,7 @@ func (s *session) takeSlots(ctx context.Context) error {
 			}
 		}
 		if err == nil && s.noteSlots(q, got) {
-			// One of those that are taken: its holder is asked to stop, and this row stands behind it.
+			// Of one of them: its holder is asked to stop, and this row stands behind it.
 			kind := l.kinds[rand.IntN(l.n)]
 			err = s.putSlots(ctx, l, []string{kind}, Reactions{Running: ActionTake})
 		}

@@ -269,8 +269,10 @@ func (w WorkerInfo) MarshalJSON() ([]byte, error) {
 		LeaseUntil jsontext.Time   `json:"lease_until,omitzero"`
 		Late       bool            `json:"late"`
 		Running    int             `json:"running"`
+		Slots      map[string]int  `json:"slots,omitempty"`
 		About      json.RawMessage `json:"about"`
-	}{w.Name, jsontext.Time(w.Since), jsontext.Time(w.BeatAt), jsontext.Time(w.LeaseUntil), w.Late, w.Running, about})
+	}{w.Name, jsontext.Time(w.Since), jsontext.Time(w.BeatAt), jsontext.Time(w.LeaseUntil), w.Late, w.Running,
+		w.Slots, about})
 }
 
 // MarshalJSON has the counts of each series as lists, an entry for each step.

@@ -21,7 +21,11 @@ type WorkerInfo struct {
 	LeaseUntil time.Time // the end of its lease, unless it is renewed
 	Late       bool      // its lease is over: it may be lost
 	Running    int       // how many jobs run for it
-	About      []byte    // what it says of itself, as JSON (see [WorkerAbout]); nil = nothing
+	// Slots are, for each queue that is limited in the whole fleet
+	// ([QueueConfig].Global), how many slots the worker has. Only
+	// [Client.Workers] tells it.
+	Slots map[string]int
+	About []byte // what it says of itself, as JSON (see [WorkerAbout]); nil = nothing
 }
 
 // WorkerAbout is what a worker of this package says of itself. Workers in other
@@ -32,6 +36,7 @@ type WorkerAbout struct {
 	Version string         `json:"version,omitempty"` // of onceq
 	Lang    string         `json:"lang,omitempty"`    // the language that it is written in
 	Queues  map[string]int `json:"queues,omitempty"`  // which it serves, and with how many slots
+	Global  map[string]int `json:"global,omitempty"`  // of these, how many jobs may run in the whole fleet
 	Kinds   []string       `json:"kinds,omitempty"`   // which it takes; none = any, or more than there was room for
 }
 
@@ -60,6 +65,9 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("onceq: list workers: %w", err)
 	}
+	if err := c.tellSlots(ctx, all); err != nil {
+		return nil, err
+	}
 	slices.SortStableFunc(all, func(a, b WorkerInfo) int {
 		if a.Late != b.Late {
 			if a.Late {
@@ -70,6 +78,38 @@ func (c *Client) Workers(ctx context.Context) ([]WorkerInfo, error) {
 		return cmp.Compare(a.Name, b.Name)
 	})
 	return all, nil
+}
+
+// tellSlots says which slots of the whole fleet each worker has. To a store
+// these are jobs that run.
+func (c *Client) tellSlots(ctx context.Context, all []WorkerInfo) error {
+	limited, at := map[string]bool{}, map[string]*WorkerInfo{}
+	for i := range all {
+		at[all[i].Name] = &all[i]
+		for queue := range all[i].Details().Global {
+			limited[queue] = true
+		}
+	}
+	for queue := range limited {
+		r := ListRequest{Queue: slotsPrefix + queue, States: []State{Running}, Limit: page}
+		for more := true; more; more = r.Cursor != "" {
+			p, err := c.store.List(ctx, r)
+			if err != nil {
+				return fmt.Errorf("onceq: list the slots of queue %s: %w", queue, err)
+			}
+			for _, j := range p.Jobs {
+				if w := at[j.Worker]; w != nil {
+					if w.Slots == nil {
+						w.Slots = map[string]int{}
+					}
+					w.Slots[queue]++
+					w.Running = max(w.Running-1, 0)
+				}
+			}
+			r.Cursor = p.Next
+		}
+	}
+	return nil
 }
 
 // version is that of this module in the program that runs.
@@ -93,6 +133,12 @@ func (s *session) about() []byte {
 		Lang: "go", Queues: map[string]int{}, Kinds: slices.DeleteFunc(slices.Clone(s.kinds), ReservedName)}
 	for name, q := range s.w.config.Queues {
 		a.Queues[name] = q.Concurrency
+		if q.Global > 0 {
+			if a.Global == nil {
+				a.Global = map[string]int{}
+			}
+			a.Global[name] = q.Global
+		}
 	}
 	return a.encode()
 }
@@ -109,7 +155,7 @@ func (a WorkerAbout) encode() []byte {
 		case a.Kinds != nil:
 			a.Kinds = nil // where there are too many, nothing is said of them
 		case a.Queues != nil:
-			a.Queues = nil
+			a.Queues, a.Global = nil, nil
 		default:
 			return nil
 		}

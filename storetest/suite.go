@@ -77,6 +77,7 @@ var suite = []chapter{
 	{"periodic", periodic},
 	{"guarding", guarding},
 	{"limiting", limiting},
+	{"limited", limited},
 	{"recipes", recipes},
 	{"guard_calls", guardCalls},
 	{"parity_asynq", parityAsynq},

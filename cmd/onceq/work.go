@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/terms"
@@ -23,6 +24,7 @@ type work struct {
 	exec     string
 	queues   *[]string // nil = not said
 	atOnce   int       // slots of the pool; 0 = none
+	global   *[]string // nil = not said
 	kinds    *[]string
 	drain    bool
 	timeout  time.Duration
@@ -72,7 +74,10 @@ with its number: --queues 'a=b=10'.
 
 With --concurrency the queues share so many slots: NAME*W starts W times as many
 as NAME while both have jobs, and what one does not need the others get.
-NAME=N keeps slots of its own besides.`,
+NAME=N keeps slots of its own besides.
+
+With --global no more than N jobs of a queue run at once in all workers that say
+so, on all machines (onceq docs limits).`,
 		Example: `  onceq work --exec 'jq -r .to | xargs send-mail'
   onceq work --exec ./run.sh --queues default=10,mail=2 --drain
   onceq work --exec ./run.sh --queues 'critical*6,default*3,low' --concurrency 20`,
@@ -93,7 +98,11 @@ NAME=N keeps slots of its own besides.`,
 			return a.work(c.Context(), &w)
 		},
 	}
-	fs := c.Flags()
+	w.flags(c.Flags())
+	return c
+}
+
+func (w *work) flags(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.StringVar(&w.exec, "exec", "", "the `COMMAND`, for sh -c")
 	fs.Var(terms.List("NAME=N,...", &w.queues), "queues",
@@ -101,6 +110,8 @@ NAME=N keeps slots of its own besides.`,
 			`NAME*W, and the weight of each`)
 	fs.IntVar(&w.atOnce, "concurrency", 0, "so many jobs run at once, of all queues without a number of their own "+
 		"(default none)")
+	fs.Var(terms.List("NAME=N,...", &w.global), "global", "how many jobs of these queues run at once in the whole "+
+		"fleet (default any number)")
 	fs.Var(terms.List("KINDS", &w.kinds), "kinds", "run only jobs of these kinds")
 	fs.BoolVar(&w.drain, "drain", false, "end when nothing is due or running")
 	fs.Var(&span{&w.timeout}, "timeout", "stop a run that takes longer, and count it as failed (default none)")
@@ -109,7 +120,6 @@ NAME=N keeps slots of its own besides.`,
 	fs.Var(&span{&w.shutdown}, "shutdown-timeout", "how long a first Ctrl-C waits for jobs that run")
 	fs.StringVar(&w.metrics, "metrics-listen", "", "show metrics for Prometheus at http://`HOST:PORT`/metrics "+
 		"(:PORT is this machine alone)")
-	return c
 }
 
 // span is a flag that is a length of time.
@@ -165,6 +175,31 @@ func parseQueues(list []string, pool bool) (map[string]onceq.QueueConfig, error)
 	return queues, nil
 }
 
+// limitQueues reads NAME=N of --global.
+func (w *work) limitQueues(queues map[string]onceq.QueueConfig) error {
+	if w.global == nil {
+		return nil
+	}
+	for _, text := range *w.global {
+		text = strings.TrimSpace(text)
+		i := strings.LastIndexByte(text, '=')
+		n, err := strconv.Atoi(text[i+1:])
+		if i < 1 || err != nil || n < 1 || n > 100 {
+			return usagef("--global %q: must be NAME=N, with N jobs at once in the whole fleet, 1 to 100", text)
+		}
+		q, served := queues[text[:i]]
+		switch {
+		case !served:
+			return usagef("--global %q: this worker does not serve the queue %s: name it in --queues", text, text[:i])
+		case q.Global > 0:
+			return usagef("--global %q: each queue is named once", text)
+		}
+		q.Global = n
+		queues[text[:i]] = q
+	}
+	return nil
+}
+
 func (a *app) work(ctx context.Context, w *work) (err error) {
 	named := []string{"default=10"}
 	if w.atOnce > 0 {
@@ -174,6 +209,9 @@ func (a *app) work(ctx context.Context, w *work) (err error) {
 		named = *w.queues
 	}
 	queues, err := parseQueues(named, w.atOnce > 0)
+	if err == nil {
+		err = w.limitQueues(queues)
+	}
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,9 @@ func newWorkers(a *app) *cobra.Command {
 		Use:   "workers",
 		Short: "List who works, on what, since when; the late ones first",
 		Long: `List the workers that send heartbeats: which queues each serves and with how
-many slots, which kinds it takes, how many jobs run for it, since when it is
-there, and when its last heartbeat came. A late worker, whose lease is over, may
+many slots (and how many it has of those that the whole fleet shares), which
+kinds it takes, how many jobs run for it, since when it is there, and when its
+last heartbeat came. A late worker, whose lease is over, may
 be lost; another worker then takes over its jobs.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -47,7 +48,7 @@ be lost; another worker then takes over its jobs.`,
 					if w.Late {
 						beat = cell{text: "late, " + beat.text, style: red}
 					}
-					rows = append(rows, []cell{text(w.Name), text(serves(about)), text(takes(about)),
+					rows = append(rows, []cell{text(w.Name), text(serves(about, w.Slots)), text(takes(about)),
 						number(int64(w.Running)), text(away(w.Since, now)), beat})
 				}
 				a.table([]string{"WORKER", "SERVES", "KINDS", "RUNNING", "SINCE", "LAST HEARTBEAT"}, rows)
@@ -57,11 +58,16 @@ be lost; another worker then takes over its jobs.`,
 	}
 }
 
-// serves is "default=10, mail=2".
-func serves(about onceq.WorkerAbout) string {
+// serves is "default=10, mail=2", and for a queue that is limited in the whole
+// fleet "reports=5 (has 1 of 2)".
+func serves(about onceq.WorkerAbout, slots map[string]int) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(about.Queues)) {
-		parts = append(parts, fmt.Sprintf("%s=%d", name, about.Queues[name]))
+		part := fmt.Sprintf("%s=%d", name, about.Queues[name])
+		if n := about.Global[name]; n > 0 {
+			part += fmt.Sprintf(" (has %d of %d)", slots[name], n)
+		}
+		parts = append(parts, part)
 	}
 	return strings.Join(parts, ", ")
 }
