@@ -19,8 +19,8 @@ func newWorkers(a *app) *cobra.Command {
 		Long: `List the workers that send heartbeats: which queues each serves and with how
 many slots (and how many it has of those that the whole fleet shares), which
 kinds it takes, how many jobs run for it, since when it is there, and when its
-last heartbeat came. A late worker, whose lease is over, may
-be lost; another worker then takes over its jobs.`,
+last heartbeat came. A late worker, whose lease is over, may be lost; another
+worker then takes over its jobs.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(client *onceq.Client) error {
