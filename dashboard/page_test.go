@@ -240,3 +240,17 @@ func TestMaskedRolesSeeNoArgsOnAnyPage(t *testing.T) {
 	}
 	w.says(w.visit("keys?text=topsecret"), http.StatusForbidden, "may not see what keys are made of")
 }
+
+func TestABrowserThatAsksForAnUnknownPathGetsAPage(t *testing.T) {
+	w := serve(t, nil)
+	for _, path := range []string{"/nope", "/jobs/x/y/z", "/favicon.ico"} {
+		a := w.is(w.ask("GET", path, "", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8"), http.StatusNotFound)
+		if !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") || !strings.Contains(a.body, "<main") {
+			t.Errorf("%s: %v %s", path, a.header, a.body)
+		}
+	}
+	w.problem(w.ask("GET", "/nope", ""), "not-found", "docs/http.md")
+	w.problem(w.ask("GET", "/api/v1/nope", "", "Accept", "text/html"), "not-found", "docs/http.md")
+	w.token = "" // nothing of the store is shown, so nobody has to sign in
+	w.is(w.ask("GET", "/nope", "", "Accept", "text/html"), http.StatusNotFound)
+}

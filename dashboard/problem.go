@@ -25,6 +25,7 @@ var statuses = map[string]struct {
 	"forbidden":              {http.StatusForbidden, "Forbidden"},
 	"cross-origin":           {http.StatusForbidden, "Cross-origin request"},
 	"not-found":              {http.StatusNotFound, "Not found"},
+	"no-page":                {http.StatusNotFound, "No such page"}, // for browsers alone
 	"method-not-allowed":     {http.StatusMethodNotAllowed, "Method not allowed"},
 	"duplicate":              {http.StatusConflict, "Duplicate"},
 	"wrong-state":            {http.StatusConflict, "Wrong state"},
@@ -143,6 +144,10 @@ func (c *call) fail(err error) {
 		}
 	}
 	c.hideMet(p)
+	if c.route == nil && p.kind == "not-found" && c.wantsPage() {
+		c.failPage(problem("no-page", "There is nothing at this address."))
+		return
+	}
 	if c.route != nil && c.route.page {
 		if !c.toLogin(p) {
 			c.failPage(p)
@@ -153,6 +158,12 @@ func (c *call) fail(err error) {
 	c.w.Header().Set("Content-Type", "application/problem+json")
 	c.w.WriteHeader(known.status)
 	_, _ = c.w.Write(text) // nobody is there to hear of it
+}
+
+// wantsPage reports whether a browser asks for what could be a page.
+func (c *call) wantsPage() bool {
+	return c.r.Method == http.MethodGet && strings.Contains(c.r.Header.Get("Accept"), "text/html") &&
+		!strings.HasPrefix(c.r.URL.Path, "/api/")
 }
 
 // text is a problem as JSON.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,7 @@ type httpServer struct {
 	shutdown  time.Duration
 	maxPolls  int
 	streams   int
+	most      int // connections at once
 	publicURL string
 	certFile  string
 	keyFile   string
@@ -41,7 +43,7 @@ type httpServer struct {
 }
 
 func newServe(a *app) *cobra.Command {
-	s := httpServer{lease: time.Minute, shutdown: 25 * time.Second}
+	s := httpServer{lease: time.Minute, shutdown: 25 * time.Second, most: maxConnections}
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the store over HTTP",
@@ -109,22 +111,78 @@ func envOr(name, usual string) string {
 	return usual
 }
 
+// maxConnections bounds the memory of connections that do nothing. Those that
+// have asked for nothing yet are cut after five seconds.
+const maxConnections = 2000
+
 const unixPrefix = "unix:" // of an address that is a file
+
+// checkListen refuses an address that is none.
+func (s *httpServer) checkListen() error {
+	if path, isFile := strings.CutPrefix(s.listen, unixPrefix); isFile {
+		if path == "" {
+			return usagef("--listen %q must have the path of a socket: unix:/run/onceq.sock", s.listen)
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s.listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		return usagef("--listen %q must be HOST:PORT, such as 127.0.0.1:8080, or unix:PATH", s.listen)
+	}
+	return nil
+}
 
 // listener listens. A socket that is a file is for this user alone.
 func (s *httpServer) listener() (net.Listener, error) {
 	path, isFile := strings.CutPrefix(s.listen, unixPrefix)
 	if !isFile {
-		return net.Listen("tcp", s.listen)
+		l, err := net.Listen("tcp", s.listen)
+		if err != nil {
+			return nil, fmt.Errorf("--listen %s: %w: choose another port, or 0 for one that is free", s.listen,
+				plainListenError(err))
+		}
+		return &fewListener{Listener: l, free: make(chan struct{}, s.most)}, nil
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--listen %s: %w", s.listen, plainListenError(err))
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return l, nil
+	return &fewListener{Listener: l, free: make(chan struct{}, s.most)}, nil
+}
+
+// fewListener has so many connections at once as free has room for. The next
+// one waits until another is closed.
+type fewListener struct {
+	net.Listener
+	free chan struct{}
+}
+
+// Accept is net.Listener's.
+func (l *fewListener) Accept() (net.Conn, error) {
+	l.free <- struct{}{}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.free
+		return nil, err
+	}
+	return &countedConn{Conn: conn, closed: sync.OnceFunc(func() { <-l.free })}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	closed func()
+}
+
+// Close is net.Conn's.
+func (c *countedConn) Close() error {
+	defer c.closed()
+	return c.Conn.Close()
 }
 
 // isLocal reports whether only this machine can reach an address.
@@ -204,7 +262,8 @@ func maskOf(said []string) (func(kind string) []string, error) {
 // serve serves until ctx ends. stop lets a second signal end the process.
 func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error) {
 	logger := slog.New(&logLines{out: a.errOut})
-	config := &dashboard.Config{Hosts: s.hosts, Logger: logger, MaxPolls: s.maxPolls,
+	// What an operator changes is told, though it is no warning.
+	config := &dashboard.Config{Hosts: s.hosts, Logger: slog.New(&logLines{out: a.errOut, info: true}), MaxPolls: s.maxPolls,
 		MaxStreams: s.streams}
 	if s.hideArgs {
 		config.Args = dashboard.ArgsHidden
@@ -213,6 +272,9 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 		return err
 	}
 	if err := s.public(config); err != nil {
+		return err
+	}
+	if err := s.checkListen(); err != nil {
 		return err
 	}
 	who, err := s.access(config)

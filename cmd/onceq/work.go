@@ -284,9 +284,12 @@ type logLines struct {
 	out   interface{ Write([]byte) (int, error) }
 	mu    sync.Mutex
 	attrs string
+	info  bool // what is good to know is told too
 }
 
-func (l *logLines) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (l *logLines) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn || l.info && level >= slog.LevelInfo
+}
 
 func (l *logLines) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
@@ -313,7 +316,7 @@ func (l *logLines) WithAttrs(attrs []slog.Attr) slog.Handler {
 			more += attr(at)
 		}
 	}
-	return &logLines{out: l.out, attrs: more}
+	return &logLines{out: l.out, attrs: more, info: l.info}
 }
 
 func (l *logLines) WithGroup(string) slog.Handler { return l }
