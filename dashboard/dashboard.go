@@ -91,6 +91,8 @@ type Config struct {
 	// MaxStreams is how many streams of events are open at once; 0 = 64.
 	MaxStreams int
 	Logger     *slog.Logger // nil = slog.Default()
+	Metrics    http.Handler // answers GET metrics, for whoever may read; nil = there is none
+	Answered   func(Answer) // is told of each request, for metrics; nil = nobody is
 	Audit      func(Event)  // is told of each change; nil = a line of the log
 	Version    string       // of the program, for people
 }
@@ -104,6 +106,14 @@ type Event struct {
 	Path      string    // of the request, without a prefix that was stripped
 	Status    int       // of the answer
 	RequestID string    // that the answer has too
+}
+
+// Answer is a request that was answered.
+type Answer struct {
+	Route  string // of the table of routes, such as "api/v1/jobs/{id}"; "" = of none
+	Method string // of the request; "" = one that nobody uses
+	Status int    // of the answer
+	Took   time.Duration
 }
 
 // Dashboard is an [http.Handler].
@@ -207,6 +217,7 @@ func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // ServeHTTP answers one request.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	var id [8]byte
 	rand.Read(id[:])
 	c := &call{Dashboard: d, w: &answerWriter{ResponseWriter: w}, r: r, id: hex.EncodeToString(id[:])}
@@ -222,6 +233,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		c.audit()
+		c.answered(time.Since(began))
 	}()
 	h := w.Header()
 	h.Set("X-Request-Id", c.id)
@@ -336,6 +348,32 @@ func (c *call) knownHost() bool {
 	return slices.ContainsFunc(c.config.Hosts, func(known string) bool {
 		return known == "*" || strings.EqualFold(known, host)
 	})
+}
+
+// answered tells of a request, in words of which there are few.
+func (c *call) answered(took time.Duration) {
+	if c.config.Answered == nil {
+		return
+	}
+	a := Answer{Method: c.r.Method, Status: cmp.Or(c.w.status, http.StatusOK), Took: took}
+	if c.route != nil {
+		a.Route = cmp.Or(strings.Join(c.route.segments, "/"), "overview")
+	}
+	if !contains([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, a.Method) {
+		a.Method = ""
+	}
+	c.config.Answered(a)
+}
+
+// Polls is how many fetches wait now.
+func (d *Dashboard) Polls() int { return int(d.polls.Load()) }
+
+// Streams is how many streams of events are open now.
+func (d *Dashboard) Streams() int { return d.told.count() }
+
+func (c *call) metrics() error {
+	c.config.Metrics.ServeHTTP(c.w, c.r)
+	return nil
 }
 
 // audit tells of a change.

@@ -168,12 +168,16 @@ func (c *call) show(status int, name string, v *view) error {
 
 // failPage answers a page with a problem, and with the way out of it.
 func (c *call) failPage(p *problemError) {
+	wayOut := waysOut[p.kind]
+	if c.route == nil { // it is no job that is not there
+		wayOut = ""
+	}
 	v := c.newView(statuses[p.kind].title, "", struct {
 		Status              int
 		Kind, Detail, ID    string
 		Again, ToOverview   bool
 		WayOut, WayOutTitle string
-	}{statuses[p.kind].status, p.kind, p.detail, c.id, statuses[p.kind].status >= 500, true, waysOut[p.kind], ""})
+	}{statuses[p.kind].status, p.kind, p.detail, c.id, statuses[p.kind].status >= 500, true, wayOut, ""})
 	if err := c.show(statuses[p.kind].status, "problem", v); err != nil {
 		c.log.Error("onceq: page failed", "request", c.id, "error", err)
 	}

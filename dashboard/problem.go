@@ -25,7 +25,6 @@ var statuses = map[string]struct {
 	"forbidden":              {http.StatusForbidden, "Forbidden"},
 	"cross-origin":           {http.StatusForbidden, "Cross-origin request"},
 	"not-found":              {http.StatusNotFound, "Not found"},
-	"no-page":                {http.StatusNotFound, "No such page"}, // for browsers alone
 	"method-not-allowed":     {http.StatusMethodNotAllowed, "Method not allowed"},
 	"duplicate":              {http.StatusConflict, "Duplicate"},
 	"wrong-state":            {http.StatusConflict, "Wrong state"},
@@ -145,7 +144,7 @@ func (c *call) fail(err error) {
 	}
 	c.hideMet(p)
 	if c.route == nil && p.kind == "not-found" && c.wantsPage() {
-		c.failPage(problem("no-page", "There is nothing at this address."))
+		c.failPage(problem("not-found", "There is nothing at this address."))
 		return
 	}
 	if c.route != nil && c.route.page {

@@ -21,6 +21,7 @@ type route struct {
 	query  []string // parameters that it knows
 	do     func(*call) error
 	lines  bool // its body is lines of JSON, without an end
+	top    bool // its path is not below api/v1
 	page   bool // it is for browsers: forms go in, HTML comes out, and its path is not below api/v1
 
 	segments []string
@@ -72,6 +73,9 @@ func (d *Dashboard) table() []route {
 		}...)
 	}
 	all = append(all, pageRoutes()...)
+	if d.config.Metrics != nil {
+		all = append(all, route{method: "GET", path: "metrics", action: Read, top: true, do: (*call).metrics})
+	}
 	if d.config.Login != nil {
 		all = append(all, []route{
 			{method: "GET", path: "login", page: true, do: (*call).showLogin},
@@ -80,7 +84,7 @@ func (d *Dashboard) table() []route {
 		}...)
 	}
 	for i, r := range all {
-		if !r.page {
+		if !r.page && !r.top {
 			r.path = "api/v1/" + r.path
 		}
 		all[i].segments = strings.Split(r.path, "/")

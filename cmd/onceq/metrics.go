@@ -17,12 +17,26 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 )
 
-// exported is where a worker shows its metrics: GET /metrics, in the form
+// exported is where a process shows its metrics: GET /metrics, in the form
 // that Prometheus reads.
 type exported struct {
 	provider metric.MeterProvider // nil = nobody wants them
-	url      string
+	handler  http.Handler         // for a server that there is anyway
+	url      string               // of a server of their own; "" = there is none
 	end      func()
+}
+
+// newExported measures, and shows it nowhere yet.
+func newExported() (*exported, error) {
+	registry := prometheus.NewRegistry()
+	reader, err := exporter.New(exporter.WithRegisterer(registry), exporter.WithoutScopeInfo(),
+		exporter.WithoutTargetInfo())
+	if err != nil {
+		return nil, err
+	}
+	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
+	return &exported{provider, promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}), "",
+		func() { _ = provider.Shutdown(context.Background()) }}, nil
 }
 
 func (e *exported) say(out io.Writer) {
@@ -50,30 +64,29 @@ func exportMetrics(listen string) (*exported, error) {
 		return nil, fmt.Errorf("--metrics-listen %s: %w: choose another port, or 0 for one that is free", listen,
 			plainListenError(err))
 	}
-	registry := prometheus.NewRegistry()
-	reader, err := exporter.New(exporter.WithRegisterer(registry), exporter.WithoutScopeInfo(),
-		exporter.WithoutTargetInfo())
+	e, err := newExported()
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	provider := sdk.NewMeterProvider(sdk.WithReader(reader))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", e.handler)
 	// A scraper that is slow, or is none, holds nothing for long.
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: log.New(io.Discard, "", 0)}
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(listener) }()
-	return &exported{provider, "http://" + listener.Addr().String() + "/metrics", func() {
+	shutdown := e.end
+	e.url, e.end = "http://"+listener.Addr().String()+"/metrics", func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if server.Shutdown(ctx) != nil {
 			_ = server.Close()
 		}
 		<-ended
-		_ = provider.Shutdown(ctx)
-	}}, nil
+		shutdown()
+	}
+	return e, nil
 }
 
 // plainListenError is the reason without the address, which the flag says.

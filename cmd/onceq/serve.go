@@ -38,6 +38,7 @@ type httpServer struct {
 	publicURL string
 	certFile  string
 	keyFile   string
+	metrics   string // HOST:PORT
 
 	began func(url string) // for tests
 }
@@ -93,6 +94,8 @@ elsewhere go on: another server can answer their workers.`,
 		"ONCEQ_PUBLIC_URL)")
 	fs.StringVar(&s.certFile, "tls-cert", "", "a `FILE` with the certificate; then it serves https")
 	fs.StringVar(&s.keyFile, "tls-key", "", "a `FILE` with the certificate's key")
+	fs.StringVar(&s.metrics, "metrics-listen", "", "show metrics for Prometheus at http://`HOST:PORT`/metrics, and "+
+		"not at /metrics for the role read; :PORT is this machine only")
 	fs.BoolVar(&s.readOnly, "read-only", os.Getenv("ONCEQ_READ_ONLY") != "", "only look (or set ONCEQ_READ_ONLY)")
 	fs.BoolVar(&s.hideArgs, "hide-args", false, "show args, and what keys are made of, to the role operate only")
 	fs.StringArrayVar(&s.masks, "mask", nil, "a `POINTER` to a member that is shown to nobody: /card/number, or "+
@@ -299,20 +302,31 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 		return err
 	}
 	defer listener.Close()
-	open, err := a.open(ctx, &onceq.Config{Logger: logger})
+	shown, err := exportMetrics(s.metrics)
+	if err == nil && shown.provider == nil { // then it is one of the pages
+		if shown, err = newExported(); err == nil {
+			config.Metrics = shown.handler
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer shown.end()
+	open, err := a.open(ctx, &onceq.Config{Logger: logger, MeterProvider: shown.provider})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, open.close()) }()
 	if config.Remote, err = onceq.NewRemote(open.store, &onceq.RemoteConfig{Lease: s.lease,
-		Logger: logger}); err != nil {
+		Logger: logger, MeterProvider: shown.provider}); err != nil {
 		return err
 	}
-	handler, err := dashboard.New(open.client, config)
+	handler, err := measuredDashboard(open.client, config, shown.provider)
 	if err != nil {
 		return err
 	}
 	defer handler.Close()
+	shown.say(a.errOut)
 	at := "http://" + listener.Addr().String() + "/"
 	if secure != nil {
 		at = "https" + strings.TrimPrefix(at, "http")
