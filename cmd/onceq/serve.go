@@ -242,6 +242,20 @@ func (s *httpServer) access(c *dashboard.Config) (who string, err error) {
 	return who, nil
 }
 
+// checkBounds refuses numbers that are out of reach.
+func (s *httpServer) checkBounds() error {
+	if s.maxPolls < 1 {
+		return usagef("--max-polls \"%d\" must be 1 or more", s.maxPolls)
+	}
+	if s.streams < 1 {
+		return usagef("--max-streams \"%d\" must be 1 or more", s.streams)
+	}
+	if _, err := onceq.NewRemote(nowhere{}, &onceq.RemoteConfig{Lease: s.lease}); err != nil || s.lease == 0 {
+		return usagef("--lease %q must be 5s to 24h", short(s.lease))
+	}
+	return nil
+}
+
 // maskOf reads the values of --mask: POINTER for every kind, or KIND=POINTER.
 func maskOf(said []string) (func(kind string) []string, error) {
 	if len(said) == 0 {
@@ -266,8 +280,8 @@ func maskOf(said []string) (func(kind string) []string, error) {
 func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error) {
 	logger := slog.New(&logLines{out: a.errOut})
 	// What an operator changes is told, though it is no warning.
-	config := &dashboard.Config{Hosts: s.hosts, Logger: slog.New(&logLines{out: a.errOut, info: true}), MaxPolls: s.maxPolls,
-		MaxStreams: s.streams}
+	config := &dashboard.Config{Hosts: s.hosts, Logger: slog.New(&logLines{out: a.errOut, info: true}),
+		MaxPolls: s.maxPolls, MaxStreams: s.streams}
 	if s.hideArgs {
 		config.Args = dashboard.ArgsHidden
 	}
@@ -284,14 +298,8 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 	if err != nil {
 		return err
 	}
-	if s.maxPolls < 1 {
-		return usagef("--max-polls \"%d\" must be 1 or more", s.maxPolls)
-	}
-	if s.streams < 1 {
-		return usagef("--max-streams \"%d\" must be 1 or more", s.streams)
-	}
-	if _, err := onceq.NewRemote(nowhere{}, &onceq.RemoteConfig{Lease: s.lease}); err != nil || s.lease == 0 {
-		return usagef("--lease %q must be 5s to 24h", short(s.lease))
+	if err := s.checkBounds(); err != nil {
+		return err
 	}
 	secure, err := s.secure(logger)
 	if err != nil {

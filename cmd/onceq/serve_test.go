@@ -49,7 +49,8 @@ func TestServeAnswersUntilItIsStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	began := make(chan string, 1)
 	ended := make(chan error, 1)
-	s := &httpServer{listen: "127.0.0.1:0", lease: time.Minute, shutdown: 10 * time.Second, maxPolls: 10, streams: 10, most: 100,
+	s := &httpServer{listen: "127.0.0.1:0", lease: time.Minute, shutdown: 10 * time.Second, maxPolls: 10,
+		streams: 10, most: 100,
 		began: func(url string) { began <- url }}
 	go func() { ended <- a.serve(ctx, s, func() {}) }()
 	url := ""

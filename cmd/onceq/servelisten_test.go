@@ -90,12 +90,13 @@ func TestServeTellsWhatOperatorsChange(t *testing.T) {
 	post("api/v1/jobs", `{"kind":"mail","args":{"to":"ada"}}`)
 	post("api/v1/queues/default/pause", "")
 	post("api/v1/queues/a%1B%0Ab/pause", "") // it cannot begin a line of its own
-	for deadline := time.Now().Add(time.Minute); strings.Count(log.String(), "\n") < 3 && time.Now().Before(deadline); {
+	deadline := time.Now().Add(time.Minute)
+	for strings.Count(log.String(), "\n") < 3 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond) // a line may come after its answer
 	}
 	text := log.String()
-	for _, want := range []string{"operator changed something who=anyone method=POST path=/api/v1/queues/default/pause " +
-		"status=200 request=", "status=422"} {
+	for _, want := range []string{"operator changed something who=anyone method=POST " +
+		"path=/api/v1/queues/default/pause status=200 request=", "status=422"} {
 		if !strings.Contains(text, want) || strings.Contains(text, "ada") || strings.Contains(text, "\x1b") ||
 			strings.Count(text, "\n") != 3 {
 			t.Errorf("%q", text)

@@ -160,8 +160,8 @@ func fewQueues(all []onceq.QueueInfo) []onceq.QueueInfo {
 }
 
 // measuredDashboard makes a Dashboard that is measured.
-func measuredDashboard(client *onceq.Client, config *dashboard.Config, provider metric.MeterProvider) (*dashboard.Dashboard,
-	error) {
+func measuredDashboard(client *onceq.Client, config *dashboard.Config,
+	provider metric.MeterProvider) (*dashboard.Dashboard, error) {
 	m, err := newServeMetrics(provider)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,8 @@ func serving(t *testing.T, change func(*httpServer)) (url string, log *syncBuffe
 	a.store = "sqlite:" + filepath.Join(t.TempDir(), "q.db")
 	ctx, cancel := context.WithCancel(context.Background())
 	began, ended := make(chan string, 1), make(chan error, 1)
-	s := &httpServer{listen: "127.0.0.1:0", lease: time.Minute, shutdown: 10 * time.Second, maxPolls: 10, streams: 10, most: 100,
+	s := &httpServer{listen: "127.0.0.1:0", lease: time.Minute, shutdown: 10 * time.Second, maxPolls: 10,
+		streams: 10, most: 100,
 		began: func(url string) { began <- url }}
 	if change != nil {
 		change(s)
