@@ -31,7 +31,8 @@ func postgresRows() []row {
 			goals: []goal{{of: "rate", against: true, least: 8}, {of: "written", most: 1}}, sides: []side{
 				{"onceq", "of 1,000 waiting jobs", us.duplicates(1), false},
 				{"River", "of 1,000 waiting jobs", usual.duplicates(1), false}}},
-		{name: "merge-1", title: "duplicates that write (Coalesce), 1 caller, against new jobs", show: []string{"p50"},
+		{name: "merge-1", title: "duplicates that write (Coalesce), 1 caller, against new jobs",
+			show:  []string{"p50", "p10"},
 			goals: []goal{{of: "p50", against: true, most: 1.2}}, sides: []side{
 				{"onceq", "of 1,000 waiting jobs", us.merges, false},
 				{"onceq, new", "", us.single, false}}},
