@@ -46,7 +46,8 @@ var mayUse = map[string][]string{
 		"onceq/internal/sleep", "onceq/internal/tally",
 		"github.com/redis/go-redis/v9"},
 	"storeurl": {"onceq", "onceq/sqlitestore", "onceq/pgstore", "onceq/redisstore"},
-	"dashboard": {"onceq", "onceq/internal/fingerprint", "onceq/internal/idempotency", "onceq/internal/jsontext",
+	"dashboard": {"onceq", "onceq/docs", "github.com/yuin/goldmark", "onceq/internal/fingerprint",
+		"onceq/internal/idempotency", "onceq/internal/jsontext",
 		"onceq/internal/nearest", "onceq/internal/phrase", "onceq/internal/terms", "onceq/internal/wire"},
 	// Adapters of brokers, which are modules of their own.
 	"guard/guardasynq":     {"onceq", "onceq/guard", "github.com/hibiken/asynq", "github.com/redis/go-redis/v9"},

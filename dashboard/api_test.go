@@ -139,7 +139,8 @@ func TestTheSameIdempotencyKeyGetsTheFirstAnswerAlsoAfterTheJobHasEnded(t *testi
 	w.token = operateToken
 	w.problem(w.ask("POST", "jobs", `{"kind":"mail","retention":"0s"}`, "Idempotency-Key", "k2"), "invalid",
 		"retention")
-	w.problem(w.ask("POST", "jobs", `{"kind":"mail","id":"x"}`, "Idempotency-Key", "k2"), "invalid", "keep one")
+	w.problem(w.ask("POST", "jobs", `{"kind":"mail","retention_failed":"0s"}`, "Idempotency-Key", "k2"), "invalid",
+		"retention_failed")
 	w.problem(w.ask("POST", "jobs", job, "Idempotency-Key", "a", "Idempotency-Key", "b"), "malformed", "twice")
 	w.problem(w.ask("POST", "jobs", job, "Idempotency-Key", strings.Repeat("k", 256)), "invalid", "255")
 
@@ -151,6 +152,35 @@ func TestTheSameIdempotencyKeyGetsTheFirstAnswerAlsoAfterTheJobHasEnded(t *testi
 	}
 	w.problem(w.ask("POST", "jobs/batch", strings.Replace(batch, ":1}", ":2}", 1), "Idempotency-Key", "b"),
 		"idempotency-key-reused", "")
+}
+
+// A job that names its own ID keeps it, and the key says which request it was:
+// so a client can repeat its own call, and others are duplicates as usual.
+func TestAnIdempotencyKeyGoesWithAnIDOfTheCallersOwn(t *testing.T) {
+	w := serve(t, nil)
+	const job = `{"kind":"mail","id":"welcome:42"}`
+	const batch = `{"jobs":[{"kind":"mail","id":"a"},{"kind":"mail","id":"welcome:42"},{"kind":"mail"}]}`
+	for range 2 { // the second time is a repeat
+		a := w.is(w.ask("POST", "jobs", job, "Idempotency-Key", "k"), http.StatusCreated)
+		if a.at("job/id") != "welcome:42" || a.at("outcome") != "inserted" {
+			t.Error(a.body)
+		}
+		a = w.is(w.ask("POST", "jobs/batch", batch, "Idempotency-Key", "b"), http.StatusOK)
+		if a.at("receipts/0/outcome") != "inserted" || a.at("receipts/1/outcome") != "skipped" ||
+			a.at("receipts/2/job/id") != "b/2" {
+			t.Error(a.body)
+		}
+	}
+	for _, other := range []string{"k2", "k"} { // another call, and another request of the same name
+		body := job
+		if other == "k" {
+			body = `{"kind":"mail","id":"welcome:42","args":{"to":1}}`
+		}
+		a := w.is(w.ask("POST", "jobs", body, "Idempotency-Key", other), http.StatusOK)
+		if a.at("outcome") != "skipped" || a.at("conflict/by") != "id" {
+			t.Error(a.body)
+		}
+	}
 }
 
 func TestAHundredCallsWithOneIdempotencyKeyAtOnceMakeOneJobAndEqualAnswers(t *testing.T) {

@@ -95,6 +95,7 @@ type Config struct {
 	Answered   func(Answer) // is told of each request, for metrics; nil = nobody is
 	Audit      func(Event)  // is told of each change; nil = a line of the log
 	Version    string       // of the program, for people
+	Store      string       // which store it is, for people, without its password
 }
 
 // Event is a change that somebody made.

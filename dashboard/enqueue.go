@@ -61,11 +61,12 @@ func (c *call) enqueue() error {
 	if err != nil {
 		return err
 	}
+	named := false
 	if key != "" {
-		if err := c.keeps(it); err != nil {
+		if named, err = c.keeps(it); err != nil {
 			return err
 		}
-		it.Options = append(it.Options, opts(-1)...)
+		it.Options = append(it.Options, opts(-1, named)...)
 	}
 	began := time.Now()
 	receipt, err := c.client.Enqueue(c.traced(), it.Args, it.Options...)
@@ -74,7 +75,7 @@ func (c *call) enqueue() error {
 	if err != nil && !refused {
 		return err
 	}
-	if key != "" && receipt.Conflict != nil && receipt.Conflict.By == "id" {
+	if key != "" && !named && receipt.Conflict != nil && receipt.Conflict.By == "id" {
 		return reused(receipt.Job)
 	}
 	c.hideReceipt(&receipt)
@@ -102,10 +103,12 @@ func reused(job *onceq.JobRow) error {
 }
 
 // idempotent reads the header Idempotency-Key. It returns the options of the
-// item with an index; -1 = there is one item. The ID of the job is the key, and
-// its token says which request it was: so the store itself answers a repeat as
-// the first time, and no table of keys is needed.
-func (c *call) idempotent(body []byte, most int) (key string, opts func(index int) []onceq.Option, err error) {
+// item with an index; -1 = there is one item. The ID of the job is the key,
+// unless the item names its own, and its token says which request it was: so
+// the store itself answers a repeat as the first time, and no table of keys is
+// needed.
+func (c *call) idempotent(body []byte, most int) (key string, opts func(index int, named bool) []onceq.Option,
+	err error) {
 	key, times := idempotency.Key(c.r.Header)
 	switch times {
 	case 0:
@@ -122,7 +125,7 @@ func (c *call) idempotent(body []byte, most int) (key string, opts func(index in
 		return "", nil, invalid("body", "", err.Error())
 	}
 	who := c.config.Who(c.r)
-	return key, func(index int) []onceq.Option {
+	return key, func(index int, named bool) []onceq.Option {
 		id := key
 		if index >= 0 {
 			id = fmt.Sprintf("%s/%d", key, index)
@@ -132,24 +135,31 @@ func (c *call) idempotent(body []byte, most int) (key string, opts func(index in
 			h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 			h.Write([]byte(part))
 		}
-		return []onceq.Option{onceq.ID(id), onceq.Token([16]byte(h.Sum(nil)[:16]))}
+		token := onceq.Token([16]byte(h.Sum(nil)[:16]))
+		if named {
+			return []onceq.Option{token}
+		}
+		return []onceq.Option{onceq.ID(id), token}
 	}, nil
 }
 
-// keeps refuses a job whose repeat nobody could know.
-func (c *call) keeps(it onceq.Item) error {
+// keeps refuses a job whose repeat nobody could know. named says that the job
+// has an ID of the caller's.
+func (c *call) keeps(it onceq.Item) (named bool, err error) {
 	row, err := c.client.Prepare(it.Args, it.Options...)
-	switch {
-	case err != nil:
-		return err
-	case !row.Made():
-		return invalid("id", bound(row.ID),
-			"does not go with Idempotency-Key, which is the ID of the job: keep one of them")
-	case row.Retention == 0:
-		return invalid("retention", "0s",
-			"does not go with Idempotency-Key: a job that is not kept cannot be known again")
+	if err != nil {
+		return false, err
 	}
-	return nil
+	for _, kept := range []struct {
+		field string
+		d     time.Duration
+	}{{"retention", row.Retention}, {"retention_failed", row.RetentionFailed}} {
+		if kept.d == 0 {
+			return false, invalid(kept.field, "0s",
+				"does not go with Idempotency-Key: a job that is not kept cannot be known again")
+		}
+	}
+	return !row.Made(), nil
 }
 
 func (c *call) enqueueBatch() error {
@@ -170,17 +180,17 @@ func (c *call) enqueueBatch() error {
 	if err != nil {
 		return err
 	}
-	items := make([]onceq.Item, len(said.Jobs))
+	items, named := make([]onceq.Item, len(said.Jobs)), make([]bool, len(said.Jobs))
 	for i, raw := range said.Jobs {
 		at := fmt.Sprintf("jobs/%d/", i)
 		if items[i], err = item(raw, at); err != nil {
 			return err
 		}
 		if key != "" {
-			if err := c.keeps(items[i]); err != nil {
+			if named[i], err = c.keeps(items[i]); err != nil {
 				return within(at, err)
 			}
-			items[i].Options = append(items[i].Options, opts(i)...)
+			items[i].Options = append(items[i].Options, opts(i, named[i])...)
 		}
 	}
 	receipts, err := c.client.EnqueueMany(c.traced(), items)
@@ -190,7 +200,7 @@ func (c *call) enqueueBatch() error {
 		if r.Job == nil {
 			continue
 		}
-		if key != "" && r.Conflict != nil && r.Conflict.By == "id" {
+		if key != "" && !named[i] && r.Conflict != nil && r.Conflict.By == "id" {
 			return reused(r.Job)
 		}
 		c.hideReceipt(r)
@@ -254,7 +264,8 @@ func (c *call) explain() error {
 		Job     onceq.Explanation `json:"job"`
 		Other   onceq.Explanation `json:"other"`
 		SameKey bool              `json:"same_key"`
-	}{a, b, a.Key != nil && b.Key != nil && *a.Key == *b.Key})
+		Differ  []string          `json:"differ"`
+	}{a, b, a.Key != nil && b.Key != nil && *a.Key == *b.Key, differ(both.Job, both.Other)})
 }
 
 func (c *call) explainOne(text []byte, at string) (onceq.Explanation, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/jsontext"
@@ -313,13 +314,37 @@ func (c *call) showQueue() error {
 	return c.answer(http.StatusOK, all.Queues[i])
 }
 
-func (c *call) pauseQueue() error  { return c.changeQueue(c.client.Pause, true) }
-func (c *call) resumeQueue() error { return c.changeQueue(c.client.Resume, false) }
+// pauseQueue pauses a queue, without end or for a time.
+func (c *call) pauseQueue() error {
+	var b struct {
+		For   string   `json:"for"`
+		ForMS *float64 `json:"for_ms"`
+	}
+	if err := c.said(&b); err != nil {
+		return err
+	}
+	d, err := length("for", b.For, b.ForMS)
+	switch {
+	case err != nil:
+		return err
+	case b.For == "" && b.ForMS == nil:
+		return c.changeQueue(c.client.Pause, true)
+	case d < time.Millisecond:
+		return invalid("for", b.For, "must be 1ms or more: without it the pause lasts until it is resumed")
+	}
+	return c.changeQueue(func(ctx context.Context, queue string) error {
+		return c.client.PauseFor(ctx, queue, d)
+	}, true)
+}
 
-func (c *call) changeQueue(change func(context.Context, string) error, paused bool) error {
+func (c *call) resumeQueue() error {
 	if err := c.nothing(); err != nil {
 		return err
 	}
+	return c.changeQueue(c.client.Resume, false)
+}
+
+func (c *call) changeQueue(change func(context.Context, string) error, paused bool) error {
 	name := c.params["name"]
 	if err := change(c.r.Context(), name); err != nil {
 		return err

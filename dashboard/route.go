@@ -62,6 +62,16 @@ func (d *Dashboard) table() []route {
 		{method: "POST", path: "doctor", action: Operate, do: (*call).startDoctor},
 		{method: "GET", path: "doctor", action: Read, do: (*call).showDoctor},
 		{method: "GET", path: "events", action: Read, do: (*call).events, query: []string{"topics"}},
+		{method: "GET", path: "periodic", action: Read, do: (*call).listPeriodic},
+		{method: "GET", path: "periodic/{name}", action: Read, do: (*call).showPeriodic},
+		{method: "PUT", path: "periodic/{name}", action: Operate, do: (*call).putPeriodic},
+		{method: "DELETE", path: "periodic/{name}", action: Operate, do: (*call).deletePeriodic},
+		{method: "POST", path: "periodic/{name}/pause", action: Operate, do: (*call).pausePeriodic},
+		{method: "POST", path: "periodic/{name}/resume", action: Operate, do: (*call).resumePeriodic},
+		{method: "POST", path: "periodic/{name}/run", action: Operate, do: (*call).runPeriodic},
+		{method: "GET", path: "ticks", action: Read, do: (*call).nextTicks,
+			query: []string{"schedule", "zone", "after", "limit"}},
+		{method: "GET", path: "system", action: Read, do: (*call).system},
 		{method: "GET", path: "openapi.json", action: public, do: (*call).openAPI},
 	}
 	if d.config.Remote != nil {
@@ -76,6 +86,8 @@ func (d *Dashboard) table() []route {
 	if d.config.Metrics != nil {
 		all = append(all, route{method: "GET", path: "metrics", action: Read, top: true, do: (*call).metrics})
 	}
+	all = append(all, route{method: "GET", path: "help", action: Read, page: true, do: (*call).guidePage},
+		route{method: "GET", path: "help/{name}", action: Read, page: true, do: (*call).guidePage})
 	if d.config.Login != nil {
 		all = append(all, []route{
 			{method: "GET", path: "login", page: true, do: (*call).showLogin},

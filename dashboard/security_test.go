@@ -267,6 +267,14 @@ func TestEveryRouteAsksForItsAction(t *testing.T) {
 			t.Errorf("%s %s without a token: %d", r.method, r.path, a.status)
 		}
 	}
+	both, err := ReadTokens(strings.NewReader("enqueue,read " + otherToken + " app\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := serve(t, func(c *Config) { c.Authorize, c.Who = both.Authorize, both.Who })
+	app.token = otherToken
+	app.is(app.ask("GET", "jobs/"+app.enqueue(`{"kind":"mail"}`), ""), http.StatusOK)
+	app.problem(app.ask("POST", "queues/default/pause", ""), "forbidden", "the role enqueue,read may not")
 	only := serve(t, func(c *Config) { c.Authorize = ReadOnly })
 	only.is(only.ask("GET", "jobs?include=args", ""), http.StatusOK)
 	only.problem(only.ask("POST", "jobs", `{"kind":"mail"}`), "forbidden", "reading")

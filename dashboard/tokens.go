@@ -30,7 +30,8 @@ type Tokens struct {
 }
 
 type token struct {
-	role   string
+	role   string   // or several, with commas between them
+	may    []Action // by all of them
 	digest [32]byte
 	name   string
 }
@@ -46,7 +47,8 @@ var roles = map[string][]Action{
 const shortestToken = 22 // characters: 128 bits in base 64
 
 // ReadTokens reads lines of a role, a token and perhaps a name. The roles are
-// read, enqueue, work and operate, which may do everything. Lines that begin
+// read, enqueue, work and operate, which may do everything; a token has several
+// as "enqueue,read". Lines that begin
 // with # are comments. A worker belongs to the name of its token; without one
 // the name is made of a digest.
 func ReadTokens(from io.Reader) (*Tokens, error) {
@@ -98,15 +100,19 @@ func parseTokens(from io.Reader) (all []token, err error) {
 		if len(words) < 2 || len(words) > 3 {
 			return nil, fmt.Errorf("line %d must be ROLE TOKEN [NAME]", n)
 		}
-		if roles[words[0]] == nil {
-			return nil, fmt.Errorf("line %d: the role %q must be read, enqueue, work or operate", n, words[0])
+		var may []Action
+		for role := range strings.SplitSeq(words[0], ",") {
+			if roles[role] == nil {
+				return nil, fmt.Errorf("line %d: the role %q must be read, enqueue, work or operate", n, role)
+			}
+			may = append(may, roles[role]...)
 		}
 		if len(words[1]) < shortestToken {
 			return nil,
 				fmt.Errorf("line %d: the token must be at least %d characters: head -c 24 /dev/urandom | base64",
 					n, shortestToken)
 		}
-		k := token{role: words[0], digest: sha256.Sum256([]byte(words[1]))}
+		k := token{role: words[0], may: may, digest: sha256.Sum256([]byte(words[1]))}
 		if k.name = fmt.Sprintf("%x", k.digest[:6]); len(words) == 3 {
 			k.name = words[2]
 		}
@@ -180,7 +186,7 @@ func (t *Tokens) Authorize(r *http.Request, a Action) error {
 		}
 		return ErrUnauthenticated
 	}
-	if !slices.Contains(roles[k.role], a) {
+	if !slices.Contains(k.may, a) {
 		return fmt.Errorf("a token of the role %s may not do that: it needs %s", k.role, a)
 	}
 	return nil

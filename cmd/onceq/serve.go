@@ -60,7 +60,7 @@ ONCEQ_TOKEN, a token that may do everything. The roles are
   work      fetch jobs and finish them
   operate   everything
 
-A token that is taken out of the file is refused a second later. The name of
+and a token may have several, as enqueue,read. One that is taken out of the file is refused a second later. The name of
 a host under which the server is reached must be said with --host. People sign
 in with a token on the page /login.
 
@@ -281,7 +281,8 @@ func (a *app) serve(ctx context.Context, s *httpServer, stop func()) (err error)
 	logger := slog.New(&logLines{out: a.errOut})
 	// What an operator changes is told, though it is no warning.
 	config := &dashboard.Config{Hosts: s.hosts, Logger: slog.New(&logLines{out: a.errOut, info: true}),
-		MaxPolls: s.maxPolls, MaxStreams: s.streams}
+		MaxPolls: s.maxPolls, MaxStreams: s.streams, Version: readVersion().Version,
+		Store: storeurl.Redacted(a.store)}
 	if s.hideArgs {
 		config.Args = dashboard.ArgsHidden
 	}
