@@ -43,6 +43,10 @@ func TestPythonAndNodeRunJobsWithTheirStandardLibrary(t *testing.T) {
 	for program, args := range map[string][]string{"python3": {"-I", "../examples/worker.py"},
 		"node": {"../examples/worker.mjs"}} {
 		t.Run(program, func(t *testing.T) {
+			text, err := os.ReadFile(args[len(args)-1])
+			if err != nil || bytes.Count(text, []byte("\n")) > 30 { // else it is no proof that little is needed
+				t.Errorf("%v, %d lines", err, bytes.Count(text, []byte("\n")))
+			}
 			path, err := exec.LookPath(program)
 			if err != nil {
 				if os.Getenv("ONCEQ_TEST_REQUIRE") != "" {

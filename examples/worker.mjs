@@ -1,5 +1,5 @@
 // A worker of onceq serve, with nothing but what Node has.
-const { ONCEQ_URL: url, ONCEQ_TOKEN: token = '' } = process.env
+const { ONCEQ_URL: url = 'http://127.0.0.1:8080', ONCEQ_TOKEN: token = '' } = process.env
 async function call(path, body) {
   const headers = { 'content-type': 'application/json', authorization: 'Bearer ' + token }
   const answer = await fetch(url + '/api/v1' + path, { method: 'POST', body: JSON.stringify(body), headers,
