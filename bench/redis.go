@@ -37,6 +37,10 @@ func redisRows() []row {
 			goals: []goal{{of: "p50", against: true, most: 1.1}}, sides: []side{
 				{"onceq", "", us.single, false},
 				{"asynq", pool, usual.single, false}}},
+		{name: "duplicate-1", title: "duplicate, 1 caller", show: []string{"p50", "p10"},
+			goals: []goal{{of: "p50", against: true, most: 1}}, sides: []side{
+				{"onceq", "of 1,000 waiting jobs", us.again, false},
+				{"asynq", "of 1,000 waiting jobs; " + pool, usual.again, false}}},
 		{name: "run", title: "no-op unique jobs run, 100 at once",
 			goals: []goal{{of: "rate", against: true, least: 5}}, sides: []side{
 				{"onceq", "worker defaults, Concurrency 100; jobs are kept for 24 hours", us.runs(40_000), false},

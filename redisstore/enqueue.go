@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onceq/onceq"
 )
@@ -35,6 +36,15 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 		return nil, err
 	}
 	results := make([]onceq.EnqueueResult, len(rows))
+	read := s.answerHeld(ctx, rows, byPart, results)
+	if read == len(rows) {
+		return results, nil
+	}
+	if read > 0 { // those go no further
+		for p, places := range byPart {
+			byPart[p] = slices.DeleteFunc(places, func(i int) bool { return results[i].Job != nil })
+		}
+	}
 	var again []int // followers that cannot be answered from their leader: its ID or theirs was taken
 	var first error
 	for todo := stretches(rows, byPart); len(todo) > 0 && first == nil; {
@@ -68,7 +78,7 @@ func (s *Store) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.En
 			open = append(open, i)
 		}
 	}
-	if len(open) == len(rows) && !errors.Is(first, onceq.ErrUncertain) {
+	if len(open) == len(rows)-read && !errors.Is(first, onceq.ErrUncertain) { // nothing was written
 		return nil, first
 	}
 	return results, fmt.Errorf("rows %s of %d: %w", ranges(open), len(rows), uncertain(first))
@@ -174,6 +184,10 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 			switch became {
 			case 'i':
 				results[i] = inserted(&rows[i], sh.now)
+				if c := rows[i].Claim; c != nil && len(rows) <= perScript {
+					var id [packedSize]byte
+					s.holders.note(&c.Key, appendID(id[:0], rows[i].ID))
+				}
 				s.wakes.listeners.Due(rows[i].Queue, rows[i].Kind)
 			case 'f':
 				results[i] = followed(&rows[i], results[sh.rows[sh.leader[k]]])
@@ -200,6 +214,10 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 					err = skipped(&rows[i], onceq.Rejected, sh.now, details[:tells], profiles, &results[i])
 				default:
 					err = s.met(ctx, &rows[i], sh, list(details[0]), &results[i])
+				}
+				if tells > 1 && err == nil {
+					holder, _ := holds(text(details[0]))
+					s.holders.note(&rows[i].Claim.Key, []byte(holder))
 				}
 				if err != nil {
 					first = errors.Join(first, fmt.Errorf("redisstore: read the answer for row %d: %w (%w)", i, err,

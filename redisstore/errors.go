@@ -33,12 +33,15 @@ var (
 // a connection, or the server refused it. A script checks first and writes
 // last, so no error comes after its first write.
 func (t *trip) definite() bool {
+	if t.err == nil {
+		return true
+	}
 	var said redis.Error
 	var d definite
 	switch {
 	case errors.Is(t.err, errUnacknowledged):
 		return false
-	case t.err == nil, t.err == errSetUp, t.err == errMoving, errors.As(t.err, &d), errors.As(t.err, &said):
+	case t.err == errSetUp, t.err == errMoving, errors.As(t.err, &d), errors.As(t.err, &said):
 		return true
 	}
 	return !t.wire.sent.Load()
@@ -71,14 +74,17 @@ func passes(err error) bool {
 }
 
 // transient reports whether nothing happened and trying again may help.
-func (t *trip) transient() bool { return t.definite() && passes(t.err) }
+func (t *trip) transient() bool { return t.err != nil && t.definite() && passes(t.err) }
 
 // better is the reason to give for some tries that failed: that of the last
 // one, unless it is only that time was over. That try may have been cut short.
 func better(reason, err error) error {
+	if reason == nil {
+		return err
+	}
 	var timeout net.Error
-	if reason != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.As(err, &timeout) && timeout.Timeout()) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout() {
 		return reason
 	}
 	return err

@@ -53,6 +53,14 @@ func packID(id string) string {
 	return string(appendID(b[:0], id))
 }
 
+// idSize is the size of the stored form of an ID.
+func idSize(id string) int {
+	if made(id) {
+		return packedSize
+	}
+	return len(id)
+}
+
 // appendID adds the stored form of an ID.
 func appendID(to []byte, id string) []byte {
 	if !made(id) {

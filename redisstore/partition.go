@@ -14,6 +14,7 @@ import (
 // slot. A job lies in the partition of its key.
 type partition struct {
 	keys  []string // jobs, keys, ix, meta
+	args  []any    // the same, as arguments of a call
 	known profiles
 	away  atomic.Int64 // Unix milliseconds since which no fetch has reached it; 0 = fetches reach it
 }
@@ -43,6 +44,9 @@ func partitions(namespace string, count int) []*partition {
 		}
 		prefix := "{" + tag + "}:"
 		all[p] = &partition{keys: []string{prefix + "jobs", prefix + "keys", prefix + "ix", prefix + "meta"}}
+		for _, key := range all[p].keys {
+			all[p].args = append(all[p].args, key)
+		}
 	}
 	return all
 }

@@ -27,7 +27,7 @@ var luaFiles embed.FS
 // each says what it takes and answers.
 type script struct {
 	name   string
-	text   func() (source, sha string) // made when it is first sent
+	text   func() (source, sha any) // strings, made when it is first sent
 	writes bool
 	bulk   bool // its answer may be large
 }
@@ -38,8 +38,8 @@ local floor, unpk, jobs, ix = math.floor, struct.unpack, KEYS[1], KEYS[3]
 `
 
 func load(name string, writes bool) *script {
-	return &script{name: name, writes: writes, text: sync.OnceValues(func() (source, sha string) {
-		source = preamble() + lua(name)
+	return &script{name: name, writes: writes, text: sync.OnceValues(func() (any, any) {
+		source := preamble() + lua(name)
 		if name == "enqueue" { // the library is made only for rows that are not plain
 			source = "local function judge(rows)\n" + preamble() + lua("judge") + "end\n" +
 				"local function book(comes, is, set, add)\n" + bookkeeping + lua("pages") +
@@ -127,19 +127,26 @@ type trip struct {
 // wire is the token of a call. It knows whether it was ever written to a
 // connection: a call that was not has certainly not happened.
 type wire struct {
-	token string
+	token token
 	sent  atomic.Bool
 }
 
 // MarshalBinary is called by the client library when it writes the call.
 func (w *wire) MarshalBinary() ([]byte, error) {
 	w.sent.Store(true)
-	return []byte(w.token), nil
+	return w.token[:], nil
 }
 
-func newToken() string {
-	return string(binary.LittleEndian.AppendUint64(nil, rand.Uint64()))
+// token is a random number.
+type token [8]byte
+
+func newToken() (t token) {
+	binary.LittleEndian.PutUint64(t[:], rand.Uint64())
+	return t
 }
+
+// is reports whether a value of a reply is this token.
+func (t *token) is(v any) bool { return text(v) == string(t[:]) }
 
 // head is the number of arguments in front of those of a script: command,
 // script, keys, and what lib.lua lists.
@@ -320,10 +327,8 @@ func (s *Store) exchange(ctx context.Context, trips []*trip, whole bool) {
 			args[0], args[1] = "eval", source
 		}
 		args[2] = 4
-		for k, key := range s.parts[t.part].keys {
-			args[3+k] = key
-		}
-		args[7], args[8], args[9] = t.wire, s.sender, s.channel
+		copy(args[3:], s.parts[t.part].args)
+		args[7], args[8], args[9] = t.wire, s.signs[0], s.signs[1]
 		if t.script == luaNotes || t.script == luaNote { // they alone have a fifth key
 			args[2] = 5
 			args = slices.Insert(args, 7, any(s.parts[t.part].notes()))
@@ -364,7 +369,7 @@ func (t *trip) read(c call) error {
 	if err != nil {
 		return err
 	}
-	if len(reply) < 2 || reply[0] != any(t.wire.token) {
+	if len(reply) < 2 || !t.wire.token.is(reply[0]) {
 		return fmt.Errorf("the answer is not that of the request")
 	}
 	now, ok := reply[1].(string)

@@ -87,10 +87,12 @@ type Store struct {
 	server  string // its name and version
 	sender  string // names this process, in eight bytes
 	channel string
+	signs   [2]any // sender and channel, as arguments of a call
 	dials   *dials // nil = the client is the caller's
 	wakes   wakes
 	listing keyListing
 	late    lateness
+	holders holders
 	tries   atomic.Int64 // how often a call was sent; for tests
 
 	mu      sync.Mutex
@@ -114,12 +116,17 @@ func NewContext(ctx context.Context, client redis.UniversalClient, config *Confi
 	return newStore(ctx, client, config, "")
 }
 
+func newSender() string {
+	t := newToken()
+	return string(t[:])
+}
+
 func newStore(ctx context.Context, client redis.UniversalClient, config *Config, address string) (*Store, error) {
 	conns, err := adopt(client)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, conns: conns, address: cmp.Or(address, addressOf(client)), sender: newToken(),
+	s := &Store{client: client, conns: conns, address: cmp.Or(address, addressOf(client)), sender: newSender(),
 		closing: make(chan struct{})}
 	if config != nil {
 		s.config = *config
@@ -153,6 +160,7 @@ func newStore(ctx context.Context, client redis.UniversalClient, config *Config,
 		c.Logger = slog.Default()
 	}
 	s.channel = c.Namespace + ":wake"
+	s.signs = [2]any{s.sender, s.channel}
 	s.wakes.init(s)
 	library.add(s)
 	if err = s.examine(ctx); err == nil {

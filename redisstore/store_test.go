@@ -281,7 +281,8 @@ func TestModelInEightPartitions(t *testing.T) {
 func TestStoreOnACluster(t *testing.T) {
 	url := redistest.ClusterURL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) },
-		append([]string{"identity", "supersede", "results", "waiting", "counts", "limited"}, storetest.Seam...)...)
+		append([]string{"identity", "repeats", "supersede", "results", "waiting", "counts", "limited"},
+			storetest.Seam...)...)
 }
 
 func TestModelOnACluster(t *testing.T) {

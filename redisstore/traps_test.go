@@ -347,7 +347,7 @@ func TestAScriptTheServerDoesNotKnowIsBroughtThere(t *testing.T) {
 }
 
 func TestAnAnswerOfAnotherRequestIsNotTaken(t *testing.T) {
-	tr := &trip{script: luaGet, wire: &wire{token: "12345678"}}
+	tr := &trip{script: luaGet, wire: &wire{token: token([]byte("12345678"))}}
 	tr.wire.sent.Store(true)
 	c := call{redis.NewCmd(t.Context())}
 	for _, reply := range [][]any{{"87654321", "\x00\x00\x00\x00\x00\x01", []any{}}, {}, {"12345678"},

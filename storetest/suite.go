@@ -32,6 +32,7 @@ var Seam = []string{"batches", "tokens", "transactions", "fetching", "kinds", "f
 // suite is every case, grouped by noun.
 var suite = []chapter{
 	{"identity", identity},
+	{"repeats", repeats},
 	{"holding", holding},
 	{"policies", policies},
 	{"replace", replacing},
