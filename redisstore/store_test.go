@@ -189,8 +189,8 @@ func TestStore(t *testing.T) {
 // elsewhere, and nothing else differs: the rules of keys are in TestModelInForm1.
 func TestStoreInForm1(t *testing.T) {
 	storetest.Run(t, inForm1(redistest.URL(t)),
-		append([]string{"replace", "debounce", "coalesce", "supersede", "bounds", "starting", "counts", "truth"},
-			storetest.Seam...)...)
+		append([]string{"repeats", "replace", "debounce", "coalesce", "supersede", "bounds", "starting", "counts",
+			"truth"}, storetest.Seam...)...)
 }
 
 func TestModelInForm1(t *testing.T) { model.Run(t, inForm1(redistest.URL(t))) }

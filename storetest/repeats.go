@@ -147,7 +147,8 @@ var repeats = []scenario{
 		inserted := send(first)
 		w.repeated(inserted.Job, task(1), key)
 		again := send(first)
-		equal(w, "while it holds the key", line(again.Outcome, show(again.Job)), line(onceq.Inserted, show(inserted.Job)))
+		equal(w, "while it holds the key", line(again.Outcome, show(again.Job)),
+			line(onceq.Inserted, show(inserted.Job)))
 
 		w.complete(w.starts(first.ID))
 		second := w.insert(task(1), key)
