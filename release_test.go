@@ -38,6 +38,25 @@ func TestWhatWorkflowsMakeIsThere(t *testing.T) {
 	}
 }
 
+// An adapter is a module of its own, which others get at the same version as onceq:
+// it has to ask for that one, and not for a version that is nowhere.
+func TestAdaptersAskForTheVersionThatIsReleasedNext(t *testing.T) {
+	changelog := read(t, "CHANGELOG.md")
+	next := regexp.MustCompile(`(?m)^This will be (\S+),|^## \[(\d\S*)\]`).FindStringSubmatch(changelog)
+	if next == nil {
+		t.Fatal("CHANGELOG.md says no version")
+	}
+	files, err := filepath.Glob("guard/*/go.mod")
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	for _, path := range files {
+		if want := "github.com/onceq/onceq v" + next[1] + next[2] + "\n"; !strings.Contains(read(t, path), want) {
+			t.Errorf("%s does not ask for %s", path, want)
+		}
+	}
+}
+
 // A tag without its heading in the changelog, and changes that are not committed,
 // are refused before anything is built.
 func TestAReleaseIsOfACommitThatTheChangelogNames(t *testing.T) {
@@ -79,6 +98,12 @@ func TestAReleaseIsOfACommitThatTheChangelogNames(t *testing.T) {
 	git("commit", "-qm", "x")
 	git("tag", "v0.2.0")
 	refused(`CHANGELOG.md has no heading "## [0.2.0] - DATE"`)
+	write("CHANGELOG.md", "# Changelog\n\n## [0.2.0] - 2026-12-02\n", 0o600)
+	write("guard/guardx/go.mod", "module x\n\nrequire github.com/onceq/onceq v0.1.0\n", 0o600)
+	git("add", ".")
+	git("commit", "-qm", "y")
+	git("tag", "-f", "v0.2.0")
+	refused("guard/guardx/go.mod does not ask for github.com/onceq/onceq v0.2.0")
 	write("new", "", 0o600)
 	refused("not committed")
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,9 +39,11 @@ func main() {
 // options are the values of the flags.
 type options struct {
 	store, rows, dir, profile string
+	from, chart               string
 	rounds, big               int
 	seconds                   float64
 	json, alone, list         bool
+	withoutBullMQ             bool
 }
 
 // store is a store to measure: one table of the report.
@@ -74,13 +77,22 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.big, "big", 1_000_000, "how many jobs the growth rows have")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where files and servers' data go: on this `folder`'s disk")
 	flag.BoolVar(&o.json, "json", false, "every sample as JSON, one document a store")
+	flag.StringVar(&o.from, "from", "", "measure nothing: print the tables of a `file` that -json wrote")
+	flag.StringVar(&o.chart, "chart", "", "with -from: draw them too, as SVG into this `file`")
 	flag.BoolVar(&o.alone, "alone", false, "onceq only, without the peers")
+	flag.BoolVar(&o.withoutBullMQ, "without-bullmq", false, "leave out BullMQ, which needs Node and npm")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a profile of this process to a `file` (with -alone and "+
 		"-rows: of one operation)")
 	flag.BoolVar(&o.list, "list", false, "name the rows, and end")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.seconds < 0.05 || o.big < 1000 {
 		return errors.New("no arguments; -rounds of 1 and -seconds of 0.05 and -big of 1000 at least")
+	}
+	switch {
+	case o.from != "":
+		return o.again(o.from)
+	case o.chart != "":
+		return errors.New("-chart goes with -from: measure with -json first, into a file")
 	}
 	if o.store != "all" && !slices.ContainsFunc(stores, func(s store) bool { return s.name == o.store }) {
 		return fmt.Errorf("-store %s: must be sqlite, postgres, redis or all", o.store)
@@ -144,6 +156,11 @@ type report struct {
 
 func (o *options) measure(ctx context.Context, s store) (err error) {
 	rows := s.rows()
+	if o.withoutBullMQ {
+		for i := range rows {
+			rows[i].sides = slices.DeleteFunc(rows[i].sides, side.isBullMQ)
+		}
+	}
 	if o.rows != "" {
 		want := strings.Split(o.rows, ",")
 		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(want, r.name) })
@@ -170,6 +187,13 @@ func (o *options) measure(ctx context.Context, s store) (err error) {
 		defer e.server.stop()
 		r.Server, r.Mode = e.server.version, e.server.mode
 	}
+	if !o.alone && slices.ContainsFunc(rows, row.hasBullMQ) {
+		version, err := bullMQVersion(ctx)
+		if err != nil {
+			return fmt.Errorf("%w\nwith -without-bullmq its rows are left out", err)
+		}
+		r.Versions = append(r.Versions, version)
+	}
 	defer func() {
 		for _, end := range e.ends {
 			end()
@@ -192,14 +216,19 @@ func (o *options) measure(ctx context.Context, s store) (err error) {
 	if o.json {
 		return json.NewEncoder(os.Stdout).Encode(r)
 	}
-	fmt.Printf("## %s\n\n%s: %s. An fsync of 4 KiB takes %.0f µs on this disk. Clients and servers on one host: %s, "+
-		"shared. Medians of %d rounds of %g s "+
-		"a side, the sides taking turns in an order that rotates; %s. Growth rows: %s jobs. %s.\n\n", s.name, r.Server,
+	r.write(os.Stdout)
+	return nil
+}
+
+// write writes the report for people.
+func (r report) write(w io.Writer) {
+	fmt.Fprintf(w, "## %s\n\n%s: %s. An fsync of 4 KiB takes %.0f µs on this disk. Clients and servers on one host: "+
+		"%s, shared. Medians of %d rounds of %g s "+
+		"a side, the sides taking turns in an order that rotates; %s. Growth rows: %s jobs. %s.\n\n", r.Store, r.Server,
 		r.Mode, r.Fsync, r.Host,
 		r.Rounds, r.Seconds, r.At.Format("2006-01-02 15:04 UTC"), thousands(float64(r.Big)),
 		strings.Join(r.Versions, ", "))
-	writeTable(os.Stdout, r.Rows, e.server != nil)
-	return nil
+	writeTable(w, r.Rows, r.Store != "sqlite")
 }
 
 // rounded measures all rows in every round.
@@ -209,9 +238,10 @@ func (o *options) rounded(ctx context.Context, e *env, rows []row) ([]measured, 
 		if o.alone {
 			r.sides = r.sides[:1]
 		}
-		all[i] = measured{Row: r.name, Title: r.title, Samples: map[string][]sample{}, row: r}
+		all[i] = measured{Row: r.name, Title: r.title, Show: r.show, Samples: map[string][]sample{}, row: r}
 		for _, s := range r.sides {
 			all[i].Sides, all[i].Configs = append(all[i].Sides, s.name), append(all[i].Configs, s.config)
+			all[i].Aside = append(all[i].Aside, s.aside)
 		}
 	}
 	defer progress("")

@@ -23,7 +23,7 @@ func postgresRows() []row {
 			goals: []goal{{of: "rate", against: true, least: 12}}, sides: []side{
 				{"onceq", "pgstore defaults", us.uniques(64), false},
 				{"River", pool, usual.uniques(64), false}}},
-		{name: "enqueue-1", title: "unique enqueue, 1 caller", show: []string{"p50"},
+		{name: "enqueue-1", title: "unique enqueue, 1 caller", show: []string{"p50", "p10"},
 			goals: []goal{{of: "p50", against: true, most: 0.45}}, sides: []side{
 				{"onceq", "", us.single, false},
 				{"River", pool, usual.single, false}}},
@@ -31,7 +31,8 @@ func postgresRows() []row {
 			goals: []goal{{of: "rate", against: true, least: 8}, {of: "written", most: 1}}, sides: []side{
 				{"onceq", "of 1,000 waiting jobs", us.duplicates(1), false},
 				{"River", "of 1,000 waiting jobs", usual.duplicates(1), false}}},
-		{name: "merge-1", title: "duplicates that write (Coalesce), 1 caller, against new jobs", show: []string{"p50"},
+		{name: "merge-1", title: "duplicates that write (Coalesce), 1 caller, against new jobs",
+			show:  []string{"p50", "p10"},
 			goals: []goal{{of: "p50", against: true, most: 1.2}}, sides: []side{
 				{"onceq", "of 1,000 waiting jobs", us.merges, false},
 				{"onceq, new", "", us.single, false}}},
@@ -53,13 +54,14 @@ func postgresRows() []row {
 				{"River at 2 ms", "MaxWorkers 100, FetchCooldown 2 ms, FetchPollInterval 20 ms, as its own benchmark",
 					tuned.runs(6000), false},
 				{"River", "MaxWorkers 100, else its defaults", usual.runs(1000), true}}},
-		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"},
+		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p10", "p99"},
 			goals: []goal{{of: "p50", most: 1.5}, {of: "p99", most: 15}}, sides: []side{
 				{"onceq", "one store for client and worker; 10–15 ms between jobs", us.latency(briefly), false},
 				{"River at 2 ms", "one client for both; 10–15 ms between jobs", tuned.latency(briefly), false},
 				{"River", "one client for both, defaults; 120–180 ms between jobs, longer than its cooldown",
 					usual.latency(longer), true}}},
-		{name: "start-apart", title: "enqueue to start, idle, client and worker apart", show: []string{"p50", "p99"},
+		{name: "start-apart", title: "enqueue to start, idle, client and worker apart",
+			show:  []string{"p50", "p10", "p99"},
 			goals: []goal{{of: "p50", most: 1.5}, {of: "p99", most: 15}}, sides: []side{
 				{"onceq", "a store each, as in two processes: LISTEN/NOTIFY; 10–15 ms between jobs",
 					far.latency(briefly), false},

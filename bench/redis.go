@@ -17,26 +17,32 @@ func redisRows() []row {
 	us, far := openRedis(false, 0), openRedis(true, 0)
 	usual, ticking := openAsynq(0), openAsynq(10*time.Millisecond)
 	const pool = "Unique(24h), a pool of 64 connections"
+	const bull = "deduplication: {id}, one connection (its default), in a process of Node; finished jobs are kept " +
+		"for 24 hours"
 	rows := []row{
 		{name: "enqueue", title: "unique enqueue, 64 callers",
 			goals: []goal{{of: "rate", against: true, least: 3}, {of: "cpu", against: true, most: 1. / 3}},
 			sides: []side{
 				{"onceq", "redisstore defaults", us.uniques(64), false},
-				{"asynq", pool, usual.uniques(64), false}}},
+				{"asynq", pool, usual.uniques(64), false},
+				{"BullMQ", bull, bullMQ{Do: "uniques", Callers: 64}.action, true}}},
 		{name: "batch", title: "unique batch of 1,000, against asynq's best unique rate",
 			goals: []goal{{of: "rate", against: true, least: 6}}, sides: []side{
 				{"onceq", "EnqueueMany from one goroutine", us.batches(1), false},
 				{"asynq, 16 callers", "it refuses unique tasks in batches; " + pool, usual.uniques(16), false},
 				{"asynq, 64 callers", pool, usual.uniques(64), false},
-				{"asynq, 256 callers", pool, usual.uniques(256), false}}},
+				{"asynq, 256 callers", pool, usual.uniques(256), false},
+				{"BullMQ", "addBulk; " + bull, bullMQ{Do: "batches"}.action, true}}},
 		{name: "duplicate", title: "duplicates, 64 callers",
 			goals: []goal{{of: "rate", against: true, least: 5}}, sides: []side{
 				{"onceq", "of 1,000 waiting jobs", us.duplicates(64), false},
-				{"asynq", "of 1,000 waiting jobs; " + pool, usual.duplicates(64), false}}},
-		{name: "enqueue-1", title: "unique enqueue, 1 caller", show: []string{"p50"},
+				{"asynq", "of 1,000 waiting jobs; " + pool, usual.duplicates(64), false},
+				{"BullMQ", "of 1,000 waiting jobs; " + bull, bullMQ{Do: "duplicates", Callers: 64}.action, true}}},
+		{name: "enqueue-1", title: "unique enqueue, 1 caller", show: []string{"p50", "p10"},
 			goals: []goal{{of: "p50", against: true, most: 1.1}}, sides: []side{
 				{"onceq", "", us.single, false},
-				{"asynq", pool, usual.single, false}}},
+				{"asynq", pool, usual.single, false},
+				{"BullMQ", bull, bullMQ{Do: "single"}.action, true}}},
 		{name: "duplicate-1", title: "duplicate, 1 caller", show: []string{"p50", "p10"},
 			goals: []goal{{of: "p50", against: true, most: 1}}, sides: []side{
 				{"onceq", "of 1,000 waiting jobs", us.again, false},
@@ -45,14 +51,18 @@ func redisRows() []row {
 			goals: []goal{{of: "rate", against: true, least: 5}}, sides: []side{
 				{"onceq", "worker defaults, Concurrency 100; jobs are kept for 24 hours", us.runs(40_000), false},
 				{"asynq", "Concurrency 100; jobs are deleted on success (its default); " + pool,
-					usual.runs(12_000), false}}},
-		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"},
+					usual.runs(12_000), false},
+				{"BullMQ", "a Worker with concurrency 100, in one process of Node; " + bull,
+					bullMQ{Do: "runs", Jobs: 8000}.action, true}}},
+		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p10", "p99"},
 			goals: []goal{{of: "p50", most: 0.5}, {of: "p99", most: 5}}, sides: []side{
 				{"onceq", "one store for client and worker; 10–15 ms between jobs, on all sides",
 					us.latency(briefly), false},
 				{"asynq at 10 ms", "TaskCheckInterval 10 ms", ticking.latency(briefly), false},
-				{"asynq", "defaults", usual.latency(briefly), true}}},
-		{name: "start-apart", title: "enqueue to start, idle, client and worker apart", show: []string{"p50", "p99"},
+				{"asynq", "defaults", usual.latency(briefly), true},
+				{"BullMQ", "a Queue and a Worker in one process of Node", bullMQ{Do: "latency"}.action, true}}},
+		{name: "start-apart", title: "enqueue to start, idle, client and worker apart",
+			show:  []string{"p50", "p10", "p99"},
 			goals: []goal{{of: "p50", most: 1}, {of: "p99", most: 5}}, sides: []side{
 				{"onceq", "a store each, as in two processes", far.latency(briefly), false},
 				{"asynq at 10 ms", "TaskCheckInterval 10 ms", ticking.latency(briefly), false}}},

@@ -44,7 +44,7 @@ func sqliteRows() []row {
 				{"River at 2 ms", "MaxWorkers 100, FetchCooldown 2 ms, FetchPollInterval 20 ms, as its own benchmark",
 					tuned.runs(3000), false},
 				{"River", "MaxWorkers 100, else its defaults", usual.runs(1000), true}}},
-		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p99"},
+		{name: "start", title: "enqueue to start, idle, one process", show: []string{"p50", "p10", "p99"},
 			goals: []goal{{of: "p50", most: 0.5}}, sides: []side{
 				{"onceq", "worker defaults; 10–15 ms between jobs", opener(openSQLite).latency(briefly), false},
 				{"River at 1 ms", "as in the row above; 10–15 ms between jobs", lowest.latency(briefly), false},

@@ -39,6 +39,8 @@ type measured struct {
 	Title   string              `json:"title"`
 	Sides   []string            `json:"sides"`
 	Configs []string            `json:"configs"`
+	Aside   []bool              `json:"aside"` // of each side
+	Show    []string            `json:"show"`
 	Samples map[string][]sample `json:"samples"`
 	Goals   []reached           `json:"goals"`
 	row     row
@@ -51,11 +53,11 @@ type reached struct {
 	Low   float64 `json:"low"`
 	High  float64 `json:"high"`
 	Met   bool    `json:"met"`
-	text  string
+	Text  string  `json:"text"`
 }
 
 var words = map[string]string{
-	"rate": "rate", "cpu": "CPU", "p50": "p50", "p99": "p99", "time": "time a job", "waiting": "waiting",
+	"rate": "rate", "cpu": "CPU", "p10": "p10", "p50": "p50", "p99": "p99", "time": "time a job", "waiting": "waiting",
 	"finished":   "finished",
 	"unvacuumed": "finished, not vacuumed", "slowest": "slowest against mean", "longest": "longest wait",
 	"written": "log written",
@@ -83,7 +85,7 @@ func format(metric string, v float64) string {
 	switch metric {
 	case "rate":
 		return thousands(v) + "/s"
-	case "p50", "p99", "longest":
+	case "p10", "p50", "p99", "longest":
 		return fmt.Sprintf("%.3g ms", v)
 	case "time", "client", "server", "cpu":
 		return fmt.Sprintf("%.3g µs", v)
@@ -117,8 +119,8 @@ func (m *measured) ratios(side int, metric string) []float64 {
 	out := m.values(0, metric)
 	for i := range out {
 		var peer float64
-		for n, s := range m.row.sides {
-			if v := m.values(n, metric)[i]; side == n && n > 0 || side == 0 && n > 0 && !s.aside {
+		for n := range m.Sides {
+			if v := m.values(n, metric)[i]; side == n && n > 0 || side == 0 && n > 0 && !m.Aside[n] {
 				if peer == 0 || lower(metric) == (v < peer) {
 					peer = v
 				}
@@ -142,8 +144,8 @@ func (m *measured) judge() {
 		v := median(values)
 		r := reached{Goal: g.String(), Value: v, Low: slices.Min(values), High: slices.Max(values),
 			Met: !math.IsNaN(v) && (g.least == 0 || v >= g.least) && (g.most == 0 || v <= g.most)}
-		if r.text = "met"; !r.Met {
-			r.text = fmt.Sprintf("**missed: %s**", goalValue(g, v))
+		if r.Text = "met"; !r.Met {
+			r.Text = fmt.Sprintf("**missed: %s**", goalValue(g, v))
 		}
 		m.Goals = append(m.Goals, r)
 	}
@@ -165,18 +167,18 @@ func writeTable(w io.Writer, all []measured, server bool) {
 	fmt.Fprintf(w, "| operation | | median | lowest – highest | %s | onceq against it, range of the rounds | goal | "+
 		"|\n|---|---|--:|--:|--:|--:|---|---|\n", cpu)
 	for _, m := range all {
-		metrics := m.row.show
+		metrics := m.Show
 		if metrics == nil {
 			metrics = []string{"rate"}
 		}
-		for i, s := range m.row.sides {
+		for i, name := range m.Sides {
 			cells := make([]string, 8)
-			cells[1] = s.name
+			cells[1] = name
 			if i == 0 {
-				cells[0], cells[1] = m.Title, "**"+s.name+"**"
+				cells[0], cells[1] = m.Title, "**"+name+"**"
 				var goals, verdicts []string
 				for _, g := range m.Goals {
-					goals, verdicts = append(goals, g.Goal), append(verdicts, g.text)
+					goals, verdicts = append(goals, g.Goal), append(verdicts, g.Text)
 				}
 				cells[6], cells[7] = strings.Join(goals, "; "), strings.Join(verdicts, "; ")
 			} else {
@@ -209,9 +211,9 @@ func writeTable(w io.Writer, all []measured, server bool) {
 	fmt.Fprintln(w)
 	for _, m := range all {
 		var parts []string
-		for _, s := range m.row.sides {
-			if s.config != "" {
-				parts = append(parts, s.name+": "+s.config)
+		for i, name := range m.Sides {
+			if m.Configs[i] != "" {
+				parts = append(parts, name+": "+m.Configs[i])
 			}
 		}
 		if len(parts) > 0 {

@@ -21,11 +21,12 @@ import (
 // enqueue has the flags of enqueue and explain.
 type enqueue struct {
 	terms.Terms
-	file    string
-	kind    string
-	bytes   bool
-	maxArgs int
-	wait    *time.Duration // nil = do not; 0 = for ever
+	file      string
+	kind      string
+	skipLines int
+	bytes     bool
+	maxArgs   int
+	wait      *time.Duration // nil = do not; 0 = for ever
 }
 
 func newEnqueue(a *app) *cobra.Command {
@@ -69,6 +70,9 @@ language can keep a pipe to onceq enqueue --file - open.`,
 			if e.file != "" {
 				return a.enqueueFile(c.Context(), &e)
 			}
+			if e.skipLines != 0 {
+				return usagef("--skip-lines is for --file")
+			}
 			if e.kind != "" {
 				return usagef("--kind is for --file: the kind of one job is the first argument")
 			}
@@ -79,6 +83,7 @@ language can keep a pipe to onceq enqueue --file - open.`,
 	e.register(fs)
 	fs.StringVar(&e.file, "file", "", "make a job of each line of this `FILE`, which may be compressed with gzip; - "+
 		"is standard input")
+	fs.IntVar(&e.skipLines, "skip-lines", 0, "with --file: pass over the first `N` lines, which an earlier call fed")
 	waitFlag(fs, "wait", "wait until the job has ended, that long at most, and print its result in place of the "+
 		"answer (--wait=30s; exit code 1 if it failed, 124 if that takes too long)", &e.wait).NoOptDefVal = forever
 	fs.StringVar(&e.kind, "kind", "", "with --file: the lines are bare args, of jobs of this `KIND`")

@@ -51,6 +51,9 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 	if e.bytes && e.kind == "" {
 		return usagef("--bytes with --file needs --kind: each line is then the args, as they are")
 	}
+	if e.skipLines < 0 {
+		return usagef("--skip-lines %d must be 0 or more", e.skipLines)
+	}
 	opts, err := e.Options(terms.AsFlag)
 	if err != nil {
 		return usage(err)
@@ -94,7 +97,7 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the command at once
-	f := &feed{a: a, e: e, client: s.client, judge: judge, tally: newTally()}
+	f := &feed{a: a, e: e, client: s.client, judge: judge, tally: newTally(), last: e.skipLines}
 	f.progress = newProgress(a, func() string {
 		text := fmt.Sprintf("%s lines: %s", thousands(f.tally.lines), f.tally)
 		if size > 0 {
@@ -102,7 +105,7 @@ func (a *app) enqueueFile(ctx context.Context, e *enqueue) (err error) {
 		}
 		return text
 	})
-	broken := f.run(ctx, readLines(ctx, in, batchLines, batchBytes, e.maxArgs+lineMargin))
+	broken := f.run(ctx, readLines(ctx, in, e.skipLines, batchLines, batchBytes, e.maxArgs+lineMargin))
 	f.progress.end()
 	return f.summary(broken)
 }
@@ -241,10 +244,11 @@ func (f *feed) summary(broken error) error {
 	fmt.Fprintf(out, "%s: %s\n", count(f.tally.lines, "job line"), f.tally)
 	switch {
 	case errors.Is(broken, onceq.ErrUncertain):
-		return fmt.Errorf("stopped after line %d: %w (feed it again from there; unique jobs and those with an id are "+
-			"not doubled)", f.last, broken)
+		return fmt.Errorf("stopped after line %d: %w (feed it again with --skip-lines %d; unique jobs and those with "+
+			"an id are not doubled)", f.last, broken, f.last)
 	case errors.Is(broken, context.Canceled):
-		return fmt.Errorf("interrupted after line %d: feed the rest, or all of it again if the jobs are unique", f.last)
+		return fmt.Errorf("interrupted after line %d: --skip-lines %d feeds the rest; or feed all of it again, if the "+
+			"jobs are unique", f.last, f.last)
 	case broken != nil:
 		return fmt.Errorf("stopped after line %d: %w", f.last, broken)
 	case f.tally.refused > 0:

@@ -22,6 +22,7 @@ type line struct {
 // so a slow pipe does not wait for a batch to fill, and memory does not
 // depend on the length of the input.
 type lines struct {
+	skip  int // lines at the beginning that are not handed out
 	most  int // lines of a batch
 	bytes int // bytes of a batch without its last line
 
@@ -81,9 +82,10 @@ func unpack(in *bufio.Reader) (io.Reader, error) {
 	return in, nil
 }
 
-// readLines starts to read. It ends with the input, or with ctx.
-func readLines(ctx context.Context, r io.Reader, most, bytes, longest int) *lines {
-	l := &lines{most: most, bytes: bytes}
+// readLines starts to read, behind the first skip lines. It ends with the input, or
+// with ctx.
+func readLines(ctx context.Context, r io.Reader, skip, most, bytes, longest int) *lines {
+	l := &lines{skip: skip, most: most, bytes: bytes}
 	l.moved.L = &l.mu
 	context.AfterFunc(ctx, func() { l.end(ctx.Err()) })
 	go func() { l.end(l.read(r, longest)) }()
@@ -100,7 +102,7 @@ func (l *lines) read(r io.Reader, longest int) error {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read line %d: %w", no, err) // only a piece of the line was read
 		}
-		if len(bytes.TrimSpace(text)) > 0 && !l.put(line{no, text, long}) || err != nil {
+		if no > l.skip && len(bytes.TrimSpace(text)) > 0 && !l.put(line{no, text, long}) || err != nil {
 			return nil
 		}
 	}

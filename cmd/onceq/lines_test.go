@@ -12,7 +12,7 @@ import (
 func TestLinesAreBoundedAndNumbered(t *testing.T) {
 	long := strings.Repeat("x", 200<<10)
 	in := "\ufeffone\r\n\n  \ntwo\n" + long + "\nthree"
-	l := readLines(t.Context(), strings.NewReader(in), 500, 4<<20, 1000)
+	l := readLines(t.Context(), strings.NewReader(in), 0, 500, 4<<20, 1000)
 	var got []string
 	for {
 		batch, err := l.take()
@@ -35,14 +35,14 @@ func TestLinesAreBoundedAndNumbered(t *testing.T) {
 // A reader that is far ahead waits: memory does not grow with the input.
 func TestTheReaderIsNeverMoreThanABatchAhead(t *testing.T) {
 	in := &endless{}
-	l := readLines(t.Context(), in, 10, 1<<20, 1000)
+	l := readLines(t.Context(), in, 0, 10, 1<<20, 1000)
 	for range 100 {
 		batch, err := l.take()
 		if err != nil || len(batch) > 10 {
 			t.Fatalf("%d lines, %v", len(batch), err)
 		}
 	}
-	l = readLines(t.Context(), in, 1000, 50, 1000)
+	l = readLines(t.Context(), in, 0, 1000, 50, 1000)
 	for range 100 {
 		batch, err := l.take()
 		if err != nil || len(batch) > 50 {
@@ -58,7 +58,7 @@ func (endless) Read(b []byte) (int, error) { return copy(b, "1\n1\n1\n1\n"), nil
 // What is there is taken at once, though more may come.
 func TestASlowPipeIsNotKeptWaiting(t *testing.T) {
 	r, w := io.Pipe()
-	l := readLines(t.Context(), r, 500, 1<<20, 1000)
+	l := readLines(t.Context(), r, 0, 500, 1<<20, 1000)
 	for i := range 3 {
 		go fmt.Fprintf(w, "line %d\n", i)
 		if batch, err := l.take(); len(batch) != 1 || err != nil || string(batch[0].text) != fmt.Sprint("line ", i) {
@@ -74,7 +74,7 @@ func TestASlowPipeIsNotKeptWaiting(t *testing.T) {
 func TestACancelledFeedTakesNoMore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	r, _ := io.Pipe()
-	l := readLines(ctx, r, 500, 1<<20, 1000)
+	l := readLines(ctx, r, 0, 500, 1<<20, 1000)
 	cancel()
 	if batch, err := l.take(); len(batch) != 0 || !errors.Is(err, context.Canceled) {
 		t.Fatalf("%v, %v", batch, err)

@@ -3,7 +3,7 @@ module github.com/onceq/onceq/guard/guardrecipes
 go 1.26.0
 
 require (
-	github.com/onceq/onceq v0.0.0
+	github.com/onceq/onceq v0.1.0
 	github.com/rabbitmq/amqp091-go v1.16.0
 	github.com/twmb/franz-go v1.22.3
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c

@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1
-	github.com/onceq/onceq v0.0.0
+	github.com/onceq/onceq v0.1.0
 )
 
 require (
