@@ -24,14 +24,16 @@ type arrays struct {
 	nums    []int64
 }
 
-func (a *arrays) all() []any {
-	return []any{a.ids, a.nonces, a.kinds, a.queues, a.args, a.metas, a.tags, a.keys, a.texts, a.digests, a.nums}
+// all appends the arrays to the arguments of a statement.
+func (a *arrays) all(args []any) []any {
+	return append(slices.Grow(args, 13), a.ids, a.nonces, a.kinds, a.queues, a.args, a.metas, a.tags, a.keys, a.texts,
+		a.digests, a.nums)
 }
 
-// first is the first row.
-func (a *arrays) first() []any {
-	return []any{a.ids[0], a.nonces[0], a.kinds[0], a.queues[0], a.args[0], at(a.metas), at(a.tags), at(a.keys),
-		at(a.texts), at(a.digests), a.nums}
+// first appends the first row.
+func (a *arrays) first(args []any) []any {
+	return append(slices.Grow(args, 11), a.ids[0], a.nonces[0], a.kinds[0], a.queues[0], a.args[0], at(a.metas),
+		at(a.tags), at(a.keys), at(a.texts), at(a.digests), a.nums)
 }
 
 // at is the first element, if there is one.

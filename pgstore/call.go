@@ -51,22 +51,22 @@ func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 			wait = min(wait, glance)
 		}
 	}
-	ended, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.open, cancel)()
-	return acquire(ended, s.pool, wait)
+	return acquire(ctx, s.open, s.pool, wait)
 }
 
-func acquire(ctx context.Context, pool *pgxpool.Pool, wait time.Duration) (*pgxpool.Conn, error) {
+// acquire gives up when ctx or open ends.
+func acquire(ctx, open context.Context, pool *pgxpool.Pool, wait time.Duration) (*pgxpool.Conn, error) {
 	for {
 		bounded, cancel := context.WithTimeout(ctx, wait)
+		stop := context.AfterFunc(open, cancel)
 		conn, err := pool.Acquire(bounded)
 		expired := bounded.Err() != nil
+		stop()
 		cancel()
 		if err == nil {
 			return conn, nil
 		}
-		if ctx.Err() != nil || !expired {
+		if ctx.Err() != nil || open.Err() != nil || !expired {
 			return nil, &unsent{err}
 		}
 		if used := pool.Stat(); used.AcquiredConns() < used.MaxConns() {
@@ -81,7 +81,7 @@ func reach(ctx context.Context, pool *pgxpool.Pool, patience time.Duration) erro
 	end := time.Now().Add(patience)
 	var reason error
 	for n := 0; ; n++ {
-		conn, err := acquire(ctx, pool, max(time.Until(end), 50*time.Millisecond))
+		conn, err := acquire(ctx, context.Background(), pool, max(time.Until(end), 50*time.Millisecond))
 		if err == nil {
 			conn.Release()
 			return nil

@@ -102,11 +102,13 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 	}
 	var now int64
 	var answered []int
-	sql, args := s.sql.insert, append(a.all(), b.byKey(), b.made())
+	args := []any{strconv.Itoa(patience)}
+	sql := s.sql.insertOne
 	if len(b.open) == 1 {
-		sql, args = s.sql.insertOne, a.first()
+		args = a.first(args)
+	} else {
+		sql, args = s.sql.insert, append(a.all(args), b.byKey(), b.made())
 	}
-	args = append([]any{strconv.Itoa(patience)}, args...)
 	err := s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		answered = answered[:0]
 		err := s.query(ctx, sql, func(r *record) {
@@ -188,9 +190,11 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 	b.together()
 	a := b.arrays(b.open)
-	sql, args := s.sql.act, append(a.all(), nil, "")
+	sql, args := s.sql.actOne, []any{patience}
 	if len(b.open) == 1 {
-		sql, args = s.sql.actOne, a.first()
+		args = a.first(args)
+	} else {
+		sql, args = s.sql.act, append(a.all(args), nil, "")
 	}
 	for n := 0; ; n++ {
 		wait := patience
@@ -215,7 +219,8 @@ func (s *Store) act(ctx context.Context, b *batch, waits bool) error {
 		}
 		blocked := false
 		err := s.retry(ctx, atMostOnce, func(ctx context.Context) error {
-			err := s.query(ctx, sql, func(r *record) { b.note(r) }, append([]any{wait}, args...)...)
+			args[0] = wait
+			err := s.query(ctx, sql, func(r *record) { b.note(r) }, args...)
 			if err != nil && fateOf(err) == clash {
 				blocked = true
 				return nil

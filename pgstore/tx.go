@@ -51,7 +51,7 @@ func (t *pgxTx) Enqueue(ctx context.Context, rows []onceq.NewRow) ([]onceq.Enque
 	}
 	b := newBatch(rows)
 	b.together()
-	args := append(append([]any{nil}, b.arrays(b.open).all()...), s.waker.channelInTx()...)
+	args := append(b.arrays(b.open).all([]any{nil}), s.waker.channelInTx()...)
 	if err := query(ctx, t.tx, s.config.ExecMode, s.sql.act, func(r *record) { b.note(r) }, args); err != nil {
 		return nil, s.wrap("enqueue in a transaction", err)
 	}

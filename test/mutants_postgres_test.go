@@ -128,7 +128,7 @@ var postgresMutants = []mutant{
 	{"Close does not wait for calls", "pgstore/store.go", "\ts.calls.Wait()\n", "",
 		[]string{"TestCloseWaitsForTheCallsThatAreUnderWay"}},
 	{"Close waits for a connection of the caller's", "pgstore/call.go",
-		"defer context.AfterFunc(s.open, cancel)()\n", "",
+		"stop := context.AfterFunc(open, cancel)\n", "stop := func() bool { return true }\n",
 		[]string{"TestCloseWaitsForNoConnectionOfTheCallers"}},
 	{"a refused connection makes certain what was not", "pgstore/call.go",
 		"\t\t\t\tunsure = true\n", "",
