@@ -35,6 +35,8 @@ type Conflict struct {
 	// RunAtDiffers says that the enqueue asked for a time by RunAt, and that
 	// the holder is due at another (HolderDue).
 	RunAtDiffers bool
+
+	claim string // the ClaimState of a holder that is a claim of package guard
 }
 
 // adjust makes what a store says of a conflict true for the state of the
@@ -54,6 +56,7 @@ func (c *Conflict) adjust(holder *JobRow, runAt time.Time) {
 	if c.Gone {
 		return
 	}
+	c.claim = holder.ClaimState()
 	if (holder.State == Scheduled || holder.State == Retryable) && holder.Behind == "" {
 		c.HolderDue = holder.RunAt
 		c.RunAtDiffers = !runAt.IsZero() && runAt.UnixMilli() != holder.RunAt.UnixMilli()
@@ -89,10 +92,15 @@ func eventLeft(when string, holder State, gone bool) string {
 // use the same words.
 func (c Conflict) String() string {
 	var b strings.Builder
-	state := string(c.State)
+	state, what := string(c.State), "job"
 	switch {
 	case c.Gone:
 		state = "gone"
+	case c.claim != "":
+		state, what = c.claim, "claim"
+		if !c.HolderDue.IsZero() {
+			state += ", lapses " + stamp(c.HolderDue)
+		}
 	case !c.HolderDue.IsZero():
 		state += ", due " + stamp(c.HolderDue)
 	}
@@ -101,17 +109,17 @@ func (c Conflict) String() string {
 		if c.HolderKind != "" {
 			of = fmt.Sprintf(", of kind %q", c.HolderKind)
 		}
-		fmt.Fprintf(&b, "the ID %q is taken by a job (%s) since %s%s; it is free again when that job %s",
-			c.Holder, state, stamp(c.Since), of, goneText(c.KeptUntil))
+		fmt.Fprintf(&b, "the ID %q is taken by a %s (%s) since %s%s; it is free again when that %s %s",
+			c.Holder, what, state, stamp(c.Since), of, what, goneText(c.KeptUntil))
 	} else {
-		fmt.Fprintf(&b, "%s is held by job %s (%s) since %s; %s", c.Text, c.Holder, state,
+		fmt.Fprintf(&b, "%s is held by %s %s (%s) since %s; %s", c.Text, what, c.Holder, state,
 			stamp(c.Since), c.FreesText())
 	}
 	switch {
 	case c.ArgsDiffer && c.RunAtDiffers:
-		b.WriteString("; the args and the run time differ from that job's")
+		b.WriteString("; the args and the run time differ from that " + what + "'s")
 	case c.ArgsDiffer:
-		b.WriteString("; the args differ from that job's")
+		b.WriteString("; the args differ from that " + what + "'s")
 	case c.RunAtDiffers:
 		b.WriteString("; the args are the same, the run time is another")
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -126,6 +127,42 @@ func patienceOf(j *JobRow) (patience time.Duration, ok bool) {
 	n, _ := j.Meta[metaPatience].(json.Number)
 	ms, _ := n.Int64()
 	return time.Duration(ms) * time.Millisecond, true
+}
+
+// ClaimState says how far the message of a claim of package guard is: "in
+// doubt", "sent", "running", "failed" (its broker brings it again), "lapsed",
+// "done", "given up" or "cancelled". A slot of a limit is "held" where a message
+// would be in doubt or sent. "" = the job is no claim.
+func (j *JobRow) ClaimState() string {
+	patience, ok := patienceOf(j)
+	switch {
+	case !ok:
+		return ""
+	case j.State == Scheduled && patience == 0:
+		return "held" // by guard.Do or a limit: no broker has a message of it
+	case j.State == Scheduled && j.Run == 0 && j.RunAt.Before(j.EnqueuedAt.Add(patience)):
+		return "in doubt"
+	}
+	return map[State]string{Scheduled: "sent", Available: "lapsed", Running: "running", Retryable: "failed",
+		Completed: "done", Discarded: "given up", Cancelled: "cancelled"}[j.State]
+}
+
+// claimWaits says why a claim that waits does not run: what its broker has to do.
+func claimWaits(j *JobRow, now time.Time) []string {
+	lapses := fmt.Sprintf("it lapses at %s, in %s", j.RunAt.UTC().Format(time.RFC3339),
+		j.RunAt.Sub(now).Round(time.Second))
+	switch j.ClaimState() {
+	case "in doubt":
+		return []string{"nobody has said that its message was sent; " + lapses}
+	case "sent":
+		return []string{"its message waits in its broker; " + lapses}
+	case "failed":
+		return []string{"its message has failed, and its broker brings it again; " + lapses}
+	case "lapsed":
+		return []string{"its message was silent for longer than its patience: the next one of its key takes the key; " +
+			"if it comes before that, it runs"}
+	}
+	return nil
 }
 
 // retryOf is the policy for a run that was lost.

@@ -173,6 +173,9 @@ func (c *Client) NotRunning(ctx context.Context, j *JobRow) (reasons []string, e
 	if err != nil {
 		return nil, err
 	}
+	if j.ClaimState() != "" {
+		return claimWaits(j, all.Now), nil
+	}
 	workers, err := c.Workers(ctx)
 	if err != nil {
 		return nil, err

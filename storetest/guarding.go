@@ -343,9 +343,16 @@ var guarding = []scenario{
 			g.Fatalf("listed without being asked for: %v, %v", j, err)
 		}
 		equal(g.world, "listed", len(g.claims()), 1)
+		c, err := g.Acquire(g.ctx, mail{To: "b"})
+		g.must(err)
+		equal(g.world, "states", line(g.job(string(t)).ClaimState(), g.job(string(c.Token)).ClaimState(),
+			g.insert(task(1)).ClaimState()), "sent in doubt ")
+		equal(g.world, "conflict", strings.Contains(g.dup(mail{To: "a"}).String(),
+			"is held by claim "+string(t)+" (sent, lapses "), true)
 		_, err = g.client.DeleteAll(g.ctx, onceq.JobFilter{All: true})
 		g.must(err)
 		g.is(string(t), onceq.Scheduled) // it is not deleted by accident
+		g.is(string(c.Token), onceq.Scheduled)
 	})},
 }
 

@@ -53,7 +53,7 @@ func (a *app) printReport(r onceq.DoctorReport) {
 	if r.OK() {
 		own := ""
 		if r.Reserved > 0 {
-			own = " and " + thousands(r.Reserved) + " of onceq's own"
+			own = " and " + thousands(r.Reserved) + " of onceq's own (claims, schedules, slots)"
 		}
 		a.printf("%s: %s%s, %s held, %s; 0 violations\n", a.paint(green, "ok"), count(r.Jobs, "job"), own,
 			count(r.Keys, "key"), thousands(r.Inert)+" freed and not yet swept")

@@ -148,17 +148,25 @@ func (a *app) jobFacts(j *onceq.JobRow, held *onceq.HeldKey, waits []string, now
 	for i, reason := range waits {
 		fact([]string{"waits", ""}[min(i, 1)], "%s", clean(reason))
 	}
-	fact("attempts", "%d of %d%s", j.Attempt, j.MaxAttempts, runs(j))
+	claim := j.ClaimState()
+	if claim != "" {
+		fact("claim", "%s", claim)
+		fact("attempts", "%d%s; how often is for its broker to say", j.Attempt, runs(j))
+	} else {
+		fact("attempts", "%d of %d%s", j.Attempt, j.MaxAttempts, runs(j))
+	}
 	at("enqueued", j.EnqueuedAt)
 	if j.State.Waiting() {
-		at("due", j.RunAt)
+		at(map[bool]string{true: "due", false: "lapses"}[claim == ""], j.RunAt)
 	}
 	at("started", j.StartedAt)
 	at("finished", j.FinishedAt)
 	if j.Timeout > 0 {
 		fact("timeout", "%s a run", short(j.Timeout))
 	}
-	if by := j.EncodedBy(); by != "" {
+	if claim != "" {
+		fact("digest", "%s of the args, of which nothing else is kept", clean(string(j.Args)))
+	} else if by := j.EncodedBy(); by != "" {
 		fact("args", "encoded by %s (%s)", clean(by), count(len(j.Args), "byte"))
 	} else if j.Encoding == onceq.EncodingBytes {
 		fact("args", "%q (%s)", j.Args, count(len(j.Args), "byte"))

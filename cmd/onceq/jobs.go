@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -172,7 +173,12 @@ func matching(filtered bool) string {
 	return ""
 }
 
-func attempts(j *onceq.JobRow) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }
+func attempts(j *onceq.JobRow) string {
+	if j.ClaimState() != "" { // how often it is tried is for its broker to say
+		return strconv.Itoa(j.Attempt)
+	}
+	return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts)
+}
 
 // lately is what happened to a job last, or will happen next.
 func lately(j *onceq.JobRow, now time.Time) string {
@@ -187,6 +193,11 @@ func lately(j *onceq.JobRow, now time.Time) string {
 		return "superseded by " + j.SupersededBy + " " + away(j.FinishedAt, now)
 	case j.State.Finished():
 		return string(j.State) + " " + away(j.FinishedAt, now)
+	}
+	if claim := j.ClaimState(); claim == "lapsed" {
+		return "lapsed " + away(j.RunAt, now)
+	} else if claim != "" {
+		return "lapses " + away(j.RunAt, now)
 	}
 	return "due " + away(j.RunAt, now)
 }

@@ -113,6 +113,9 @@ func holderState(k *onceq.HeldKey) cell {
 	if k.Gone {
 		return cell{text: "gone", style: dim}
 	}
+	if word := claimWords[k.State]; word != "" && strings.HasPrefix(k.Queue, guardPrefix) {
+		return cell{text: word, style: stateStyle(k.State)}
+	}
 	return state(k.State)
 }
 

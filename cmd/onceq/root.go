@@ -97,7 +97,7 @@ func newRoot(a *app) *cobra.Command {
 		}
 	}
 	add("jobs", newEnqueue(a), newExplain(a), newWork(a), newPeriodic(a), newOnce(a), newServe(a))
-	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newWorkers(a),
+	add("look", newJobs(a), newJob(a), newKeys(a), newKey(a), newQueues(a), newQueue(a), newGuard(a), newWorkers(a),
 		newStats(a), newDoctor(a))
 	help := newHelp(root)
 	root.SetHelpCommand(help)
