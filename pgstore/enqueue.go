@@ -75,8 +75,8 @@ func (r *recent) note(b *batch) {
 // calm reports whether so many rows may be sent in the hope that they meet
 // nobody. If they do, all their work is undone and done again. So it is not
 // hoped again until the rows that met nobody have saved as much: a row saves
-// an eighth of what it costs.
-func (r *recent) calm(rows int) bool { return r.hopes || r.unmet.Load() >= int64(8*rows+256) }
+// a quarter of what it costs.
+func (r *recent) calm(rows int) bool { return r.hopes || r.unmet.Load() >= int64(4*rows+256) }
 
 func (r *recent) mostly() bool { return r.met.Load() > 512 }
 

@@ -149,7 +149,7 @@ var postgresMutants = []mutant{
 		`met = errors.As(err, &pg) && pg.Code == "23505"`, `now, met = 1, errors.As(err, &pg) && false`,
 		[]string{"TestABatchThatHopedInVainLeavesNothingBehind"}},
 	{"it is hoped however often it is in vain", "pgstore/enqueue.go",
-		"r.unmet.Load() >= int64(8*rows+256)", "true",
+		"r.unmet.Load() >= int64(4*rows+256)", "true",
 		[]string{"TestABatchThatHopedInVainLeavesNothingBehind"}},
 	{"a lone row writes to the holder that it saw before it waited", "pgstore/schema/functions/act.sql",
 		"raise exception 'onceq: again' using errcode = 'OQ001';\n  end if;\n  a.try := 1;",
