@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 	}
 	// Else each command under -race ends with a second of sleep.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(pgtest.Main(m), map[string]func(){"onceq": main})
+	testscript.Main(pgtest.Main(m), map[string]func(){"onceq": main,
+		"remoteworker": remoteWorker}) // of servekill_test.go
 }
 
 // webhooks is where the deliveries of shared/data are on a machine that has
