@@ -19,7 +19,11 @@ import (
 )
 
 func TestAnEnqueueIs201ADuplicate200AndARejectedOne409WithTheHolder(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAnEnqueueIs201ADuplicate200AndARejectedOne409WithTheHolder)
+}
+
+func testAnEnqueueIs201ADuplicate200AndARejectedOne409WithTheHolder(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	const job = `{"kind":"mail","args":{"to":1},"unique":true}`
 	a := w.is(w.ask("POST", "jobs", job), http.StatusCreated)
 	id := a.at("job/id").(string)
@@ -42,7 +46,11 @@ func TestAnEnqueueIs201ADuplicate200AndARejectedOne409WithTheHolder(t *testing.T
 }
 
 func TestTheTraceOfARequestGoesWithTheJob(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testTheTraceOfARequestGoesWithTheJob)
+}
+
+func testTheTraceOfARequestGoesWithTheJob(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	const place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	a := w.is(w.ask("POST", "jobs", `{"kind":"mail"}`, "traceparent", place, "tracestate", "vendor=1"),
 		http.StatusCreated)
@@ -63,7 +71,11 @@ func TestTheTraceOfARequestGoesWithTheJob(t *testing.T) {
 }
 
 func TestTheReceiptOverHTTPIsTheReceiptOfTheCommand(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testTheReceiptOverHTTPIsTheReceiptOfTheCommand)
+}
+
+func testTheReceiptOverHTTPIsTheReceiptOfTheCommand(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	w.enqueue(`{"kind":"mail","args":{"to": 1},"id":"a","unique":true}`)
 	over := w.is(w.ask("POST", "jobs", `{"kind":"mail","args":{"to":1},"id":"b","unique":true}`), http.StatusOK)
 	r, err := w.client.Enqueue(t.Context(), onceq.JSON("mail", []byte(`{"to":1}`)), onceq.ID("b"), onceq.Unique{})
@@ -77,7 +89,11 @@ func TestTheReceiptOverHTTPIsTheReceiptOfTheCommand(t *testing.T) {
 }
 
 func TestAnInvalidFieldIsNamedAsTheJSONMember(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAnInvalidFieldIsNamedAsTheJSONMember)
+}
+
+func testAnInvalidFieldIsNamedAsTheJSONMember(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for _, c := range []struct{ body, field, text string }{
 		{`{"kind":"mail","windoww":"5m"}`, "windoww", `did you mean \"window\"?`},
 		{`{"kind":"mail","unique":true,"window":"5x"}`, "window", "5x"},
@@ -111,7 +127,11 @@ func TestAnInvalidFieldIsNamedAsTheJSONMember(t *testing.T) {
 }
 
 func TestTheSameIdempotencyKeyGetsTheFirstAnswerAlsoAfterTheJobHasEnded(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testTheSameIdempotencyKeyGetsTheFirstAnswerAlsoAfterTheJobHasEnded)
+}
+
+func testTheSameIdempotencyKeyGetsTheFirstAnswerAlsoAfterTheJobHasEnded(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	const job = `{"kind":"mail","args":{"to":1,"cc":2},"unique":true}`
 	first := w.is(w.ask("POST", "jobs", job, "Idempotency-Key", `"k 1"`), http.StatusCreated)
 	if first.at("job/id") != "k 1" || first.header.Get("Idempotency-Replayed") != "" {
@@ -157,7 +177,11 @@ func TestTheSameIdempotencyKeyGetsTheFirstAnswerAlsoAfterTheJobHasEnded(t *testi
 // A job that names its own ID keeps it, and the key says which request it was:
 // so a client can repeat its own call, and others are duplicates as usual.
 func TestAnIdempotencyKeyGoesWithAnIDOfTheCallersOwn(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAnIdempotencyKeyGoesWithAnIDOfTheCallersOwn)
+}
+
+func testAnIdempotencyKeyGoesWithAnIDOfTheCallersOwn(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	const job = `{"kind":"mail","id":"welcome:42"}`
 	const batch = `{"jobs":[{"kind":"mail","id":"a"},{"kind":"mail","id":"welcome:42"},{"kind":"mail"}]}`
 	for range 2 { // the second time is a repeat
@@ -184,7 +208,11 @@ func TestAnIdempotencyKeyGoesWithAnIDOfTheCallersOwn(t *testing.T) {
 }
 
 func TestAHundredCallsWithOneIdempotencyKeyAtOnceMakeOneJobAndEqualAnswers(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAHundredCallsWithOneIdempotencyKeyAtOnceMakeOneJobAndEqualAnswers)
+}
+
+func testAHundredCallsWithOneIdempotencyKeyAtOnceMakeOneJobAndEqualAnswers(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	bodies := make([]string, 100)
 	var all sync.WaitGroup
 	for i := range bodies {
@@ -233,7 +261,11 @@ func TestALostAnswerIs503UncertainAndRepeatingFindsTheJob(t *testing.T) {
 }
 
 func TestOneInvalidItemRefusesTheBatchAndNamesItsIndex(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testOneInvalidItemRefusesTheBatchAndNamesItsIndex)
+}
+
+func testOneInvalidItemRefusesTheBatchAndNamesItsIndex(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for bad, field := range map[string]string{
 		`{"kind":"mail","window":"5m","unique":true,"until":"never"}`: "jobs/1/until",
 		`{"kind":"mail","priority":44}`:                               "jobs/1/priority",
@@ -259,7 +291,11 @@ func TestOneInvalidItemRefusesTheBatchAndNamesItsIndex(t *testing.T) {
 }
 
 func TestExplainSaysWhatEnqueueThenDoes(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testExplainSaysWhatEnqueueThenDoes)
+}
+
+func testExplainSaysWhatEnqueueThenDoes(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for i, policy := range []string{"skip", "reject", "coalesce", "supersede", "replace:args", "skip"} {
 		job := fmt.Sprintf(`{"kind":"mail","args":{"to":1,"n":%d},"unique":true,"fields":["to"],"on_conflict":%q}`, i,
 			policy)
@@ -283,7 +319,11 @@ func TestExplainSaysWhatEnqueueThenDoes(t *testing.T) {
 }
 
 func TestEveryJobIsListedOnceWhileOthersComeAndGo(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testEveryJobIsListedOnceWhileOthersComeAndGo)
+}
+
+func testEveryJobIsListedOnceWhileOthersComeAndGo(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	stay := map[string]int{}
 	for i := range 30 {
 		stay[w.enqueue(fmt.Sprintf(`{"kind":"mail","args":%d,"tags":["keep"]}`, i))] = 0
@@ -319,7 +359,11 @@ func TestEveryJobIsListedOnceWhileOthersComeAndGo(t *testing.T) {
 }
 
 func TestAMistypedFilterIsRefusedNotIgnored(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAMistypedFilterIsRefusedNotIgnored)
+}
+
+func testAMistypedFilterIsRefusedNotIgnored(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for path, text := range map[string]string{
 		"jobs?stat=running":               `did you mean \"state\"?`,
 		"jobs?queue=a&queue=b":            "twice",
@@ -341,7 +385,11 @@ func TestAMistypedFilterIsRefusedNotIgnored(t *testing.T) {
 }
 
 func TestIDsWithSlashesDotsPercentAndNewLinesAreReached(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testIDsWithSlashesDotsPercentAndNewLinesAreReached)
+}
+
+func testIDsWithSlashesDotsPercentAndNewLinesAreReached(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for _, id := range []string{"a/b", "a%2Fb", "...", "a b?c#d", "ü\u2028", "batch", "a;b=c&d"} {
 		body, _ := json.Marshal(map[string]any{"kind": "mail", "id": id})
 		a := w.is(w.ask("POST", "jobs", string(body)), http.StatusCreated)
@@ -374,7 +422,11 @@ func TestIDsWithSlashesDotsPercentAndNewLinesAreReached(t *testing.T) {
 }
 
 func TestAKeyIsReleasedOnlyFromTheHolderThatWasSeen(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAKeyIsReleasedOnlyFromTheHolderThatWasSeen)
+}
+
+func testAKeyIsReleasedOnlyFromTheHolderThatWasSeen(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	const job = `{"kind":"mail","args":{"to":1},"unique":true}`
 	first := w.is(w.ask("POST", "jobs", job), http.StatusCreated)
 	key, old := first.at("job/key").(string), first.at("job/id").(string)
@@ -401,7 +453,11 @@ func TestAKeyIsReleasedOnlyFromTheHolderThatWasSeen(t *testing.T) {
 }
 
 func TestRetryOfAJobWhoseKeyIsHeldIs409AndNamesTheHolder(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testRetryOfAJobWhoseKeyIsHeldIs409AndNamesTheHolder)
+}
+
+func testRetryOfAJobWhoseKeyIsHeldIs409AndNamesTheHolder(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	const job = `{"kind":"mail","args":{"to":1},"unique":true}`
 	old := w.enqueue(job)
 	w.is(w.ask("POST", "jobs/"+old+"/cancel", ""), http.StatusOK)
@@ -425,7 +481,11 @@ func TestRetryOfAJobWhoseKeyIsHeldIs409AndNamesTheHolder(t *testing.T) {
 }
 
 func TestQueuesWorkersAndCountsAreShown(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testQueuesWorkersAndCountsAreShown)
+}
+
+func testQueuesWorkersAndCountsAreShown(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	w.enqueue(`{"kind":"mail","queue":"a/b"}`)
 	if a := w.is(w.ask("POST", "queues/a%2Fb/pause", ""), http.StatusOK); a.json["paused"] != true {
 		t.Error(a.body)

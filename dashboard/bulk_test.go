@@ -1,13 +1,19 @@
 package dashboard
 
 import (
+	"github.com/onceq/onceq"
+
 	"fmt"
 	"net/http"
 	"testing"
 )
 
 func TestABulkChangeWithoutAFilterIsRefused(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testABulkChangeWithoutAFilterIsRefused)
+}
+
+func testABulkChangeWithoutAFilterIsRefused(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	w.enqueue(`{"kind":"mail"}`)
 	before := dump(t, w.store)
 	for _, op := range []string{"cancel", "retry", "run", "delete"} {
@@ -33,7 +39,11 @@ func TestABulkChangeWithoutAFilterIsRefused(t *testing.T) {
 }
 
 func TestABulkChangeOverHTTPGoesOnFromItsCursor(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testABulkChangeOverHTTPGoesOnFromItsCursor)
+}
+
+func testABulkChangeOverHTTPGoesOnFromItsCursor(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for i := range 5 {
 		w.enqueue(fmt.Sprintf(`{"kind":"mail","id":"m%d"}`, i))
 		w.enqueue(fmt.Sprintf(`{"kind":"other","id":"o%d"}`, i))

@@ -43,7 +43,11 @@ func (w *world) importing(url, query, body string, cut bool) (lines []string, er
 }
 
 func TestAnImportCountsEveryLineAndNamesThoseThatAreRefused(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAnImportCountsEveryLineAndNamesThoseThatAreRefused)
+}
+
+func testAnImportCountsEveryLineAndNamesThoseThatAreRefused(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	s := httptest.NewServer(w)
 	t.Cleanup(s.Close)
 	w.token = enqueueToken
@@ -93,7 +97,11 @@ func TestAnImportCountsEveryLineAndNamesThoseThatAreRefused(t *testing.T) {
 }
 
 func TestAnImportThatIsCutHasNoSummaryAndCanBeSentAgainWithoutDoubles(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAnImportThatIsCutHasNoSummaryAndCanBeSentAgainWithoutDoubles)
+}
+
+func testAnImportThatIsCutHasNoSummaryAndCanBeSentAgainWithoutDoubles(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	s := httptest.NewServer(w)
 	t.Cleanup(s.Close)
 	var body strings.Builder

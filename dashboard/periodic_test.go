@@ -1,14 +1,18 @@
 package dashboard
 
 import (
+	"github.com/onceq/onceq"
+
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 )
 
-func TestASchedulesLifeOverHTTP(t *testing.T) {
-	w := serve(t, nil)
+func TestASchedulesLifeOverHTTP(t *testing.T) { onStores(t, testASchedulesLifeOverHTTP) }
+
+func testASchedulesLifeOverHTTP(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	if all := w.is(w.ask("GET", "periodic", ""), http.StatusOK); len(all.at("schedules").([]any)) != 0 {
 		t.Error(all.body)
 	}
@@ -56,7 +60,11 @@ func TestASchedulesLifeOverHTTP(t *testing.T) {
 }
 
 func TestAScheduleThatIsWrongIsRefusedByItsMember(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAScheduleThatIsWrongIsRefusedByItsMember)
+}
+
+func testAScheduleThatIsWrongIsRefusedByItsMember(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for body, field := range map[string]string{
 		`{"schedule":"30 2 * *","job":{"kind":"r"}}`:                              "schedule",
 		`{"job":{"kind":"r"}}`:                                                    "schedule",
@@ -83,8 +91,10 @@ func TestAScheduleThatIsWrongIsRefusedByItsMember(t *testing.T) {
 	}
 }
 
-func TestTheNextTicksOfASchedule(t *testing.T) {
-	w := serve(t, nil)
+func TestTheNextTicksOfASchedule(t *testing.T) { onStores(t, testTheNextTicksOfASchedule) }
+
+func testTheNextTicksOfASchedule(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	a := w.is(w.ask("GET", "ticks?schedule=30+2+*+*+*&zone=America/New_York&after=2026-03-07T12:00:00Z&limit=2", ""),
 		http.StatusOK)
 	if a.body != `{"ticks":[{"at":"2026-03-08T07:00:00.000Z"},{"at":"2026-03-09T06:30:00.000Z"}]}`+"\n" {
@@ -101,8 +111,10 @@ func TestTheNextTicksOfASchedule(t *testing.T) {
 	}
 }
 
-func TestAQueueIsPausedForATime(t *testing.T) {
-	w := serve(t, nil)
+func TestAQueueIsPausedForATime(t *testing.T) { onStores(t, testAQueueIsPausedForATime) }
+
+func testAQueueIsPausedForATime(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	w.enqueue(`{"kind":"mail"}`)
 	for body, d := range map[string]time.Duration{`{"for":"1h"}`: time.Hour, `{"for_ms":90000}`: 90 * time.Second} {
 		before := time.Now()
@@ -125,7 +137,11 @@ func TestAQueueIsPausedForATime(t *testing.T) {
 }
 
 func TestExplainNamesTheMembersThatDiffer(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testExplainNamesTheMembersThatDiffer)
+}
+
+func testExplainNamesTheMembersThatDiffer(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	for both, want := range map[string]string{
 		`{"to":1,"a":{"b/c":[1,2],"~":3}} {"a":{"~":3.0,"b/c":[1,3]},"to":1,"cc":null}`: `["/a/b~1c","/cc"]`,
 		`{"to":1} {"to":1.0}`: `[]`,

@@ -39,7 +39,11 @@ func (w *world) finish(id, worker string, run int, outcome string) answer {
 }
 
 func TestAWorkerFetchesExtendsAndFinishes(t *testing.T) {
-	w := serve(t, nil)
+	onStores(t, testAWorkerFetchesExtendsAndFinishes)
+}
+
+func testAWorkerFetchesExtendsAndFinishes(t *testing.T, store onceq.Store) {
+	w := serveOn(t, store, nil)
 	me := w.join("py")
 	if a := w.is(w.ask("GET", "workers", ""),
 		http.StatusOK); a.at("workers/0/worker") != "http/"+w.config.Who(w.request("GET",

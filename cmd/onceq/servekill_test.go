@@ -208,8 +208,8 @@ func (c *caller) job(t *testing.T, id string) (j servedJob) {
 	return j
 }
 
-// until waits for something that happens in other processes.
-func until(t *testing.T, what string, is func() bool) {
+// eventually waits for something that happens in other processes.
+func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -234,12 +234,12 @@ func TestAKilledRemoteWorkerIsRescuedByServeAlone(t *testing.T) {
 		}
 		env := []string{"URLS=" + c.urls[0], "LEDGER=" + ledger, "WORK=never"}
 		worker := start(t, env, "remoteworker")
-		until(t, "a run", func() bool { text, _ := os.ReadFile(ledger); return string(text) == "a 1\n" })
+		eventually(t, "a run", func() bool { text, _ := os.ReadFile(ledger); return string(text) == "a 1\n" })
 		if j := c.job(t, "a"); j.State != "running" {
 			t.Errorf("%+v", j)
 		}
 		worker.end(syscall.SIGKILL)
-		until(t, "its rescue", func() bool { return c.job(t, "a").State != "running" })
+		eventually(t, "its rescue", func() bool { return c.job(t, "a").State != "running" })
 		if j := c.job(t, "a"); j.State != "retryable" || j.Attempt != 1 || len(j.Errors) != 1 ||
 			!strings.Contains(j.Errors[0].Error, "lost") {
 			t.Errorf("%+v", j)
@@ -249,7 +249,7 @@ func TestAKilledRemoteWorkerIsRescuedByServeAlone(t *testing.T) {
 		if status, err := c.call("POST", "jobs/a/run", "", nil); err != nil || status != http.StatusOK { // at once
 			t.Errorf("%d, %v", status, err)
 		}
-		until(t, "its end", func() bool { return c.job(t, "a").State == "completed" })
+		eventually(t, "its end", func() bool { return c.job(t, "a").State == "completed" })
 		if j := c.job(t, "a"); j.Attempt != 2 {
 			t.Errorf("%+v", j)
 		}
@@ -268,7 +268,8 @@ func TestRestartingServeLosesNoRun(t *testing.T) {
 		var workers []*started
 		for i := range 3 { // they begin with either server
 			urls := c.urls[i%2] + "," + c.urls[(i+1)%2]
-			workers = append(workers, start(t, []string{"URLS=" + urls, "LEDGER=" + ledger, "WORK=100ms"}, "remoteworker"))
+			workers = append(workers, start(t, []string{"URLS=" + urls, "LEDGER=" + ledger, "WORK=100ms"},
+				"remoteworker"))
 		}
 		jobs := 0
 		enqueue := func() {
@@ -285,7 +286,7 @@ func TestRestartingServeLosesNoRun(t *testing.T) {
 			for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 				enqueue()
 				before := ran()
-				until(t, "some runs", func() bool { return ran() > before+2 }) // some are under way
+				eventually(t, "some runs", func() bool { return ran() > before+2 }) // some are under way
 				servers[i].end(signal)
 				if code := servers[i].cmd.ProcessState.ExitCode(); signal == syscall.SIGTERM && code != 0 {
 					t.Errorf("exit code %d: %s", code, servers[i].out)
@@ -294,7 +295,7 @@ func TestRestartingServeLosesNoRun(t *testing.T) {
 				servers[i] = startServe(t, store, addresses[i])
 			}
 		}
-		until(t, "the end of all", func() bool {
+		eventually(t, "the end of all", func() bool {
 			var all struct{ Jobs []servedJob }
 			_, err := c.call("GET", "jobs?limit=200&state=completed", "", &all)
 			return err == nil && len(all.Jobs) == jobs
