@@ -15,12 +15,12 @@ TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prose soak mutants bench fuzz zones servers screenshots release
+.PHONY: help demo test check prose soak mutants bench fuzz zones servers screenshots pictures release
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
 
-demo: ## see it work, in ten seconds; needs Go only
+demo: ## see it work, in some seconds; needs Go only
 	go run ./cmd/onceq demo
 
 test: servers ## every test, with the race detector, against real servers (installs those that are missing, if you are root)
@@ -60,6 +60,9 @@ fuzz: ## a minute of random input for the encoding of keys, and one for schedule
 screenshots: servers ## pictures of every page, tried in a browser; three of them go into docs/pictures for the README
 	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SHOTS=$${ONCEQ_SHOTS:-$(CURDIR)/.screenshots} go test -count=1 -run 'TestEveryPageIs|TestExplainSays' .
 	for p in overview=overview key-completed=key explained=explain; do cp $${ONCEQ_SHOTS:-.screenshots}/full-$${p%=*}-1280-light.png docs/pictures/$${p#*=}.png; done
+
+pictures: ## the picture of the demo, drawn from what it prints
+	ONCEQ_PICTURES=1 go test -count=1 -run TestThePictureOfTheDemoIsWhatItPrints ./cmd/onceq
 
 zones: ## two years of every time zone, minute by minute, against the ticks of schedules
 	ONCEQ_LONG=1 go test -count=1 -timeout 0 -run TestAYear -v ./internal/cron

@@ -7,6 +7,7 @@ import (
 	"html"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -119,6 +120,40 @@ func group(w io.Writer, y int, title, metric string, bars []bar) int {
 	return y
 }
 
+// writeShort writes what the chart shows as a table: a line an operation, a column a
+// queue. In brackets stands how much better onceq is; below 1 it is worse.
+func (r report) writeShort(w io.Writer) {
+	var peers []string
+	for i := range r.Rows {
+		for _, b := range r.Rows[i].barsOf("rate")[1:] {
+			if !slices.Contains(peers, b.name) {
+				peers = append(peers, b.name)
+			}
+		}
+	}
+	fmt.Fprintf(w, "| %s | onceq | %s |\n|---|--:|%s\n", r.title(), strings.Join(peers, " | "),
+		strings.Repeat("--:|", len(peers)))
+	for _, c := range charted {
+		for i := range r.Rows {
+			if r.Rows[i].Row != c.row {
+				continue
+			}
+			bars := r.Rows[i].barsOf(c.metric)
+			cells := make([]string, len(peers))
+			for _, b := range bars[1:] {
+				better := bars[0].value / b.value
+				if lower(c.metric) {
+					better = 1 / better
+				}
+				cells[slices.Index(peers, b.name)] = fmt.Sprintf("%s (%.2gx)", format(c.metric, b.value), better)
+			}
+			fmt.Fprintf(w, "| %s | **%s** | %s |\n", strings.TrimSuffix(c.title, " (shorter is better)"),
+				format(c.metric, bars[0].value), strings.Join(cells, " | "))
+		}
+	}
+	fmt.Fprintln(w)
+}
+
 // again prints what an earlier run measured, from a file of its -json.
 func (o *options) again(path string) error {
 	f, err := os.Open(path)
@@ -133,6 +168,9 @@ func (o *options) again(path string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		all = append(all, r)
+	}
+	for i := range all {
+		all[i].writeShort(os.Stdout)
 	}
 	for i := range all {
 		all[i].write(os.Stdout)

@@ -148,6 +148,9 @@ func (e *env) callers(n int, do func() (int, error)) (sample, error) {
 	time.Sleep(e.d / 5)
 	m, before := e.start(), done.Load()
 	time.Sleep(e.d)
+	for waited := e.d; done.Load() == before && waited < 20*e.d; waited += e.d / 10 {
+		time.Sleep(e.d / 10) // the machine stalled, or a batch takes longer
+	}
 	s := m.stop(int(done.Load() - before))
 	stop.Store(true)
 	all.Wait()
