@@ -90,11 +90,20 @@ const lease = 5 * time.Second
 
 func serve(t *testing.T) *server {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
 	store, err := sqlitestore.Open(filepath.Join(t.TempDir(), "q.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, store)
+}
+
+// serveOn serves a store, and closes it.
+func serveOn(t *testing.T, store interface {
+	onceq.Store
+	io.Closer
+}) *server {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
 	client, err := onceq.NewClient(store, &onceq.Config{Logger: log})
 	if err != nil {
 		t.Fatal(err)

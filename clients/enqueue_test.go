@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/internal/redistest"
+	"github.com/onceq/onceq/redisstore"
 )
 
 // answer is what testdata/client says of a call.
@@ -185,4 +187,31 @@ func TestAClientSaysThatNothingHappenedWhereNobodyListens(t *testing.T) {
 		p := s.start(command("client"))
 		p.fails(`{"call":"enqueue","kind":"mail"}`, "UnavailableError", "cannot be reached")
 	})
+}
+
+// Such a store chooses where a unique job lies, so the client cannot name it.
+func TestAClientMakesUniqueJobsOnAStoreWithPartitions(t *testing.T) {
+	server := redistest.Start(t)
+	for _, l := range languages {
+		t.Run(l.name, func(t *testing.T) {
+			store, err := redisstore.Open(t.Context(), server.URL(), &redisstore.Config{Partitions: 8, Namespace: l.name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := serveOn(t, store)
+			p := s.start(l.command(t, "client"))
+			for i := range 8 {
+				call := fmt.Sprintf(`{"call":"enqueue","kind":"mail","args":{"to":%d},"options":{"unique":true}}`, i)
+				if a := p.do(call, nil); a.OK.Outcome != "inserted" || s.jobs() != i+1 {
+					t.Errorf("%s, and %d jobs", a.text, s.jobs())
+				}
+				if a := p.do(call, nil); a.OK.Outcome != "skipped" {
+					t.Error(a.text)
+				}
+			}
+			p.fails(`{"call":"enqueue","kind":"mail","options":{"id":""}}`, "ProblemError", "id")
+			p.fails(`{"call":"enqueue","kind":"mail","key":"mine","args":1,"options":{"unique":true,"unique_key":"k"}}`,
+				"ProblemError", "partition")
+		})
+	}
 }

@@ -155,15 +155,20 @@ export const Client = class {
    */
   async #send(path, body, jobs, key) {
     const kept = !jobs.some(job => isNothing(job, 'retention') || isNothing(job, 'retention_failed'))
-    if (key === undefined && kept) key = newID()
-    const headers = key === undefined ? {} : { 'idempotency-key': JSON.stringify(key) }
+    let made = key === undefined && kept
+    if (made) key = newID()
     let lost, last
     for (let attempt = 0; attempt <= resends; attempt++) {
       if (attempt) await sleep(100 * 4 ** (attempt - 1) * (0.5 + Math.random()))
       try {
-        return await this.call('POST', path, body, { headers })
+        return await this.call('POST', path, body,
+          { headers: key === undefined ? {} : { 'idempotency-key': JSON.stringify(key) } })
       } catch (e) {
         if (e instanceof Lost) lost ??= e
+        else if (!lost && made && e instanceof ProblemError && e.field?.endsWith('id')) {
+          key = undefined // a store with partitions names its unique jobs itself
+          made = false
+        }
         else if (!lost && (!(e instanceof UnavailableError) || attempt === resends)) throw e // nothing has happened
         last = e
         if (lost && key === undefined) break // a repeat would be another job

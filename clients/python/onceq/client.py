@@ -107,19 +107,22 @@ class Client:
     def _send(self, path: str, body: Any, jobs: Sequence[Mapping[str, Any]], key: str | None) -> Any:
         """Enqueue, and again while the answer is lost."""
         kept = not any(_is_nothing(job, name) for job in jobs for name in ("retention", "retention_failed"))
-        if key is None and kept:
+        made = key is None and kept
+        if made:
             key = new_id()
-        headers = {} if key is None else {"Idempotency-Key": json.dumps(key)}
         lost: OnceqError | None = None  # the first try that may have happened
         last: OnceqError | None = None
         for attempt in range(1 + _RESENDS):
             if attempt:
                 time.sleep(0.1 * 4 ** (attempt - 1) * (0.5 + random.random()))
             try:
-                return self.call("POST", path, body, headers=headers)
+                return self.call("POST", path, body,
+                                 headers={} if key is None else {"Idempotency-Key": json.dumps(key)})
             except (Lost, UnavailableError, ProblemError) as e:
                 if isinstance(e, Lost):
                     lost = lost or e
+                elif lost is None and made and isinstance(e, ProblemError) and (e.field or "").endswith("id"):
+                    key, made = None, False  # a store with partitions names its unique jobs itself
                 elif lost is None and isinstance(e, ProblemError):
                     raise  # it is refused
                 elif lost is None and attempt == _RESENDS:
