@@ -69,12 +69,13 @@ func TestAWorkerEndsOnSIGTERMWhenItsJobsAreDone(t *testing.T) {
 		idle := s.start(command("worker"))
 		s.is(s.enqueue("add", []int{1}), onceq.Completed)
 		term(t, idle) // while it waits for a job
-		idle.finished("ended")
+		idle.finished("stopping", "ended")
 		p := s.start(command("worker"))
 		file := filepath.Join(t.TempDir(), "go")
 		slow := s.enqueue("slow", file)
 		p.says("began " + slow)
 		term(t, p)
+		p.says("stopping")
 		after := s.enqueue("add", []int{1}) // nothing more is fetched, though there is a slot
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -97,6 +98,7 @@ func TestAWorkerHandsBackWhatDoesNotEndInTime(t *testing.T) {
 		patient := s.enqueue("patient", nil)
 		p.says("began " + patient)
 		term(t, p)
+		p.says("stopping")
 		p.says("shutdown " + patient)
 		p.finished("ended")
 		s.until(patient, "failed, as it said", func(j *onceq.JobRow) bool { return len(j.Errors) == 1 })

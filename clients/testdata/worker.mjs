@@ -27,7 +27,13 @@ const handlers = {
     while (!existsSync(run.args)) await sleep(10)
   },
 }
-const worker = new Worker(new Client(), handlers, {
+class Talking extends Worker {
+  stop() {
+    super.stop()
+    console.log('stopping')
+  }
+}
+const worker = new Talking(new Client(), handlers, {
   queues: { default: 2, other: 1 }, grace: Number(process.env.GRACE ?? 25) * 1000,
 })
 await worker.run()

@@ -62,7 +62,13 @@ def slow(run: onceq.Run) -> None:
         time.sleep(0.01)
 
 
-worker = onceq.Worker(
+class Worker(onceq.Worker):
+    def stop(self) -> None:
+        super().stop()
+        print("stopping", flush=True)
+
+
+worker = Worker(
     onceq.Client(),
     {"add": add, "fail": fail, "discard": discard, "cancel": cancel, "snooze": snooze, "large": large,
      "patient": patient, "deaf": deaf, "slow": slow},
