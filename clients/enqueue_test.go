@@ -194,7 +194,8 @@ func TestAClientMakesUniqueJobsOnAStoreWithPartitions(t *testing.T) {
 	server := redistest.Start(t)
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
-			store, err := redisstore.Open(t.Context(), server.URL(), &redisstore.Config{Partitions: 8, Namespace: l.name})
+			store, err := redisstore.Open(t.Context(), server.URL(),
+				&redisstore.Config{Partitions: 8, Namespace: l.name})
 			if err != nil {
 				t.Fatal(err)
 			}
