@@ -39,7 +39,10 @@ type scratch struct {
 	plans, rows []byte
 	ends        []int
 	columns     []column
+	planned     column // the plans, as an argument
 	args        []any
+	queues      []string
+	profiles    []*spelled
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -81,10 +84,11 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 
 	plans := sized(made.plans, n*planSize)[:0]
 	buf, ends := made.rows[:0], append(made.ends[:0], 0) // the ID, the key and the rest of each row, and where they end
-	var queues, names, contents, counts []any
-	queueNo, profileNo := "", -1 // those of the previous row
-	content := make([]byte, 0, 128)
-	keyed := false
+	queues, profiles := made.queues[:0], made.profiles[:0]
+	q, p := -1, -1 // those of the previous row
+	var room [128]byte
+	content := room[:0]
+	keyed := "0"
 	for k, i := range places {
 		r := &rows[i]
 		buf = appendID(buf, r.ID)
@@ -94,33 +98,43 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 			plans = plans[:(k+1)*planSize]
 			continue
 		}
-		q := place(&queues, "q", r.Queue, queueNo)
-		queueNo = r.Queue
-		content = appendProfile(content[:0], r)
-		if profileNo < 0 || contents[profileNo].(string) != string(content) {
-			profileNo = slices.IndexFunc(contents, func(c any) bool { return c.(string) == string(content) })
-			if profileNo < 0 {
-				profileNo = len(contents)
-				contents = append(contents, string(content))
-				ref := string(binary.BigEndian.AppendUint32(nil, refOf(content)))
-				names, counts = append(names, "P"+ref), append(counts, "\x00\x00\x00N"+ref)
+		if q < 0 || queues[q] != r.Queue {
+			if q = slices.Index(queues, r.Queue); q < 0 {
+				q = len(queues)
+				queues = append(queues, r.Queue)
 			}
 		}
-		plans = appendPlan(plans, r, mode[k], q, profileNo+1)
+		content = appendProfile(content[:0], r)
+		if p < 0 || profiles[p].text != string(content) {
+			p = slices.IndexFunc(profiles, func(c *spelled) bool { return c.text == string(content) })
+			if p < 0 {
+				p = len(profiles)
+				profiles = append(profiles, s.spelling.profile(content))
+			}
+		}
+		plans = appendPlan(plans, r, mode[k], q+1, p+1)
 		ends = append(ends, len(buf))
 		if r.Claim != nil {
-			keyed = true
+			keyed = "1"
 			buf = append(buf, r.Claim.Key[:]...)
 		}
 		ends = append(ends, len(buf))
 		var cover int
-		buf, cover = appendRest(buf, r, names[profileNo].(string)[1:])
+		buf, cover = appendRest(buf, r, profiles[p].ref)
 		plans = append(plans, byte(cover>>16), byte(cover>>8), byte(cover))
 		ends = append(ends, len(buf))
 	}
 	columns := sized(made.columns, 3*n)
-	args := append(sized(made.args, head), len(queues), len(names), n, byID(rows, places), flag(keyed), plans)
-	args = append(append(append(append(args, queues...), names...), contents...), counts...)
+	made.planned = plans
+	args := append(sized(made.args, head), len(queues), len(profiles), n, byID(rows, places), keyed, &made.planned)
+	for _, name := range queues {
+		args = append(args, s.spelling.queue(name))
+	}
+	for part := range 3 {
+		for _, c := range profiles {
+			args = append(args, c.args[part])
+		}
+	}
 	for c := range 3 {
 		for k := range n {
 			column := &columns[c*n+k]
@@ -129,7 +143,8 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 		}
 	}
 	sh.size = len(buf)
-	*made = scratch{mode, leader, plans, buf, ends, columns, args}
+	made.mode, made.leader, made.plans, made.rows, made.ends = mode, leader, plans, buf, ends
+	made.columns, made.args, made.queues, made.profiles = columns, args, queues, profiles
 	sh.whole, sh.args, sh.leader, sh.made = args, args[head:], leader, made
 	return sh
 }
@@ -166,27 +181,10 @@ func appendPlan(b []byte, r *onceq.NewRow, mode byte, queue, profile int) []byte
 // done gives back the memory of the arguments.
 func (sh *share) done() {
 	clear(sh.made.args)
+	clear(sh.made.queues)
+	clear(sh.made.profiles)
 	scratches.Put(sh.made)
 	sh.whole, sh.args, sh.leader, sh.made = nil, nil, nil, nil
-}
-
-// place finds a name in a list, or adds it, and returns its number, from 1.
-// before is the name of the previous row.
-func place(list *[]any, prefix, name, before string) int {
-	if n := len(*list); n > 0 && name == before {
-		for i := n - 1; i >= 0; i-- {
-			if v := (*list)[i].(string); v[len(prefix):] == name {
-				return i + 1
-			}
-		}
-	}
-	for i, v := range *list {
-		if v.(string)[len(prefix):] == name {
-			return i + 1
-		}
-	}
-	*list = append(*list, prefix+name)
-	return len(*list)
 }
 
 // byID has the indexes of the rows (from 1, 2 bytes each) in the order of

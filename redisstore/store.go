@@ -93,7 +93,9 @@ type Store struct {
 	listing keyListing
 	late    lateness
 	holders holders
-	tries   atomic.Int64 // how often a call was sent; for tests
+
+	spelling spelling
+	tries    atomic.Int64 // how often a call was sent; for tests
 
 	mu      sync.Mutex
 	closed  bool
