@@ -78,19 +78,20 @@ func inBubble(t *testing.T, store func() onceq.Store, test func(t *testing.T, b 
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bubble{t: t, logs: map[*onceq.Worker]*endLog{}}
 		if store == nil {
-			b.store = memstore.New(nil)
-		} else {
-			b.store = store()
+			store = func() onceq.Store { return memstore.New(nil) }
 		}
-		client, err := onceq.NewClient(b.store, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b.client = client
-		test(t, b)
+		test(t, newBubble(t, store()))
 	})
+}
+
+func newBubble(t *testing.T, store onceq.Store) *bubble {
+	t.Helper()
+	client, err := onceq.NewClient(store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bubble{t: t, store: store, client: client, logs: map[*onceq.Worker]*endLog{}}
 }
 
 func (b *bubble) enqueue(args onceq.Args, opts ...onceq.Option) string {

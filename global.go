@@ -131,6 +131,11 @@ func (q *queue) looks() bool {
 	return l != nil && q.more && !l.due && !l.wait && !l.rest && q.own() > 0 && q.free() <= 0 && l.usable() < l.n
 }
 
+// allTold reports whether the answer to a fetch says that nothing else is due.
+// A queue that got all it asked for has to look for more, which costs one of
+// few slots a call of its own.
+func (q *queue) allTold(f Fetched) bool { return q.limit != nil && f.NextDue != 0 }
+
 // toLook is a queue to look into, before a slot is taken for it; nil = none.
 func (p *pacer) toLook() *queue {
 	for _, q := range p.queues {

@@ -138,7 +138,8 @@ func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Dur
 	}
 	cut := f.NextDue == 0 && len(f.Jobs) > 0
 	for _, asked := range r.Queues {
-		if q := p.queue(asked.Queue); q.pool == nil && (cut || got[asked.Queue] >= asked.Slots) {
+		q := p.queue(asked.Queue)
+		if q.pool == nil && (cut || got[asked.Queue] >= asked.Slots) && !q.allTold(f) {
 			q.more = true
 		}
 	}
@@ -155,6 +156,11 @@ func (p *pacer) answered(r FetchRequest, f Fetched, now time.Time, poll time.Dur
 		p.barren = 0
 	}
 	p.look = p.poolLook(r, now, wait, f.NextDue == 0)
+	for _, asked := range r.Queues {
+		if l := p.queue(asked.Queue).limit; l != nil && !l.wait && !l.rest {
+			l.look = now.Add(wait)
+		}
+	}
 }
 
 // queue finds a queue. A job of a queue that was not asked for is counted

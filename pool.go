@@ -111,6 +111,7 @@ func (p *pacer) poolAnswered(r FetchRequest, got map[string]int, more bool) {
 		q := p.queue(asked.Queue)
 		switch short := got[asked.Queue] < asked.Slots; {
 		case q.pool == nil:
+		case q.limit != nil && !more: // the store has no more of any
 		case !short && asked.Slots > 0, more && (!short || !full && len(got) > 0):
 			q.more = true
 		case short:

@@ -35,6 +35,33 @@ var limiting = []scenario{
 		g.must(other.limited(ctx, 1, "ann", func(context.Context) error { return nil }))
 		g.noSlots()
 	})},
+	{"a_limit_of_one_key_does_not_slow_others", byGuard(guard.Config{}, func(g *guarded) {
+		g.real()
+		var anns atomic.Int64
+		end := make(chan struct{})
+		worker, err := onceq.NewWorker(g.Store, &onceq.WorkerConfig{Client: g.client, Logger: silent,
+			PollInterval: 10 * time.Millisecond, Middleware: []onceq.Middleware{
+				guard.Limit(g.Guard, func(j *onceq.JobRow) (string, int) { return j.Tags[0], 1 })}})
+		g.must(err)
+		worker.HandleAny(func(_ context.Context, j *onceq.JobRow) error {
+			if j.Tags[0] == "ann" {
+				anns.Add(1)
+				<-end
+			}
+			return nil
+		})
+		for i := range 20 { // more than there are slots: all but one are put off, again and again
+			g.insert(task(i), onceq.Tags("ann"))
+		}
+		g.background(worker)
+		g.eventually("one of ann's runs", func() bool { return anns.Load() > 0 })
+		for _, other := range []string{"bob", "cid", "dan"} {
+			g.eventually(other+" has run", g.finished(g.insert(task(0), onceq.Tags(other)).ID))
+		}
+		equal(g.world, "of ann's have begun", anns.Load(), 1)
+		close(end)
+		g.eventually("all have run", func() bool { return anns.Load() == 20 })
+	})},
 	{"of_many_at_once_no_more_than_three_have_a_slot", byGuard(guard.Config{}, func(g *guarded) {
 		other := g.world.guard(guard.Config{})
 		var inside, most, ran atomic.Int64
