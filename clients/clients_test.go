@@ -95,7 +95,57 @@ type server struct {
 	client *onceq.Client
 	mu     sync.Mutex
 	cuts   map[string]int // by the end of the path: so many answers are cut
-	calls  []string       // of what was cut
+	fetch  map[string]fetches
+}
+
+// fetches are the numbers of a worker's.
+type fetches struct {
+	no       int64 // of the last
+	answered int64 // the last whose answer was not cut
+	known    int64 // that one, when the next came: the worker knew it
+}
+
+// follows wants that a worker numbers its fetches as it must.
+func (s *server) follows(call string, r *http.Request) {
+	text, err := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(text))
+	var said struct {
+		Worker string `json:"worker"`
+		No     int64  `json:"no"`
+		Done   int64  `json:"fetches_done"`
+		Leave  bool   `json:"leave"`
+	}
+	if err != nil || json.Unmarshal(text, &said) != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.fetch[said.Worker]
+	switch {
+	case call == "fetch" && said.No != f.no+1:
+		s.Errorf("fetch %d follows fetch %d", said.No, f.no)
+	case call == "extend" && !said.Leave && (said.Done < f.known || said.Done > f.no):
+		s.Errorf("fetch %d is said to be the last, after %d was answered and %d sent", said.Done, f.known, f.no)
+	}
+	if call == "fetch" {
+		f.no, f.known = said.No, f.answered
+		s.fetch[said.Worker] = f
+	}
+}
+
+// answeredFetch takes in that the answer to the last fetch of a worker was sent.
+func (s *server) answeredFetch(text []byte) {
+	var said struct {
+		Worker string `json:"worker"`
+		No     int64  `json:"no"`
+	}
+	if json.Unmarshal(text, &said) == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		f := s.fetch[said.Worker]
+		f.answered = said.No
+		s.fetch[said.Worker] = f
+	}
 }
 
 const lease = 5 * time.Second
@@ -134,7 +184,7 @@ func serveOn(t *testing.T, store interface {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{T: t, client: client, cuts: map[string]int{}}
+	s := &server{T: t, client: client, cuts: map[string]int{}, fetch: map[string]fetches{}}
 	listening := httptest.NewServer(s.cutting(d))
 	s.url = listening.URL
 	ctx, stop := context.WithCancel(context.Background())
@@ -175,11 +225,20 @@ func (s *server) wasCut(call string) {
 func (s *server) cutting(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		call := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+		var text []byte
+		if call == "fetch" || call == "extend" {
+			s.follows(call, r)
+			text, _ = io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(text))
+		}
 		s.mu.Lock()
 		concerned := r.Method == "POST" && s.cuts[call] > 0
 		s.mu.Unlock()
 		if !concerned {
 			inner.ServeHTTP(w, r)
+			if call == "fetch" {
+				s.answeredFetch(text)
+			}
 			return
 		}
 		rec := httptest.NewRecorder()
@@ -201,6 +260,9 @@ func (s *server) cutting(inner http.Handler) http.Handler {
 		w.Header().Set("Content-Length", fmt.Sprint(rec.Body.Len()))
 		w.WriteHeader(rec.Code)
 		_, _ = w.Write(half)
+		if !cut && call == "fetch" {
+			s.answeredFetch(text)
+		}
 		if cut {
 			panic(http.ErrAbortHandler)
 		}
