@@ -403,3 +403,23 @@ func TestAPanicIsA500AndTheServerGoesOn(t *testing.T) {
 	}
 	w.is(w.ask("GET", "jobs", ""), http.StatusOK)
 }
+
+// TestWhatChangesAsksForMoreThanToRead has a list of its own: the table of
+// routes could be wrong. openapi.json is the list of the calls.
+func TestWhatChangesAsksForMoreThanToRead(t *testing.T) {
+	others := map[string]Action{"POST jobs": Enqueue, "POST jobs/batch": Enqueue, "POST jobs/import": Enqueue,
+		"POST explain": Enqueue, "POST workers": Work, "POST fetch": Work, "POST extend": Work,
+		"POST jobs/{id}/finish": Work, "POST login": public, "POST logout": public, "GET login": public,
+		"GET static/{file}": public, "GET openapi.json": public}
+	for _, r := range serve(t, nil).routes {
+		want, known := others[r.method+" "+r.path]
+		if !known {
+			if want = Operate; r.method == http.MethodGet {
+				want = Read
+			}
+		}
+		if r.action != want {
+			t.Errorf("%s %s asks for %q, not %q", r.method, r.path, r.action, want)
+		}
+	}
+}
