@@ -210,3 +210,33 @@ func TestAnImportOfAMillionLinesKeepsMemoryFlatAndCountsEveryLine(t *testing.T) 
 	}
 	t.Logf("%v, %d bytes of an answer", time.Since(began), answer.n)
 }
+
+// TestEveryBodyThatTestsSeeFitsTheOpenAPIDocument tries the check that each
+// request of these tests goes through (world.checked): it must find a member
+// that is not in the document, one that is missing and one of another type.
+func TestEveryBodyThatTestsSeeFitsTheOpenAPIDocument(t *testing.T) {
+	w := serve(t, nil)
+	w.enqueue(`{"kind":"mail","id":"a","unique":true,"args":{"to":1}}`)
+	doc := theDocument()
+	for path, name := range map[string]string{"jobs/{id}": "jobs/a", "queues": "queues", "jobs": "jobs",
+		"keys": "keys"} {
+		place := []string{"paths", "/" + path, "get", "responses", "200", "content", "application/json", "schema"}
+		body := w.is(w.ask("GET", name, ""), http.StatusOK).json
+		if m := doc.misfit(any(body), append([]string(nil), place...)...); m != "" {
+			t.Errorf("%s: %s", path, m)
+		}
+		body["undocumented"] = 1.0
+		if doc.misfit(any(body), append([]string(nil), place...)...) == "" {
+			t.Errorf("%s: a member that is not in the document was taken", path)
+		}
+		delete(body, "undocumented")
+		if _, isList := body[name]; isList {
+			body[name] = "x"
+		} else {
+			body["id"] = 1.0
+		}
+		if doc.misfit(any(body), append([]string(nil), place...)...) == "" {
+			t.Errorf("%s: a member of another type was taken: %v", path, body)
+		}
+	}
+}

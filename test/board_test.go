@@ -202,7 +202,7 @@ func names(expr, text string) (all []string) {
 	return all
 }
 
-func TestTheBoardAndTheAlertsNameOnlyWhatIsExported(t *testing.T) {
+func TestTheGrafanaBoardAndTheAlertsNameOnlyMetricsThatExist(t *testing.T) {
 	all := exportedSeries(t)
 	t.Run("board", func(t *testing.T) { checkBoard(t, all) })
 	t.Run("alerts", func(t *testing.T) { checkAlerts(t, all) })
