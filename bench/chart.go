@@ -56,7 +56,7 @@ func (m *measured) barsOf(metric string) (bars []bar) {
 
 // writeChart draws the reports as one picture: a panel a store, and in it a group of
 // bars for each operation. Bars of one group share a scale, and each has its figure.
-func writeChart(w io.Writer, reports []report) error {
+func writeChart(w io.Writer, reports []report, note string) error {
 	var body strings.Builder
 	y := 34
 	for _, r := range reports {
@@ -75,8 +75,14 @@ func writeChart(w io.Writer, reports []report) error {
 		return errors.New("no report to draw")
 	}
 	first := reports[0]
-	foot := fmt.Sprintf("%s, client and server on one machine; medians of %d rounds of %g s, taking turns; %s",
-		first.Host, first.Rounds, first.Seconds, first.At.Format("2006-01-02"))
+	foot := html.EscapeString(fmt.Sprintf("%s, client and server on one machine; medians of %d rounds of %g s, "+
+		"taking turns; %s",
+		first.Host, first.Rounds, first.Seconds, first.At.Format("2006-01-02")))
+	at := y - 10
+	if note != "" {
+		y += 16
+		foot += "</text>\n" + fmt.Sprintf(`<text class="foot" x="16" y="%d">%s`, y-10, html.EscapeString(note))
+	}
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" `+
 		`height="%[2]d" role="img" aria-label="Rates of onceq and its peers, side by side">
 <style>text{font:13px system-ui,sans-serif;fill:#24292f}.store{font-size:17px;font-weight:600}
@@ -84,7 +90,7 @@ func writeChart(w io.Writer, reports []report) error {
 <rect width="100%%" height="100%%" rx="8" fill="#ffffff"/>
 %[3]s<text class="foot" x="16" y="%[4]d">%[5]s</text>
 </svg>
-`, chartWidth, y+4, &body, y-10, html.EscapeString(foot))
+`, chartWidth, y+4, &body, at, foot)
 	return err
 }
 
@@ -179,7 +185,7 @@ func (o *options) again(path string) error {
 		return nil
 	}
 	var picture strings.Builder
-	if err := writeChart(&picture, all); err != nil {
+	if err := writeChart(&picture, all, o.note); err != nil {
 		return err
 	}
 	return os.WriteFile(o.chart, []byte(picture.String()), 0o644)

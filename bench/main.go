@@ -39,7 +39,7 @@ func main() {
 // options are the values of the flags.
 type options struct {
 	store, rows, dir, profile string
-	from, chart               string
+	from, chart, note         string
 	rounds, big               int
 	seconds                   float64
 	json, alone, list         bool
@@ -79,6 +79,7 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&o.json, "json", false, "every sample as JSON, one document a store")
 	flag.StringVar(&o.from, "from", "", "measure nothing: print the tables of a `file` that -json wrote")
 	flag.StringVar(&o.chart, "chart", "", "with -from: draw them too, as SVG into this `file`")
+	flag.StringVar(&o.note, "note", "", "with -chart: a remark of yours at its foot")
 	flag.BoolVar(&o.alone, "alone", false, "onceq only, without the peers")
 	flag.BoolVar(&o.withoutBullMQ, "without-bullmq", false, "leave out BullMQ, which needs Node and npm")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a profile of this process to a `file` (with -alone and "+
