@@ -183,3 +183,22 @@ func TestNoTallyNotesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A window is noted with the retention, so that one can be compared with the
+// other.
+func TestTheTermsOfAWindowNameTheRetention(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &noteLog{Store: memstore.New(nil)}
+		client := tallying(t, s, nil)
+		_, err := client.Enqueue(t.Context(), onceq.JSON("x", []byte(`{}`)), onceq.Retention(time.Hour),
+			onceq.Unique{Window: 2 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		want := "by=kind,queue,args until=finished window=2h0m0s retention=1h0m0s on_conflict=skip"
+		if len(s.notes) != 1 || s.notes[0].Tallies[0].Terms != want {
+			t.Errorf("noted %+v", s.notes)
+		}
+	})
+}

@@ -126,6 +126,9 @@ func (s *settings) keyTerms(sh *shape) string {
 			words = append(words, t.String())
 		}
 	}
+	if s.windowAt != unsaid { // a window beyond it outlives the job
+		words = append(words, "retention="+ceilMilli(s.retention).String())
+	}
 	return bound(strings.Join(append(words, "on_conflict="+s.policy.String()), " "), mostTermsText)
 }
 

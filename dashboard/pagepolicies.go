@@ -1,116 +1,81 @@
 package dashboard
 
 import (
-	"fmt"
+	"cmp"
+	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/phrase"
-	"github.com/onceq/onceq/internal/terms"
 )
-
-// finding is what looks like a mistake in the terms of a kind.
-type finding struct{ Code, Text string }
 
 // policyRow is the terms of a kind, and what came of them.
 type policyRow struct {
 	onceq.KindTerms
-	Words                []string
-	Enqueues, Duplicates int64
-	Share                string
-	Findings             []finding
+	Words                          []string
+	Enqueues, Inserted, Duplicates int64
+	Share                          string
+	Findings                       []finding
 }
 
-// The bounds of the findings.
-const (
-	enoughToJudge = 1000          // enqueues
-	sameTime      = 2 * time.Hour // in which two terms of a kind are both in use: they are noted once an hour
-)
+// keysToJudge is how many keys are looked at for the findings. Keys are in the
+// order of their digests, so the first of them are as good as any.
+const keysToJudge = 1000
 
-// findings are rules about the terms of a kind and its counts of a day.
-func findings(t onceq.KindTerms, all []onceq.KindTerms, c *onceq.Count) (found []finding) {
-	add := func(code, text string) { found = append(found, finding{code, text}) }
-	said := map[string]string{}
-	for _, w := range strings.Fields(t.Terms) {
+// lookAtPolicies judges the terms that clients noted.
+func (c *call) lookAtPolicies(r onceq.StatsRequest) (rows []policyRow, now time.Time, err error) {
+	ctx, cancel := context.WithCancel(c.r.Context())
+	defer cancel()
+	r.Span, r.Terms = 24*time.Hour, true
+	var s onceq.Stats
+	var keys onceq.KeyPage
+	var wait sync.WaitGroup
+	var errs [2]error
+	wait.Go(func() { s, errs[0] = c.client.Stats(ctx, r) })
+	wait.Go(func() { keys, errs[1] = c.client.KeysPage(ctx, onceq.KeyFilter{Limit: keysToJudge}, "") })
+	wait.Wait()
+	if err := cmp.Or(errs[0], errs[1]); err != nil {
+		return nil, now, err
+	}
+	type pair struct{ queue, kind string }
+	held, counts := map[pair][]*onceq.HeldKey{}, map[pair]onceq.Count{}
+	for _, k := range keys.Keys {
+		held[pair{k.Queue, k.Kind}] = append(held[pair{k.Queue, k.Kind}], k)
+	}
+	for i := range s.Series {
+		counts[pair{s.Series[i].Queue, s.Series[i].Kind}] = s.Series[i].Total()
+	}
+	for _, t := range s.Terms {
+		of := pair{t.Queue, t.Kind}
+		e := evidence{terms: t, all: s.Terms, count: counts[of], keys: held[of], now: s.Now}
+		rows = append(rows, policyRow{KindTerms: t, Words: termWords(t.Terms), Duplicates: e.count.Duplicates(),
+			Enqueues: added(e.count.Enqueued), Inserted: e.count.Enqueued[0], Findings: e.findings(),
+			Share: percent(e.count.Duplicates(), added(e.count.Enqueued))})
+	}
+	return rows, s.Now, nil
+}
+
+// termWords are the terms for people: with lengths of time as pages write them.
+func termWords(text string) []string {
+	all := strings.Fields(text)
+	for i, w := range all {
 		name, value, _ := strings.Cut(w, "=")
-		said[name] = value
-	}
-	var enqueues, runs int64
-	for _, n := range c.Enqueued {
-		enqueues += n
-	}
-	for _, n := range c.Ended {
-		runs += n
-	}
-	duplicates := c.Duplicates() + c.Enqueued[4] + c.Enqueued[5]
-	switch {
-	case said["unique"] == "false":
-	case enqueues >= enoughToJudge && duplicates == 0:
-		add(
-			"never-conflicts",
-			fmt.Sprintf("%s enqueues and not one duplicate in a day: perhaps the key has a part that "+
-				"is new each time, such as a time or a random ID.", phrase.Thousands(enqueues)),
-		)
-	case enqueues >= enoughToJudge && duplicates*100 >= enqueues*99:
-		add(
-			"always-conflicts",
-			fmt.Sprintf("%s of %s enqueues met a held key: perhaps the key lacks a part that tells "+
-				"them apart, or is held too long.", phrase.Thousands(duplicates), phrase.Thousands(enqueues)),
-		)
-	}
-	for _, o := range all {
-		if o.Kind == t.Kind && o.Queue == t.Queue && o.Terms != t.Terms && o.LastAt.Sub(t.LastAt).Abs() < sameTime {
-			add(
-				"two-policies",
-				"The same kind is enqueued on other terms too: two programs, or two versions of one, do not "+
-					"agree on what a duplicate is.",
-			)
-			break
+		if contains([]string{"window", "ttl", "retention"}, name) && span(value) > 0 {
+			all[i] = name + "=" + phrase.Span(span(value))
 		}
 	}
-	if said["until"] == "succeeded" && c.Ended[2] > 0 {
-		add(
-			"held-by-failed",
-			fmt.Sprintf("%s failed for good: each keeps its key, and turns away enqueues, until it is "+
-				"retried or deleted.", phrase.Count(c.Ended[2], "job")),
-		)
-	}
-	if ttl, err := terms.ParseDuration(said["ttl"]); err == nil && runs > 0 {
-		if mean := time.Duration(c.RunMS/runs) * time.Millisecond; ttl > 0 && ttl < mean {
-			add(
-				"ttl-below-run",
-				fmt.Sprintf("The TTL of %s is over before a run is, which takes %s: a second job may run "+
-					"at the same time.", phrase.Span(ttl), phrase.Span(mean)),
-			)
-		}
-	}
-	return found
+	return all
 }
 
 func (c *call) policiesPage() error {
-	s, err := c.client.Stats(c.r.Context(), onceq.StatsRequest{Span: 24 * time.Hour, Terms: true})
+	all, now, err := c.lookAtPolicies(onceq.StatsRequest{})
 	if err != nil {
 		return err
 	}
-	var all []policyRow
-	for _, t := range s.Terms {
-		var count onceq.Count
-		for i := range s.Series {
-			if s.Series[i].Queue == t.Queue && s.Series[i].Kind == t.Kind {
-				count = s.Series[i].Total()
-			}
-		}
-		row := policyRow{KindTerms: t, Words: strings.Fields(t.Terms), Duplicates: count.Duplicates(),
-			Findings: findings(t, s.Terms, &count)}
-		for _, n := range count.Enqueued {
-			row.Enqueues += n
-		}
-		row.Share = percent(row.Duplicates, row.Enqueues)
-		all = append(all, row)
-	}
 	v := c.newView("Policies", "policies", all)
-	v.Now = s.Now
+	v.Now = now
 	return c.show(http.StatusOK, "policies", v)
 }

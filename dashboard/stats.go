@@ -122,27 +122,33 @@ func (c *call) conflicts() error {
 }
 
 type policy struct {
-	Queue   string        `json:"queue"`
-	Kind    string        `json:"kind"`
-	Terms   string        `json:"terms"`
-	FirstAt jsontext.Time `json:"first_at,omitzero"`
-	LastAt  jsontext.Time `json:"last_at,omitzero"`
+	Queue      string        `json:"queue"`
+	Kind       string        `json:"kind"`
+	Terms      string        `json:"terms"`
+	FirstAt    jsontext.Time `json:"first_at,omitzero"`
+	LastAt     jsontext.Time `json:"last_at,omitzero"`
+	Inserted   int64         `json:"inserted"`
+	Duplicates int64         `json:"duplicates"`
+	Findings   []finding     `json:"findings"`
 }
 
 func (c *call) policies() error {
 	q := query{c: c}
-	s, err := c.client.Stats(c.r.Context(), onceq.StatsRequest{Queue: q.text("queue"), Kind: q.text("kind"),
-		Terms: true})
+	r := onceq.StatsRequest{Queue: q.text("queue"), Kind: q.text("kind")}
+	if q.err != nil {
+		return q.err
+	}
+	rows, now, err := c.lookAtPolicies(r)
 	if err != nil {
 		return err
 	}
 	all := []policy{}
-	for _, t := range s.Terms {
+	for _, t := range rows {
 		all = append(all, policy{t.Queue, t.Kind, strings.TrimSpace(t.Terms), jsontext.Time(t.FirstAt),
-			jsontext.Time(t.LastAt)})
+			jsontext.Time(t.LastAt), t.Inserted, t.Duplicates, append([]finding{}, t.Findings...)})
 	}
 	return c.answer(http.StatusOK, struct {
 		Policies []policy      `json:"policies"`
 		Now      jsontext.Time `json:"now"`
-	}{all, jsontext.Time(s.Now)})
+	}{all, jsontext.Time(now)})
 }
