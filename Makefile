@@ -15,7 +15,7 @@ TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 RACE := -race -gcflags='modernc.org/sqlite/lib=-race=false' -gcflags='modernc.org/libc/...=-race=false'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prose soak mutants bench fuzz zones servers screenshots pictures release
+.PHONY: help demo test check prose soak mutants bench fuzz zones servers pages screenshots pictures release
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
@@ -56,6 +56,9 @@ bench: ## the rates of this machine
 fuzz: ## a minute of random input for the encoding of keys, and one for schedules
 	go test -run XXX -fuzz FuzzPreimageIsInjective -fuzztime 60s ./internal/fingerprint
 	go test -run XXX -fuzz FuzzNext -fuzztime 60s ./internal/cron
+
+pages: servers ## how long every page takes beside a million jobs (200,000 on Redis); it takes some minutes
+	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_PAGES=1000000 go test -count=1 -timeout 0 -parallel 1 -run TestPagesAnswerInTime -v .
 
 screenshots: servers ## pictures of every page, tried in a browser; three of them go into docs/pictures for the README
 	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SHOTS=$${ONCEQ_SHOTS:-$(CURDIR)/.screenshots} go test -count=1 -run 'TestEveryPageIs|TestExplainSays' .

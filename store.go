@@ -633,7 +633,7 @@ type ListRequest struct {
 // keys match, it ends early, even empty, and its cursor says where to go on.
 const (
 	MaxLook     = 20_000                 // rows that are looked at for a page
-	MaxLookTime = 250 * time.Millisecond // about how long rows are looked at for a page
+	MaxLookTime = 200 * time.Millisecond // about how long rows are looked at for a page
 )
 
 // MaxPageBytes bounds the args and meta of a page of jobs that was asked

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// stretch is how many rows are looked at in one trip.
-	stretch = 2000
+	// stretch is how many rows are looked at in one trip: a page may take its
+	// time longer by as much as that takes.
+	stretch = 500
 	// fewJobs is up to how many waiting and running jobs are looked at for each
 	// page, in no order of their IDs.
 	fewJobs = 5000
@@ -30,9 +31,12 @@ func lookAt(states []onceq.State) (indexes int) {
 			indexes |= waitingJobs
 		case onceq.Running:
 			indexes |= runningJobs
-		default:
+		case onceq.Discarded, onceq.Cancelled:
 			indexes |= otherJobs
 		}
+	}
+	if slices.Contains(states, onceq.Retryable) && indexes&waitingJobs == 0 { // else they are among what waits
+		indexes |= otherJobs
 	}
 	return indexes
 }

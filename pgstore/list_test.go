@@ -78,4 +78,7 @@ func TestListsAndCountsReadFewRowsBesideMany(t *testing.T) {
 		page(onceq.JobFilter{States: []onceq.State{onceq.Available}, Queue: "due"}, 1))
 	want("a list of what failed", 100,
 		page(onceq.JobFilter{States: []onceq.State{onceq.Discarded, onceq.Cancelled}}, 0))
+	h.exec(t, "update {ns}.jobs set state = 1, run = 1 where queue = 'later'")
+	want("a list of what waits in a queue, or is to be retried", 100, page(onceq.JobFilter{Queue: "due",
+		States: []onceq.State{onceq.Scheduled, onceq.Available, onceq.Retryable}}, 1))
 }

@@ -167,6 +167,9 @@ func (s *Store) fewJobs(ctx context.Context, l *listing) (ids []string, rows []*
 		indexes += map[onceq.State]string{onceq.Scheduled: "wb", onceq.Available: "w", onceq.Retryable: "1",
 			onceq.Running: "r", onceq.Discarded: "4", onceq.Cancelled: "5"}[state]
 	}
+	if strings.Contains(indexes, "w") { // what is to be retried is among what waits
+		indexes = strings.ReplaceAll(indexes, "1", "")
+	}
 	atOnce := 0 // a later page needs few of them
 	if r.Cursor == "" {
 		atOnce = min(r.Limit, perScript/len(s.parts))

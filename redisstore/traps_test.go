@@ -191,6 +191,44 @@ func TestAKindBehindManyOthersIsFound(t *testing.T) {
 	}
 }
 
+// TestWhatWaitsInAQueueIsListedWithoutTheRetriesOfOthers: what is to be
+// retried waits, and the index of a queue has it.
+func TestWhatWaitsInAQueueIsListedWithoutTheRetriesOfOthers(t *testing.T) {
+	t.Parallel()
+	s := fresh(t, Config{})
+	c := clientOf(t, s)
+	if _, err := c.EnqueueMany(t.Context(), items(20, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Enqueue(t.Context(), task{1}, onceq.Queue("other")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Extend(t.Context(), onceq.ExtendRequest{Worker: "w", Lease: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Fetch(t.Context(), onceq.FetchRequest{Worker: "w", No: 1,
+		Queues: []onceq.QueueSlots{{Queue: "default", Slots: 20}, {Queue: "other", Slots: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends []onceq.Finish
+	for _, j := range f.Jobs {
+		ends = append(ends, onceq.Finish{ID: j.ID, Run: j.Run, Worker: "w", State: onceq.Retryable, Delay: time.Hour})
+	}
+	if _, err := s.Finish(t.Context(), onceq.FinishRequest{Runs: ends}); err != nil {
+		t.Fatal(err)
+	}
+	for _, states := range [][]onceq.State{{onceq.Scheduled, onceq.Retryable}, {onceq.Available, onceq.Retryable}} {
+		for _, limit := range []int{1000, 1} {
+			p, err := s.List(t.Context(), onceq.ListRequest{Queue: "other", States: states, Limit: limit})
+			if err != nil || len(p.Jobs) != 1 || p.Jobs[0].State != onceq.Retryable || p.Looked != 1 {
+				t.Errorf("%v, at most %d: %d jobs of %d that were looked at, %v", states, limit, len(p.Jobs), p.Looked,
+					err)
+			}
+		}
+	}
+}
+
 // TestNumbersBeyondFourteenDigitsStayExact: Lua prints a number with %.14g.
 func TestNumbersBeyondFourteenDigitsStayExact(t *testing.T) {
 	t.Parallel()

@@ -74,8 +74,9 @@ func (s *Store) Keys(ctx context.Context, r onceq.KeysRequest) (page onceq.KeyPa
 	return page, err
 }
 
-// lookAtKeys is how many keys are read at once.
-const lookAtKeys = 1000
+// lookAtKeys is how many keys are read at once: a page may take its time longer
+// by as much as that takes.
+const lookAtKeys = 250
 
 // keysFrom fills a page with keys of a range.
 func (st *step) keysFrom(page *onceq.KeyPage, r *onceq.KeysRequest, first, last onceq.Key) error {

@@ -27,7 +27,7 @@ func (s *Store) List(ctx context.Context, r onceq.ListRequest) (page onceq.JobPa
 }
 
 // lookAtJobs is how many jobs are looked at at once.
-const lookAtJobs = 2000
+const lookAtJobs = 500
 
 // list looks at jobs, a stretch at a time, until the page is full or enough
 // was looked at.
