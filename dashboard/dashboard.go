@@ -135,6 +135,8 @@ type Dashboard struct {
 	drained  sync.Once
 	draining chan struct{} // closed by Drain
 	ready    readiness
+	live     pace
+	glance   atomic.Pointer[glance]
 }
 
 // New makes a Dashboard. The client, and its store, are the caller's to close,
@@ -295,6 +297,9 @@ func (c *call) serve() error {
 	}
 	if err := c.route.checkQuery(c.r); err != nil {
 		return err
+	}
+	if c.route.page {
+		return c.answerPage()
 	}
 	return c.route.do(c)
 }

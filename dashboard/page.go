@@ -112,6 +112,15 @@ func (v *view) With(name string, pairs ...any) template.URL {
 	return template.URL(place)
 }
 
+// SignedIn reports whether the browser has a session, which it can end.
+func (v *view) SignedIn() bool {
+	if v.call.config.Login == nil {
+		return false
+	}
+	_, ok := v.call.config.Login.findSession(v.call.r)
+	return ok
+}
+
 // Version is that of the program.
 func (v *view) Version() string { return v.call.config.Version }
 
@@ -168,16 +177,21 @@ func (c *call) show(status int, name string, v *view) error {
 
 // failPage answers a page with a problem, and with the way out of it.
 func (c *call) failPage(p *problemError) {
-	wayOut := waysOut[p.kind]
+	status, detail, wayOut, last := statuses[p.kind].status, p.detail, waysOut[p.kind], ""
 	if c.route == nil { // it is no job that is not there
 		wayOut = ""
 	}
+	if p.kind == "internal" {
+		detail = "The store, or this server, has failed."
+	}
+	if g := c.glance.Load(); g != nil && status >= 500 && c.config.Authorize(c.r, Read) == nil {
+		last = g.text()
+	}
 	v := c.newView(statuses[p.kind].title, "", struct {
-		Status              int
-		Kind, Detail, ID    string
-		Again, ToOverview   bool
-		WayOut, WayOutTitle string
-	}{statuses[p.kind].status, p.kind, p.detail, c.id, statuses[p.kind].status >= 500, true, wayOut, ""})
+		Status                   int
+		Detail, WayOut, Last, ID string
+		Again                    bool
+	}{status, detail, wayOut, last, c.id, status >= 500})
 	if err := c.show(statuses[p.kind].status, "problem", v); err != nil {
 		c.log.Error("onceq: page failed", "request", c.id, "error", err)
 	}

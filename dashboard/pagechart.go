@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/onceq/onceq/internal/phrase"
@@ -90,4 +91,21 @@ func newChart(title string, from time.Time, step time.Duration, layers ...layer)
 	}
 	c.Rows = c.Rows[:min(len(c.Rows), mostRowsOf)]
 	return c
+}
+
+// sparkline is bars without a scale, one for each value: 60 units wide and 20
+// high. It is nil where nothing happened.
+func sparkline(values []int64) (all []bar) {
+	most := slices.Max(values)
+	if most == 0 {
+		return nil
+	}
+	width := 60 / float64(len(values))
+	for i, v := range values {
+		if v > 0 {
+			height := max(1, 20*float64(v)/float64(most))
+			all = append(all, bar{X: float64(i) * width, W: width * .8, Y: 20 - height, H: height})
+		}
+	}
+	return all
 }

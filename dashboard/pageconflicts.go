@@ -45,7 +45,7 @@ func (c *call) conflictsPage() error {
 		return invalid("span", bound(said), "must be 1h, 3h, 1d or 8d")
 	}
 	s, err := c.client.Stats(c.r.Context(), onceq.StatsRequest{Span: span, Queue: values.Get("queue"),
-		Kind: values.Get("kind"), Hot: 20, Seen: 50})
+		Kind: values.Get("kind"), Hot: 10, Seen: 20})
 	if err != nil {
 		return err
 	}

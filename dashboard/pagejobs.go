@@ -175,9 +175,12 @@ func (c *call) changeJobsPage() error {
 	if !known {
 		return problem("not-found", "there is no such step")
 	}
-	form, err := c.form(append([]string{"sure", "word", "cursor", "before"}, filterNames...)...)
+	form, err := c.form(append([]string{"sure", "word", "cursor", "before", "chosen", "id"}, filterNames...)...)
 	if err != nil {
 		return err
+	}
+	if form.Get("chosen") != "" || form["id"] != nil {
+		return c.changeChosenPage(form)
 	}
 	said := filterOf(form)
 	f, err := said.filter()

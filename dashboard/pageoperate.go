@@ -16,6 +16,7 @@ type queueRow struct {
 	onceq.QueueInfo
 	Counted map[string]total
 	Runs    int64 // that ended in the last hour
+	Spark   []bar // these by the minute
 	Mean    time.Duration
 	Workers int // alive, that serve it
 }
@@ -32,15 +33,15 @@ func (c *call) queuesPage() error {
 			row.Counted[string(s)] = total{q.Counts[s], slices.Contains(q.AtLeast, s)}
 		}
 		var ms int64
+		of := onceq.Stats{}
 		for i := range l.stats.Series {
 			if s := &l.stats.Series[i]; s.Queue == q.Name {
 				t := s.Total()
-				for _, n := range t.Ended {
-					row.Runs += n
-				}
-				ms += t.RunMS
+				row.Runs, ms = row.Runs+added(t.Ended), ms+t.RunMS
+				of.Series = append(of.Series, *s)
 			}
 		}
+		row.Spark = sparkline(sum(&of, func(c *onceq.Count) int64 { return added(c.Ended) }))
 		if row.Runs > 0 {
 			row.Mean = time.Duration(ms/row.Runs) * time.Millisecond
 		}
@@ -184,10 +185,11 @@ func (c *call) systemPage() error {
 	}
 	now := time.Now()
 	v := c.newView("System", "system", struct {
-		Doctor               diagnosis
-		Answer, Skew, Uptime time.Duration
-		Polls                int64
-	}{says, now.Sub(began), list.Now.Sub(now).Abs(), now.Sub(c.began), c.polls.Load()})
+		Doctor       diagnosis
+		Answer, Skew string
+		Uptime       time.Duration
+		Polls        int64
+	}{says, brief(now.Sub(began)), brief(list.Now.Sub(now).Abs()), now.Sub(c.began), c.polls.Load()})
 	return c.show(http.StatusOK, "system", v)
 }
 
@@ -200,4 +202,12 @@ func (c *call) doctorPage() error {
 		return c.redirect("system?done=doctor")
 	}
 	return problem("busy", "A check is under way already: the page System says how far it is.")
+}
+
+// brief writes a length of time that may be too short to be told.
+func brief(d time.Duration) string {
+	if d < time.Millisecond {
+		return "less than 1ms"
+	}
+	return phrase.Span(d)
 }

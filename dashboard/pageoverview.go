@@ -39,7 +39,21 @@ func (c *call) lookAt(r onceq.StatsRequest) (l look, err error) {
 			return l, err
 		}
 	}
+	c.glance.Store(&glance{time.Now(), l.count(onceq.Scheduled, onceq.Available), l.count(onceq.Running),
+		l.count(onceq.Retryable), l.count(onceq.Discarded)})
 	return l, nil
+}
+
+// glance is the numbers of the last look that the store answered.
+type glance struct {
+	at                                     time.Time
+	waiting, running, retryable, discarded total
+}
+
+// text says them on a page that failed.
+func (g *glance) text() string {
+	return fmt.Sprintf("The store last told the number of jobs %s: %s waited, %s ran, %s were to be retried, %s had "+
+		"failed for good.", phrase.Away(g.at, time.Now()), g.waiting, g.running, g.retryable, g.discarded)
 }
 
 // total is a number of jobs in all queues.
@@ -97,9 +111,11 @@ func (l *look) concerns() (all []concern) {
 	now := l.queues.Now
 	for _, w := range l.workers {
 		if w.Late {
-			all = append(all, concern{Text: fmt.Sprintf("Worker %s is late: its lease ended %s. %s of its runs will "+
-				"be rescued.", w.Name, phrase.Away(w.LeaseUntil, now), phrase.Thousands(w.Running)), Link: "Its jobs",
-				Name: "jobs", Pairs: []any{"worker", w.Name}})
+			text := fmt.Sprintf("Worker %s is late: its lease ended %s.", w.Name, phrase.Away(w.LeaseUntil, now))
+			if w.Running > 0 {
+				text += fmt.Sprintf(" Another worker takes over %s.", phrase.Count(w.Running, "run"))
+			}
+			all = append(all, concern{Text: text, Link: "Its jobs", Name: "jobs", Pairs: []any{"worker", w.Name}})
 		}
 	}
 	for _, q := range l.queues.Queues {

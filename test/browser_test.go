@@ -130,7 +130,7 @@ func (b *tab) eval(script string) string {
 func (b *tab) wait(script string) {
 	b.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if b.eval("String(!!document.body && "+script+")") == "true" {
+		if b.eval("String(document.readyState === 'complete' && "+script+")") == "true" {
 			return
 		}
 	}

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"github.com/onceq/onceq"
@@ -440,11 +438,7 @@ func TestAPageWorksWithoutScripts(t *testing.T) {
 	w := newPageWorld(t)
 	jobs := w.fill()
 	b := newTab(t, w.url)
-	b.do("no scripts", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, t, emulation.SetScriptExecutionDisabled,
-			emulation.SetScriptExecutionDisabledParams{Value: true})
-		return chromedp.Void{}, err
-	})
+	b.withoutScripts()
 	b.open("jobs/" + jobs["scheduled"].ID)
 	b.do(
 		"cancel",
