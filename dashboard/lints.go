@@ -60,7 +60,8 @@ func added(all [6]int64) (n int64) {
 	return n
 }
 
-// findings are rules about the terms of a kind, and what came of them.
+// findings are rules about the terms of a kind, and what came of
+// them.
 func (e *evidence) findings() (found []finding) {
 	add := func(code, text string, values ...any) {
 		found = append(found, finding{code, fmt.Sprintf(text, values...)})
@@ -118,7 +119,8 @@ func isHeld(n int) string {
 	return phrase.Thousands(n) + " keys are held"
 }
 
-// two reports whether the kind has other terms too, at the same time.
+// two reports whether the kind has other terms too, at the same
+// time.
 func (e *evidence) two() bool {
 	t := e.terms
 	for _, o := range e.all {
@@ -129,8 +131,9 @@ func (e *evidence) two() bool {
 	return false
 }
 
-// heldLong counts the keys that are held far longer than a run takes: by a job
-// that does not wait for its run, and not because of a window or a TTL.
+// heldLong counts the keys that are held far longer than a run
+// takes: by a job that does not wait for its run, and not because
+// of a window or a TTL.
 func (e *evidence) heldLong(mean time.Duration) (n int, longest *onceq.HeldKey) {
 	limit := max(tooLong*mean, time.Minute)
 	for _, k := range e.keys {
@@ -144,13 +147,13 @@ func (e *evidence) heldLong(mean time.Duration) (n int, longest *onceq.HeldKey) 
 	return n, longest
 }
 
-// randomUUID is a value that is a random UUID (version 4), with the name of its
-// member before it.
+// randomUUID is a value that is a random UUID (version 4), with
+// the name of its member before it.
 var randomUUID = regexp.MustCompile(`(?i)(?:(/[^\s=]+)=|"([^"]+)":)?"?\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-` +
 	`[89ab][0-9a-f]{3}-[0-9a-f]{12}\b`)
 
-// randomPart is the member that has a random UUID in each key that was looked
-// at; "" = there is none.
+// randomPart is the member that has a random UUID in each key that
+// was looked at; "" = there is none.
 func (e *evidence) randomPart() (part string) {
 	if len(e.keys) < enoughKeys {
 		return ""

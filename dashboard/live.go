@@ -9,19 +9,21 @@ import (
 // liveHeader marks the request of a page that loads itself again.
 const liveHeader = "Onceq-Live"
 
-// liveShare is how much longer than a load the time until the next one is: the
-// pages that are open, however many, keep the store busy for a tenth of the time.
+// liveShare is how much longer than a load the time until the next
+// one is: the pages that are open, however many, keep the store
+// busy for a tenth of the time.
 const liveShare = 9
 
-// pace lets open pages load themselves again one after another, with time
-// between them that grows with what a load takes.
+// pace lets open pages load themselves again one after another,
+// with time between them that grows with what a load takes.
 type pace struct {
 	mu   sync.Mutex
 	busy bool
 	from time.Time // the next may begin
 }
 
-// begin reports whether a page may load itself now. If so, end has to be called.
+// begin reports whether a page may load itself now. If so, end has
+// to be called.
 func (p *pace) begin() (end func(), ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,7 +40,8 @@ func (p *pace) begin() (end func(), ok bool) {
 	}, true
 }
 
-// answerPage shows a page; one that asks by itself too soon is told to wait.
+// answerPage shows a page; one that asks by itself too soon is
+// told to wait.
 func (c *call) answerPage() error {
 	if c.r.Header.Get(liveHeader) == "" {
 		return c.route.do(c)

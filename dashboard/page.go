@@ -20,8 +20,8 @@ import (
 //go:embed pages static
 var pageFiles embed.FS
 
-// pageRoutes are the pages for people. Each works without scripts: what it
-// changes it changes by a form, after a page that asks.
+// pageRoutes are the pages for people. Each works without scripts:
+// what it changes it changes by a form, after a page that asks.
 func pageRoutes() []route {
 	all := []route{
 		{method: "GET", path: "static/{file}", action: public, do: (*call).static},
@@ -77,8 +77,8 @@ func (v *view) May(action string) bool {
 // Args reports whether who asks may see what jobs are about.
 func (v *view) Args() bool { return v.call.mayReadArgs() }
 
-// To is the way to another page. What follows its name are segments, which are
-// escaped.
+// To is the way to another page. What follows its name are
+// segments, which are escaped.
 func (v *view) To(name string, segments ...any) template.URL {
 	place := v.Root + name
 	for _, s := range segments {
@@ -87,8 +87,8 @@ func (v *view) To(name string, segments ...any) template.URL {
 	return template.URL(place)
 }
 
-// With is a page with parameters: names and values by turns. Empty ones are left
-// away.
+// With is a page with parameters: names and values by turns. Empty
+// ones are left away.
 func (v *view) With(name string, pairs ...any) template.URL {
 	values := url.Values{}
 	var flat []any
@@ -112,7 +112,8 @@ func (v *view) With(name string, pairs ...any) template.URL {
 	return template.URL(place)
 }
 
-// SignedIn reports whether the browser has a session, which it can end.
+// SignedIn reports whether the browser has a session, which it can
+// end.
 func (v *view) SignedIn() bool {
 	if v.call.config.Login == nil {
 		return false
@@ -130,8 +131,8 @@ func (c *call) newView(title, here string, data any) *view {
 		Done: doneTexts[c.r.URL.Query().Get("done")], Live: c.r.Method == http.MethodGet}
 }
 
-// doneTexts are what a page says after a change. A link can choose only among
-// them.
+// doneTexts are what a page says after a change. A link can choose
+// only among them.
 var doneTexts = map[string]string{
 	"cancel":  "The job is cancelled. One that runs was asked to stop.",
 	"retry":   "The job is due again.",
@@ -175,7 +176,8 @@ func (c *call) show(status int, name string, v *view) error {
 	return nil
 }
 
-// failPage answers a page with a problem, and with the way out of it.
+// failPage answers a page with a problem, and with the way out of
+// it.
 func (c *call) failPage(p *problemError) {
 	status, detail, wayOut, last := statuses[p.kind].status, p.detail, waysOut[p.kind], ""
 	if c.route == nil { // it is no job that is not there
@@ -210,8 +212,8 @@ var waysOut = map[string]string{
 	"internal":    "The log of the server has the cause under the number of this request.",
 }
 
-// static answers with a style, a script or an icon. Their names have a digest, so
-// that a browser may keep them for ever.
+// static answers with a style, a script or an icon. Their names
+// have a digest, so that a browser may keep them for ever.
 func (c *call) static() error {
 	file, known := statics[c.params["file"]]
 	if !known {
@@ -229,8 +231,8 @@ type staticFile struct {
 	content []byte
 }
 
-// statics are the files by the names that they are served under, and staticNames
-// those names by theirs.
+// statics are the files by the names that they are served under,
+// and staticNames those names by theirs.
 var statics, staticNames = func() (map[string]staticFile, map[string]string) {
 	files, names := map[string]staticFile{}, map[string]string{}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -251,8 +253,8 @@ var statics, staticNames = func() (map[string]staticFile, map[string]string) {
 	return files, names
 }()
 
-// findPage leads to what somebody looks for: a job by its ID, a key by its first
-// digits, or keys by what they are made of.
+// findPage leads to what somebody looks for: a job by its ID, a
+// key by its first digits, or keys by what they are made of.
 func (c *call) findPage() error {
 	v := c.newView("", "", nil)
 	q := strings.TrimSpace(c.r.URL.Query().Get("q"))

@@ -14,8 +14,8 @@ import (
 // mostChosen is how many jobs can be chosen one by one.
 const mostChosen = 200
 
-// changeChosenPage changes the jobs that were chosen in a list, after a question
-// that says how many of them can take the step.
+// changeChosenPage changes the jobs that were chosen in a list,
+// after a question that says how many of them can take the step.
 func (c *call) changeChosenPage(form url.Values) error {
 	ids, op := form["id"], c.params["op"]
 	slices.Sort(ids)
@@ -58,7 +58,8 @@ func (c *call) changeChosenPage(form url.Values) error {
 	return c.ask(http.StatusOK, "jobs", q)
 }
 
-// askChosen asks, and says how many of the jobs can take the step now.
+// askChosen asks, and says how many of the jobs can take the step
+// now.
 func (c *call) askChosen(q *question, ids []string) error {
 	op, can := c.params["op"], 0
 	for _, id := range ids {
@@ -83,7 +84,8 @@ func (c *call) askChosen(q *question, ids []string) error {
 	return c.ask(http.StatusOK, "jobs", q)
 }
 
-// canTake reports whether a job is there, and in a state for a step.
+// canTake reports whether a job is there, and in a state for a
+// step.
 func (c *call) canTake(op, id string) (bool, error) {
 	j, err := c.client.Job(c.r.Context(), id)
 	if errors.Is(err, onceq.ErrNotFound) {

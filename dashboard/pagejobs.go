@@ -21,7 +21,8 @@ func filterOf(values url.Values) jobFilter {
 	return jobFilter{get("state"), get("queue"), get("kind"), get("key"), get("tag"), get("worker")}
 }
 
-// Fields are the names of the filter with their values, without empty ones.
+// Fields are the names of the filter with their values, without
+// empty ones.
 func (f *jobFilter) Fields() (all []field) {
 	for i, value := range []string{f.State, f.Queue, f.Kind, f.Key, f.Tag, f.Worker} {
 		if value != "" {
@@ -90,7 +91,8 @@ func (c *call) jobsPage() error {
 	return c.show(http.StatusOK, "jobs", v)
 }
 
-// stepsFor are the steps that jobs of a state can take; "" = of any.
+// stepsFor are the steps that jobs of a state can take; "" = of
+// any.
 func stepsFor(state string) []string {
 	switch s := onceq.State(state); {
 	case s == "":
@@ -105,8 +107,8 @@ func stepsFor(state string) []string {
 	return []string{"retry", "delete"}
 }
 
-// Lately says what happened to a job last, and what comes next. It is short: for
-// a row of a table.
+// Lately says what happened to a job last, and what comes next. It
+// is short: for a row of a table.
 func (v *view) Lately(j *onceq.JobRow) string {
 	ago := func(t time.Time) string { return phrase.Away(t, v.Now) }
 	switch {
@@ -143,7 +145,8 @@ type question struct {
 	Danger bool
 }
 
-// ask answers with a question. A page with scripts shows it in a dialog.
+// ask answers with a question. A page with scripts shows it in a
+// dialog.
 func (c *call) ask(status int, here string, q *question) error {
 	v := c.newView(q.Title, here, q)
 	return c.show(status, "question", v)
@@ -167,8 +170,8 @@ const (
 	typeBeyond = 100                    // is how many jobs may be deleted without typing a word
 )
 
-// changeJobsPage changes all jobs that match a filter, after a question that says
-// how many they are.
+// changeJobsPage changes all jobs that match a filter, after a
+// question that says how many they are.
 func (c *call) changeJobsPage() error {
 	op := c.params["op"]
 	step, known := steps[op]

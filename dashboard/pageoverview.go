@@ -13,8 +13,8 @@ import (
 	"github.com/onceq/onceq/internal/phrase"
 )
 
-// countTo is how many jobs of a queue and state pages count: then they say that
-// there are more.
+// countTo is how many jobs of a queue and state pages count: then
+// they say that there are more.
 const countTo = 1000
 
 // look is what most pages look at: the calls go out together.
@@ -79,7 +79,8 @@ func (l *look) count(states ...onceq.State) (t total) {
 	return t
 }
 
-// oldestDue is the run time of the job that has been due longest; zero = none.
+// oldestDue is the run time of the job that has been due longest;
+// zero = none.
 func (l *look) oldestDue() (oldest time.Time) {
 	for _, q := range l.queues.Queues {
 		if !q.OldestDue.IsZero() && !q.Paused && (oldest.IsZero() || q.OldestDue.Before(oldest)) {
@@ -105,8 +106,8 @@ type concern struct {
 	Pairs      []any  // parameters of the page
 }
 
-// concerns are rules about what is there: what somebody should look at, the
-// worst first.
+// concerns are rules about what is there: what somebody should
+// look at, the worst first.
 func (l *look) concerns() (all []concern) {
 	now := l.queues.Now
 	for _, w := range l.workers {
@@ -147,7 +148,8 @@ func isOrAre(n int) string {
 	return phrase.Thousands(n) + " jobs are"
 }
 
-// served reports whether a worker that is alive takes jobs of a queue.
+// served reports whether a worker that is alive takes jobs of a
+// queue.
 func (l *look) served(queue string) bool {
 	return slices.ContainsFunc(l.workers, func(w onceq.WorkerInfo) bool {
 		about := w.Details()

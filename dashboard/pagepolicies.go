@@ -21,8 +21,9 @@ type policyRow struct {
 	Findings                       []finding
 }
 
-// keysToJudge is how many keys are looked at for the findings. Keys are in the
-// order of their digests, so the first of them are as good as any.
+// keysToJudge is how many keys are looked at for the findings.
+// Keys are in the order of their digests, so the first of them are
+// as good as any.
 const keysToJudge = 1000
 
 // lookAtPolicies judges the terms that clients noted.
@@ -58,7 +59,8 @@ func (c *call) lookAtPolicies(r onceq.StatsRequest) (rows []policyRow, now time.
 	return rows, s.Now, nil
 }
 
-// termWords are the terms for people: with lengths of time as pages write them.
+// termWords are the terms for people: with lengths of time as
+// pages write them.
 func termWords(text string) []string {
 	all := strings.Fields(text)
 	for i, w := range all {
