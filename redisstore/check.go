@@ -86,7 +86,7 @@ func (s *Store) checkPart(ctx context.Context, p int) (lines []string, err error
 func (s *Store) checkAll(ctx context.Context, p int, what string) (lines []string,
 	profiles map[string]int64, err error) {
 	profiles = map[string]int64{}
-	from, limit := "0", int64(perScript)
+	from, limit := "0", int64(8) // it grows while rows are small: their args are read too
 	if what == "ix" {
 		from = ""
 	}
@@ -103,6 +103,8 @@ func (s *Store) checkAll(ctx context.Context, p int, what string) (lines []strin
 		}
 		if bytes := number(t.reply[2]); bytes > onceq.MaxPageBytes {
 			limit = max(1, limit*onceq.MaxPageBytes/bytes)
+		} else {
+			limit = min(2*limit, perScript)
 		}
 		if from = text(t.reply[0]); from == "" {
 			return lines, profiles, nil

@@ -23,7 +23,8 @@ func logSize(t *testing.T, s *Store) int64 {
 }
 
 // Readers that overlap all the time, here and as another process would read,
-// keep SQLite from beginning its log anew.
+// keep SQLite from beginning its log anew. Some list jobs, others are streams of
+// duplicates.
 func TestTheLogBeginsAnewUnderSteadyReaders(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -39,11 +40,23 @@ func TestTheLogBeginsAnewUnderSteadyReaders(t *testing.T) {
 		if i >= 3 {
 			on = other
 		}
+		read := func() error {
+			_, err := on.List(ctx, onceq.ListRequest{Limit: 200, Args: true})
+			return err
+		}
+		if i%2 == 1 {
+			n, held := 0, rowsOf("held", 1)[0].Claim
+			read = func() error {
+				n++
+				rows := rowsOf(fmt.Sprint("duplicate", i, n), 1)
+				rows[0].Claim = held
+				_, err := on.Enqueue(ctx, onceq.EnqueueRequest{Rows: rows})
+				return err
+			}
+		}
 		readers.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := on.List(ctx, onceq.ListRequest{Limit: 200,
-					Args: true}); err != nil &&
-					ctx.Err() == nil {
+				if err := read(); err != nil && ctx.Err() == nil {
 					t.Error(err)
 				}
 			}

@@ -117,8 +117,6 @@ var working = []scenario{
 		equal(w, "most runs at once", log.atOnce(), 10)
 	}},
 	{"thousands_of_handlers_of_many_queues_run_at_once_for_longer_than_a_lease", func(w *world) {
-		w.real()
-		const lease = 4 * time.Second
 		n, queues := scaled(2000), map[string]onceq.QueueConfig{}
 		var items []onceq.Item
 		for i := range n {
@@ -127,38 +125,16 @@ var working = []scenario{
 			items = append(items, onceq.NewItem(task(i), onceq.Unique{}, onceq.Queue(queue)))
 		}
 		w.many(each(onceq.Inserted, n), items...)
-		worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{Queues: queues, Lease: lease,
-			Logger: slog.New(slog.DiscardHandler)})
-		w.must(err)
-		defer worker.Close()
-		var running, ended atomic.Int64
-		gate := make(chan struct{})
-		worker.HandleAny(func(ctx context.Context, _ *onceq.JobRow) error {
-			running.Add(1)
-			select {
-			case <-gate:
-				ended.Add(1)
-				return nil
-			case <-ctx.Done():
-				w.Errorf("a handler was stopped: %v", context.Cause(ctx))
-				return ctx.Err()
-			}
-		})
-		ctx, cancel := context.WithCancel(w.ctx)
-		defer cancel()
-		done := make(chan error, 1)
-		go func() { done <- worker.Run(ctx) }()
-		w.eventually("all of them run", func() bool { return int(running.Load()) == n })
-		time.Sleep(lease + lease/4)
-		close(gate)
-		w.eventually("all of them end", func() bool { return int(ended.Load()) == n })
-		cancel()
-		w.must(<-done)
-		equal(w, "runs", running.Load(), int64(n))
-		for _, j := range w.jobs() { // its run may be 2: a fetch that came too late was handed back
-			equal(w, j.ID, line(j.State, j.Attempt), "completed 1")
-		}
+		w.allRunForLongerThanALease(n, queues)
 	}},
+	// A heartbeat that reads the args of what it keeps comes too late.
+	{"handlers_with_large_args_keep_their_leases", roomy(func(w *world) {
+		n := scaled(40)
+		for range n / 10 {
+			w.fill(10, onceq.Bytes("large", make([]byte, 2<<20)))
+		}
+		w.allRunForLongerThanALease(n, map[string]onceq.QueueConfig{"default": {Concurrency: n}})
+	})},
 	{"under_coalesce_a_run_starts_later_than_each_enqueue_and_none_overlap", func(w *world) {
 		type run struct {
 			began time.Time
@@ -340,4 +316,43 @@ var working = []scenario{
 		equal(w, "attempt", got.Attempt, 0)
 		w.holds(j)
 	}},
+}
+
+// allRunForLongerThanALease runs n jobs at once, for longer than a lease, and
+// wants that each of them ran once.
+func (w *world) allRunForLongerThanALease(n int, queues map[string]onceq.QueueConfig) {
+	w.Helper()
+	w.real()
+	const lease = 4 * time.Second
+	worker, err := onceq.NewWorker(w.Store, &onceq.WorkerConfig{Queues: queues, Lease: lease,
+		Logger: slog.New(slog.DiscardHandler)})
+	w.must(err)
+	defer worker.Close()
+	var running, ended atomic.Int64
+	gate := make(chan struct{})
+	worker.HandleAny(func(ctx context.Context, _ *onceq.JobRow) error {
+		running.Add(1)
+		select {
+		case <-gate:
+			ended.Add(1)
+			return nil
+		case <-ctx.Done():
+			w.Errorf("a handler was stopped: %v", context.Cause(ctx))
+			return ctx.Err()
+		}
+	})
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- worker.Run(ctx) }()
+	w.eventually("all of them run", func() bool { return int(running.Load()) == n })
+	time.Sleep(lease + lease/4)
+	close(gate)
+	w.eventually("all of them end", func() bool { return int(ended.Load()) == n })
+	cancel()
+	w.must(<-done)
+	equal(w, "runs", running.Load(), int64(n))
+	for _, j := range w.jobs() { // its run may be 2: a fetch that came too late was handed back
+		equal(w, j.ID, line(j.State, j.Attempt), "completed 1")
+	}
 }
