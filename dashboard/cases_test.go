@@ -128,9 +128,9 @@ func TestATokenCannotFinishAnotherTokensRun(t *testing.T) {
 
 // millionLines is the body of an import, made as it is read.
 type millionLines struct {
-	left, most int
-	heap       uint64 // the largest that was seen
-	rest       []byte
+	left int
+	heap uint64 // the largest that was seen
+	rest []byte
 }
 
 func (m *millionLines) Read(p []byte) (int, error) {

@@ -36,10 +36,6 @@ const (
 // said is what a topic is now. Who may not read args gets the second form.
 type said struct{ full, hidden []byte }
 
-func (s said) equal(o said) bool {
-	return bytes.Equal(s.full, o.full) && bytes.Equal(s.hidden, o.hidden)
-}
-
 func (s said) form(full bool) []byte {
 	if full {
 		return s.full

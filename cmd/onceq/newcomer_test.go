@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -162,7 +161,7 @@ func until(t *testing.T, at string, texts ...string) string {
 			}
 		}
 		if time.Now().After(deadline) {
-			t.Fatal(fmt.Sprintf("%s has no %s: %v\n%s", at, missing, err, page))
+			t.Fatalf("%s has no %s: %v\n%s", at, missing, err, page)
 		}
 	}
 }
