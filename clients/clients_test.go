@@ -308,7 +308,6 @@ type program struct {
 	cmd   *exec.Cmd
 	in    io.Writer
 	lines chan string
-	said  []string
 	errs  bytes.Buffer
 	ended chan error
 }
