@@ -29,6 +29,9 @@ import (
 // memories is how many keys are remembered at most.
 const memories = 1 << 13
 
+// ways is in how many slots a key may be.
+const ways = 8
+
 // trust bounds how far one kind of key can outweigh the others.
 const trust = 64
 
@@ -38,8 +41,7 @@ type memory struct {
 	holder [packedSize]byte
 }
 
-// holders remembers who held which key. A key takes the place of another
-// with the same hash.
+// holders remembers who held which key.
 type holders struct {
 	slots [memories]atomic.Pointer[memory]
 	// How often memories were right lately, less how often they were wrong.
@@ -48,8 +50,22 @@ type holders struct {
 	may   atomic.Int32 // whether the server allows such reads: 0 = not known yet, 1 = yes, -1 = no
 }
 
+// slot is where a key is remembered, or the slot to remember it in: one of
+// ways slots of its own place, so that few keys push each other out. (The rows
+// of a batch that are not remembered cost it a second trip.)
 func (h *holders) slot(k *onceq.Key) *atomic.Pointer[memory] {
-	return &h.slots[(int(k[0])<<8|int(k[1]))%memories]
+	place := (int(k[0])<<8 | int(k[1])) * ways % memories
+	into := &h.slots[place+int(k[2])%ways]
+	for n := range ways {
+		slot := &h.slots[place+n]
+		switch m := slot.Load(); {
+		case m == nil:
+			into = slot
+		case m.key == *k:
+			return slot
+		}
+	}
+	return into
 }
 
 // of is who held a key lately; nil = it is not remembered.

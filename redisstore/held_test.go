@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -188,5 +189,25 @@ func TestWithAcksADuplicateWaitsToo(t *testing.T) {
 	}
 	if n := ran(server, "multi"); n != 0 {
 		t.Errorf("%d plain reads", n)
+	}
+}
+
+// TestAThousandKeysAreRemembered, all of them: each that is not costs the batch
+// that it is in a second trip.
+func TestAThousandKeysAreRemembered(t *testing.T) {
+	var h holders
+	keys := make([]onceq.Key, 1000)
+	for i := range keys {
+		keys[i] = sha256.Sum256([]byte(strconv.Itoa(i)))
+		h.note(&keys[i], []byte(packID(fmt.Sprintf("%026d", i))))
+	}
+	lost := 0
+	for i := range keys {
+		if m := h.of(&keys[i]); m == nil || unpackID(string(m.holder[:])) != fmt.Sprintf("%026d", i) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of 1000 keys are forgotten", lost)
 	}
 }
