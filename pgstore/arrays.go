@@ -107,12 +107,9 @@ func (b *batch) arrays(which []int) *arrays {
 	return a
 }
 
-// alike reports whether the rows differ in no option, so that what they say
-// can be told once. Then all of them have a key, or none.
+// alike reports whether the rows differ in no option but meta and tags, so that
+// what they say can be told once. Then all of them have a key, or none.
 func (a *arrays) alike() bool {
-	if a.metas != nil || a.tags != nil {
-		return false
-	}
 	first := a.nums[:len(numbers)]
 	for i := range a.ids {
 		if a.kinds[i] != a.kinds[0] || a.queues[i] != a.queues[0] ||

@@ -138,7 +138,8 @@ func (s *Store) insert(ctx context.Context, b *batch) error {
 func (s *Store) insertAlike(ctx context.Context, b *batch, a *arrays) (now int64, met bool, err error) {
 	err = s.retry(ctx, atMostOnce, func(ctx context.Context) error {
 		err := s.query(ctx, s.sql.insertAlike, func(r *record) { now = r.int64() }, strconv.Itoa(patience), a.ids,
-			a.nonces, a.kinds[0], a.queues[0], a.args, a.keys, a.texts, a.digests, a.nums[:len(numbers)], b.byKey())
+			a.nonces, a.kinds[0], a.queues[0], a.args, a.metas, a.tags, a.keys, a.texts, a.digests,
+			a.nums[:len(numbers)], b.byKey())
 		if err == nil || fateOf(err) != clash {
 			return err
 		}

@@ -27,7 +27,7 @@ func TestModel(t *testing.T) { model.Run(t, open) }
 // All batches try insert_alike_v1 first, which a store that was just opened
 // does not do.
 func TestStoreThatHopes(t *testing.T) {
-	storetest.Run(t, openHopeful, "identity", "holding", "batches", "uncertain", "doubt", "truth")
+	storetest.Run(t, openHopeful, "identity", "holding", "batches", "uncertain", "doubt", "truth", "extra", "listing")
 }
 
 func TestModelThatHopes(t *testing.T) { model.Run(t, openHopeful) }

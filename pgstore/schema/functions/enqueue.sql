@@ -269,10 +269,11 @@ end $$;
 
 -- Inserts rows that differ in no option and have new IDs. It does not look
 -- whether keys are held: then it fails (23505) and leaves nothing behind,
--- and insert_v1 has to do it. What follows from the options is computed once.
--- Rows and by_key are ordered as for insert_v1. It returns the time.
+-- and insert_v1 has to do it. What follows from the options is computed once;
+-- each row has a meta and tags (sent) of its own. Rows and by_key are ordered
+-- as for insert_v1. It returns the time.
 create or replace function {ns}.insert_alike_v1(patience text, ids text[], nonces bytea[], kind text, queue text,
-  args bytea[], keys bytea[], texts text[], digests bytea[], nums bigint[], by_key integer[])
+  args bytea[], metas text[], sent text[], keys bytea[], texts text[], digests bytea[], nums bigint[], by_key integer[])
 returns bigint language plpgsql {hot} as $$
 #variable_conflict use_variable
 declare
@@ -298,10 +299,12 @@ begin
     select frees_at, pending, keys[i], ids[i] from unnest(by_key) i;
   end if;
   insert into {ns}.jobs (enqueued_at, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, state, priority,
-    hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text)
+    hold_until, raw, cancel_requested, keyless, from_enqueue, id, kind, queue, key, nonce, digest, args, key_text,
+    meta, tags, extra, retention_failed)
   select now, run_at, retention, timeout, hold_window, hold_ttl, max_attempts, {scheduled}, priority,
     hold_until, raw, false, false, from_enqueue, ids[i], kind, queue, keys[i], nonces[i], digests[i], args[i],
-    nullif(texts[i], '')
+    nullif(texts[i], ''), nullif(metas[i], '')::json, {ns}.tags_v1(sent[i]), {ns}.extra_v1(sent[i]),
+    {ns}.failed_v1(sent[i])
   from generate_series(1, cardinality(ids)) i;
   return now;
 end $$;
