@@ -182,10 +182,14 @@ func TestALookWithoutItsTokenSettlesNothing(t *testing.T) {
 func TestWithAcksADuplicateWaitsToo(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
+	r, err := clientOf(t, open(t, server.URL(), Config{})).Enqueue(t.Context(), task{1}, onceq.Unique{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := open(t, server.URL(), Config{AckReplicas: 1, AckTimeout: 1})
-	c := clientOf(t, s)
-	for range 4 {
-		_, _ = c.Enqueue(t.Context(), task{1}, onceq.Unique{}) // there is no replica
+	s.holders.note(r.Job.Key, []byte(packID(r.Job.ID)))
+	if _, err := clientOf(t, s).Enqueue(t.Context(), task{1}, onceq.Unique{}); err == nil {
+		t.Error("there is no replica, and no error")
 	}
 	if n := ran(server, "multi"); n != 0 {
 		t.Errorf("%d plain reads", n)
