@@ -111,10 +111,10 @@ type Event struct {
 
 // Answer is a request that was answered.
 type Answer struct {
-	Route  string // of the table of routes, such as "api/v1/jobs/{id}"; "" = of none
-	Method string // of the request; "" = one that nobody uses
-	Status int    // of the answer
-	Took   time.Duration
+	Route  string        // of the table of routes, such as "api/v1/jobs/{id}"; "" = of none
+	Method string        // of the request; "" = one that nobody uses
+	Status int           // of the answer
+	Took   time.Duration // from its arrival to the end of the answer
 }
 
 // Dashboard is an [http.Handler].

@@ -1,12 +1,14 @@
 package redisstore
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onceq/onceq"
 	"github.com/onceq/onceq/internal/redistest"
@@ -188,7 +190,9 @@ func TestWithAcksADuplicateWaitsToo(t *testing.T) {
 	}
 	s := open(t, server.URL(), Config{AckReplicas: 1, AckTimeout: 1})
 	s.holders.note(r.Job.Key, []byte(packID(r.Job.ID)))
-	if _, err := clientOf(t, s).Enqueue(t.Context(), task{1}, onceq.Unique{}); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := clientOf(t, s).Enqueue(ctx, task{1}, onceq.Unique{}); err == nil {
 		t.Error("there is no replica, and no error")
 	}
 	if n := ran(server, "multi"); n != 0 {

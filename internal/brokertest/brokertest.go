@@ -36,6 +36,7 @@ type Broker interface {
 	// returns when what it has begun has ended. What handle returns goes to the
 	// guard; a message whose handler failed comes again.
 	Receive(ctx context.Context, g *guard.Guard, handle func(ctx context.Context, body []byte) error) error
+	// Close ends the connection.
 	Close()
 }
 

@@ -19,7 +19,8 @@ import (
 type Config struct {
 	Store   string // the URL of the guard's store
 	Address string // of the broker
-	Dial    func(ctx context.Context, address string) (Broker, error)
+	// Dial connects a process to the broker.
+	Dial func(ctx context.Context, address string) (Broker, error)
 	// Crash kills the broker and starts it again, with the same files.
 	Crash func()
 	// Age is called after a consumer was killed, if its broker would wait for

@@ -76,11 +76,14 @@ class Worker:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            if self._poll is not None and self._poll.sock is not None:
-                try:
-                    self._poll.sock.shutdown(socket.SHUT_RDWR)  # the server hands back what it fetched meanwhile
-                except OSError:
-                    pass
+            self._cut_poll()
+
+    def _cut_poll(self) -> None:
+        if self._poll is not None and self._poll.sock is not None:
+            try:
+                self._poll.sock.shutdown(socket.SHUT_RDWR)  # the server hands back what it fetched meanwhile
+            except OSError:
+                pass
 
     def run(self) -> None:
         """Work until stop is called or, in the main thread, SIGTERM or Ctrl-C
@@ -177,7 +180,7 @@ class Worker:
         with self._changed:
             self._poll = connection
             if self._stopping:
-                self.stop()
+                self._cut_poll()
 
     def _free(self) -> dict[str, int]:
         free = dict(self._queues)
