@@ -139,7 +139,9 @@ func TestAGlobalLimitCostsNothingForEachJob(t *testing.T) {
 				})
 			}
 			t.Logf("%d jobs: %d calls without a limit, %d with", jobs, calls[0], calls[10])
-			if more := calls[10] - calls[0]; more > jobs/20 {
+			// How many jobs a fetch brings is for the scheduler of Go to say, so the
+			// calls of both differ by dozens. A look for each job would be 500 more.
+			if more := calls[10] - calls[0]; more > jobs/5 {
 				t.Errorf("%d jobs took %d calls without a limit, and %d with", jobs, calls[0], calls[10])
 			}
 		})

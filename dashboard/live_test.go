@@ -26,6 +26,7 @@ func TestOpenPagesTakeATenthOfTheTime(t *testing.T) {
 			}()
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if share := float64(busy) / float64(time.Minute); share > .11 || share < .05 {
 			t.Errorf("%v of a minute", busy)
 		}

@@ -123,7 +123,7 @@ func TestANewcomersPathOverHTTP(t *testing.T) {
 	// The key is clicked, and the page of it says who holds it, and whom it met.
 	list := until(t, "http://"+here+"/keys", `href="\./keys/[0-9a-f]{64}"`)
 	key := "http://" + here + "/" + regexp.MustCompile(`keys/[0-9a-f]{64}`).FindString(list)
-	until(t, key, id, `kind=mail`, `How the next one gets in`, `(?s)Who met it lately.*skipped`)
+	until(t, key, id, `kind=mail`, `How the next one gets in`, `(?s)The life of this key.*Duplicate skipped`)
 	_, python := start(blocks[2])
 	says(blocks[2], python)
 	done := regexp.MustCompile(`"state":"completed"`)

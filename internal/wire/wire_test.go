@@ -72,8 +72,9 @@ func shapes(t *testing.T) map[string]any {
 		"released": wire.Released{Key: key, Was: "push:1", Now: &next},
 		"worker": onceq.WorkerInfo{Name: "web-1-4711-k3x9", BeatAt: at,
 			Since:      at.Add(-50*time.Minute - 19440*time.Millisecond),
-			LeaseUntil: at.Add(30 * time.Second), Running: 3, About: []byte(`{"host":"web-1","pid":4711,` +
-				`"version":"v0.1.0","lang":"go","queues":{"index":10},"kinds":["reindex"]}`)},
+			LeaseUntil: at.Add(30 * time.Second), Running: 3, Slots: map[string]int{"index": 4},
+			About: []byte(`{"host":"web-1","pid":4711,"version":"v0.1.0","lang":"go","queues":{"index":10},` +
+				`"global":{"index":5},"kinds":["reindex"]}`)},
 		"queue": onceq.QueueInfo{Name: "index", Paused: true, PausedUntil: at.Add(10 * time.Minute), OldestDue: at,
 			AtLeast: []onceq.State{onceq.Completed},
 			Counts:  map[onceq.State]int{onceq.Available: 3, onceq.Running: 1, onceq.Completed: 10_000}},
