@@ -27,10 +27,10 @@ func TestModel(t *testing.T) { model.Run(t, open) }
 // All batches try insert_alike_v1 first, which a store that was just opened
 // does not do.
 func TestStoreThatHopes(t *testing.T) {
-	storetest.Run(t, openHopeful, "identity", "holding", "batches", "uncertain", "doubt", "truth", "extra", "listing")
+	storetest.Run(t, openHopeful, "identity", "holding", "batches", "uncertain", "doubt", "extra")
 }
 
-func TestModelThatHopes(t *testing.T) { model.Run(t, openHopeful) }
+func TestModelThatHopes(t *testing.T) { model.RunJobs(t, openHopeful) }
 
 func openHopeful(t *testing.T) storetest.Harness {
 	h := open(t)

@@ -193,7 +193,7 @@ func TestStoreInForm1(t *testing.T) {
 			"truth"}, storetest.Seam...)...)
 }
 
-func TestModelInForm1(t *testing.T) { model.Run(t, inForm1(redistest.URL(t))) }
+func TestModelInForm1(t *testing.T) { model.RunJobs(t, inForm1(redistest.URL(t))) }
 
 // inForm1 makes stores in form 1.
 func inForm1(url string) func(*testing.T) storetest.Harness {
@@ -262,17 +262,20 @@ func TestModel(t *testing.T) {
 }
 
 // Behind a decorator besides, for partitions are where a store has most to
-// say beyond its methods.
+// say beyond its methods. Partitions matter where calls have many rows or ask
+// all of them; the life of a key is in one, and TestModelInEightPartitions
+// plays it.
 func TestStoreInEightPartitionsBehindADecorator(t *testing.T) {
 	url := redistest.URL(t)
 	storetest.Run(t, storetest.Decorated(func(t *testing.T) storetest.Harness {
 		return harness(t, url, Config{Partitions: 8})
-	}))
+	}), append([]string{"identity", "policies", "replace", "debounce", "coalesce", "supersede", "bounds", "starting",
+		"results", "waiting", "counts", "notes", "doubt", "repeats", "races", "guarding"}, storetest.Seam...)...)
 }
 
 func TestModelInEightPartitions(t *testing.T) {
 	url := redistest.URL(t)
-	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
+	model.RunJobs(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
 }
 
 // A cluster has no rule of its own: with six partitions every script and every
