@@ -193,7 +193,10 @@ func TestStoreInForm1(t *testing.T) {
 			"truth"}, storetest.Seam...)...)
 }
 
-func TestModelInForm1(t *testing.T) { model.RunJobs(t, inForm1(redistest.URL(t))) }
+func TestModelInForm1(t *testing.T) {
+	t.Parallel()
+	model.RunJobs(t, inForm1(redistest.URL(t)))
+}
 
 // inForm1 makes stores in form 1.
 func inForm1(url string) func(*testing.T) storetest.Harness {
@@ -257,6 +260,7 @@ func inForm(t *testing.T, s *Store, form string) {
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{}) })
 }
@@ -274,6 +278,7 @@ func TestStoreInEightPartitionsBehindADecorator(t *testing.T) {
 }
 
 func TestModelInEightPartitions(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	model.RunJobs(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 8}) })
 }
@@ -289,6 +294,7 @@ func TestStoreOnACluster(t *testing.T) {
 }
 
 func TestModelOnACluster(t *testing.T) {
+	t.Parallel()
 	url := redistest.ClusterURL(t)
 	model.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) })
 }
