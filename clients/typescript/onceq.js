@@ -339,7 +339,8 @@ export const Worker = class {
       let got
       try { // a call that is aborted is known to the server, which hands back what it fetched meanwhile
         got = await this.#client.call('POST', '/fetch',
-          { worker: this.#me, no, runs: this.#inHand(), queues: free, kinds, wait_ms }, { timeout: wait_ms + 15_000, signal })
+          { worker: this.#me, no, runs: this.#inHand(), queues: free, kinds, wait_ms },
+          { timeout: wait_ms + 15_000, signal })
       } catch (e) {
         if (signal.aborted) return
         if (!passes(e)) throw e

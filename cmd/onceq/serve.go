@@ -60,9 +60,10 @@ ONCEQ_TOKEN, a token that may do everything. The roles are
   work      fetch jobs and finish them
   operate   everything
 
-and a token may have several, as enqueue,read. One that is taken out of the file is refused a second later. The name of
-a host under which the server is reached must be said with --host. People sign
-in with a token on the page /login.
+A token may have several roles: enqueue,read. A token that is taken out of the
+file is refused a second later. The name of a host under which the server is
+reached must be said with --host. People sign in with a token on the page
+/login.
 
 Tokens travel as they are, so another address needs TLS: --tls-cert and
 --tls-key, which are read again when they change, or a proxy in front. Behind
