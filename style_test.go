@@ -77,6 +77,24 @@ func TestFilesAndFunctionsAreNotTooLong(t *testing.T) {
 	}
 }
 
+// What a merge leaves behind where it could not decide compiles in a page, a
+// style or a text: people saw it in the navigation.
+func TestNoFileHasMarksOfAMerge(t *testing.T) {
+	n := 0
+	for _, file := range filesOf(t, ".go", ".sql", ".lua", ".html", ".css", ".js", ".md", ".json", ".yaml", ".txt",
+		".txtar", ".py", ".ts", ".mjs") {
+		n++
+		for i, line := range linesOf(t, file) {
+			if strings.HasPrefix(line, "<<<<<<"+"< ") || strings.HasPrefix(line, ">>>>>>"+"> ") {
+				t.Errorf("%s:%d has a mark of a merge: %s", file, i+1, line)
+			}
+		}
+	}
+	if n < 500 {
+		t.Errorf("only %d files were read", n)
+	}
+}
+
 // TestProse prints, with -v, how dense the comments are and how wide the
 // lines, over Go, SQL and Lua without tests. A comment line is a line of
 // its own with at least one word.
