@@ -41,7 +41,7 @@ func load(name string, writes bool) *script {
 	return &script{name: name, writes: writes, text: sync.OnceValues(func() (any, any) {
 		source := preamble() + lua(name)
 		if name == "enqueue" { // the library is made only for rows that are not plain
-			source = "local function judge(rows)\n" + preamble() + lua("judge") + "end\n" +
+			source = "local function judge(rows, at)\n" + preamble() + lua("judge") + "end\n" +
 				"local function book(comes, is, set, add)\n" + bookkeeping + lua("pages") +
 				"open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + lua(name)
 		}

@@ -36,6 +36,33 @@ var clocks = []scenario{
 			w.refused(err)
 		}
 	}},
+	// Every other case lets the clock stand still, and cannot see that a call
+	// reads it twice.
+	{"a_call_reads_the_clock_once", func(w *world) {
+		w.real()
+		defer w.at(start)
+		windowed := onceq.Unique{Until: onceq.UntilWindowEnds, Window: time.Hour}
+		for i := range 300 {
+			opts := []onceq.Option{onceq.MaxAttempts(i + 2)} // so options are new to the store
+			switch i % 3 {
+			case 1:
+				opts = append(opts, windowed, onceq.Delay(time.Minute))
+			case 2:
+				opts = append(opts, windowed, replace(onceq.Replace{Args: true}))
+			}
+			r, err := w.client.Enqueue(w.ctx, task(i/2), opts...)
+			w.must(err)
+			j := w.job(r.Job.ID)
+			w.sameTime("enqueued at, in the receipt", r.Job.EnqueuedAt, j.EnqueuedAt)
+			w.sameTime("run at, in the receipt", r.Job.RunAt, j.RunAt)
+			if i%3 < 2 {
+				equal(w, "wait", j.RunAt.Sub(j.EnqueuedAt), []time.Duration{0, time.Minute}[i%3])
+			}
+			if i%3 > 0 {
+				w.sameTime("frees at", w.holder(*j.Key).FreesAt, j.Anchor.Add(time.Hour))
+			}
+		}
+	}},
 	{"a_clock_that_steps_back_delays_and_breaks_nothing", func(w *world) {
 		first := w.insert(task(1), key)
 		w.after(-day)

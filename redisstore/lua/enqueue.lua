@@ -265,7 +265,7 @@ if plain then return {ARGV[1], stamp, {}, ''} end
 local woken = {}
 if #hard > 0 then
   local answers
-  answers, woken = judge(hard)
+  answers, woken = judge(hard, now)
   for _, i in ipairs(hard) do
     if answers[i] == ANSWER_INSERTED then
       status[i] = 'i'

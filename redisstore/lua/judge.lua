@@ -1,12 +1,13 @@
--- judge.lua, after the library, is the body of the function judge(rows).
--- enqueue.lua calls it for rows that are not plain; rows has their numbers.
+-- judge.lua, after the library, is the body of the function judge(rows, at).
+-- enqueue.lua calls it for rows that are not plain; rows has their numbers,
+-- and at is the time that enqueue.lua has read.
 -- It returns the answer for each row, and what to wake.
 --
 --   profileof, saveprofiles  the names of profiles, and those that are new
 --   triple, whole            a job as it is answered
 -- A row that meets its own ID is answered; else it takes its key, or does
 -- to the holder what the action for the state of the holder says.
-local got = start({'PN'})
+local got = start({'PN'}, at)
 local profiles = tonumber(got[1]) or 0
 local PROFILES = 10000 -- how many profiles there are at most
 local nq, np, n = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])

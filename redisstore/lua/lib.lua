@@ -108,15 +108,16 @@ end
 
 -- start reads the clock and the named fields of meta. It returns their
 -- values; or nil, and the answer of the script, if the form of the
--- partition is not known.
-local function start(fields)
+-- partition is not known. at is the time, if the script has read it: before
+-- Redis 7.2 a second look within one script sees a later time.
+local function start(fields, at)
   local n = #fields
   fields[n + 1], fields[n + 2] = 'clock', 'v'
   local got = hmget(meta, fields)
   local v = got[n + 2]
   form2 = v and byte(v) == FORM_TWO
   if not form2 and v ~= '1' then return nil, {ARGV[1], false, v} end
-  clock(got[n + 1])
+  clock(at or got[n + 1])
   stamp = now6 .. sub(v, 2)
   return got
 end
