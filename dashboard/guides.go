@@ -50,6 +50,8 @@ func readGuide(name, root string) (g guide, ok bool) {
 		switch n := n.(type) {
 		case *ast.Link:
 			n.Destination = []byte(guideLink(string(n.Destination), root))
+		case *ast.Image:
+			n.Destination = []byte(root + "static/" + staticNames[path.Base(string(n.Destination))])
 		case *ast.HTMLBlock, *ast.RawHTML:
 			left = append(left, n)
 		case *ast.Heading:

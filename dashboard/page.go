@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/onceq/onceq"
+	"github.com/onceq/onceq/docs"
 )
 
 //go:embed pages static
@@ -231,24 +232,27 @@ type staticFile struct {
 	content []byte
 }
 
-// statics are the files by the names that they are served under,
-// and staticNames those names by theirs.
+// statics are the files, and the pictures of the guides, by the
+// names that they are served under, and staticNames those names by
+// theirs.
 var statics, staticNames = func() (map[string]staticFile, map[string]string) {
 	files, names := map[string]staticFile{}, map[string]string{}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
 		".svg": "image/svg+xml"}
-	entries, err := pageFiles.ReadDir("static")
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		content, err := pageFiles.ReadFile("static/" + e.Name())
+	for folder, in := range map[string]fs.ReadDirFS{"static": pageFiles, "pictures": docs.Pages} {
+		entries, err := in.ReadDir(folder)
 		if err != nil {
 			panic(err)
 		}
-		sum, ext := sha256.Sum256(content), path.Ext(e.Name())
-		names[e.Name()] = strings.TrimSuffix(e.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext
-		files[names[e.Name()]] = staticFile{kinds[ext], content}
+		for _, e := range entries {
+			content, err := fs.ReadFile(in, folder+"/"+e.Name())
+			if err != nil {
+				panic(err)
+			}
+			sum, ext := sha256.Sum256(content), path.Ext(e.Name())
+			names[e.Name()] = strings.TrimSuffix(e.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+			files[names[e.Name()]] = staticFile{kinds[ext], content}
+		}
 	}
 	return files, names
 }()

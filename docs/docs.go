@@ -3,7 +3,8 @@ package docs
 
 import "embed"
 
-// Pages are the guides, as Markdown. README.md lists them.
+// Pages are the guides, as Markdown, and the pictures in them. README.md lists
+// them.
 //
-//go:embed *.md
+//go:embed *.md pictures/speed.svg
 var Pages embed.FS
