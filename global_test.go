@@ -334,6 +334,20 @@ func TestALimitedQueueOfAPoolLeavesTheOthersTheRest(t *testing.T) {
 	}
 }
 
+func TestTwoLimitedQueuesHaveSlotsOfTheirOwn(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, b *bubble) {
+		var c crowd
+		b.serve(onceq.WorkerConfig{Queues: map[string]onceq.QueueConfig{"a": {Concurrency: 2, Global: 1},
+			"b": {Concurrency: 2, Global: 1}}}, c.run(time.Hour))
+		fill(b, 2, "a")
+		fill(b, 2, "b")
+		pass(2*time.Hour + time.Minute)
+		if n := c.all.Load(); n != 4 || c.most != 2 {
+			t.Errorf("%d have run, and %d at once; want 4, one of each queue at a time", n, c.most)
+		}
+	})
+}
+
 func TestALimitIsCheckedBeforeAWorkerIsMade(t *testing.T) {
 	for _, n := range []int{-1, 101} {
 		config := global(1, n)

@@ -274,7 +274,8 @@ func TestStoreInEightPartitionsBehindADecorator(t *testing.T) {
 	storetest.Run(t, storetest.Decorated(func(t *testing.T) storetest.Harness {
 		return harness(t, url, Config{Partitions: 8})
 	}), append([]string{"identity", "policies", "replace", "debounce", "coalesce", "supersede", "bounds", "starting",
-		"results", "waiting", "counts", "notes", "doubt", "repeats", "races", "guarding"}, storetest.Seam...)...)
+		"results", "waiting", "counts", "notes", "doubt", "repeats", "races", "guarding", "guard_calls", "periodic",
+		"limited", "limiting", "recipes"}, storetest.Seam...)...)
 }
 
 func TestModelInEightPartitions(t *testing.T) {
@@ -289,8 +290,8 @@ func TestModelInEightPartitions(t *testing.T) {
 func TestStoreOnACluster(t *testing.T) {
 	url := redistest.ClusterURL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) },
-		append([]string{"identity", "repeats", "supersede", "results", "waiting", "counts", "limited"},
-			storetest.Seam...)...)
+		append([]string{"identity", "repeats", "supersede", "results", "waiting", "counts", "starting", "guarding",
+			"guard_calls", "periodic", "limited", "limiting", "recipes"}, storetest.Seam...)...)
 }
 
 func TestModelOnACluster(t *testing.T) {

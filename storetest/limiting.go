@@ -40,7 +40,9 @@ var limiting = []scenario{
 		var anns atomic.Int64
 		end := make(chan struct{})
 		worker, err := onceq.NewWorker(g.Store, &onceq.WorkerConfig{Client: g.client, Logger: silent,
-			PollInterval: 10 * time.Millisecond, Middleware: []onceq.Middleware{
+			PollInterval: 10 * time.Millisecond,
+			Queues:       map[string]onceq.QueueConfig{"default": {Concurrency: 2}},
+			Middleware: []onceq.Middleware{
 				guard.Limit(g.Guard, func(j *onceq.JobRow) (string, int) { return j.Tags[0], 1 })}})
 		g.must(err)
 		worker.HandleAny(func(_ context.Context, j *onceq.JobRow) error {
@@ -116,32 +118,6 @@ var limiting = []scenario{
 		})
 		close(end)
 		<-done
-	})},
-	{"a_limit_of_one_key_does_not_slow_others", byGuard(guard.Config{}, func(g *guarded) {
-		g.real()
-		end := make(chan struct{})
-		worker, err := onceq.NewWorker(g.Store, &onceq.WorkerConfig{Client: g.client, Logger: silent,
-			PollInterval: 10 * time.Millisecond,
-			Queues:       map[string]onceq.QueueConfig{"default": {Concurrency: 2}},
-			Middleware: []onceq.Middleware{
-				guard.Limit(g.Guard, func(j *onceq.JobRow) (string, int) { return j.Kind, 1 })}})
-		g.must(err)
-		onceq.Handle(worker, func(context.Context, *onceq.Job[task]) error { <-end; return nil })
-		onceq.Handle(worker, func(context.Context, *onceq.Job[mail]) error { return nil })
-		for i := range 20 {
-			g.insert(task(i))
-		}
-		for i := range 10 {
-			g.insert(mail{To: strings.Repeat("x", i)})
-		}
-		g.background(worker)
-		done := func(kind string) int {
-			return g.count(onceq.JobFilter{Kind: kind, States: []onceq.State{onceq.Completed}})
-		}
-		g.eventually("all of the other kind are done", func() bool { return done("mail") == 10 })
-		equal(g.world, "done of the first", done("task"), 0) // one runs, and the rest waits for it
-		close(end)
-		g.eventually("all are done", func() bool { return done("task") == 20 })
 	})},
 	{"no_more_than_ten_in_any_minute", byGuard(guard.Config{}, func(g *guarded) {
 		rate, err := guard.NewRate(g.Guard, 10, minute)

@@ -36,10 +36,11 @@ func Run(t *testing.T, open func(*testing.T) storetest.Harness) {
 		linearGuards(t, open(t))
 	})
 	t.Run("random_histories_of_guards_keep_the_rules", func(t *testing.T) { guarded(t, open) })
+	t.Run("random_histories_of_schedules_keep_the_rules", func(t *testing.T) { scheduled(t, open) })
 }
 
-// RunJobs is Run without guards, for a configuration of a store in which guards
-// meet nothing that jobs do not.
+// RunJobs is Run without guards and schedules, for a configuration of a store in
+// which these meet nothing that jobs do not.
 func RunJobs(t *testing.T, open func(*testing.T) storetest.Harness) {
 	t.Run("concurrent_histories_are_linearizable", func(t *testing.T) {
 		t.Parallel()
@@ -87,14 +88,17 @@ var histories = historiesOf(verbNames)
 // of stretches because a slice of rapid's is 6 long on average, whatever it may
 // be at most.
 func historiesOf(verbs []string) *rapid.Generator[[]move] {
-	moves := rapid.Custom(func(t *rapid.T) move {
+	stretches := rapid.SliceOfN(rapid.SliceOfN(movesOf(verbs), 1, 30), 1, 30)
+	return rapid.Map(stretches, func(stretches [][]move) []move { return slices.Concat(stretches...) })
+}
+
+// movesOf makes moves of these verbs.
+func movesOf(verbs []string) *rapid.Generator[move] {
+	return rapid.Custom(func(t *rapid.T) move {
 		return move{
 			Verb: rapid.SampledFrom(verbs).Draw(t, "verb"),
 			Dice: rapid.SliceOfN(rapid.IntRange(0, 59), 10, 24).Draw(t, "dice"),
 		}
-	})
-	return rapid.Map(rapid.SliceOfN(rapid.SliceOfN(moves, 1, 30), 1, 30), func(stretches [][]move) []move {
-		return slices.Concat(stretches...)
 	})
 }
 
