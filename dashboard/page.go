@@ -239,7 +239,7 @@ var statics, staticNames = func() (map[string]staticFile, map[string]string) {
 	files, names := map[string]staticFile{}, map[string]string{}
 	kinds := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
 		".svg": "image/svg+xml"}
-	for folder, in := range map[string]fs.ReadDirFS{"static": pageFiles, "pictures": docs.Pages} {
+	for folder, in := range map[string]fs.ReadDirFS{"static": pageFiles, "pictures": docs.Pictures} {
 		entries, err := in.ReadDir(folder)
 		if err != nil {
 			panic(err)

@@ -1,10 +1,14 @@
-// Package docs has the guides of this folder, for onceq docs.
+// Package docs has the guides of this folder, for onceq docs and the pages.
 package docs
 
 import "embed"
 
-// Pages are the guides, as Markdown, and the pictures in them. README.md lists
-// them.
+// Pages are the guides, as Markdown. README.md lists them.
 //
-//go:embed *.md pictures/speed.svg
+//go:embed *.md
 var Pages embed.FS
+
+// Pictures are those in the guides.
+//
+//go:embed pictures/speed.svg
+var Pictures embed.FS
