@@ -54,13 +54,14 @@ func TestPythonAndNodeRunJobsWithTheirStandardLibrary(t *testing.T) {
 				}
 				t.Skip(program + " is not installed")
 			}
-			runsJobs(t, exec.Command(path, args...))
+			onStores(t, func(t *testing.T, store onceq.Store) { runsJobs(t, store, exec.Command(path, args...)) })
 		})
 	}
 }
 
-func runsJobs(t *testing.T, cmd *exec.Cmd) {
-	w := serve(t, nil)
+func runsJobs(t *testing.T, store onceq.Store, cmd *exec.Cmd) {
+	t.Parallel() // it waits for the next try of what was cut
+	w := serveOn(t, store, nil)
 	w.server(true)
 	cut := &cutter{inner: w}
 	s := httptest.NewServer(cut)
