@@ -23,7 +23,7 @@ import (
 const (
 	mostTopics   = 20               // of a stream
 	mostBehind   = 64               // events that a slow reader may be behind
-	lookTimes    = 10               // a look waits for this many times as long as the last took
+	lookTimes    = 10               // a look of a kind waits for this many times as long as its last took
 	lookTime     = 10 * time.Second // that a look may take
 	streamTime   = time.Hour        // then the browser comes again
 	streamPing   = 15 * time.Second // something is written at least so often
@@ -156,10 +156,15 @@ func (e *events) run(l *looker) {
 		if topics == nil {
 			return
 		}
+		end, ok := e.d.live.turn(e.d.closed)
+		if !ok {
+			continue // it is closed
+		}
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(e.d.closed, lookTime)
 		now, err := l.look(ctx, topics)
 		cancel()
+		end()
 		e.looked(l, now, err, time.Since(began))
 	}
 }

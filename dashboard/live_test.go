@@ -1,22 +1,31 @@
 package dashboard
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// However many pages are open, they take a tenth of the time.
+// However many pages and streams are open, they take a tenth of the time.
 func TestOpenPagesTakeATenthOfTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pace
 		var busy time.Duration
 		began := time.Now()
-		for range 64 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for i := range 64 {
 			go func() {
 				for time.Since(began) < time.Minute {
-					if end, ok := p.begin(); ok {
+					end, ok := p.begin() // a page
+					if i%2 == 0 {        // a stream
+						if !ok {
+							end, ok = p.turn(ctx)
+						}
+					}
+					if ok {
 						time.Sleep(200 * time.Millisecond)
 						busy += 200 * time.Millisecond // one at a time
 						end()

@@ -65,10 +65,29 @@ type view struct {
 	Here  string // the entry of the navigation that is marked
 	Root  string // the way to the first page
 	Now   time.Time
-	Done  string // what the page before has done, for people
-	Live  bool   // the page may be loaded again by itself
+	Done  string   // what the page before has done, for people
+	Live  bool     // the page may be loaded again by itself
+	tells []string // topics of events after which it should be
 	Data  any
 }
+
+// Events is the stream that tells when the page should be loaded
+// again; "" = there is none of it.
+func (v *view) Events() template.URL {
+	if len(v.tells) == 0 {
+		return ""
+	}
+	return v.With("api/v1/events", "topics", strings.Join(v.tells, ","))
+}
+
+// tell says which topics of events a page is about.
+func (v *view) tell(topics ...string) { v.tells = append(v.tells, topics...) }
+
+// tellJob says that a page is about a job.
+func (v *view) tellJob(id string) { v.tell("job:" + url.PathEscape(id)) }
+
+// tellKey says that a page is about a key.
+func (v *view) tellKey(k onceq.Key) { v.tell("key:" + k.String()) }
 
 // May reports whether who asks may do something.
 func (v *view) May(action string) bool {

@@ -85,5 +85,6 @@ func (c *call) conflictsPage() error {
 	}{said, values.Get("queue"), values.Get("kind"), []string{"1h", "3h", "1d", "8d"}, met, savingOf(&s),
 		kindCounts(&s), s.Hot, s.Seen})
 	v.Now = s.Now
+	v.tell("stats")
 	return c.show(http.StatusOK, "conflicts", v)
 }

@@ -131,6 +131,10 @@ func (c *call) jobPage() error {
 		Steps   []string
 		Meta    []field
 	}{j, held, waits, jobMoments(j, now), stepsFor(string(j.State)), metaFields(j.Meta)})
+	v.tellJob(j.ID)
+	if j.Key != nil {
+		v.tellKey(*j.Key)
+	}
 	return c.show(http.StatusOK, "job", v)
 }
 

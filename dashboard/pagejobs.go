@@ -88,6 +88,7 @@ func (c *call) jobsPage() error {
 	}{&said, len(said.Fields()) > 0, p.Jobs, p.Next, p.Looked, c.r.URL.Query().Get("cursor") != "",
 		stepsFor(said.State)})
 	v.Now = p.Now
+	v.tell("queues")
 	return c.show(http.StatusOK, "jobs", v)
 }
 

@@ -63,6 +63,7 @@ func (c *call) keysPage() error {
 		Looked            int
 	}{f, said, f.Queue+f.Kind+f.From+f.Text != "", values.Get("cursor") != "", p.Keys, p.Next, p.Looked})
 	v.Now = p.Now
+	v.tell("queues")
 	return c.show(http.StatusOK, "keys", v)
 }
 
@@ -321,6 +322,10 @@ func (c *call) keyPage() error {
 	}
 	v := c.newView("Key "+key.String()[:8], "keys", l)
 	v.Now = l.now
+	v.tell("stats")
+	if v.tellKey(key); l.Holder != nil {
+		v.tellJob(l.Holder.ID)
+	}
 	return c.show(http.StatusOK, "key", v)
 }
 

@@ -54,6 +54,7 @@ func (c *call) queuesPage() error {
 	}
 	v := c.newView("Queues", "queues", all)
 	v.Now = l.queues.Now
+	v.tell("queues", "workers", "stats")
 	return c.show(http.StatusOK, "queues", v)
 }
 
@@ -124,6 +125,7 @@ func (c *call) workersPage() error {
 		Alone   string
 	}{all, strings.Join(alone, ", ")})
 	v.Now = l.queues.Now
+	v.tell("workers", "queues")
 	return c.show(http.StatusOK, "workers", v)
 }
 

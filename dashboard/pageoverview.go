@@ -257,6 +257,7 @@ func (c *call) overviewPage() error {
 		l.count(onceq.Discarded), l.oldestDue(), len(l.workers), l.late(), l.concerns(), enqueueChart(&l.stats),
 		runChart(&l.stats), savingOf(&l.stats), l.stats.Hot, len(l.queues.Queues) == 0 && len(l.stats.Series) == 0})
 	v.Now = l.queues.Now
+	v.tell("queues", "workers", "stats")
 	return c.show(http.StatusOK, "overview", v)
 }
 

@@ -79,5 +79,6 @@ func (c *call) policiesPage() error {
 	}
 	v := c.newView("Policies", "policies", all)
 	v.Now = now
+	v.tell("stats")
 	return c.show(http.StatusOK, "policies", v)
 }

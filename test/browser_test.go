@@ -66,7 +66,12 @@ func newTab(t *testing.T, base string) *tab {
 	}
 	ctx, stop := chromedp.NewContext(first)
 	b := &tab{T: t, ctx: ctx, base: base}
-	if err := chromedp.Do(ctx); err != nil {
+	seen := func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) { // also behind another tab
+		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled,
+			emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return chromedp.Void{}, err
+	}
+	if err := chromedp.Do(ctx, seen); err != nil {
 		t.Fatal(err)
 	}
 	chromedp.Listen(ctx, func(ev any) {
@@ -129,7 +134,7 @@ func (b *tab) eval(script string) string {
 // wait waits until a script gives true.
 func (b *tab) wait(script string) {
 	b.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if b.eval("String(document.readyState === 'complete' && "+script+")") == "true" {
 			return
 		}

@@ -27,6 +27,7 @@ import (
 // process of its own.
 var roles = map[string]func(context.Context, onceq.Store, *ledger) error{
 	"producer": produce, "worker": work, "late worker": workLate, "batches": produceBatches, "rivals": rival,
+	"duplicates": enqueueTwice,
 }
 
 func TestMain(m *testing.M) {

@@ -18,13 +18,24 @@ function load (method, url, body, live) {
   })
 }
 
-// Live: the page is loaded again, and the parts that differ take the place of
-// those that are there. The server says 204 where the pages that are open would
-// take more than a tenth of its time. What is chosen or being typed stays.
+// Live: events tell that something has changed. Then the page is loaded again, and
+// the parts that differ take the place of those that are there; what is chosen or
+// being typed stays. Without events, and for what they do not tell, the page is
+// loaded now and then. The server says 204 where the pages that are open would
+// take more than a tenth of its time.
 const main = document.querySelector('main[data-live]')
 const button = document.getElementById('live')
+const calm = 10000 // from load to load while there are events, in milliseconds
+const poll = 5000 // and while there are none
+const again = 60000 // until events are tried again
 let on = sessionStorage.getItem('onceq-live') !== 'off'
 let timer = 0
+let loading = false
+let changed = false // since the load that is under way has begun
+let rest = 0 // no load before this
+let stream = null
+let failures = 0 // of the stream, in a row
+let silent = 0 // no stream before this
 
 function busy (part) {
   const at = document.activeElement
@@ -37,22 +48,46 @@ function say (since) {
   button.lastElementChild.textContent = since ? 'No answer since ' + since : 'Live'
 }
 
+// soon loads the page again after a while, and not before it may be.
+function soon (wait) {
+  clearTimeout(timer)
+  timer = setTimeout(refresh, Math.max(wait, rest - Date.now()))
+}
+
+function listen () {
+  if (stream || !main.dataset.live || Date.now() < silent) return
+  stream = new EventSource(main.dataset.live)
+  stream.onopen = () => { failures = 0 }
+  stream.onerror = () => {
+    if (++failures < 3 && stream.readyState !== EventSource.CLOSED) return // it tries by itself
+    deaf()
+    failures = 0
+    silent = Date.now() + again
+  }
+  for (const name of ['queues', 'stats', 'workers', 'job', 'key']) {
+    stream.addEventListener(name, () => {
+      changed = true
+      if (!loading) soon(100) // other topics may follow at once
+    })
+  }
+}
+
+function deaf () {
+  if (stream) stream.close()
+  stream = null
+}
+
 async function refresh () {
-  const began = performance.now()
-  let wait = 3000
+  const began = Date.now()
+  let wait = 0
+  loading = true
+  changed = false
   try {
-    if (!document.hidden && !document.querySelector('dialog[open]')) {
+    if (!document.querySelector('dialog[open]')) {
       const got = await load('GET', location.href, null, true)
       if (got.status === 200) {
         say('')
-        for (const part of document.querySelectorAll('[data-part]')) {
-          const next = got.page.querySelector('[data-part="' + part.dataset.part + '"]')
-          if (!next || busy(part) || next.isEqualNode(part)) continue
-          const open = [...part.querySelectorAll('details')].map(d => d.open)
-          const fresh = document.importNode(next, true)
-          fresh.querySelectorAll('details').forEach((d, i) => { if (open[i] !== undefined) d.open = open[i] })
-          part.replaceChildren(...fresh.childNodes)
-        }
+        replace(got.page)
       } else if (got.status === 204) {
         wait = 1000 + 2000 * Math.random()
       } else {
@@ -60,23 +95,54 @@ async function refresh () {
       }
     }
   } catch {
-    wait = 5000
     if (!button.dataset.since) say(new Date().toTimeString().slice(0, 5))
+    wait = poll
   }
-  timer = setTimeout(refresh, Math.max(wait, 10 * (performance.now() - began)))
+  loading = false
+  rest = Date.now() + 10 * (Date.now() - began)
+  if (!on || document.hidden) return
+  listen()
+  soon(wait || (changed ? 100 : stream ? calm : poll))
+}
+
+const partsOf = page => [...page.querySelectorAll('[data-part]')].map(p => p.dataset.part).join()
+
+function replace (page) {
+  const whole = page.querySelector('main')
+  if (partsOf(page) !== partsOf(document)) { // what was empty is not any more, or the other way round
+    if (whole && !busy(main)) main.replaceChildren(...document.importNode(whole, true).childNodes)
+    return
+  }
+  for (const part of document.querySelectorAll('[data-part]')) {
+    const next = page.querySelector('[data-part="' + part.dataset.part + '"]')
+    if (!next || busy(part) || next.isEqualNode(part)) continue
+    const open = [...part.querySelectorAll('details')].map(d => d.open)
+    const fresh = document.importNode(next, true)
+    fresh.querySelectorAll('details').forEach((d, i) => { if (open[i] !== undefined) d.open = open[i] })
+    part.replaceChildren(...fresh.childNodes)
+  }
+}
+
+// follow begins or ends to follow what happens: a page that nobody sees does not.
+function follow (wait) {
+  clearTimeout(timer)
+  deaf()
+  if (!on || document.hidden) return
+  listen()
+  soon(wait)
 }
 
 function setLive (now) {
   on = now
   sessionStorage.setItem('onceq-live', on ? 'on' : 'off')
   button.setAttribute('aria-pressed', String(on))
-  clearTimeout(timer)
-  if (on) timer = setTimeout(refresh, 3000)
+  follow(poll)
 }
 
 if (main && button && document.querySelector('[data-part]')) {
   button.hidden = false
   button.addEventListener('click', () => setLive(!on))
+  document.addEventListener('visibilitychange', () => follow(100))
   setLive(on)
 }
 
@@ -122,8 +188,8 @@ document.addEventListener('submit', e => {
 })
 
 // How many rows are chosen.
-const chosen = document.querySelector('[data-chosen]')
 function count () {
+  const chosen = document.querySelector('[data-chosen]')
   const n = document.querySelectorAll('main td input:checked').length
   if (chosen) chosen.textContent = n ? String(n) : ''
 }
