@@ -59,7 +59,7 @@ type Client struct {
 	store  Store
 	config Config
 	ids    idSource
-	batch  *batch.Batcher[NewRow, EnqueueResult]
+	batch  *batch.Batcher[*NewRow, EnqueueResult]
 	blocks bool // Traits.Blocks of the store
 	place  func(id string, key *Key) string
 	data   string // Traits.Data
@@ -117,7 +117,7 @@ func NewClient(store Store, config *Config) (*Client, error) {
 	if traits.Blocks {
 		rivals = (*NewRow).rival
 	}
-	c.batch = batch.New(batch.Config[NewRow]{
+	c.batch = batch.New(batch.Config[*NewRow]{
 		InFlight: max(1, traits.InFlight), Join: cmp.Or(traits.Join, 64), Calls: 1000,
 		Weight: 4 << 20, Weigh: (*NewRow).size, Rivals: rivals,
 	}, c.send)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -20,43 +21,53 @@ func (c *Client) Enqueue(ctx context.Context, args Args, opts ...Option) (Receip
 }
 
 func (c *Client) enqueueOne(ctx context.Context, args Args, opts []Option) (Receipt, error) {
-	row, result, err := c.answer(ctx, args, opts)
+	row := spareRows.Get().(*NewRow)
+	result, err := c.answer(ctx, row, args, opts)
 	if err != nil {
-		return Receipt{}, stillUncertain(err, opts)
+		return Receipt{}, stillUncertain(err, opts) // a trip may still be under way with the row
 	}
-	return c.receipt(ctx, &row, result)
+	receipt, err := c.receipt(ctx, row, result)
+	*row = NewRow{}
+	spareRows.Put(row)
+	return receipt, err
 }
 
-func (c *Client) answer(ctx context.Context, args Args, opts []Option) (row NewRow, result EnqueueResult, err error) {
+// spareRows is a pool of rows, all zero.
+var spareRows = sync.Pool{New: func() any { return new(NewRow) }}
+
+// answer sends one enqueue, and fills row, which is zero before.
+func (c *Client) answer(ctx context.Context, row *NewRow, args Args, opts []Option) (result EnqueueResult, err error) {
 	if err := c.usable(ctx); err != nil {
-		return row, result, err
+		return result, err
 	}
-	if row, err = c.rowOf(ctx, args, opts, newNonce(), 0); err != nil || row.unguarded {
-		return row, result, err
+	if err = c.rowOf(ctx, row, args, opts, newNonce(), 0); err != nil || row.unguarded {
+		return result, err
 	}
-	ctx = c.tracing.enqueue(ctx, &row)
+	ctx = c.tracing.enqueue(ctx, row)
 	if ctx.Done() != nil {
 		row.own(args) // the trip may continue after this caller has given up
 	}
 	err = c.untilAnswered(ctx, row.isKept(), func() (err error) {
-		result, err = c.enqueue(ctx, row)
-		row.again = true
+		if result, err = c.enqueue(ctx, row); err != nil {
+			again := *row // the trip may still be under way with that row
+			again.again, row = true, &again
+		}
 		return err
 	})
 	switch {
 	case errors.Is(err, ErrUncertain):
-		err = uncertainOne(&row, err)
+		err = uncertainOne(row, err)
 	case err != nil && !errors.Is(err, ErrClosed):
 		err = fmt.Errorf("onceq: enqueue %s: %w", row.Kind, err)
 	}
 	if err != nil {
 		row.failed(err)
 	}
-	return row, result, err
+	return result, err
 }
 
 // enqueue sends a row with the group commit, or alone if that fails.
-func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error) {
+func (c *Client) enqueue(ctx context.Context, row *NewRow) (EnqueueResult, error) {
 	key := uint64(0)
 	if c.blocks {
 		key = row.rival()
@@ -79,7 +90,7 @@ func (c *Client) enqueue(ctx context.Context, row NewRow) (EnqueueResult, error)
 	}
 	var results []EnqueueResult
 	c.contested.watch(key, func() {
-		results, err = c.storeEnqueue(ctx, EnqueueRequest{Rows: []NewRow{row}})
+		results, err = c.storeEnqueue(ctx, EnqueueRequest{Rows: []NewRow{*row}})
 	})
 	if err != nil {
 		return EnqueueResult{}, err
@@ -97,7 +108,20 @@ func (c *Client) send(ctx context.Context, rows []*NewRow) (results []EnqueueRes
 				len(rows))
 		}
 	}()
-	sent, of := fold(rows)
+	spare := spareTrips.Get().(*[]NewRow)
+	sent, of := fold((*spare)[:0], rows)
+	results, errs = c.sendFolded(ctx, rows, sent, of)
+	clear(sent)
+	*spare = sent
+	spareTrips.Put(spare)
+	return results, errs
+}
+
+// spareTrips is a pool of the rows of trips, all zero. A store keeps none of
+// them.
+var spareTrips = sync.Pool{New: func() any { return new([]NewRow) }}
+
+func (c *Client) sendFolded(ctx context.Context, rows []*NewRow, sent []NewRow, of []int) ([]EnqueueResult, []error) {
 	answers, failed := c.trip(ctx, sent)
 	if of == nil {
 		return answers, failed
@@ -188,7 +212,10 @@ func (c *Client) EnqueueMany(ctx context.Context, items []Item) ([]Receipt, erro
 
 func (c *Client) enqueueAll(ctx context.Context, items []Item) ([]Receipt, error) {
 	receipts, err := c.answers(ctx, items)
-	return receipts, stillUncertain(err, optionsOf(items)...)
+	if err != nil {
+		err = stillUncertain(err, optionsOf(items)...)
+	}
+	return receipts, err
 }
 
 func (c *Client) answers(ctx context.Context, items []Item) ([]Receipt, error) {
@@ -218,12 +245,24 @@ func (c *Client) sendBatch(ctx context.Context, rows []NewRow) ([]Receipt, error
 // sendRows sends the rows of one caller, and sends those again whose answers
 // are lost. If some stay without an answer, the error is uncertain.
 func (c *Client) sendRows(ctx context.Context, rows []NewRow) ([]EnqueueResult, error) {
-	results, open := make([]EnqueueResult, len(rows)), places(len(rows))
+	var results []EnqueueResult // nil = nothing was sent yet
+	var open []int
 	err := c.untilAnswered(ctx, keepsAll(rows), func() error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		answers, err := enqueueMany(ctx, c.enqueueRows, pick(rows, open))
+		sent := rows
+		if results != nil {
+			sent = pick(rows, open)
+		}
+		answers, err := enqueueMany(ctx, c.enqueueRows, sent)
+		if results == nil {
+			if answersAll(answers, len(rows)) {
+				results = answers
+				return nil
+			}
+			results, open = make([]EnqueueResult, len(rows)), places(len(rows))
+		}
 		if open = fill(results, open, answers); len(open) == 0 {
 			return nil
 		}
@@ -263,11 +302,7 @@ func enqueueMany(ctx context.Context, enqueue func(context.Context, []NewRow) ([
 	if of == nil || len(answers) == 0 {
 		return answers, err
 	}
-	all := make([]*NewRow, len(rows))
-	for i := range rows {
-		all[i] = &rows[i]
-	}
-	results, _, again := unfoldAll(all, sent, of, answers, nil)
+	results, _, again := unfoldAll(pointers(rows), sent, of, answers, nil)
 	if err != nil || len(again) == 0 {
 		return results, err
 	}
@@ -304,7 +339,7 @@ func (c *Client) rowsOf(ctx context.Context, items []Item) ([]NewRow, error) {
 	size := 0
 	for i, item := range items {
 		var err error
-		if rows[i], err = c.rowOf(ctx, item.Args, item.Options, nonce, i); err != nil {
+		if err = c.rowOf(ctx, &rows[i], item.Args, item.Options, nonce, i); err != nil {
 			var inv *InvalidError
 			if errors.As(err, &inv) {
 				return nil, inv.ofItem(i)
@@ -348,6 +383,11 @@ func pick(rows []NewRow, at []int) []NewRow {
 		some[n] = rows[i]
 	}
 	return some
+}
+
+// answersAll reports whether a store has answered all of n rows.
+func answersAll(answers []EnqueueResult, n int) bool {
+	return len(answers) == n && !slices.ContainsFunc(answers, func(r EnqueueResult) bool { return r.Job == nil })
 }
 
 // fill puts the answers for the open places where they belong. It returns

@@ -29,9 +29,12 @@ var errClosed = fmt.Errorf("onceq: the client is %w", ErrClosed)
 // makes an error of a panic. what names the call.
 func recovered(err *error, field string, value any, what string) {
 	if p := recover(); p != nil {
-		*err = invalid(field, fmt.Sprintf("%T", value), "must not panic, and %s did: %s", what,
-			bound(fmt.Sprint(p), 200))
+		*err = panicked(p, field, value, what)
 	}
+}
+
+func panicked(p any, field string, value any, what string) error {
+	return invalid(field, fmt.Sprintf("%T", value), "must not panic, and %s did: %s", what, bound(fmt.Sprint(p), 200))
 }
 
 // bound cuts a text to at most n bytes of whole characters.

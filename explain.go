@@ -17,8 +17,8 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 		return Explanation{}, err
 	}
 	opts = append([]Option{allowReserved{}}, opts...) // it may ask for a key of onceq's own
-	row, err := c.plainRow(args, opts, newNonce(), 0)
-	if err != nil {
+	var row NewRow
+	if err := c.plainRow(&row, args, opts, newNonce(), 0); err != nil {
 		return Explanation{}, err
 	}
 	terms, err := c.terms(args, opts)
@@ -27,7 +27,7 @@ func (c *Client) Explain(ctx context.Context, args Args, opts ...Option) (Explan
 	}
 	readable := row
 	if row.isSecret() { // the hint says what kind of value it is, and not which
-		if readable, err = c.plainRow(args, append(slices.Clip(opts), ReadableKey), newNonce(), 0); err != nil {
+		if err = c.plainRow(&readable, args, append(slices.Clip(opts), ReadableKey), newNonce(), 0); err != nil {
 			return Explanation{}, err
 		}
 	}

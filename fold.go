@@ -2,6 +2,7 @@ package onceq
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/onceq/onceq/internal/dedup"
 )
@@ -34,17 +35,16 @@ func (r *NewRow) rival() uint64 {
 // one after another. If some of them write to holders, if a key may hold
 // for no time, or if equal keys have different args, it folds nothing.
 func foldBatch(rows []NewRow) (sent []NewRow, of []int) {
-	all := make([]*NewRow, len(rows))
 	for i := range rows {
 		r := &rows[i]
 		if r.Claim != nil && (!r.foldable() || r.Claim.Hold.Until == UntilDue) {
 			return rows, nil
 		}
-		all[i] = r
 	}
-	if sent, of = fold(all); of == nil {
+	if !anyEqual(rows) {
 		return rows, nil
 	}
+	sent, of = fold(nil, pointers(rows))
 	for i, at := range of {
 		if c := rows[i].Claim; c != nil && c.Digest != sent[at].Claim.Digest {
 			return rows, nil
@@ -53,10 +53,36 @@ func foldBatch(rows []NewRow) (sent []NewRow, of []int) {
 	return sent, of
 }
 
-// fold returns the rows to send and, for each row, the index of the row
-// that is sent for it; nil if each row is sent for itself.
-func fold(rows []*NewRow) (sent []NewRow, of []int) {
-	sent = make([]NewRow, 0, len(rows))
+// anyEqual reports whether two rows have the same key.
+func anyEqual(rows []NewRow) bool {
+	if len(rows) < 2 {
+		return false
+	}
+	keys := dedup.New(len(rows))
+	for i := range rows {
+		if rows[i].Claim == nil {
+			continue
+		}
+		key := &rows[i].Claim.Key
+		if keys.Find(binary.LittleEndian.Uint32(key[:]), i, func(n int) bool { return rows[n].Claim.Key == *key }) < i {
+			return true
+		}
+	}
+	return false
+}
+
+func pointers(rows []NewRow) []*NewRow {
+	all := make([]*NewRow, len(rows))
+	for i := range rows {
+		all[i] = &rows[i]
+	}
+	return all
+}
+
+// fold appends the rows to send to sent, which is empty. of has, for each row,
+// the index of the row that is sent for it; nil if each row is sent for itself.
+func fold(sent []NewRow, rows []*NewRow) (_ []NewRow, of []int) {
+	sent = slices.Grow(sent, len(rows))
 	var keys dedup.Table
 	if len(rows) > 1 {
 		keys = dedup.New(len(rows))

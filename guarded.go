@@ -175,7 +175,8 @@ func (s *sweeper) retryOf(job *JobRow) RetryPolicy {
 
 // acquire makes one claim. A row without an ID is not to be guarded.
 func acquire(ctx context.Context, c *Client, args Args, opts []Option) (NewRow, Receipt, error) {
-	row, result, err := c.answer(ctx, args, opts)
+	var row NewRow
+	result, err := c.answer(ctx, &row, args, opts)
 	switch {
 	case row.unguarded:
 		return NewRow{}, Receipt{}, nil

@@ -98,9 +98,10 @@ type settings struct {
 	err    error
 }
 
-func newSettings() settings {
-	return settings{queue: "default", priority: 5, maxAttempts: 25, retention: 24 * time.Hour, policy: Skip}
-}
+func newSettings() settings { return unsettled }
+
+// unsettled is what counts where no level says anything.
+var unsettled = settings{queue: "default", priority: 5, maxAttempts: 25, retention: 24 * time.Hour, policy: Skip}
 
 // retentionOfFailed is the retention of a job that fails.
 func (s *settings) retentionOfFailed() time.Duration {
@@ -122,11 +123,12 @@ func (s *settings) applyAll(at level, opts []Option) {
 }
 
 func (s *settings) apply(o Option) {
-	err := s.err
-	defer func() { s.err = err }()
-	defer recovered(&err, "option", o, "it ("+s.at.String()+")")
+	defer func() {
+		if p := recover(); p != nil {
+			s.err = panicked(p, "option", o, "it ("+s.at.String()+")")
+		}
+	}()
 	o.apply(s)
-	err = s.err
 }
 
 func (s *settings) fail(err error) {

@@ -126,8 +126,8 @@ func (c *Client) specOf(ctx context.Context, p Periodic, source string) (*period
 	if p.Jitter < 0 || p.Jitter > 24*time.Hour {
 		return nil, invalid("Periodic.Jitter", p.Jitter, "must be 0 to 24h")
 	}
-	row, err := c.rowOf(ctx, p.Args, p.Options, newNonce(), 0)
-	if err != nil {
+	var row NewRow
+	if err := c.rowOf(ctx, &row, p.Args, p.Options, newNonce(), 0); err != nil {
 		return nil, err
 	}
 	const why = "cannot be said for a periodic job, "

@@ -9,8 +9,8 @@ import "context"
 // again gets the answer of the first time. It is for code between a client
 // and a store, such as an outbox.
 func (c *Client) Prepare(args Args, opts ...Option) (NewRow, error) {
-	row, err := c.rowOf(context.Background(), args, opts, newNonce(), 0)
-	if err != nil {
+	var row NewRow
+	if err := c.rowOf(context.Background(), &row, args, opts, newNonce(), 0); err != nil {
 		return NewRow{}, err
 	}
 	row.own(args)

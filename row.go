@@ -14,68 +14,70 @@ import (
 
 // rowOf decides an enqueue, and encodes the args if the client has a codec.
 // nonce is that of the call, index that of the item in a batch.
-func (c *Client) rowOf(ctx context.Context, args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
-	row, err := c.plainRow(args, opts, nonce, index)
+// It fills row, which is zero before, and after an error.
+func (c *Client) rowOf(ctx context.Context, row *NewRow, args Args, opts []Option, nonce [16]byte, index int) error {
+	err := c.plainRow(row, args, opts, nonce, index)
+	if err == nil {
+		err = c.encode(ctx, row)
+	}
 	if err != nil {
-		return NewRow{}, err
+		*row = NewRow{}
 	}
-	if err := c.encode(ctx, &row); err != nil {
-		return NewRow{}, err
-	}
-	return row, nil
+	return err
 }
 
 // plainRow decides an enqueue: it merges the options, checks everything and
-// computes the key. It is pure, except for a generated ID.
-func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (NewRow, error) {
+// computes the key. It is pure, except for a generated ID. It fills row in its
+// place: a row is large, and a batch has many.
+func (c *Client) plainRow(row *NewRow, args Args, opts []Option, nonce [16]byte, index int) error {
 	kind, err := kindOf(args)
 	if err != nil {
-		return NewRow{}, err
+		return err
 	}
 	s := spareSettings.Get().(*settings)
 	defer spareSettings.Put(s)
 	if err := c.merge(s, kind, args, opts); err != nil {
-		return NewRow{}, err
+		return err
 	}
-	row := NewRow{
+	*row = NewRow{
 		ID: s.id, Kind: kind, Queue: s.queue, Tags: s.tags, Priority: s.priority, MaxAttempts: s.maxAttempts,
 		Timeout: ceilMilli(s.timeout), Retention: ceilMilli(s.retention),
 		RetentionFailed: ceilMilli(s.retentionOfFailed()),
 		Delay:           ceilMilli(s.delay), RunAt: s.runAt,
 	}
 	if row.Args, row.Encoding, err = encodeArgs(args); err != nil {
-		return NewRow{}, err
+		return err
 	}
 	if most := c.maxArgs(); c.config.Codec == nil && len(row.Args) > most {
-		return NewRow{}, tooLarge(len(row.Args), most, "")
+		return tooLarge(len(row.Args), most, "")
 	}
 	if row.Meta, err = marshalMeta(s.meta); err != nil {
-		return NewRow{}, err
+		return err
 	}
 	if len(row.Meta) > MaxMetaSize {
-		return NewRow{}, invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)),
+		return invalid("meta", fmt.Sprintf("%d bytes", len(row.Meta)),
 			"must be at most %d bytes as JSON", MaxMetaSize)
 	}
 	if row.Extra, err = (extra{Backoff: s.backoff.stored()}).encode(); err != nil {
-		return NewRow{}, err
+		return err
 	}
 	if s.unique {
-		if err := s.claim(args, &row, c.config.Codec != nil); err != nil {
-			return NewRow{}, err
+		if err := s.claim(args, row, c.config.Codec != nil); err != nil {
+			return err
 		}
 	} else if _, raw := args.(rawArgs); raw && row.Encoding == EncodingJSON {
 		if err := invalidFrom(fingerprint.Check(row.Args), false); err != nil {
-			return NewRow{}, err
+			return err
 		}
 	}
 	row.Reactions = s.policy.reactions()
-	s.policy.fill(&row)
+	s.policy.fill(row)
 	if c.tally.wantsTerms(row.Queue, kind) {
 		row.terms = s.keyTerms(shapeOf(args))
 	}
 	if s.resend != nil {
 		if index >= len(s.resend.IDs) {
-			return NewRow{}, invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the "+
+			return invalid("Resend", s.resend.ID, "is of a batch of %d, and this is item %d: repeat the "+
 				"batch as it was", len(s.resend.IDs), index)
 		}
 		row.ID, nonce = s.resend.IDs[index], s.resend.nonce
@@ -84,8 +86,8 @@ func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (
 		row.Nonce, row.token = s.token, true
 	}
 	if s.guard != nil {
-		if err := s.asClaim(&row); err != nil || row.unguarded {
-			return row, err
+		if err := s.asClaim(row); err != nil || row.unguarded {
+			return err
 		}
 	}
 	if row.ID == "" {
@@ -94,12 +96,12 @@ func (c *Client) plainRow(args Args, opts []Option, nonce [16]byte, index int) (
 			row.ID = c.place(row.ID, row.key())
 		}
 	}
-	return row, nil
+	return nil
 }
 
 // merge sets s to what all levels together say of an enqueue, and checks it.
 func (c *Client) merge(s *settings, kind string, args Args, opts []Option) error {
-	*s = newSettings()
+	*s = unsettled
 	s.applyAll(ofDefaults, c.config.Defaults)
 	if o, ok := args.(EnqueueOptioner); ok {
 		ofItsType, err := optionsOfType(o)

@@ -162,11 +162,7 @@ func (t *tracing) enqueueMany(ctx context.Context, rows []NewRow) (context.Conte
 			semconv.MessagingBatchMessageCount(len(rows)))
 	}
 	if trace.SpanContextFromContext(ctx).IsSampled() {
-		all := make([]*NewRow, len(rows))
-		for i := range rows {
-			all[i] = &rows[i]
-		}
-		setTraces(ctx, all...)
+		setTraces(ctx, pointers(rows)...)
 	}
 	return ctx, span
 }

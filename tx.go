@@ -70,7 +70,7 @@ func (t *TxClient) answer(ctx context.Context, args Args, opts []Option) (row Ne
 	if err := t.usable(ctx); err != nil {
 		return row, result, err
 	}
-	if row, err = t.client.rowOf(ctx, args, opts, newNonce(), 0); err != nil {
+	if err = t.client.rowOf(ctx, &row, args, opts, newNonce(), 0); err != nil {
 		return row, result, err
 	}
 	ctx = t.client.tracing.enqueue(ctx, &row)

@@ -176,7 +176,7 @@ func New(store onceq.Store, config *Config) (*Guard, error) {
 }
 
 // trips is group commit of calls to a store.
-func trips[Q, A any](t onceq.Traits, send func(context.Context, []*Q) ([]A, []error)) *batch.Batcher[Q, A] {
+func trips[Q, A any](t onceq.Traits, send func(context.Context, []Q) ([]A, []error)) *batch.Batcher[Q, A] {
 	return batch.New(batch.Config[Q]{InFlight: max(1, t.InFlight), Join: cmp.Or(t.Join, 64), Calls: 500}, send)
 }
 

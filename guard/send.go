@@ -264,7 +264,7 @@ func (g *Guard) confirmSoon(row *onceq.NewRow) {
 }
 
 // sendConfirms is one trip of confirms.
-func (g *Guard) sendConfirms(ctx context.Context, all []*confirm) ([]struct{}, []error) {
+func (g *Guard) sendConfirms(ctx context.Context, all []confirm) ([]struct{}, []error) {
 	ids := map[time.Duration][]string{}
 	for _, c := range all {
 		ids[c.patience] = append(ids[c.patience], c.id)

@@ -43,20 +43,20 @@ func (g *Guard) nextNo() int64 {
 
 // sendStarts is one trip of starts. Two copies of a message never share a
 // number: the second would be taken for an echo of the first.
-func (g *Guard) sendStarts(ctx context.Context, calls []**start) ([]onceq.ChangeResult, []error) {
+func (g *Guard) sendStarts(ctx context.Context, calls []*start) ([]onceq.ChangeResult, []error) {
 	no := g.nextNo()
 	answers, errs := make([]onceq.ChangeResult, len(calls)), make([]error, len(calls))
 	var ids []string
 	var at []int
 	met := map[string]bool{}
 	for i, c := range calls {
-		if met[(*c).id] {
+		if met[c.id] {
 			errs[i] = errAlone
 			continue
 		}
-		met[(*c).id] = true
-		(*c).no = no
-		ids, at = append(ids, (*c).id), append(at, i)
+		met[c.id] = true
+		c.no = no
+		ids, at = append(ids, c.id), append(at, i)
 	}
 	results, err := g.change(ctx, onceq.Change{Op: onceq.OpStart, IDs: ids, Worker: g.worker, No: no})
 	for n, i := range at {
@@ -64,7 +64,7 @@ func (g *Guard) sendStarts(ctx context.Context, calls []**start) ([]onceq.Change
 			answers[i] = results[n]
 			continue
 		}
-		s := *calls[i]
+		s := calls[i]
 		s.unsure, errs[i] = errors.Is(err, onceq.ErrUncertain), err
 		if len(at) > 1 && !s.unsure {
 			errs[i] = errAlone
@@ -194,20 +194,20 @@ func (g *Guard) ended(ctx context.Context, t Token, c *onceq.ChangeResult, doubt
 }
 
 // sendEnds is one trip of results.
-func (g *Guard) sendEnds(ctx context.Context, calls []**onceq.Finish) ([]onceq.FinishResult, []error) {
+func (g *Guard) sendEnds(ctx context.Context, calls []*onceq.Finish) ([]onceq.FinishResult, []error) {
 	answers, errs := make([]onceq.FinishResult, len(calls)), make([]error, len(calls))
 	var runs []onceq.Finish
 	var at []int
 	met := map[string]bool{}
 	bytes := 0
 	for i, c := range calls {
-		bytes += len((*c).Result)
-		if met[(*c).ID] || bytes > 4<<20 && i > 0 { // a run that was lost, and the one after it; or much to send
+		bytes += len(c.Result)
+		if met[c.ID] || bytes > 4<<20 && i > 0 { // a run that was lost, and the one after it; or much to send
 			errs[i] = errAlone
 			continue
 		}
-		met[(*c).ID] = true
-		runs, at = append(runs, **c), append(at, i)
+		met[c.ID] = true
+		runs, at = append(runs, *c), append(at, i)
 	}
 	results, err := g.finishRuns(ctx, runs)
 	for n, i := range at {

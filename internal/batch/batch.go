@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,23 +29,24 @@ var ErrSent = errors.New("batch: gave up waiting for an answer")
 
 // Config bounds the batches.
 type Config[Q any] struct {
-	InFlight int          // trips in flight at once while they are slow, else at most 2; at least 1
-	Join     int          // calls that must wait before a second trip joins one that is not slow
-	Calls    int          // the most calls in one trip; at least 1
-	Weight   int          // the most weight of one trip; a single call may weigh more
-	Weigh    func(*Q) int // the weight of a call; nil = every call weighs nothing
+	InFlight int         // trips in flight at once while they are slow, else at most 2; at least 1
+	Join     int         // calls that must wait before a second trip joins one that is not slow
+	Calls    int         // the most calls in one trip; at least 1
+	Weight   int         // the most weight of one trip; a single call may weigh more
+	Weigh    func(Q) int // the weight of a call; nil = every call weighs nothing
 
 	// Rivals returns the same number, other than 0, for calls that would
 	// block each other in two trips at once. Such a call waits until the
 	// trip of the earlier one is back; all other calls go ahead. nil = no
 	// calls block each other.
-	Rivals func(*Q) uint64
+	Rivals func(Q) uint64
 }
 
-// Batcher collects calls of type Q and answers them with A.
+// Batcher collects calls of type Q, a small one or a pointer, and answers them
+// with A.
 type Batcher[Q, A any] struct {
 	config Config[Q]
-	send   func(ctx context.Context, calls []*Q) ([]A, []error)
+	send   func(ctx context.Context, calls []Q) ([]A, []error)
 
 	mu       sync.Mutex
 	waiting  queue[Q, A]
@@ -56,11 +58,12 @@ type Batcher[Q, A any] struct {
 	idle     sync.Cond                // inFlight went to zero
 	away     map[uint64]*rivals[Q, A] // by the number of Config.Rivals
 	behind   int                      // calls that wait for a rival
+	spare    []*rivals[Q, A]          // nobody waits for them, for reuse
 	calls    sync.Pool                // calls that were answered, for reuse
 }
 
 type call[Q, A any] struct {
-	query  Q
+	query  [1]Q // a slice of it is a trip of its own
 	answer A
 	err    error
 	done   chan struct{} // has room for the one signal that will be sent
@@ -85,13 +88,19 @@ type trip struct {
 	cancel  context.CancelFunc
 }
 
+// load is what a trip carries.
+type load[Q, A any] struct {
+	calls   []*call[Q, A]
+	queries []Q
+}
+
 // New makes a Batcher. send answers the calls in their order, each with an
 // error (a nil slice means that none failed), and keeps none of the
-// pointers. Up to Config.InFlight calls of send run at once. A call that is
+// slice. Up to Config.InFlight calls of send run at once. A call that is
 // sent alone runs in its caller's goroutine and under its context. A trip
 // of several has a context that ends when no caller waits for an answer any
 // more.
-func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []*Q) ([]A, []error)) *Batcher[Q, A] {
+func New[Q, A any](config Config[Q], send func(ctx context.Context, calls []Q) ([]A, []error)) *Batcher[Q, A] {
 	b := &Batcher[Q, A]{config: config, send: send, away: map[uint64]*rivals[Q, A]{}}
 	b.idle.L = &b.mu
 	b.calls.New = func() any { return &call[Q, A]{done: make(chan struct{}, 1)} }
@@ -111,12 +120,15 @@ func (b *Batcher[Q, A]) Do(ctx context.Context, q Q) (answer A, err error) {
 		return answer, ErrClosed
 	}
 	c := b.calls.Get().(*call[Q, A])
-	c.query = q
+	c.query[0] = q
 	if b.inFlight == 0 && b.waiting.n == 0 {
 		b.inFlight++
-		b.departsLocked(&trip{}, c)
+		n := b.number(c)
+		if n != 0 {
+			b.away[n] = b.rivalsLocked(nil)
+		}
 		b.mu.Unlock()
-		return b.alone(ctx, c)
+		return b.alone(ctx, c, n)
 	}
 	if !b.staysLocked(c) {
 		b.waiting.push(c)
@@ -164,7 +176,7 @@ func (b *Batcher[Q, A]) number(c *call[Q, A]) uint64 {
 	if b.config.Rivals == nil {
 		return 0
 	}
-	return b.config.Rivals(&c.query)
+	return b.config.Rivals(c.query[0])
 }
 
 // staysLocked makes a call wait for a rival that is in flight, if there is
@@ -182,9 +194,21 @@ func (b *Batcher[Q, A]) staysLocked(c *call[Q, A]) bool {
 // departsLocked notes that a call is on a trip.
 func (b *Batcher[Q, A]) departsLocked(t *trip, c *call[Q, A]) {
 	if n := b.number(c); n != 0 {
-		b.away[n] = &rivals[Q, A]{trip: t}
+		b.away[n] = b.rivalsLocked(t)
 		t.numbers = append(t.numbers, n)
 	}
+}
+
+// rivalsLocked returns rivals for whom nobody waits. The trip is nil if it has
+// one call.
+func (b *Batcher[Q, A]) rivalsLocked(t *trip) *rivals[Q, A] {
+	last := len(b.spare) - 1
+	if last < 0 {
+		return &rivals[Q, A]{trip: t}
+	}
+	r := b.spare[last]
+	b.spare, r.trip = b.spare[:last], t
+	return r
 }
 
 // arrivesLocked lets the calls go on that waited for a rival with this
@@ -194,6 +218,10 @@ func (b *Batcher[Q, A]) arrivesLocked(n uint64) {
 		b.behind -= r.behind.n
 		b.waiting.take(&r.behind)
 		delete(b.away, n)
+		if len(b.spare) < b.config.Calls {
+			r.trip = nil
+			b.spare = append(b.spare, r)
+		}
 	}
 }
 
@@ -206,9 +234,8 @@ func (b *Batcher[Q, A]) answered(c *call[Q, A]) (A, error) {
 }
 
 // alone sends one call from its caller's goroutine.
-func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
+func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A], n uint64) (A, error) {
 	var took time.Duration
-	n := b.number(c)
 	defer func() {
 		b.mu.Lock()
 		b.arrivesLocked(n)
@@ -217,7 +244,7 @@ func (b *Batcher[Q, A]) alone(ctx context.Context, c *call[Q, A]) (A, error) {
 		b.mu.Unlock()
 	}()
 	began := time.Now()
-	answers, errs := b.send(ctx, []*Q{&c.query})
+	answers, errs := b.send(ctx, c.query[:])
 	took = time.Since(began)
 	c.settle(answers, errs, 0)
 	return b.answered(c)
@@ -292,22 +319,19 @@ func (b *Batcher[Q, A]) timedLocked(took time.Duration, calls int) {
 func (b *Batcher[Q, A]) fly() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	var l load[Q, A] // the memory of one trip after another
 	for b.gatherLocked(); b.readyLocked(b.inFlight - 1); b.gatherLocked() {
-		calls, t, ctx := b.boardLocked()
-		if len(calls) == 0 {
+		t, ctx := b.boardLocked(&l)
+		if len(l.calls) == 0 {
 			t.cancel()
 			continue
 		}
 		b.mu.Unlock()
-		queries := make([]*Q, len(calls))
-		for i, c := range calls {
-			queries[i] = &c.query
-		}
 		began := time.Now()
-		answers, errs := b.send(ctx, queries)
+		answers, errs := b.send(ctx, l.queries)
 		took := time.Since(began)
 		t.cancel()
-		for i, c := range calls {
+		for i, c := range l.calls {
 			c.settle(answers, errs, i)
 			c.done <- struct{}{}
 		}
@@ -315,7 +339,7 @@ func (b *Batcher[Q, A]) fly() {
 		for _, n := range t.numbers {
 			b.arrivesLocked(n)
 		}
-		b.timedLocked(took, len(calls))
+		b.timedLocked(took, len(l.calls))
 	}
 	b.landedLocked()
 }
@@ -336,16 +360,20 @@ func (b *Batcher[Q, A]) gatherLocked() {
 	}
 }
 
-// boardLocked takes calls from the queue for one trip, if there are any
-// that can go.
-func (b *Batcher[Q, A]) boardLocked() ([]*call[Q, A], *trip, context.Context) {
-	var calls []*call[Q, A]
+// boardLocked takes calls from the queue into one trip, if there are any that
+// can go.
+func (b *Batcher[Q, A]) boardLocked(l *load[Q, A]) (*trip, context.Context) {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &trip{cancel: cancel}
+	most := min(b.waiting.n, b.config.Calls)
+	calls, queries := slices.Grow(l.calls[:0], most), slices.Grow(l.queries[:0], most)
+	if b.config.Rivals != nil {
+		t.numbers = make([]uint64, 0, most)
+	}
 	weight := 0
 	for c := b.waiting.first; c != nil && len(calls) < b.config.Calls; c = b.waiting.first {
 		if b.config.Weigh != nil {
-			weight += b.config.Weigh(&c.query)
+			weight += b.config.Weigh(c.query[0])
 		}
 		if len(calls) > 0 && weight > b.config.Weight {
 			break
@@ -356,12 +384,12 @@ func (b *Batcher[Q, A]) boardLocked() ([]*call[Q, A], *trip, context.Context) {
 			b.staysLocked(c)
 			continue
 		}
-		calls = append(calls, c)
+		calls, queries = append(calls, c), append(queries, c.query[0])
 		b.departsLocked(t, c)
 		c.trip = t
 	}
-	t.callers = len(calls)
-	return calls, t, ctx
+	t.callers, l.calls, l.queries = len(calls), calls, queries
+	return t, ctx
 }
 
 // Close refuses further calls. It waits until the calls in flight, and

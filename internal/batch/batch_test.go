@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -25,11 +26,8 @@ type gate struct {
 
 func newGate() *gate { return &gate{enter: make(chan struct{}, 100), leave: make(chan struct{})} }
 
-func (g *gate) send(ctx context.Context, queries []*int) ([]string, []error) {
-	calls := make([]int, len(queries))
-	for i, q := range queries {
-		calls[i] = *q
-	}
+func (g *gate) send(ctx context.Context, queries []int) ([]string, []error) {
+	calls := slices.Clone(queries)
 	g.mu.Lock()
 	g.trips = append(g.trips, calls)
 	g.mu.Unlock()
@@ -82,7 +80,7 @@ func TestCallsThatArriveWhileOneIsInFlightTravelTogether(t *testing.T) {
 
 func TestABatchIsBoundedByCallsAndWeight(t *testing.T) {
 	g := newGate()
-	b := batch.New(batch.Config[int]{InFlight: 1, Calls: 3, Weight: 10, Weigh: func(n *int) int { return *n }}, g.send)
+	b := batch.New(batch.Config[int]{InFlight: 1, Calls: 3, Weight: 10, Weigh: func(n int) int { return n }}, g.send)
 	var all sync.WaitGroup
 	for i, n := range []int{1, 4, 5, 6, 50, 1, 1, 1, 1} {
 		all.Add(1)

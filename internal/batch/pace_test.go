@@ -17,7 +17,7 @@ type far struct {
 	now, most int // trips under way
 }
 
-func (f *far) send(_ context.Context, calls []*int) ([]int, []error) {
+func (f *far) send(_ context.Context, calls []int) ([]int, []error) {
 	f.mu.Lock()
 	f.now++
 	f.most = max(f.most, f.now)
@@ -87,8 +87,8 @@ func TestAnOutageIsOverWhenItIsOver(t *testing.T) {
 	f := &far{lasts: 300 * time.Microsecond}
 	synctest.Test(t, func(t *testing.T) {
 		b := batch.New(batch.Config[int]{InFlight: 8, Join: 16, Calls: 100},
-			func(ctx context.Context, calls []*int) ([]int, []error) {
-				if *calls[0] < 0 {
+			func(ctx context.Context, calls []int) ([]int, []error) {
+				if calls[0] < 0 {
 					time.Sleep(10 * time.Second)
 					return make([]int, len(calls)), nil
 				}

@@ -28,9 +28,9 @@ type want struct {
 	answer int
 }
 
-func rivals(w *want) uint64 { return w.number }
+func rivals(w want) uint64 { return w.number }
 
-func (c *crowd) send(_ context.Context, calls []*want) ([]int, []error) {
+func (c *crowd) send(_ context.Context, calls []want) ([]int, []error) {
 	mine := map[uint64]bool{}
 	answers := make([]int, len(calls))
 	c.mu.Lock()

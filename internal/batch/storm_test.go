@@ -13,9 +13,9 @@ import (
 )
 
 // rivalsByName are two kinds of callers that wait.
-var rivalsByName = map[string]func(*int) uint64{
+var rivalsByName = map[string]func(int) uint64{
 	"waiting":        nil,
-	"behind a rival": func(*int) uint64 { return 1 },
+	"behind a rival": func(int) uint64 { return 1 },
 }
 
 // Who gives up costs the same however many others wait, for the lock is everybody's. How long

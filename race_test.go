@@ -1,0 +1,5 @@
+//go:build race
+
+package onceq_test
+
+const raced = true
