@@ -59,14 +59,16 @@ func millis(t time.Time) int64 {
 // The columns that scanJob reads. A column costs a driver more than it
 // costs us to read a word of a text. So numbers and names come as one text.
 // Names are separated by NUL, which they cannot contain; the one that could
-// is the last.
+// is the last. A driver copies the name and the declared type of each column
+// at each query: so the names are short, and expressions have no type.
 const (
-	jobColumns  = jobNames + `, iif(typeof(j.args) = 'integer', j.args, octet_length(j.args)), ` + jobRest
-	fullColumns = jobNames + `, j.args, ` + jobRest
+	jobColumns  = jobNames + `, iif(typeof(j.args) = 'integer', j.args, octet_length(j.args)) b, ` + jobRest
+	fullColumns = jobNames + `, +j.args b, ` + jobRest
 
 	jobNames = `concat_ws(char(0), concat_ws(' ', j.seq, j.state, j.priority, j.run_at, j.attempt, j.run, j.fetch_no,
-		j.enqueued_at, j.anchor, j.started_at, j.finished_at, j.prune_at), j.id, j.kind, j.queue, j.behind, j.key_text)`
-	jobRest = `j.worker, j.key, j.terms, j.more`
+		j.enqueued_at, j.anchor, j.started_at, j.finished_at, j.prune_at),
+		j.id, j.kind, j.queue, j.behind, j.key_text) a`
+	jobRest = `+j.worker c, +j.key d, +j.terms e, +j.more f`
 
 	jobWidth = 6
 )
@@ -271,6 +273,9 @@ func (j *job) packMore() (string, error) {
 		len(j.Extra) == 0 {
 		return "", nil
 	}
+	if len(j.Tags) == 0 && j.Displaced == "" && j.SupersededBy == "" && len(j.Errors) == 0 && len(j.Extra) == 0 {
+		return `{"meta":` + string(j.MetaJSON) + `}`, nil
+	}
 	m := more{j.MetaJSON, j.Tags, j.Displaced, j.SupersededBy, make([]failure, len(j.Errors)), j.Extra}
 	for i, e := range j.Errors {
 		m.Errors[i] = failure(e)
@@ -372,7 +377,7 @@ type gone struct {
 
 // keyColumns is what {key} stands for in sql/*.sql, in the order that
 // scanKey reads.
-const keyColumns = `concat_ws(' ', k.holder, k.pending, k.frees_at, k.since, k.next), k.gone, k.key`
+const keyColumns = `concat_ws(' ', k.holder, k.pending, k.frees_at, k.since, k.next) g, +k.gone h, +k.key i`
 
 const keyWidth = 3
 

@@ -60,9 +60,12 @@ type conn struct {
 	lazy        bool      // it commits without a sync
 	broken      bool      // it must not be used again
 	busyTimeout int64     // its original busy_timeout, in milliseconds
+	direct      *direct   // nil: statements go through database/sql
 	prepared    []*sql.Stmt
 	row         []any // the values of a row
 	into        []any // pointers to row
+
+	forKeys, forJobs []any // memory for the values of statements that insert many rows
 }
 
 func newConn(on preparer) *conn {
@@ -111,6 +114,9 @@ func (c *conn) close() {
 			p.Close()
 		}
 	}
+	if c.direct != nil {
+		_ = c.raw.Raw(func(any) error { c.direct.close(); return nil })
+	}
 	if c.raw != nil {
 		_ = c.restore(c.raw)
 		c.raw.Close()
@@ -140,15 +146,19 @@ func (c *conn) setSync(sync bool) error {
 
 // exec runs a statement that returns nothing.
 func (c *conn) exec(q *statement, args ...any) error {
-	p, err := c.prepare(q)
-	if err == nil {
-		_, err = p.ExecContext(context.Background(), args...)
-	}
+	_, err := c.affect(q, args...)
 	return err
 }
 
 // affect runs a statement and returns how many rows it wrote.
-func (c *conn) affect(q *statement, args ...any) (int64, error) {
+func (c *conn) affect(q *statement, args ...any) (n int64, err error) {
+	if c.direct != nil {
+		err = c.raw.Raw(func(on any) (err error) {
+			n, err = c.direct.exec(on, q, args)
+			return err
+		})
+		return n, err
+	}
 	p, err := c.prepare(q)
 	if err != nil {
 		return 0, err
@@ -164,8 +174,20 @@ func (c *conn) affect(q *statement, args ...any) (int64, error) {
 var errEnough = errors.New("enough")
 
 // each runs a query with so many columns. The slice that row gets is reused
-// for the next row; its values are not.
-func (c *conn) each(q *statement, width int, row func(v []any) error, args ...any) error {
+// for the next row; its values are not. row runs no statement itself.
+func (c *conn) each(q *statement, width int, row func(v []any) error, args ...any) (err error) {
+	if c.direct != nil {
+		err = c.raw.Raw(func(on any) error { return c.direct.each(on, q, c.row[:width], row, args) })
+	} else {
+		err = c.eachRow(q, width, row, args)
+	}
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
+
+func (c *conn) eachRow(q *statement, width int, row func(v []any) error, args []any) error {
 	p, err := c.prepare(q)
 	if err != nil {
 		return err
@@ -180,9 +202,6 @@ func (c *conn) each(q *statement, width int, row func(v []any) error, args ...an
 			return err
 		}
 		if err := row(c.row[:width]); err != nil {
-			if err == errEnough {
-				err = nil
-			}
 			return err
 		}
 	}

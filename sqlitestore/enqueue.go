@@ -15,15 +15,43 @@ var (
 	sqlAddJob = load("add_job")
 	sqlAddKey = load("add_key")
 
-	sqlAddJobs     = sqlAddJob.repeated(together)
-	sqlAddKeys     = sqlAddKey.repeated(together)
+	sqlAddTogether = addTogether(mostTogether, 16, 8, 4)
 	sqlTakeBackJob = load("take_back_jobs")
 	sqlTakeBackKey = load("take_back_key")
 )
 
-// together is how many new jobs go into one statement if nothing is in
-// their way: beginning and ending a statement costs as much as a row.
-const together = 16
+// together are the statements that insert so many new jobs, and their keys,
+// if nothing is in their way: beginning and ending a statement costs as much
+// as a row.
+type together struct {
+	n          int
+	jobs, keys *statement
+}
+
+func addTogether(sizes ...int) (all []together) {
+	for _, n := range sizes {
+		all = append(all, together{n, sqlAddJob.repeated(n), sqlAddKey.repeated(n)})
+	}
+	return all
+}
+
+// togetherOf inserts up to n rows, as many as it can; nil = n is too few.
+func togetherOf(n int) *together {
+	for i := range sqlAddTogether {
+		if sqlAddTogether[i].n <= n {
+			return &sqlAddTogether[i]
+		}
+	}
+	return nil
+}
+
+const (
+	mostTogether = 32
+	// A row that meets a job is seldom alone: for so many rows after it, the
+	// step looks first which job they meet, and inserts one by one.
+	lookFirst = 16
+	oneByOne  = 64
+)
 
 // Enqueue accepts rows one after another, all or none. Rows that can be
 // answered without writing (duplicates under Skip and Reject) are answered
@@ -140,17 +168,19 @@ func (st *step) answers(results *[]onceq.EnqueueResult, rows []onceq.NewRow, c *
 func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) error {
 	careful := 0 // for so many rows, look first which job they meet
 	single := 0  // insert so many rows one by one
+	most := mostTogether / 2
 	for i := 0; i < len(rows); {
-		if careful == 0 && single == 0 && i+together <= len(rows) {
-			ok, err := st.insertTogether(results, rows[i:i+together])
+		if q := togetherOf(min(most, len(rows)-i)); q != nil && careful == 0 && single == 0 {
+			ok, err := st.insertTogether(results, rows[i:i+q.n], q)
 			if err != nil {
 				return err
 			}
 			if ok {
-				i += together
+				i += q.n
+				most = mostTogether
 				continue
 			}
-			single = 4 * together
+			single = oneByOne
 		}
 		r := &rows[i]
 		i++
@@ -164,7 +194,7 @@ func (st *step) enqueue(results *[]onceq.EnqueueResult, rows []onceq.NewRow) err
 				*results = append(*results, result)
 				continue
 			}
-			careful, single = together, 4*together
+			careful, single = lookFirst, oneByOne
 		}
 		careful--
 		result, err := st.judge(r)
@@ -229,10 +259,15 @@ func (st *step) insertFree(r *onceq.NewRow) (result onceq.EnqueueResult, ok bool
 
 // insertTogether is insertFree for rows that all have a key, or all have
 // none. It inserts all of them, or none, and ok is false.
-func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewRow) (ok bool, err error) {
-	var jobs [together]*job
-	var held [together]*rules.Key
-	keys, values := make([]any, 0, together*5), make([]any, 0, together*13)
+func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewRow, q *together) (ok bool, err error) {
+	var jobs [mostTogether]*job
+	var held [mostTogether]*rules.Key
+	keys, values := st.forKeys[:0], st.forJobs[:0]
+	defer func() { // the memory serves again, what it refers to does not
+		clear(keys)
+		clear(values)
+		st.forKeys, st.forJobs = keys, values
+	}()
 	size := 0
 	for i := range rows {
 		if size += len(rows[i].Args); size > 1<<20 { // SQLite copies all args
@@ -250,20 +285,21 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 			return false, err
 		}
 	}
-	n := int64(together)
+	all := int64(q.n)
+	n := all
 	if len(keys) > 0 {
-		n, err = st.affect(sqlAddKeys, keys...)
+		n, err = st.affect(q.keys, keys...)
 	}
-	if err == nil && n == together {
-		if n, err = st.affect(sqlAddJobs, values...); err == nil && n < together {
-			err = st.exec(sqlTakeBackJob, jobs[0].Seq, jobs[together-1].Seq)
+	if err == nil && n == all {
+		if n, err = st.affect(q.jobs, values...); err == nil && n < all {
+			err = st.exec(sqlTakeBackJob, jobs[0].Seq, jobs[q.n-1].Seq)
 		}
 	}
 	if err != nil {
 		return false, err
 	}
-	if n < together {
-		for i, j := range jobs {
+	if n < all {
+		for i, j := range jobs[:q.n] {
 			if held[i] != nil {
 				if err := st.exec(sqlTakeBackKey, j.Key[:], j.Seq); err != nil {
 					return false, err
@@ -272,7 +308,7 @@ func (st *step) insertTogether(results *[]onceq.EnqueueResult, rows []onceq.NewR
 		}
 		return false, nil
 	}
-	for i, j := range jobs {
+	for i, j := range jobs[:q.n] {
 		if err := st.putArgs(j); err != nil {
 			return false, err
 		}

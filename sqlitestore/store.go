@@ -241,6 +241,9 @@ func (s *Store) connect(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	on := newConn(conn)
+	if s.owned {
+		on.direct = newDirect()
+	}
 	if err := on.impatient(); err != nil {
 		on.close()
 		return nil, err

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,10 +27,28 @@ func TestMain(m *testing.M) {
 // harness is a store on a file of its own, and its clock.
 func harness(t *testing.T) storetest.Harness {
 	t.Helper()
+	return harnessWith(t, func(path string, config *Config) (*Store, error) {
+		config.Synchronous = off
+		return Open(path, config)
+	})
+}
+
+// harnessOfNew is a store on a database of the caller's, whose statements go
+// through database/sql.
+func harnessOfNew(t *testing.T) storetest.Harness {
+	t.Helper()
+	return harnessWith(t, func(path string, config *Config) (*Store, error) {
+		return New(pool(t, fileURL(path, url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)",
+			"journal_mode(wal)", "synchronous(normal)"}})), config)
+	})
+}
+
+func harnessWith(t *testing.T, make func(path string, config *Config) (*Store, error)) storetest.Harness {
+	t.Helper()
 	c := &clock{}
 	path := filepath.Join(t.TempDir(), "jobs.db")
 	open := func() *Store {
-		s, err := Open(path, &Config{Synchronous: off, clock: c})
+		s, err := make(path, &Config{Synchronous: Normal, clock: c})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,9 +93,10 @@ func harnessOf(s *Store, c *clock, open func() onceq.Store) storetest.Harness {
 func TestStore(t *testing.T) { storetest.Run(t, harness) }
 
 // A decorator of our own around a store with everything: transactions,
-// wake-ups, several processes.
+// wake-ups, several processes. The store keeps its jobs in a database of the
+// caller's, so that these cases run through database/sql too.
 func TestStoreThatIsMeasured(t *testing.T) {
-	storetest.Run(t, storetest.Decorated(harness, func(s onceq.Store) onceq.Store {
+	storetest.Run(t, storetest.Decorated(harnessOfNew, func(s onceq.Store) onceq.Store {
 		m, err := onceq.MeasureStore(s, metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())))
 		if err != nil {
 			t.Fatal(err)

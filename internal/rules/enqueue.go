@@ -34,7 +34,7 @@ func (b *Book) inserted(j *Job, k *Key) onceq.EnqueueResult {
 // that job, and displaced the job that its field Displaced names (nil if
 // there is none). Both are needed only if the call was sent twice.
 func (b *Book) Known(j *Job, r *onceq.NewRow, k *Key, displaced *Job) onceq.EnqueueResult {
-	result := onceq.EnqueueResult{Outcome: onceq.Skipped, Job: j.View(b.Now).Clone()}
+	result := onceq.EnqueueResult{Outcome: onceq.Skipped, Job: j.own(b.Now)}
 	if IsEcho(j, r) {
 		if result.Outcome = j.Origin; j.Origin == onceq.Inserted {
 			return b.inserted(j, k)
@@ -95,7 +95,7 @@ func (b *Book) meet(k *Key, r *onceq.NewRow) onceq.EnqueueResult {
 		result.Job = &onceq.JobRow{ID: held.Holder, Kind: held.Kind, Queue: held.Queue, Key: &name, KeyText: held.Text,
 			State: held.State}
 	} else {
-		result.Job = stands.View(b.Now).Clone()
+		result.Job = stands.own(b.Now)
 	}
 	return result
 }

@@ -139,6 +139,14 @@ func (j *Job) View(now int64) *onceq.JobRow {
 	return &row
 }
 
+// own is View in memory of its own: several rows of a call may meet one job.
+func (j *Job) own(now int64) *onceq.JobRow {
+	row := j.View(now) // has a key and a meta of its own
+	row.Args, row.Extra = bytes.Clone(row.Args), bytes.Clone(row.Extra)
+	row.Tags, row.Errors = slices.Clone(row.Tags), slices.Clone(row.Errors)
+	return row
+}
+
 // SetOptions gives a job all that the caller of an enqueue chose, except ID
 // and run time.
 func (j *Job) SetOptions(r *onceq.NewRow) {
