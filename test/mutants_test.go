@@ -3,10 +3,12 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +28,10 @@ type mutant struct {
 // The rules of a key are written down once in Go, and once more in SQL and
 // in Lua. Each of these faults is a way in which a copy could drift, and
 // each must be caught: the proof is proved too.
-var mutants = append(append(append(redisMutants, postgresMutants...), sqliteMutants...), guardMutants...)
+var mutants = slices.Concat(slices.Collect(maps.Values(mutantsOf))...)
+
+var mutantsOf = map[string][]mutant{"redis": redisMutants, "postgres": postgresMutants, "sqlite": sqliteMutants,
+	"guard": guardMutants, "limits": limitMutants, "periodic": periodicMutants}
 
 // root is the folder of the module under test.
 var root = func() string {
@@ -50,12 +55,12 @@ func (m mutant) mutated(t *testing.T) []byte {
 	return []byte(strings.Replace(string(raw), m.old, m.new, 1))
 }
 
-// suite builds the tests of the store with the fault in it.
-func (m mutant) suite(t *testing.T) string {
+// suite builds the tests of a package with the fault in it.
+func (m mutant) suite(t *testing.T, pkg string) (program string) {
 	t.Helper()
 	dir := t.TempDir()
-	faulty, overlay, program := filepath.Join(dir, "faulty"), filepath.Join(dir, "overlay.json"),
-		filepath.Join(dir, "suite")
+	faulty, overlay := filepath.Join(dir, "faulty"), filepath.Join(dir, "overlay.json")
+	program = filepath.Join(dir, "suite")
 	replace, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): faulty}})
 	if err != nil {
 		t.Fatal(err)
@@ -65,20 +70,29 @@ func (m mutant) suite(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, "./"+m.store())
+	build := exec.Command("go", "test", "-c", "-overlay", overlay, "-o", program, "./"+pkg)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s does not build with the fault: %v\n%s", m.store(), err, out)
+		t.Fatalf("%s does not build with the fault: %v\n%s", pkg, err, out)
 	}
 	return program
 }
 
-// store is the package whose suite must find the fault.
-func (m mutant) store() string {
-	if folder, _, _ := strings.Cut(m.file, "/"); strings.HasSuffix(folder, "store") {
+// pkg is the package that has a test. A fault of what all stores share must be
+// found by the suite of SQLite, or by a test of its own.
+func (m mutant) pkg(test string) string {
+	folder, _, _ := strings.Cut(m.file, "/")
+	switch {
+	case strings.HasSuffix(folder, "store"):
 		return folder
+	case strings.HasPrefix(m.file, "internal/cron/"):
+		return "internal/cron"
+	case strings.HasPrefix(test, "TestStoreInEightPartitions"):
+		return "redisstore"
+	case strings.HasPrefix(test, "TestStore/"), strings.HasPrefix(test, "TestModel/"):
+		return "sqlitestore"
 	}
-	return "sqlitestore" // of what all stores share
+	return "."
 }
 
 // run runs one case, or what a name of more cases stands for, and reports
@@ -94,7 +108,7 @@ func (m mutant) run(t *testing.T, program, name string, env []string) (failed bo
 		args = append(args, "-rapid.nofailfile", "-rapid.shrinktime=1ms", "-rapid.checks=2000")
 	}
 	cmd := exec.Command(program, args...)
-	cmd.Dir = filepath.Join(root, m.store())
+	cmd.Dir = filepath.Join(root, m.pkg(name))
 	cmd.Env = append(os.Environ(), env...)
 	raw, err := cmd.CombinedOutput()
 	out = string(raw)
@@ -109,7 +123,7 @@ func (m mutant) run(t *testing.T, program, name string, env []string) (failed bo
 func TestEveryPlantedFaultStillFits(t *testing.T) {
 	named := map[string]bool{}
 	for _, m := range mutants {
-		name := m.store() + ": " + m.name
+		name := m.file + ": " + m.name
 		t.Run(name, func(t *testing.T) { m.mutated(t) })
 		if named[name] || len(m.caughtBy) == 0 {
 			t.Errorf("%s stands twice in the list, or nobody is to catch it", name)
@@ -133,34 +147,42 @@ func TestEveryPlantedFaultIsCaught(t *testing.T) {
 		}
 		return strings.Contains(m.file, which) || strings.Contains(m.name, which)
 	}
-	for store, all := range map[string][]mutant{"redis": redisMutants, "postgres": postgresMutants,
-		"sqlite": sqliteMutants, "guard": guardMutants} {
-		t.Run(store, func(t *testing.T) {
-			var env []string
+	for group, all := range mutantsOf {
+		t.Run(group, func(t *testing.T) {
+			envs := map[string][]string{} // of a package: one server for all
 			for i, m := range all {
 				if !chosen(i, m) {
 					continue
 				}
-				if env == nil { // one server for all
-					env = serverOf(t, m.store())
-				}
-				t.Run(m.name, func(t *testing.T) {
-					program := m.suite(t)
-					for _, name := range m.caughtBy {
-						if failed, out := m.run(t, program, name, env); !failed {
-							t.Errorf("%s: %q in place of %q passes %s\n%s", m.file, m.new, m.old, name, tail(out))
-						}
+				for _, name := range m.caughtBy {
+					if pkg := m.pkg(name); envs[pkg] == nil {
+						envs[pkg] = serverOf(t, pkg)
 					}
-				})
+				}
+				t.Run(m.name, func(t *testing.T) { m.caught(t, envs) })
 			}
 		})
 	}
 }
 
+// caught plants the fault, and wants it to be found by all that are to find it.
+func (m mutant) caught(t *testing.T, envs map[string][]string) {
+	programs := map[string]string{}
+	for _, name := range m.caughtBy {
+		pkg := m.pkg(name)
+		if programs[pkg] == "" {
+			programs[pkg] = m.suite(t, pkg)
+		}
+		if failed, out := m.run(t, programs[pkg], name, envs[pkg]); !failed {
+			t.Errorf("%s: %q in place of %q passes %s\n%s", m.file, m.new, m.old, name, tail(out))
+		}
+	}
+}
+
 // serverOf starts the server of a store, as its tests want it.
-func serverOf(t *testing.T, store string) []string {
+func serverOf(t *testing.T, pkg string) []string {
 	t.Helper()
-	switch store {
+	switch pkg {
 	case "redisstore":
 		return []string{"ONCEQ_TEST_REDIS=" + redistest.URL(t)}
 	case "pgstore":
