@@ -275,7 +275,7 @@ func TestStoreInEightPartitionsBehindADecorator(t *testing.T) {
 		return harness(t, url, Config{Partitions: 8})
 	}), append([]string{"identity", "policies", "replace", "debounce", "coalesce", "supersede", "bounds", "starting",
 		"results", "waiting", "counts", "notes", "doubt", "repeats", "races", "guarding", "guard_calls", "periodic",
-		"limited", "limiting", "recipes"}, storetest.Seam...)...)
+		"limited", "limiting", "recipes", "parity_taskiq_guard"}, storetest.Seam...)...)
 }
 
 func TestModelInEightPartitions(t *testing.T) {
@@ -291,7 +291,7 @@ func TestStoreOnACluster(t *testing.T) {
 	url := redistest.ClusterURL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, url, Config{Partitions: 6}) },
 		append([]string{"identity", "repeats", "supersede", "results", "waiting", "counts", "starting", "guarding",
-			"guard_calls", "periodic", "limited", "limiting", "recipes"}, storetest.Seam...)...)
+			"guard_calls", "periodic", "limited", "limiting", "recipes", "parity_taskiq_guard"}, storetest.Seam...)...)
 }
 
 func TestModelOnACluster(t *testing.T) {

@@ -52,6 +52,8 @@ var parityGuard = []scenario{
 			other.sends(task(1), opts...)
 			g.refused(other.Touch(g.ctx, t)) // and a token is one guard's
 		}
+		t := g.world.guard(guard.Config{}).sends(task(1)) // there is a name where none is said
+		g.world.guard(guard.Config{Name: "default"}).heldBy(t, onceq.Scheduled, task(1))
 	})},
 	{"duplicate_task_error_names_the_holder_and_a_warning_is_logged", func(w *world) {
 		logged := &logbook{}
@@ -59,6 +61,7 @@ var parityGuard = []scenario{
 		t := g.sends(task(1))
 		_, err := g.Send(w.ctx, task(1), func(context.Context, guard.Token) error { return errNo })
 		var dup *onceq.DuplicateError
+		w.wantErr(err, onceq.ErrDuplicate)
 		if !errors.As(err, &dup) || dup.Kind != "task" || dup.Key == (onceq.Key{}) || dup.Holder != string(t) {
 			w.Fatalf("got %v", err)
 		}
@@ -92,6 +95,8 @@ var parityGuard = []scenario{
 		t := g.sends(mail{To: "a"})
 		equal(g.world, "args differ", g.dup(mail{To: "b"}).ArgsDiffer, true) // no matter what arguments are passed
 		g.heldBy(t, onceq.Scheduled, mail{To: "c", Body: "d"})
+		t = g.sends(onceq.Bytes("raw", []byte{1}), onceq.UniqueKey("own")) // and no args are looked into
+		g.heldBy(t, onceq.Scheduled, onceq.Bytes("raw", []byte{2}), onceq.UniqueKey("own"))
 	})},
 	{"difference_an_explicit_key_is_scoped_to_its_kind", byGuard(guard.Config{}, func(g *guarded) {
 		g.sends(task(1), onceq.UniqueKey("k"))
@@ -122,13 +127,19 @@ var parityGuard = []scenario{
 			g.free(g.job(string(t)))
 		}
 	})},
-	{"a_long_run_is_kept_alive", byGuard(guard.Config{}, func(g *guarded) {
+	{"a_long_run_is_kept_alive", byGuard(guard.Config{
+		Defaults: []onceq.Option{onceq.Delay(5 * minute)}}, func(g *guarded) {
 		t := g.sends(task(1))
 		r := g.begins(t)
 		g.after(30 * day) // no clock takes the key of a run
 		g.heldBy(t, onceq.Running, task(1))
 		g.must(r.Context().Err())
 		g.must(r.Done(nil))
+		next := g.sends(task(1)) // while it is queued, 300 seconds are 300 seconds
+		g.after(5*minute - time.Millisecond)
+		g.heldBy(next, onceq.Scheduled, task(1))
+		g.after(time.Millisecond)
+		g.sends(task(1))
 	})},
 	{"difference_a_failure_that_will_be_retried_keeps_the_lock", byGuard(guard.Config{}, func(g *guarded) {
 		t := g.sends(task(1))
