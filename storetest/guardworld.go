@@ -23,7 +23,8 @@ type link struct {
 	lose int          // answers to the next calls that write
 	lost func()       // called when an answer is lost; or nil
 
-	beats atomic.Int64 // heartbeats that were sent
+	beats   atomic.Int64 // heartbeats that were sent
+	unknown atomic.Int64 // starts that the store refused, for it had taken the process for lost
 }
 
 // errCut is final: a process that is dead tries nothing again.
@@ -73,7 +74,15 @@ func (l *link) Enqueue(ctx context.Context, r onceq.EnqueueRequest) ([]onceq.Enq
 }
 
 func (l *link) Change(ctx context.Context, c onceq.Change) ([]onceq.ChangeResult, error) {
-	return through(l, func() ([]onceq.ChangeResult, error) { return l.Store.Change(ctx, c) })
+	return through(l, func() ([]onceq.ChangeResult, error) {
+		results, err := l.Store.Change(ctx, c)
+		for _, r := range results {
+			if c.Op == onceq.OpStart && errors.Is(r.Err, onceq.ErrLeaseLost) {
+				l.unknown.Add(1)
+			}
+		}
+		return results, err
+	})
 }
 
 func (l *link) Finish(ctx context.Context, r onceq.FinishRequest) ([]onceq.FinishResult, error) {

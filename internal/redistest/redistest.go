@@ -168,10 +168,11 @@ func (l *locked) Write(p []byte) (int, error) {
 func (s *Server) answers() bool {
 	c := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialTimeout: 200 * time.Millisecond})
 	defer func() { _ = c.Close() }()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute) // it reads its files first
 	for time.Now().Before(deadline) {
-		info, err := c.Info(context.Background(), "server").Result()
-		if err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
+		info, err := c.Info(context.Background(), "all").Result()
+		if err == nil && !strings.Contains(info, "loading:1") ||
+			err != nil && strings.HasPrefix(err.Error(), "NOAUTH") {
 			// The server of another test may have taken the port meanwhile.
 			return err != nil || strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.cmd.Process.Pid))
 		}
