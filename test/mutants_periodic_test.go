@@ -23,7 +23,7 @@ var periodicMutants = []mutant{
 	{"Sunday is not 7", "internal/cron/parse.go", "(s.weekdays | s.weekdays>>sunday)", "s.weekdays",
 		inCron("Sunday is 0 and 7")},
 	{"2100 is a leap year", "internal/cron/next.go", "(year%100 != 0 || year%400 == 0)", "true",
-		inCron("the year 2100")},
+		inCron("the 29th of February")},
 	{"@every counts from now", "internal/cron/next.go", "now+s.every-mod(now, s.every)", "now+s.every",
 		inCron("multiples since the epoch, whatever the zone")},
 	{"31 February is taken", "internal/cron/parse.go", "if !s.either && !s.comes() {", "if false {",
