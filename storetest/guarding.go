@@ -288,7 +288,7 @@ var guarding = []scenario{
 	{"a_process_that_was_taken_for_lost_starts_again", byGuard(guard.Config{}, func(g *guarded) {
 		t := g.sends(task(1))
 		g.handles(t, errNo, errNo)
-		for try := 0; g.link.unknown.Load() == 0; try++ { // its first heartbeat may come in between, and the next is far
+		for try := 0; g.link.unknown.Load() == 0; try++ { // its first heartbeat may come in between
 			if try == 5 {
 				g.Fatal("the store never took it for lost")
 			}
