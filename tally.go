@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,10 +30,15 @@ type tally struct {
 	failures int        // in a row
 	gone     bool       // the store is closed
 
+	said atomic.Pointer[Tally] // of a pair whose terms are noted: most often it is asked for again; nil = of none
+
 	mu     sync.Mutex
 	pairs  map[pairName]*Tally
+	last   *Tally      // the last that was asked for; nil = none
 	hot    []hotCount  // at most hotKeys
 	hotAt  map[Key]int // where the count of a key is
+	least  int64       // no key in hot has a smaller count
+	spot   int         // in hot, where the last key left
 	seen   []metDuplicate
 	met    int         // duplicates since the last note
 	timer  *time.Timer // of the next note; nil = there is nothing to note
@@ -82,12 +88,16 @@ func newTally(store Store, log *slog.Logger) *tally {
 
 func (t *tally) resetLocked() {
 	t.pairs, t.hot, t.hotAt = map[pairName]*Tally{}, nil, map[Key]int{}
-	t.seen, t.met = nil, 0
+	t.seen, t.met, t.last, t.least, t.spot = nil, 0, nil, 0, 0
+	t.said.Store(nil)
 }
 
 // pairLocked is the counts of a queue and kind. Beyond so many all others are
 // counted together.
 func (t *tally) pairLocked(queue, kind string) *Tally {
+	if p := t.last; p != nil && p.Queue == queue && p.Kind == kind {
+		return p
+	}
 	name := pairName{queue, kind}
 	p := t.pairs[name]
 	if p == nil && len(t.pairs) >= MaxTallies-1 {
@@ -98,13 +108,17 @@ func (t *tally) pairLocked(queue, kind string) *Tally {
 		p = &Tally{Queue: name.queue, Kind: name.kind}
 		t.pairs[name] = p
 	}
+	t.last = p
 	return p
 }
 
 // wantsTerms reports whether the terms of this queue and kind are to be said:
 // those of the first enqueue after each note.
 func (t *tally) wantsTerms(queue, kind string) bool {
-	if t == nil || isReserved(queue, kind) {
+	if t == nil {
+		return false
+	}
+	if p := t.said.Load(); p != nil && p.Queue == queue && p.Kind == kind || isReserved(queue, kind) {
 		return false
 	}
 	t.mu.Lock()
@@ -127,7 +141,9 @@ func (t *tally) enqueued(row *NewRow, r *Receipt) {
 	p := t.pairLocked(row.Queue, row.Kind)
 	p.Enqueued[at]++
 	if p.Queue != OtherPairs {
-		p.Terms = cmp.Or(p.Terms, row.terms)
+		if p.Terms = cmp.Or(p.Terms, row.terms); p.Terms != "" && t.said.Load() != p {
+			t.said.Store(p)
+		}
 	}
 	if r.Duplicate() && r.Conflict != nil {
 		t.duplicateLocked(row, r)
@@ -159,18 +175,29 @@ func (t *tally) duplicateLocked(row *NewRow, r *Receipt) {
 		at = len(t.hot)
 		t.hot = append(t.hot, hotCount{})
 	default: // the rarest leaves: Space-Saving, of Metwally et al.
-		for i := range t.hot {
-			if t.hot[i].Count < t.hot[at].Count {
-				at = i
-			}
-		}
+		at = t.rarestLocked()
 		delete(t.hotAt, t.hot[at].Key)
 		t.hot[at].over = t.hot[at].Count
 	}
-	t.hotAt[r.Conflict.Key] = at
+	if !known {
+		t.hotAt[r.Conflict.Key] = at
+	}
 	h := &t.hot[at]
 	h.Count++
 	h.Key, h.Kind, h.Text, h.Holder = r.Conflict.Key, row.Kind, r.Conflict.Text, r.Conflict.Holder
+}
+
+// rarestLocked is where a key with the least count is. Counts only grow, so it
+// goes on from where it was until none is left with the least that it knows.
+func (t *tally) rarestLocked() int {
+	for range t.hot {
+		if t.spot = (t.spot + 1) % len(t.hot); t.hot[t.spot].Count <= t.least {
+			return t.spot
+		}
+	}
+	rarest := func(a, b hotCount) int { return cmp.Compare(a.Count, b.Count) }
+	t.least = slices.MinFunc(t.hot, rarest).Count
+	return slices.IndexFunc(t.hot, func(h hotCount) bool { return h.Count == t.least })
 }
 
 // endStates are the states to which runs lead, as Count.Ended has them.
