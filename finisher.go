@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -54,24 +55,38 @@ type sent struct{ done, busy, failed int }
 func (s *session) finish(ctx context.Context) (n sent, err error) {
 	s.mu.Lock()
 	size := together(s.results[:min(len(s.results), s.finishLoad.of(finishBatch))])
-	batch := append([]*run(nil), s.results[:size]...)
+	m := &s.finishing
+	m.batch = append(m.batch[:0], s.results[:size]...)
 	s.results = s.results[:copy(s.results, s.results[size:])]
 	s.sending = size
 	s.mu.Unlock()
 	if size == 0 {
 		return n, nil
 	}
-	requests := make([]Finish, size)
-	for i, r := range batch {
-		requests[i] = r.finish
+	m.requests = m.requests[:0]
+	for _, r := range m.batch {
+		m.requests = append(m.requests, r.finish)
 	}
-	answers := s.send(ctx, requests)
-	for _, a := range answers {
+	m.answers = sendResults(ctx, m.requests, m.answers, s.sendTogether)
+	for _, a := range m.answers {
 		if a.err != nil {
 			err = a.err
 		}
 	}
-	return s.acknowledge(batch, answers), err
+	n = s.acknowledge(m)
+	clear(m.batch)
+	clear(m.requests)
+	clear(m.answers)
+	clear(m.ended)
+	return n, err
+}
+
+// finishing is the memory of one batch of results after another.
+type finishing struct {
+	batch    []*run
+	requests []Finish // a store keeps none of them
+	answers  []answer
+	ended    []*run
 }
 
 // together is how many of these results travel together: of those with a
@@ -94,16 +109,17 @@ type answer struct {
 }
 
 func (s *session) send(ctx context.Context, requests []Finish) []answer {
-	return sendResults(ctx, requests, s.sendTogether)
+	return sendResults(ctx, requests, nil, s.sendTogether)
 }
 
 // sendResults sends results in one call. If the store refuses that, it sends
 // each alone: one result may be at fault, and must not stop the others. If the
 // first two fail as well, the store is at fault, and the rest is left for
-// later.
-func sendResults(ctx context.Context, requests []Finish,
+// later. The answers are written to memory, if it has room.
+func sendResults(ctx context.Context, requests []Finish, memory []answer,
 	together func(context.Context, []Finish, []answer) error) []answer {
-	answers := make([]answer, len(requests))
+	answers := slices.Grow(memory[:0], len(requests))[:len(requests)]
+	clear(answers)
 	err := together(ctx, requests, answers)
 	if len(requests) == 1 || !isRefusal(ctx, err) {
 		return answers
@@ -168,18 +184,19 @@ type outcome struct {
 
 // acknowledge takes runs out of hand whose results were taken, or no longer
 // count. The others wait to be sent again.
-func (s *session) acknowledge(batch []*run, answers []answer) sent {
-	o := outcome{soon: -1}
+func (s *session) acknowledge(m *finishing) sent {
+	o := outcome{soon: -1, ended: m.ended[:0]}
 	s.mu.Lock()
 	s.sending = 0
-	for i, r := range batch {
-		if a := answers[i]; a.err == nil && a.Status != FinishBusy {
+	for i, r := range m.batch {
+		if a := m.answers[i]; a.err == nil && a.Status != FinishBusy {
 			s.answeredLocked(r, a, &o)
 		} else {
 			s.unansweredLocked(r, a, &o)
 		}
 	}
 	s.results = append(append(s.results, o.again...), o.behind...)
+	m.ended = o.ended
 	s.callForLocked(o.ended...)
 	if o.soon >= 0 {
 		s.pacer.lookBy(time.Now().Add(o.soon))
@@ -244,7 +261,7 @@ func (s *session) unansweredLocked(r *run, a answer, o *outcome) {
 		s.dropLocked(r)
 		o.dropped++
 		o.done++
-	case r.given:
+	case r.refused != nil && r.refused.given:
 		s.dropLocked(r)
 		signal(s.beatNow) // the store hands it back
 		o.done++
@@ -269,8 +286,8 @@ func (s *session) logOutcome(o *outcome) {
 		s.log.Warn("onceq: result of a lost run", r.attrs()...)
 	}
 	for _, r := range o.refused {
-		attrs := append(r.attrs(), "error", r.refusal)
-		if r.given {
+		attrs := append(r.attrs(), "error", r.refused.last)
+		if r.refused.given {
 			s.log.Error("onceq: result given up", attrs...)
 		} else {
 			s.log.Error("onceq: result replaced by a failure", attrs...)
@@ -285,19 +302,22 @@ func (s *session) logOutcome(o *outcome) {
 // would claim the job for ever, and its key would never move.
 func (s *session) refusedLocked(r *run, err error) bool {
 	now := time.Now()
-	if r.refusals++; r.refusals == 1 {
-		r.refusedAt = now
+	if r.refused == nil {
+		r.refused = &refusals{}
 	}
-	if !isRefusal(s.base, err) || r.refusals < 3 || now.Sub(r.refusedAt) < 3*s.callLimit() ||
-		!s.wellAt.After(r.refusedAt) {
+	of := r.refused
+	if of.n++; of.n == 1 {
+		of.since = now
+	}
+	if !isRefusal(s.base, err) || of.n < 3 || now.Sub(of.since) < 3*s.callLimit() || !s.wellAt.After(of.since) {
 		return false
 	}
-	r.refusal, r.refusals = err, 0
-	if r.replaced {
-		r.given = true
+	of.last, of.n = err, 0
+	if of.replaced {
+		of.given = true
 		return true
 	}
-	r.replaced = true
+	of.replaced = true
 	reason := fmt.Errorf("the store did not take the result of this run (%s): %s",
 		r.finish.State, strconv.QuoteToASCII(bound(err.Error(), 1000)))
 	f := &r.finish
@@ -307,6 +327,6 @@ func (s *session) refusedLocked(r *run, err error) bool {
 		f.State, f.Delay = failure.State, failure.Delay
 	}
 	f.Error, f.Stack, f.Result = reason.Error(), "", nil
-	r.err, r.cause = reason, nil
+	r.failed = &failure{err: reason}
 	return true
 }

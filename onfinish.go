@@ -118,10 +118,10 @@ func (s *session) outcomeRow(r *run) *JobRow {
 // why is the error of a run: what the handler returned, after the reason why
 // its context ended.
 func (r *run) why() (err error) {
-	if r.err == nil {
+	if r.failed == nil {
 		return nil
 	}
 	err = errors.New(r.finish.Error) // for a method of the error that panics
 	defer func() { _ = recover() }()
-	return blame(r.err, r.cause)
+	return blame(r.failed.err, r.failed.cause)
 }

@@ -148,7 +148,7 @@ func (r *Remote) call(ctx context.Context, limit time.Duration,
 }
 
 func (r *Remote) send(ctx context.Context, requests []Finish) []answer {
-	return sendResults(ctx, requests, func(ctx context.Context, some []Finish, answers []answer) error {
+	return sendResults(ctx, requests, nil, func(ctx context.Context, some []Finish, answers []answer) error {
 		_, err := finishRuns(ctx, r.store, some, answers, r.call, callLimit(r.config.Lease))
 		return err
 	})

@@ -18,26 +18,32 @@ type run struct {
 	queue  *queue
 	leaves outcomeOfRun // by the handler
 
-	// What the handler returned, and why its context had ended; for OnFinish.
-	err, cause error
+	failed *failure // nil = it did not fail
 
 	// Guarded by session.mu:
-	ended   bool // the handler has returned
-	stopped bool // a cancel was requested
-	lost    bool // the result does not count
-	resent  bool // its Finish was sent before, and may have been taken
-	finish  Finish
+	ended      bool // the handler has returned
+	stopped    bool // a cancel was requested
+	lost       bool // the result does not count
+	resent     bool // its Finish was sent before, and may have been taken
+	handedBack bool // it was cut short by a shutdown
+	finish     Finish
 	timed
-	handedBack bool       // it was cut short by a shutdown
-	span       trace.Span // nil = it has none
-	state      State      // as the store recorded it
+	span    trace.Span // nil = it has none
+	state   State      // as the store recorded it
+	refused *refusals  // nil = none
+}
 
-	// The refusals of a Finish that was sent alone:
-	refusals  int       // in its present form
-	refusedAt time.Time // when the first came
-	refusal   error     // the latest
-	replaced  bool      // it no longer has what the handler returned
-	given     bool      // given up: it is not sent any more
+// failure is what a handler returned, and why its context had ended; for
+// OnFinish.
+type failure struct{ err, cause error }
+
+// refusals are those of a Finish that was sent alone.
+type refusals struct {
+	n        int       // in its present form
+	since    time.Time // when the first came
+	last     error     // the latest
+	replaced bool      // it no longer has what the handler returned
+	given    bool      // given up: it is not sent any more
 }
 
 func (s *session) newRun(job *JobRow) *run {
@@ -146,8 +152,10 @@ func panicStack(stack []byte) string {
 func (s *session) settle(r *run, err, cause error) {
 	var f Finish
 	defer func() { s.settled(r, f, cause) }() // even if the error or the policy ends this goroutine
-	r.err, r.cause = s.ended(r, err), cause
-	decideSafely(&f, &r.job, r.err, cause, s.w.config.retryOf(&r.job))
+	if err = s.ended(r, err); err != nil {
+		r.failed = &failure{err, cause}
+	}
+	decideSafely(&f, &r.job, err, cause, s.w.config.retryOf(&r.job))
 }
 
 // settled frees the slot of a run and hands its result to the finisher.

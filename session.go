@@ -54,13 +54,14 @@ type session struct {
 	mute        bool   // no call may begin, nor say anything
 	sending     int    // results that are on their way to the store
 	finishLoad  load
-	dropped     int   // results that do not count, of handlers that returned
-	fetchNo     int64 // the number of the latest fetch
-	introduced  bool  // a heartbeat said what the worker is; only beat looks at it
-	fetched     int64 // every fetch up to this one is over, and its jobs are in inHand
-	ending      bool  // slots of the whole fleet are given back as soon as no job runs on them
-	returned    int   // such slots that the next heartbeat gives back
-	leased      bool  // by our own clock the lease is not over yet
+	finishing   finishing // only finishLoop looks at it
+	dropped     int       // results that do not count, of handlers that returned
+	fetchNo     int64     // the number of the latest fetch
+	introduced  bool      // a heartbeat said what the worker is; only beat looks at it
+	fetched     int64     // every fetch up to this one is over, and its jobs are in inHand
+	ending      bool      // slots of the whole fleet are given back as soon as no job runs on them
+	returned    int       // such slots that the next heartbeat gives back
+	leased      bool      // by our own clock the lease is not over yet
 	leaseEnd    time.Time
 	lapse       *time.Timer // fires at leaseEnd
 	wellAt      time.Time   // when a call to the store last succeeded

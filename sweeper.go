@@ -33,7 +33,7 @@ func (s *session) sweepLoop(ctx context.Context) {
 		s.w.client.tally.rescued(job)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.callForLocked(&run{job: *job, finish: *f, state: state, err: &lostError{job.Worker}})
+		s.callForLocked(&run{job: *job, finish: *f, state: state, failed: &failure{err: &lostError{job.Worker}}})
 	}
 	wait := rand.N(s.callLimit() / 2)
 	if s.drains {

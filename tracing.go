@@ -256,7 +256,11 @@ func (r *run) traced(f *Finish, lost bool) {
 		r.span.SetAttributes(semconv.ErrorTypeKey.String("lease_lost"))
 		r.span.SetStatus(codes.Error, ErrLeaseLost.Error())
 	case f.Error != "" && f.State != Cancelled:
-		r.span.SetAttributes(semconv.ErrorTypeKey.String(errorType(r.err)))
+		kind := errorType(nil)
+		if r.failed != nil {
+			kind = errorType(r.failed.err)
+		}
+		r.span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 		r.span.SetStatus(codes.Error, f.Error)
 	}
 }
