@@ -67,7 +67,7 @@ func (b *batch) read(r *record) (try, row int, now int64, result onceq.EnqueueRe
 	return try, row, now, result
 }
 
-// judge reads a found_v1 and answers its row from it, unless the row writes
+// judge reads a found_v2 and answers its row from it, unless the row writes
 // to the holder: then row is -1.
 func (b *batch) judge(r *record) (row int, now int64) {
 	row = r.int() - 1
@@ -81,7 +81,7 @@ func (b *batch) judge(r *record) (row int, now int64) {
 	c := &onceq.Conflict{By: "key", Key: claim.Key, Since: r.instant(), FreesAt: r.instant()}
 	pending := onceq.Until(r.int())
 	c.Holder = r.string()
-	left, job := r.json(), r.job(now)
+	left, job := r.json(), r.columns(now)
 	reactions := &b.rows[row].Reactions
 	action := reactions.Ended
 	switch {

@@ -35,7 +35,7 @@ func (s *Store) Fetch(ctx context.Context, f onceq.FetchRequest) (onceq.Fetched,
 		got = onceq.Fetched{} // all that was asked for has started: there may be more
 		return s.query(ctx, s.sql.fetch, func(r *record) {
 			now, next := r.int64(), r.int64()
-			if j := r.job(now); j != nil {
+			if j := r.columns(now); j != nil {
 				got.Jobs = append(got.Jobs, j)
 				return
 			}

@@ -315,6 +315,19 @@ func (r *record) job(now int64) *onceq.JobRow {
 	return j
 }
 
+// columns reads the columns of a job in a fetched_v1 or a found_v2; nil if
+// there is none.
+func (r *record) columns(now int64) *onceq.JobRow {
+	if len(r.raw) < r.at+jobFields {
+		r.fail("a job was expected", r.raw)
+		return nil
+	}
+	if r.null() { // every job was enqueued at some time
+		return nil
+	}
+	return r.readJob(now)
+}
+
 // usualRetention is stored as NULL.
 const usualRetention = 24 * time.Hour
 

@@ -112,6 +112,22 @@ func slim(alias string) string {
 	return strings.Join(columns, ", ")
 }
 
+// columns are the columns of a job, some of them null.
+func columns(alias string, nulls map[string]string) string {
+	all := make([]string, len(jobColumns))
+	for i, c := range jobColumns {
+		all[i] = alias + "." + c
+		if as, ok := nulls[c]; ok {
+			all[i] = "null::" + as
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// unread are the columns of a job that record.columns passes over, with their
+// types.
+var unread = map[string]string{"fetch_no": "bigint", "nonce": "bytea", "result": "bytea", "trace": "text"}
+
 // safe keeps functions and types of a schema in the caller's search_path
 // from being used in place of PostgreSQL's own.
 const safe = "set search_path = pg_catalog, pg_temp"
@@ -153,6 +169,10 @@ func expand(text, namespace string) string {
 			return strings.Repeat("null, ", 1+len(conflictColumns)) + "null"
 		case "slim":
 			return slim(m[2])
+		case "columns":
+			return columns(m[2], nil)
+		case "read": // a job in a fetched_v1 or a found_v2
+			return columns(m[2], unread)
 		case "bare": // a row without args
 			return "row(" + slim(m[2]) + ")::" + quoted + ".jobs"
 		case "one": // args only if a single job was named

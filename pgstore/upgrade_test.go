@@ -138,7 +138,8 @@ func TestStatementsOfCommit3398775GoOnAfterTheUpgrade(t *testing.T) {
 		"select (job).id, n from {ns}.list_v1('', 100, false, null, '', '', null, 50) where (job).id is not null",
 		"select (job).id, octet_length((job).args) from {ns}.list_v1('', 100, false, 2::smallint, '', '', null, 50) " +
 			"where (job).id is not null",
-		"select (job).id, (job).state from {ns}.fetch_v1('host-1-abcdef', 99, '{default,retry,paused queue}', " +
+		"select (job).id, (job).state, (job).run, (job).key, (job).args, (job).worker, (job).meta::text, " +
+			"(job).errors::text from {ns}.fetch_v1('host-1-abcdef', 99, '{default,retry,paused queue}', " +
 			"'{5,5,5}', null, array_fill(0::bigint, array[30])) order by 1",
 		"select (job).id, (job).state from {ns}.fetch_v1('host-1-abcdef', 100, '{default}', '{100}', '{raw}', " +
 			"array_fill(0::bigint, array[10])) order by 1",

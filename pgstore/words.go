@@ -87,7 +87,7 @@ const (
 	rowOfName = -1 // c_holder names a worker with a run to stop, or a queue to wake
 )
 
-// fetchNoWorker is what fetch_v2 says in place of a run time to a worker that
+// fetchNoWorker is what fetch_v3 says in place of a run time to a worker that
 // is not known.
 const fetchNoWorker = -1
 

@@ -1,1 +1,1 @@
-select * from {ns}.look_v1($1, $2)
+select * from {ns}.look_v2($1, $2)

@@ -3,7 +3,7 @@
 --   insert_v1      the common path: inserts what is new, answers duplicates
 --   insert_one_v1  the same for one row, with less overhead
 --   insert_alike_v1  the same for rows that differ in no option, which fails if they meet anybody
---   look_v1        looks for the holders of keys, for rows with new IDs
+--   look_v2        looks for the holders of keys, for rows with new IDs
 --   lookup_v1      answers every row that meets a job and does not write to it
 --   tags_v1, extra_v1, failed_v1  read what was sent in tags
 --   rows_v1, shown_v1, reaction_v1  are parts of these
@@ -105,17 +105,17 @@ end $$;
 -- overhead than lookup_v1. It leaves out what only that can answer: a row
 -- that was sent before and whose job exists, and a key that has passed to a
 -- waiter.
-create or replace function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1
+create or replace function {ns}.look_v2(ids text[], keys bytea[]) returns setof {ns}.found_v2
   language plpgsql {hot} as $$
 declare
   now bigint := {ns}.clock_v1();
 begin
   return query
-  select i::integer, now, k.since, k.frees_at, k.pending, k.holder, k.gone, j.job
+  select i::integer, now, k.since, k.frees_at, k.pending, k.holder, k.gone, {read j}
   from unnest(ids, keys) with ordinality as r(id, key, i)
   cross join lateral (select * from {ns}.keys x where x.key = r.key and (x.frees_at is null or x.frees_at > now)
     limit 1) k
-  left join lateral (select x as job from {ns}.jobs x where x.id = k.holder and x.key = r.key and k.gone is null
+  left join lateral (select * from {ns}.jobs x where x.id = k.holder and x.key = r.key and k.gone is null
     limit 1) j on true
   where not exists (select from {ns}.jobs x where x.id = r.id offset 0);
 end $$;

@@ -1,9 +1,9 @@
 -- Fetch.
 --
---   fetch_v2         starts due jobs of some queues for a worker
---   places_v2        where jobs wait
---   within_v2        which of the jobs found fit into so many bytes
---   of_kinds_v2      locks the next due jobs of some kinds, beside others
+--   fetch_v3         starts due jobs of some queues for a worker
+--   beside_v3        locks the next due jobs of some kinds, where jobs of others are among them
+--   within_v3        which of the jobs found fit into so many bytes
+--   of_kinds_v2      is beside_v3 for one priority of one queue
 --   of_instant_v2    the same among jobs that are all due at one instant
 --   next_v2          when the next job of some queues is due
 --   next_of_kinds_v2 when the next job of some kinds is due, beside others
@@ -27,130 +27,138 @@
 -- is that of a priority. The fetch begins there, and not at jobs that were
 -- fetched long ago, whose index entries an old snapshot may keep alive.
 --
--- If only some kinds are wanted, places_v2 looks at as many jobs as are
--- wanted and a few more. If they are all of these kinds, it takes them in
--- the order of the queue, else it goes by the index that keeps kinds apart.
--- So jobs of other kinds cost next to nothing, however many wait.
+-- If only some kinds are wanted, it looks at the first jobs of each priority.
+-- If they are all of these kinds, it takes them in the order of the queue;
+-- else beside_v3 goes by the index that keeps kinds apart. So jobs of other
+-- kinds cost next to nothing, however many wait. Only where the first are of
+-- these kinds and many others come before all slots are full, it walks past
+-- those, once.
 --
 -- It stops before the args and metas would exceed max_bytes together, but
 -- starts at least one job.
-create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[],
+--
+-- Each query costs about as much as ten jobs do. So there are three where
+-- nothing is out of the ordinary.
+create or replace function {ns}.fetch_v3(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[],
   floors bigint[], max_bytes bigint)
-returns setof {ns}.job_v1 language plpgsql {hot} as $$
+returns setof {ns}.fetched_v1 language plpgsql {hot} as $$
 declare
-  now bigint := {ns}.clock_v1();
-  place record;           -- a priority of a queue in which jobs wait
-  x record;
-  in_queue bigint := 0;
-  wanted integer;         -- of that queue, what has not been found yet
-  tids tid[] := '{}';     -- where the jobs are that were found, in order
-  sizes integer[] := '{}';
-  frees boolean := false; -- for one of them the first fetch is the event
-  due_at bigint;          -- when the first job of a place is due
-  next_at bigint;         -- and of all places, or when a pause ends
+  near constant integer := 16;
+  now bigint;
+  x record;               -- what was found: tids (where the jobs are, in order), bytes, and
+                          -- frees: for one of them the first fetch is the event
+  said {ns}.fetched_v1;   -- a message
+  wanted integer := 0;
+  one integer;
+  waited text;
   started integer;
 begin
   {guard}
-  next_at := (select min(z.until) from {ns}.paused z where z.queue = any(queues) and z.until > now
-    and z.until < {never});
-  for place in
-    select * from {ns}.places_v2(queues, slots, kinds, floors, now)
-  loop
-    if place.in_queue <> in_queue then
-      in_queue := place.in_queue;
-      wanted := place.slots;
-    end if;
-    due_at := place.run_at;
-    if place.mixed then
-      due_at := {ns}.next_of_kinds_v2(place.queue, place.priority, kinds, place.floor);
-    end if;
-    next_at := least(next_at, due_at);
-    if wanted <= 0 or due_at > now or due_at is null then
-      continue;
-    elsif place.mixed then
-      select array_agg(y.tid) as tids, array_agg(y.bytes) as sizes, bool_or(y.frees) as frees into x
-        from {ns}.of_kinds_v2(place.queue, place.priority, kinds, place.floor, now, wanted) y;
-    else
-      select array_agg(y.tid) as tids, array_agg(y.bytes) as sizes, bool_or(y.frees) as frees into x from (
-        select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees from {ns}.jobs j
-        where j.queue = place.queue and {waits j} and (kinds is null or j.kind = any(kinds))
-          and {at j} >= (place.priority << 48) + place.floor and {at j} <= (place.priority << 48) + now
-        order by {at j}, j.id limit wanted for update skip locked) y;
-    end if;
-    if x.tids is not null then
-      tids := tids || x.tids;
-      sizes := sizes || x.sizes;
-      frees := frees or coalesce(x.frees, false);
-      wanted := wanted - cardinality(x.tids);
-    end if;
-  end loop;
-
-  if tids <> '{}' then
-    -- A leave waits for this and sees what is started; or this waits for
-    -- the leave, and starts nothing.
-    perform pg_advisory_xact_lock_shared({ns}.worker_lock_v2(worker));
-  end if;
-  if not exists (select from {ns}.workers w where w.name = worker) then
-    return query select now, {fetch_no_worker}::bigint, null::{ns}.jobs;
-    return;
-  elsif tids = '{}' then
-    return query select now, next_at, null::{ns}.jobs;
-    return;
-  end if;
-  if (select sum(s.bytes) from unnest(sizes) as s(bytes)) > max_bytes then
-    tids := {ns}.within_v2(tids, sizes, max_bytes);
-  end if;
-  return query
-  update {ns}.jobs j set state = {running}, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
-    anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now,
-    worker = fetch_v2.worker, fetch_no = fetch_v2.fetch_no
-  where j.ctid = any(tids)
-  returning now, null::bigint, j;
-  get diagnostics started = row_count;
-  if frees then
-    perform {ns}.started_v2(worker, fetch_no, now);
-  end if;
-  if started < (select sum(s.slots) from unnest(slots) as s(slots) where s.slots > 0) then
-    return query select now, {ns}.next_v2(queues, kinds, floors), null::{ns}.jobs;
-  end if;
-end $$;
-
--- The priorities of queues in which jobs wait, from their floors on: when the
--- first of their jobs is due, and whether jobs of other kinds are among those
--- that a fetch may reach.
-create or replace function {ns}.places_v2(queues text[], wanted integer[], kinds text[], floors bigint[], now bigint)
-returns table (in_queue bigint, queue text, slots integer, priority bigint, floor bigint, run_at bigint, mixed boolean)
-language plpgsql as $$
-#variable_conflict use_column
-declare
-  near constant integer := 16;
-begin
-  return query select q.n, q.queue, q.slots, p.* from unnest(queues, wanted) with ordinality as q(queue, slots, n)
+  -- A leave waits for this and sees what is started; or this waits for
+  -- the leave, and starts nothing.
+  waited := pg_advisory_xact_lock_shared({ns}.worker_lock_v2(worker));
+  now := {ns}.clock_v1();
+  said.now := now;
+  select array_agg(y.tid) as tids, sum(y.bytes) as bytes, bool_or(y.frees) as frees, bool_or(y.others) as mixed into x
+  from unnest(queues, slots) with ordinality as q(queue, slots, n)
   cross join lateral (
-    select p.priority, {floor_of p} as floor, i.run_at,
-      case when i.kind <> all(kinds) then true when i.run_at <= now and kinds is not null then exists (select from (
+    select m.others, j.* from {priorities} as p(priority)
+    cross join lateral (
+      select case when kinds is not null then exists (select from (
         select o.kind from {ns}.jobs o
         where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + {floor_of p}
           and {at o} <= (p.priority << 48) + now
-        order by {at o}, o.id limit q.slots + near) o where o.kind <> all(kinds)) else false end as mixed
-    from {priorities} as p(priority)
-    cross join lateral (
-      select i.run_at, i.kind from {ns}.jobs i
+        order by {at o}, o.id limit least(q.slots, near) + near) o where o.kind <> all(kinds)) else false end as others
+      from {ns}.jobs i
       where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
-        and {at i} < (p.priority + 1) << 48
+        and {at i} <= (p.priority << 48) + now
+      order by {at i}, i.id limit 1) m
+    left join lateral (
+      select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees from {ns}.jobs j
+      where not m.others and j.queue = q.queue and {waits j} and (kinds is null or j.kind = any(kinds))
+        and {at j} >= (p.priority << 48) + {floor_of p} and {at j} <= (p.priority << 48) + now
+      order by {at j}, j.id limit q.slots for update skip locked) j on true
+    where m.others or j.tid is not null
+    limit q.slots) y
+  where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue and z.until > now);
+  if x.mixed then
+    x := {ns}.beside_v3(queues, slots, kinds, floors, now);
+  end if;
+  if x.bytes > max_bytes then
+    x.tids := {ns}.within_v3(x.tids, max_bytes);
+  end if;
+  started := 0;
+  if x.tids is not null then
+    return query
+    update {ns}.jobs j set state = {running}, attempt = coalesce(j.attempt, 0) + 1, run = coalesce(j.run, 0) + 1,
+      anchor = {ns}.anchor_of_v1(j.anchor, j.key, j.from_enqueue, j.enqueued_at, j.run_at), started_at = now,
+      worker = fetch_v3.worker, fetch_no = fetch_v3.fetch_no
+    where j.ctid = any(x.tids) and exists (select from {ns}.workers w where w.name = fetch_v3.worker)
+    returning now, null::bigint, {read j};
+    get diagnostics started = row_count;
+  end if;
+  if x.frees then
+    perform {ns}.started_v2(worker, fetch_no, now);
+  end if;
+  foreach one in array slots loop
+    wanted := wanted + greatest(one, 0);
+  end loop;
+  if started = 0 and not exists (select from {ns}.workers w where w.name = worker) then
+    said.n := {fetch_no_worker};
+    return next said;
+  elsif started < wanted or started = 0 then
+    said.n := {ns}.next_v2(queues, kinds, floors);
+    return next said;
+  end if;
+end $$;
+
+-- Locks the next due jobs of some kinds, of each queue in its order, where
+-- jobs of other kinds are among them.
+create or replace function {ns}.beside_v3(queues text[], slots integer[], kinds text[], floors bigint[], now bigint,
+  out tids tid[], out bytes bigint, out frees boolean, out mixed boolean) language plpgsql as $$
+#variable_conflict use_column
+declare
+  place record;           -- a priority of a queue in which jobs are due
+  x record;
+  in_queue bigint := 0;
+  wanted integer;         -- of that queue, what has not been found yet
+begin
+  for place in
+    select q.n, q.queue, q.slots, p.priority, {floor_of p} as floor
+    from unnest(queues, slots) with ordinality as q(queue, slots, n) cross join {priorities} as p(priority)
+    cross join lateral (
+      select from {ns}.jobs i
+      where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
+        and {at i} <= (p.priority << 48) + now
       order by {at i}, i.id limit 1) i
-    limit 10) p
-  where not exists (select from {ns}.paused z where z.queue = q.queue and z.until > now);
+    where q.slots > 0 and not exists (select from {ns}.paused z where z.queue = q.queue and z.until > now)
+    order by q.n, p.priority
+  loop
+    if place.n <> in_queue then
+      in_queue := place.n;
+      wanted := place.slots;
+    end if;
+    continue when wanted <= 0;
+    select array_agg(y.tid) as tids, sum(y.bytes) as bytes, bool_or(y.frees) as frees into x
+      from {ns}.of_kinds_v2(place.queue, place.priority, kinds, place.floor, now, wanted) y;
+    if x.tids is not null then
+      tids := tids || x.tids;
+      bytes := coalesce(bytes, 0) + x.bytes;
+      frees := coalesce(frees, false) or coalesce(x.frees, false);
+      wanted := wanted - cardinality(x.tids);
+    end if;
+  end loop;
 end $$;
 
 -- Those of the jobs found, in order, that fit into max_bytes; at least one.
-create or replace function {ns}.within_v2(tids tid[], sizes integer[], max_bytes bigint) returns tid[]
+create or replace function {ns}.within_v3(tids tid[], max_bytes bigint) returns tid[]
   language plpgsql as $$
 begin
   return (
     select array_agg(y.tid order by y.n) from (
-      select t.tid, t.n, sum(t.bytes) over (order by t.n) as bytes
-        from unnest(tids, sizes) with ordinality as t(tid, bytes, n)) y
+      select t.tid, t.n, sum({bytes j}) over (order by t.n) as bytes
+      from unnest(tids) with ordinality as t(tid, n)
+      cross join lateral (select * from {ns}.jobs j where j.ctid = t.tid limit 1) j) y
     where y.bytes <= max_bytes or y.n = 1);
 end $$;
 

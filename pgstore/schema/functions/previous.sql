@@ -1,7 +1,8 @@
 -- Functions that programs of the version before call, while they run beside
 -- those of this one.
 --
---   fetch_v1, finish_v1, extend_v1       of workers
+--   fetch_v1, fetch_v2, finish_v1, extend_v1  of workers
+--   look_v1                              of clients
 --   list_v1, list_v2, keys_v1, queues_v1, queues_v2  what reads
 --   change_v1, release_v1                of operators
 
@@ -11,6 +12,23 @@ create or replace function {ns}.fetch_v1(worker text, fetch_no bigint, queues te
 returns setof {ns}.job_v1 language plpgsql {safe} as $$
 begin
   return query select * from {ns}.fetch_v2(worker, fetch_no, queues, slots, kinds, floors, null);
+end $$;
+
+-- Version 12 gets a job as a row within a row.
+create or replace function {ns}.fetch_v2(worker text, fetch_no bigint, queues text[], slots integer[], kinds text[],
+  floors bigint[], max_bytes bigint)
+returns setof {ns}.job_v1 language plpgsql {safe} as $$
+begin
+  return query select f.now, f.n, case when f.id is not null then row({columns f})::{ns}.jobs end
+    from {ns}.fetch_v3(worker, fetch_no, queues, slots, kinds, floors, max_bytes) f;
+end $$;
+
+create or replace function {ns}.look_v1(ids text[], keys bytea[]) returns setof {ns}.found_v1
+  language plpgsql {safe} as $$
+begin
+  return query select f.i, f.now, f.since, f.frees_at, f.pending, f.holder, f.gone,
+      case when f.id is not null then row({columns f})::{ns}.jobs end
+    from {ns}.look_v2(ids, keys) f;
 end $$;
 
 -- Version 8 lists jobs of one state at most, and looks at a fixed number of
