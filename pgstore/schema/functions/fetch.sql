@@ -5,7 +5,7 @@
 --   within_v3        which of the jobs found fit into so many bytes
 --   of_kinds_v2      is beside_v3 for one priority of one queue
 --   of_instant_v2    the same among jobs that are all due at one instant
---   next_v2          when the next job of some queues is due
+--   next_v2          when the next job of some queues is due, if the first of a priority is of another kind
 --   next_of_kinds_v2 when the next job of some kinds is due, beside others
 --   started_v2       what the first fetch of a job does to its key
 --   worker_lock_v2   by which a fetch and a leave of its worker take turns
@@ -64,15 +64,12 @@ begin
   cross join lateral (
     select m.others, j.* from {priorities} as p(priority)
     cross join lateral (
-      select case when kinds is not null then exists (select from (
+      select coalesce(bool_or(o.kind <> all(kinds)), false) as others from (
         select o.kind from {ns}.jobs o
         where o.queue = q.queue and {waits o} and {at o} >= (p.priority << 48) + {floor_of p}
           and {at o} <= (p.priority << 48) + now
-        order by {at o}, o.id limit least(q.slots, near) + near) o where o.kind <> all(kinds)) else false end as others
-      from {ns}.jobs i
-      where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
-        and {at i} <= (p.priority << 48) + now
-      order by {at i}, i.id limit 1) m
+        order by {at o}, o.id limit case when kinds is null then 1 else least(q.slots, near) + near end) o
+      having count(*) > 0) m
     left join lateral (
       select j.ctid as tid, {bytes j} as bytes, j.hold_until = {until_started} as frees from {ns}.jobs j
       where not m.others and j.queue = q.queue and {waits j} and (kinds is null or j.kind = any(kinds))
@@ -107,7 +104,17 @@ begin
     said.n := {fetch_no_worker};
     return next said;
   elsif started < wanted or started = 0 then
-    said.n := {ns}.next_v2(queues, kinds, floors);
+    select least(min(i.run_at), (select min(z.until) from {ns}.paused z
+        where z.queue = any(queues) and z.until > now and z.until < {never})) as at,
+      bool_or(i.kind <> all(kinds)) as mixed into x
+    from unnest(queues) with ordinality as q(queue, n) cross join {priorities} as p(priority)
+    cross join lateral (
+      select i.run_at, i.kind from {ns}.jobs i
+      where i.queue = q.queue and {waits i} and {at i} >= (p.priority << 48) + {floor_of p}
+        and {at i} < (p.priority + 1) << 48
+      order by {at i}, i.id limit 1) i
+    where not exists (select from {ns}.paused z where z.queue = q.queue and z.until > now);
+    said.n := case when x.mixed then {ns}.next_v2(queues, kinds, floors) else x.at end;
     return next said;
   end if;
 end $$;
