@@ -5,7 +5,7 @@
 --   within_v3        which of the jobs found fit into so many bytes
 --   of_kinds_v2      is beside_v3 for one priority of one queue
 --   of_instant_v2    the same among jobs that are all due at one instant
---   next_v2          when the next job of some queues is due, if the first of a priority is of another kind
+--   next_v2          when the next job of some queues is due, beside jobs of other kinds
 --   next_of_kinds_v2 when the next job of some kinds is due, beside others
 --   started_v2       what the first fetch of a job does to its key
 --   worker_lock_v2   by which a fetch and a leave of its worker take turns
