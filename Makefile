@@ -61,7 +61,7 @@ pages: servers ## how long every page takes beside a million jobs (200,000 on Re
 	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_PAGES=1000000 go test -count=1 -timeout 0 -parallel 1 -run TestPagesAnswerInTime -v .
 
 screenshots: servers ## pictures of every page, tried in a browser; three of them go into docs/pictures for the README
-	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SHOTS=$${ONCEQ_SHOTS:-$(CURDIR)/.screenshots} go test -count=1 -run 'TestEveryPageIs|TestExplainSays' .
+	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SHOTS=$${ONCEQ_SHOTS:-$(CURDIR)/.screenshots} go test -count=1 -run 'TestAxe|TestExplainSays|TestABrowserSigns|TestAPageIsUsed|TestRowsAreChosenWithTheKeyboard|TestAnOpenPage' .
 	for p in overview=overview key-completed=key explained=explain; do cp $${ONCEQ_SHOTS:-.screenshots}/full-$${p%=*}-1280-light.png docs/pictures/$${p#*=}.png; done
 
 pictures: ## the picture of the demo, drawn from what it prints

@@ -66,12 +66,7 @@ func newTab(t *testing.T, base string) *tab {
 	}
 	ctx, stop := chromedp.NewContext(first)
 	b := &tab{T: t, ctx: ctx, base: base}
-	seen := func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) { // also behind another tab
-		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled,
-			emulation.SetFocusEmulationEnabledParams{Enabled: true})
-		return chromedp.Void{}, err
-	}
-	if err := chromedp.Do(ctx, seen); err != nil {
+	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
 	chromedp.Listen(ctx, func(ev any) {
@@ -139,7 +134,8 @@ func (b *tab) wait(script string) {
 			return
 		}
 	}
-	b.Fatalf("never: %s, on a page that says: %.600s", script, b.eval("document.body.innerText"))
+	b.Fatalf("never: %s, with the focus on %.200s, on a page that says: %.600s", script,
+		b.eval("document.activeElement ? document.activeElement.outerHTML : ''"), b.eval("document.body.innerText"))
 }
 
 // size sets the width of the window, and whether it is dark.
@@ -188,12 +184,25 @@ var axe = sync.OnceValues(func() (string, error) {
 // accessible wants that axe finds nothing.
 func (b *tab) accessible(where string) {
 	b.Helper()
+	b.axe(where, `{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}`)
+}
+
+// readable wants that axe finds no fault in colours.
+func (b *tab) readable(where string) {
+	b.Helper()
+	b.axe(where, `{runOnly: {type: 'rule', values: ['color-contrast', 'link-in-text-block']}}`)
+}
+
+func (b *tab) axe(where, options string) {
+	b.Helper()
 	script, err := axe()
 	if err != nil {
 		b.Fatal("the rules of accessibility: ", err, " (scripts/servers fetches them)")
 	}
-	b.eval(script + ";''")
-	found := b.eval(`axe.run({runOnly:['wcag2a','wcag2aa','wcag21aa','wcag22aa','best-practice']}).then(r =>
+	if b.eval("typeof axe") == "undefined" {
+		b.eval(script + ";''")
+	}
+	found := b.eval(`axe.run(` + options + `).then(r =>
 		JSON.stringify(r.violations.flatMap(v => v.nodes.slice(0, 3).map(n => v.id + ': ' + n.html.slice(0, 200) + ' ' +
 		(n.failureSummary || '').slice(0, 300)))))`)
 	var all []string

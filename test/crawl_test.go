@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -210,14 +211,31 @@ func (v *visitor) press(f form) *page {
 	return p
 }
 
-// schedule makes a schedule, which no other page of fill has.
-func (w *pageWorld) schedule() {
+// schedules makes some: one has made a job, and one is paused.
+func (w *pageWorld) schedules() {
 	w.Helper()
-	_, err := w.client.PutPeriodic(w.Context(), onceq.Periodic{Name: "weekly report", Schedule: "0 6 * * 1",
-		Args: onceq.JSON("report", []byte(`{"month":"last"}`))})
-	if err != nil {
-		w.Fatal(err)
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	must := func(err error) {
+		w.Helper()
+		if err != nil {
+			w.Fatal(err)
+		}
 	}
+	must(err)
+	put := func(p onceq.Periodic) {
+		w.Helper()
+		_, err := w.client.PutPeriodic(w.Context(), p)
+		must(err)
+	}
+	put(onceq.Periodic{Name: "weekly report", Schedule: "0 6 * * 1", Location: berlin,
+		Args: onceq.JSON("report", []byte(`{"month":"last"}`))})
+	put(onceq.Periodic{Name: "cleanup", Schedule: "@every 10m", Args: onceq.JSON("cleanup", []byte(`{}`)),
+		Options: []onceq.Option{onceq.Queue("maintenance")}})
+	_, err = w.client.TickNow(w.Context(), "cleanup")
+	must(err)
+	put(onceq.Periodic{Name: "nightly-index", Schedule: "30 2 * * *", Args: onceq.JSON("reindex", []byte(`{}`)),
+		Options: []onceq.Option{onceq.Queue("index")}})
+	must(w.client.PausePeriodic(w.Context(), "nightly-index"))
 }
 
 // under serves the pages of a world under a prefix.
@@ -243,7 +261,6 @@ func TestEveryPageWorksWithoutJavaScriptAndUnderAnyPrefix(t *testing.T) {
 		t.Run(strings.Trim(strings.ReplaceAll(prefix, "/", "_"), "_"), func(t *testing.T) {
 			w := newPageWorld(t)
 			w.fill()
-			w.schedule()
 			v := w.under(prefix)
 			pages := v.crawl()
 			for _, name := range []string{"", "jobs", "queues", "workers", "periodic", "keys", "conflicts", "explain",
@@ -343,7 +360,6 @@ func (v *visitor) guarded(p *page) {
 func TestEveryPageHasThePolicyAndNoInlineScriptOrStyle(t *testing.T) {
 	w := newPageWorld(t)
 	jobs := w.fill()
-	w.schedule()
 	v := w.under("/onceq/")
 	pages := v.crawl()
 	for _, p := range pages {

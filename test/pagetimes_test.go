@@ -245,7 +245,7 @@ func crowd(t *testing.T, client *onceq.Client, store onceq.Store, n int) *onceq.
 // go on running.
 func finishSome(t *testing.T, store onceq.Store, n int) {
 	t.Helper()
-	const worker = "web-1-4711-k7m2"
+	worker := fmt.Sprintf("web-1-%d-k7m2", n)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -148,6 +148,7 @@ if (main && button && document.querySelector('[data-part]')) {
 
 // A form that asks first: its question comes as a page, and stands in a dialog.
 const dialog = document.getElementById('dialog')
+let kept = 0 // when a question was last answered with no
 
 async function ask (form, button) {
   let got
@@ -173,7 +174,11 @@ async function ask (form, button) {
   const no = box.querySelector('[data-no]')
   if (no) {
     no.setAttribute('role', 'button')
-    no.addEventListener('click', e => { e.preventDefault(); dialog.close() })
+    no.addEventListener('click', e => {
+      e.preventDefault()
+      kept = Date.now()
+      dialog.close()
+    })
   }
   dialog.replaceChildren(box)
   dialog.showModal()
@@ -184,7 +189,9 @@ async function ask (form, button) {
 document.addEventListener('submit', e => {
   if (!e.target.matches('form[data-ask]')) return
   e.preventDefault()
-  ask(e.target, e.submitter)
+  // The key that closed the dialog may press the button that opened it, where the
+  // focus is again.
+  if (Date.now() - kept > 400) ask(e.target, e.submitter)
 })
 
 // How many rows are chosen.
