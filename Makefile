@@ -58,7 +58,7 @@ fuzz: ## a minute of random input for the encoding of keys, and one for schedule
 	go test -run XXX -fuzz FuzzNext -fuzztime 60s ./internal/cron
 
 pages: servers ## how long every page takes beside a million jobs (200,000 on Redis); it takes some minutes
-	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_PAGES=1000000 go test -count=1 -timeout 0 -parallel 1 -run TestPagesAnswerInTime -v .
+	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_PAGES=1000000 go test -count=1 -timeout 0 -parallel 1 -run 'TestPagesAnswerInTime|TestQueuesAndRunning' -v .
 
 screenshots: servers ## pictures of every page, tried in a browser; three of them go into docs/pictures for the README
 	cd test && ONCEQ_TEST_REQUIRE=1 ONCEQ_SHOTS=$${ONCEQ_SHOTS:-$(CURDIR)/.screenshots} go test -count=1 -run 'TestAxe|TestExplainSays|TestABrowserSigns|TestAPageIsUsed|TestRowsAreChosenWithTheKeyboard|TestAnOpenPage' .
