@@ -150,7 +150,7 @@ func (j *JobRow) ClaimState() string {
 // claimWaits says why a claim that waits does not run: what its broker has to do.
 func claimWaits(j *JobRow, now time.Time) []string {
 	lapses := fmt.Sprintf("it lapses at %s, in %s", j.RunAt.UTC().Format(time.RFC3339),
-		j.RunAt.Sub(now).Round(time.Second))
+		terse(j.RunAt.Sub(now)))
 	switch j.ClaimState() {
 	case "in doubt":
 		return []string{"nobody has said that its message was sent; " + lapses}

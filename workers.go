@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -189,17 +190,55 @@ func (c *Client) NotRunning(ctx context.Context, j *JobRow) (reasons []string, e
 			what = "to be tried again"
 		}
 		reasons = append(reasons, fmt.Sprintf("it is %s at %s, in %s", what, j.RunAt.UTC().Format(time.RFC3339),
-			j.RunAt.Sub(all.Now).Round(time.Second)))
+			terse(j.RunAt.Sub(all.Now))))
 	}
 	if i := slices.IndexFunc(all.Queues, func(q QueueInfo) bool { return q.Name == j.Queue }); i >= 0 &&
 		all.Queues[i].Paused {
 		until := ""
 		if at := all.Queues[i].PausedUntil; !at.IsZero() {
-			until = fmt.Sprintf(" until %s, for %s", at.UTC().Format(time.RFC3339), at.Sub(all.Now).Round(time.Second))
+			until = fmt.Sprintf(" until %s, for %s", at.UTC().Format(time.RFC3339), terse(at.Sub(all.Now)))
 		}
 		reasons = append(reasons, fmt.Sprintf("queue %s is paused%s: onceq queue resume %s", j.Queue, until, j.Queue))
 	}
-	return append(reasons, unserved(j, workers)...), nil
+	reasons = append(reasons, unserved(j, workers)...)
+	if len(reasons) == 0 {
+		reasons = slotless(j, workers)
+	}
+	return reasons, nil
+}
+
+// terse writes 1h and not 1h0m0s.
+func terse(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, nothing) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+// slotless says that all slots of a limited queue are taken, and by whom.
+func slotless(j *JobRow, workers []WorkerInfo) []string {
+	n, taken, by := 0, 0, []string(nil)
+	for i := range workers {
+		w := &workers[i]
+		if about := w.Details(); about.Serves(j.Queue, j.Kind) && !w.Late {
+			if about.Global[j.Queue] == 0 {
+				return nil // to this one the queue has no limit
+			}
+			n = max(n, about.Global[j.Queue])
+		}
+		if has := w.Slots[j.Queue]; has > 0 {
+			taken += has
+			by = append(by, fmt.Sprintf("%s (%d)", w.Name, has))
+		}
+	}
+	if taken < n {
+		return nil
+	}
+	return []string{fmt.Sprintf("queue %s is limited to %d at once in all workers together, and all %d are taken by %s",
+		j.Queue, n, taken, strings.Join(by, ", "))}
 }
 
 // unserved says that no worker would take a job.

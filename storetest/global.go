@@ -213,6 +213,32 @@ var limited = []scenario{
 		f.begun(seen + 4)
 		equal(w, "most at once", f.log.atOnce(), 1)
 	}},
+	{"a_job_that_waits_for_a_slot_says_so", func(w *world) {
+		f := w.fleet(time.Minute)
+		f.member(3, 2)
+		for i := range 2 {
+			w.insert(task(i))
+		}
+		f.begun(2)
+		waits := w.insert(task(2))
+		reasons, err := w.client.NotRunning(w.ctx, w.job(waits.ID))
+		w.must(err)
+		workers, err := w.client.Workers(w.ctx)
+		w.must(err)
+		equal(w, "reasons", strings.Join(reasons, "; "), fmt.Sprintf("queue default is limited to 2 at once in all "+
+			"workers together, and all 2 are taken by %s (2)", workers[0].Name))
+		f.member(1, 3)
+		f.begun(3) // there is a slot more now
+		waits = w.insert(task(3))
+		reasons, err = w.client.NotRunning(w.ctx, w.job(waits.ID))
+		w.must(err)
+		equal(w, "limits named", strings.Contains(strings.Join(reasons, "; "), "limited to 3"), true)
+		close(f.log.release)
+		f.done(4)
+		reasons, err = w.client.NotRunning(w.ctx, w.insert(task(4), onceq.Delay(time.Hour)))
+		w.must(err)
+		equal(w, "reasons of one that is not due", len(reasons), 1)
+	}},
 	{"doctor_counts_slots_apart", func(w *world) {
 		f := w.fleet(time.Minute)
 		f.member(2, 3)

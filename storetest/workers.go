@@ -111,7 +111,7 @@ var knownWorkers = []scenario{
 			"queue default is paused: onceq queue resume default")
 		w.must(w.client.PauseFor(w.ctx, "default", time.Hour))
 		if got := why(later); !strings.Contains(got, "; queue default is paused until ") ||
-			!strings.HasSuffix(got, ", for 1h0m0s: onceq queue resume default") {
+			!strings.HasSuffix(got, ", for 1h: onceq queue resume default") {
 			w.Errorf("a job of a queue that is paused for an hour does not run because %q", got)
 		}
 		w.must(w.client.Resume(w.ctx, "default"))

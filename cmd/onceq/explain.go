@@ -74,6 +74,12 @@ func (a *app) explainLike(ctx context.Context, id string) error {
 			switch {
 			case err == nil:
 				x.Outcome, x.Conflict = onceq.Skipped, held.Conflict(job.Digest)
+				if job.ClaimState() != "" {
+					x.Outcome = onceq.Rejected
+				}
+				if x.Outcome == onceq.Rejected && held.State == onceq.Available { // it has lapsed
+					x.Outcome = onceq.Superseded
+				}
 			case !errors.Is(err, onceq.ErrNotFound):
 				return err
 			}
@@ -81,9 +87,37 @@ func (a *app) explainLike(ctx context.Context, id string) error {
 		if a.json {
 			return a.printJSON(x)
 		}
+		if job.ClaimState() != "" {
+			a.printClaimExplanation(x)
+			return nil
+		}
 		a.printExplanation(x)
 		return nil
 	})
+}
+
+// printClaimExplanation says what would become of another message with the key of
+// a claim.
+func (a *app) printClaimExplanation(x onceq.Explanation) {
+	facts := [][2]string{{"key", "none: a message like this one is never a duplicate"}}
+	if x.Key != nil {
+		facts = [][2]string{{"key", x.Key.String()}, {"parts", clean(x.Text)}}
+	}
+	outcome := "the message would be sent, and its claim hold the key"
+	switch {
+	case x.Conflict != nil && x.Conflict.State == onceq.Available:
+		outcome = fmt.Sprintf("the message would be sent, and its claim take the key of %s, which has lapsed",
+			clean(x.Conflict.Holder))
+	case x.Conflict != nil:
+		outcome = fmt.Sprintf("the message would be refused as a duplicate of %s", clean(x.Conflict.Holder))
+	case x.Key == nil:
+		outcome = "the message would be sent"
+	}
+	facts = append(facts, [2]string{"outcome", outcome})
+	if x.Conflict != nil {
+		facts = append(facts, [2]string{"conflict", clean(x.Conflict.String())})
+	}
+	a.facts(facts)
 }
 
 func (a *app) printExplanation(x onceq.Explanation) {

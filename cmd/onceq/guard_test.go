@@ -54,6 +54,9 @@ func TestClaimsAreShownInTheWordsOfMessages(t *testing.T) {
 		}
 	}
 	for words, args := range map[string][]string{
+		"the message would be refused as a duplicate of " + tokens["sent"]:     {"explain", "--like", tokens["sent"]},
+		"its claim take the key of " + tokens["lapsed"]:                        {"explain", "--like", tokens["lapsed"]},
+		"the message would be sent, and its claim hold the key":                {"explain", "--like", tokens["done"]},
 		"its message has failed, and its broker brings it again; it lapses at": {"job", "show", tokens["failed"]},
 		"its message waits in its broker; it lapses at":                        {"job", "show", tokens["sent"]},
 		"nobody has said that its message was sent; it lapses at":              {"job", "show", tokens["in doubt"]},

@@ -174,8 +174,8 @@ func pauseQueue(ctx context.Context, client *onceq.Client, name string, create b
 	if length == nil {
 		return "is paused: jobs that run go on, no other starts until onceq queue resume", client.Pause(ctx, name)
 	}
-	return fmt.Sprintf("is paused for %v: jobs that run go on, no other starts until then, or until onceq queue resume",
-		*length), client.PauseFor(ctx, name, *length)
+	return fmt.Sprintf("is paused for %s: jobs that run go on, no other starts until then, or until onceq queue resume",
+		short(*length)), client.PauseFor(ctx, name, *length)
 }
 
 func resumeQueue(ctx context.Context, client *onceq.Client, name string) (done string, err error) {
