@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onceq/onceq"
 )
@@ -68,8 +69,37 @@ func TestAPageThatFailsSaysTheLastNumbers(t *testing.T) {
 	w.is(w.visit(""), http.StatusOK)
 	w.client.Close() // the store is away
 	w.says(w.visit("jobs"), http.StatusServiceUnavailable, "The store last told the number of jobs", "1 waited, 0 ran")
+	explain := []string{"kind", "mail", "args", "{}"}
+	w.says(w.visit("explain", explain...), http.StatusServiceUnavailable, "1 waited, 0 ran")
+	w.token = enqueueToken // may explain, and may not read
+	if a := w.is(w.visit("explain", explain...), http.StatusServiceUnavailable); strings.Contains(a.body, "waited") {
+		t.Error("it says so to a role without read: ", a.body)
+	}
 	w.token = ""
 	if a := w.visit("jobs"); strings.Contains(a.body, "1 waited") {
 		t.Error("it says so to anybody: ", a.body)
+	}
+}
+
+// The queue of ticks is onceq's own: what it means that nobody serves it is said.
+func TestTheOverviewSaysThatSchedulesMakeNoJobsWithoutAWorker(t *testing.T) {
+	w := serve(t, nil)
+	_, err := w.client.PutPeriodic(t.Context(), onceq.Periodic{Name: "often", Schedule: "@every 1s",
+		Args: onceq.JSON("mail", []byte("{}"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, func() bool { return strings.Contains(w.visit("").body, "schedules make no jobs without one") })
+	if a := w.visit(""); strings.Contains(a.body, "serves queue onceq.periodic") {
+		t.Error(a.body)
+	}
+}
+
+func waitUntil(t *testing.T, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it never came")
+		}
 	}
 }

@@ -125,6 +125,9 @@ func (l *look) concerns() (all []concern) {
 		case q.Paused:
 			all = append(all, concern{Text: fmt.Sprintf("Queue %s is paused, and %s due in it.", q.Name,
 				isOrAre(waiting)), Link: "Queues", Name: "queues"})
+		case waiting > 0 && q.Name == ticksQueue && !l.served(q.Name):
+			all = append(all, concern{Text: "No worker runs, and schedules make no jobs without one.",
+				Link: "Schedules", Name: "periodic"})
 		case waiting > 0 && !l.served(q.Name):
 			all = append(all, concern{Text: fmt.Sprintf("No worker serves queue %s, and %s due in it.", q.Name,
 				isOrAre(waiting)), Link: "Workers", Name: "workers"})
@@ -140,6 +143,10 @@ func (l *look) concerns() (all []concern) {
 	}
 	return all
 }
+
+// ticksQueue has the next tick of each schedule as a job. Every
+// worker serves it.
+const ticksQueue = "onceq.periodic"
 
 func isOrAre(n int) string {
 	if n == 1 {
