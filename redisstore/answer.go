@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/onceq/onceq"
 )
@@ -19,22 +20,26 @@ const (
 
 var outcomes = [...]onceq.Outcome{onceq.Skipped, onceq.Rejected, onceq.Replaced, onceq.Coalesced, onceq.Superseded}
 
-// inserted is the answer for a new job. All of it is known here, except the
-// time.
-func inserted(r *onceq.NewRow, now int64) onceq.EnqueueResult {
+// inserted is the answer for a new job, which it makes of j. All of it is known
+// here, except the time.
+func inserted(r *onceq.NewRow, now int64, j *onceq.JobRow) onceq.EnqueueResult {
 	runAt := now + r.Delay.Milliseconds()
 	if !r.RunAt.IsZero() {
 		runAt = max(now, r.RunAt.UnixMilli())
 	}
-	j := &onceq.JobRow{ID: r.ID, Kind: r.Kind, Queue: r.Queue, Args: append([]byte{}, r.Args...), Encoding: r.Encoding,
-		Tags:  append([]string(nil), r.Tags...),
-		State: onceq.Scheduled, Priority: r.Priority, MaxAttempts: r.MaxAttempts, Timeout: r.Timeout,
-		Retention: r.Retention, RetentionFailed: r.RetentionFailed,
-		Extra:  bytes.Clone(r.Extra),
-		Origin: onceq.Inserted, EnqueuedAt: onceq.Instant(now), RunAt: onceq.Instant(runAt)}
-	if r.Args == nil {
-		j.Args = nil
+	j.ID, j.Kind, j.Queue, j.Encoding = r.ID, r.Kind, r.Queue, r.Encoding
+	if r.Args != nil {
+		j.Args = append([]byte{}, r.Args...)
 	}
+	if len(r.Tags) > 0 {
+		j.Tags = slices.Clone(r.Tags)
+	}
+	if r.Extra != nil {
+		j.Extra = bytes.Clone(r.Extra)
+	}
+	j.State, j.Priority, j.MaxAttempts, j.Timeout = onceq.Scheduled, r.Priority, r.MaxAttempts, r.Timeout
+	j.Retention, j.RetentionFailed = r.Retention, r.RetentionFailed
+	j.Origin, j.EnqueuedAt, j.RunAt = onceq.Inserted, onceq.Instant(now), onceq.Instant(runAt)
 	if runAt <= now {
 		j.State = onceq.Available
 	}

@@ -156,6 +156,10 @@ func (s *Store) spread(rows []onceq.NewRow) ([][]int, error) {
 	return byPart, nil
 }
 
+// jobsAtOnce is for how many new jobs memory is made at once. Whoever keeps one
+// of them keeps that of the others.
+const jobsAtOnce = 8
+
 // enqueueShares sends shares and fills in their results. It returns the
 // followers that have to be sent by themselves, and the first error.
 func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares []*share,
@@ -165,6 +169,8 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 		trips[i] = &shares[i].trip
 	}
 	first = s.do(ctx, trips...)
+	var jobs []onceq.JobRow // for those that are inserted
+	var last *onceq.NewRow  // of them, whose listeners have been told
 	for _, sh := range shares {
 		defer sh.done()
 		if sh.err != nil {
@@ -183,12 +189,19 @@ func (s *Store) enqueueShares(ctx context.Context, rows []onceq.NewRow, shares [
 			}
 			switch became {
 			case 'i':
-				results[i] = inserted(&rows[i], sh.now)
+				if len(jobs) == 0 {
+					jobs = make([]onceq.JobRow, min(len(sh.rows)-k, jobsAtOnce))
+				}
+				results[i] = inserted(&rows[i], sh.now, &jobs[0])
+				jobs = jobs[1:]
 				if c := rows[i].Claim; c != nil && len(rows) <= perScript {
 					var id [packedSize]byte
 					s.holders.note(&c.Key, appendID(id[:0], rows[i].ID))
 				}
-				s.wakes.listeners.Due(rows[i].Queue, rows[i].Kind)
+				if last == nil || last.Queue != rows[i].Queue || last.Kind != rows[i].Kind {
+					last = &rows[i]
+					s.wakes.listeners.Due(last.Queue, last.Kind)
+				}
 			case 'f':
 				results[i] = followed(&rows[i], results[sh.rows[sh.leader[k]]])
 			case 'x':

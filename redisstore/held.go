@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,9 @@ type memory struct {
 
 // holders remembers who held which key.
 type holders struct {
+	// Four bytes of the key in each slot, 0 = none: those of other keys are
+	// passed over without a look at them.
+	tags  [memories]atomic.Uint32
 	slots [memories]atomic.Pointer[memory]
 	// How often memories were right lately, less how often they were wrong.
 	// Below zero no call relies on them, but each answer still judges them.
@@ -50,30 +54,27 @@ type holders struct {
 	may   atomic.Int32 // whether the server allows such reads: 0 = not known yet, 1 = yes, -1 = no
 }
 
-// slot is where a key is remembered, or the slot to remember it in: one of
-// ways slots of its own place, so that few keys push each other out. (The rows
-// of a batch that are not remembered cost it a second trip.)
-func (h *holders) slot(k *onceq.Key) *atomic.Pointer[memory] {
+// tag is what tells a key from most others.
+func tag(k *onceq.Key) uint32 { return binary.LittleEndian.Uint32(k[4:]) | 1 }
+
+// find returns who held a key lately, nil = it is not remembered; and in which
+// slot that is, or the slot to remember it in: one of ways slots of its own
+// place, so that few keys push each other out. (The rows of a batch that are
+// not remembered cost it a second trip.)
+func (h *holders) find(k *onceq.Key) (slot int, m *memory) {
 	place := (int(k[0])<<8 | int(k[1])) * ways % memories
-	into := &h.slots[place+int(k[2])%ways]
-	for n := range ways {
-		slot := &h.slots[place+n]
-		switch m := slot.Load(); {
-		case m == nil:
-			into = slot
-		case m.key == *k:
-			return slot
+	slot = place + int(k[2])%ways
+	for n := place; n < place+ways; n++ {
+		switch h.tags[n].Load() {
+		case 0:
+			slot = n
+		case tag(k):
+			if m := h.slots[n].Load(); m != nil && m.key == *k {
+				return n, m
+			}
 		}
 	}
-	return into
-}
-
-// of is who held a key lately; nil = it is not remembered.
-func (h *holders) of(k *onceq.Key) *memory {
-	if m := h.slot(k).Load(); m != nil && m.key == *k {
-		return m
-	}
-	return nil
+	return slot, nil
 }
 
 // distrust makes the next calls do without memories for a while.
@@ -91,14 +92,17 @@ func (h *holders) judge(right bool) {
 
 // forget drops a memory that was wrong.
 func (h *holders) forget(m *memory) {
-	h.slot(&m.key).CompareAndSwap(m, nil)
+	if slot, found := h.find(&m.key); found == m && h.slots[slot].CompareAndSwap(m, nil) {
+		h.tags[slot].Store(0)
+	}
 	h.judge(false)
 }
 
 // note remembers who holds a key now that a script has answered: the job of the
 // row, or the one that it met.
 func (h *holders) note(k *onceq.Key, holder []byte) {
-	if m := h.of(k); m != nil {
+	slot, m := h.find(k)
+	if m != nil {
 		right := string(m.holder[:]) == string(holder)
 		if h.judge(right); right {
 			return
@@ -107,7 +111,8 @@ func (h *holders) note(k *onceq.Key, holder []byte) {
 	if len(holder) == packedSize {
 		m := &memory{key: *k}
 		copy(m.holder[:], holder)
-		h.slot(k).Store(m)
+		h.slots[slot].Store(m)
+		h.tags[slot].Store(tag(k))
 	}
 }
 
@@ -190,7 +195,7 @@ func (s *Store) answerHeld(ctx context.Context, rows []onceq.NewRow, byPart [][]
 			if r.Claim == nil || r.Reactions.Writes() || isLarge(r) {
 				continue
 			}
-			m := h.of(&r.Claim.Key)
+			_, m := h.find(&r.Claim.Key)
 			if m == nil {
 				continue
 			}

@@ -164,7 +164,8 @@ func TestALookWithoutItsTokenSettlesNothing(t *testing.T) {
 	rows, results := []onceq.NewRow{row}, make([]onceq.EnqueueResult, 1)
 	l := looks.Get().(*look)
 	defer l.done()
-	l.part, l.rows, l.memories = 0, append(l.rows[:0], 0), append(l.memories[:0], s.holders.of(r.Job.Key))
+	_, m := s.holders.find(r.Job.Key)
+	l.part, l.rows, l.memories = 0, append(l.rows[:0], 0), append(l.memories[:0], m)
 	for _, stale := range []bool{false, true} {
 		pipe := s.conns.usual.Pipeline()
 		_ = pipe.BatchProcess(t.Context(), l.ask(t.Context(), s.parts[0], rows)...)
@@ -211,11 +212,38 @@ func TestAThousandKeysAreRemembered(t *testing.T) {
 	}
 	lost := 0
 	for i := range keys {
-		if m := h.of(&keys[i]); m == nil || unpackID(string(m.holder[:])) != fmt.Sprintf("%026d", i) {
+		if _, m := h.find(&keys[i]); m == nil || unpackID(string(m.holder[:])) != fmt.Sprintf("%026d", i) {
 			lost++
 		}
 	}
 	if lost > 0 {
 		t.Errorf("%d of 1000 keys are forgotten", lost)
+	}
+}
+
+// TestKeysThatBeginAlikeAreToldApart, and a key that is forgotten leaves its slot
+// to another.
+func TestKeysThatBeginAlikeAreToldApart(t *testing.T) {
+	var h holders
+	var keys [2 * ways]onceq.Key
+	holder := []byte(packID(fmt.Sprintf("%026d", 1)))
+	for i := range keys {
+		keys[i][8] = byte(i)
+	}
+	for i := range ways {
+		h.note(&keys[i], holder)
+	}
+	for i := range keys {
+		if _, m := h.find(&keys[i]); (m != nil) != (i < ways) || m != nil && m.key != keys[i] {
+			t.Errorf("key %d: %v", i, m)
+		}
+	}
+	_, gone := h.find(&keys[3])
+	h.forget(gone)
+	h.note(&keys[ways], holder)
+	for i := range ways + 1 {
+		if _, m := h.find(&keys[i]); (m != nil) != (i != 3) {
+			t.Errorf("after one was forgotten, key %d: %v", i, m)
+		}
 	}
 }

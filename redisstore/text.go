@@ -7,58 +7,75 @@ func appendCommon(b []byte, kind, queue string, args []byte) []byte {
 	return append(append(b, " args="...), args[:min(len(args), 2048)]...)
 }
 
+// shortest is the length of the shortest copy that is worth its four bytes.
+const shortest = 8
+
 // compressText writes text as literals and copies from all, as LZ77 does:
 // length of the literal (1 byte), the literal, then offset and length of
 // the copy (2 bytes each). It may end with a literal. ok is false if the
 // result is not shorter than the text.
 func compressText(b []byte, text string, all []byte) (_ []byte, ok bool) {
 	before := len(b)
-	if text == string(all) {
-		return append(b, 0, 0, 0, byte(len(text)>>8), byte(len(text))), true
+	// Mostly both begin alike, and often they are the same.
+	lit := same(text, all)
+	if lit < shortest {
+		lit = 0
+	} else {
+		b = appendCopy(b, "", 0, lit)
 	}
-	const shortest = 8
-	if len(all) < shortest || len(text) < shortest {
-		return b, false
-	}
-	var at [512]uint16 // where a group of four bytes occurred last, plus one
+	// Where a group of four bytes occurred last, plus one. Only each fourth
+	// group is there: a copy of eight bytes has one of them.
+	var at [256]uint16
 	hash := func(a, b, c, d byte) uint32 {
-		return (uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24) * 2654435761 >> 23
+		return (uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24) * 2654435761 >> 24
 	}
-	for i := 0; i+4 <= len(all); i++ {
-		at[hash(all[i], all[i+1], all[i+2], all[i+3])] = uint16(i + 1)
-	}
-	emit := func(lit string, from, n int) {
-		for len(lit) > 255 {
-			b = append(append(append(b, 255), lit[:255]...), 0, 0, 0, 0)
-			lit = lit[255:]
+	if len(text)-lit >= shortest {
+		for i := lit; i+4 <= len(all); i += 4 {
+			at[hash(all[i], all[i+1], all[i+2], all[i+3])] = uint16(i + 1)
 		}
-		b = append(append(append(b, byte(len(lit))), lit...), byte(from>>8), byte(from), byte(n>>8), byte(n))
 	}
-	lit := 0
-	for i := 0; i+4 <= len(text); {
+	for i := lit; i+4 <= len(text); {
 		from := int(at[hash(text[i], text[i+1], text[i+2], text[i+3])]) - 1
-		n := 0
-		if from >= 0 {
-			for i+n < len(text) && from+n < len(all) && text[i+n] == all[from+n] {
-				n++
-			}
-		}
-		if n < shortest {
+		if from < 0 {
 			i++
 			continue
 		}
-		for i > lit && from > 0 && text[i-1] == all[from-1] {
-			i, from, n = i-1, from-1, n+1
+		n, back := same(text[i:], all[from:]), 0
+		for n > 0 && i-back > lit && from > back && text[i-back-1] == all[from-back-1] {
+			back++
 		}
-		emit(text[lit:i], from, n)
+		if n+back < shortest {
+			i++
+			continue
+		}
+		b = appendCopy(b, text[lit:i-back], from-back, n+back)
 		i += n
 		lit = i
 	}
 	if lit < len(text) {
-		emit(text[lit:], 0, 0)
+		b = appendCopy(b, text[lit:], 0, 0)
 		b = b[:len(b)-4]
 	}
 	return b, len(b)-before < len(text)
+}
+
+// same is how many bytes two texts begin with alike.
+func same(a string, b []byte) (n int) {
+	for most := min(len(a), len(b)); n+16 <= most && a[n:n+16] == string(b[n:n+16]); n += 16 {
+	}
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// appendCopy adds a literal and a copy.
+func appendCopy(b []byte, lit string, from, n int) []byte {
+	for len(lit) > 255 {
+		b = append(append(append(b, 255), lit[:255]...), 0, 0, 0, 0)
+		lit = lit[255:]
+	}
+	return append(append(append(b, byte(len(lit))), lit...), byte(from>>8), byte(from), byte(n>>8), byte(n))
 }
 
 // expandText is the reverse of compressText.
