@@ -32,16 +32,16 @@ type script struct {
 	bulk   bool // its answer may be large
 }
 
-// bookkeeping is the part of lib.lua that pages.lua needs.
+// bookkeeping is the part of names.lua that pages.lua needs.
 const bookkeeping = `local call, sub, byte = redis.call, string.sub, string.byte
 local floor, unpk, jobs, ix = math.floor, struct.unpack, KEYS[1], KEYS[3]
 `
 
 func load(name string, writes bool) *script {
 	return &script{name: name, writes: writes, text: sync.OnceValues(func() (any, any) {
-		source := preamble() + lua(name)
+		source := whole(name)
 		if name == "enqueue" { // the library is made only for rows that are not plain
-			source = "local function judge(rows, at)\n" + preamble() + lua("judge") + "end\n" +
+			source = "local function judge(rows, at)\n" + whole("judge") + "end\n" +
 				"local function book(comes, is, set, add)\n" + bookkeeping + lua("pages") +
 				"open = is\nidpages(comes, {}, true, set, {}, add, {})\nend\n" + lua(name)
 		}
@@ -50,7 +50,11 @@ func load(name string, writes bool) *script {
 	})}
 }
 
-// preamble is what stands in front of every script.
+// whole is a script and what it needs; see names.lua.
+func whole(name string) string {
+	return lua("names") + "local function whole()\n" + preamble() + lua(name) + "end\nreturn whole()\n"
+}
+
 var preamble = sync.OnceValue(func() string {
 	return lua("lib") + lua("pages") + lua("rows") + lua("moves") + lua("model")
 })

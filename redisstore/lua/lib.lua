@@ -1,5 +1,5 @@
--- lib.lua comes first in every script. A partition is four keys. A script
--- declares all four and touches nothing else:
+-- lib.lua comes first in every script, after names.lua. A partition is four
+-- keys. A script declares all four and touches nothing else:
 --
 --   KEYS  1 jobs  hash  ID        row: head and body
 --                       "\0"ID    head of a job that was ever fetched, or whose row
@@ -50,17 +50,6 @@
 --   names    named, without: a packed list of names
 --   waking   await notes who waits; wake, tellstop and disturb find who is to be
 --            told, and qsave tells them
-local call, sub, byte, char = redis.call, string.sub, string.byte, string.char
-local floor, max, min = math.floor, math.max, math.min
-local pack, unpk, band = struct.pack, struct.unpack, bit.band
-local jobs, keys, ix, meta = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local NEVER = TIME_NEVER
-local PIECE = 1500 -- arguments of one call: unpack has a limit; divisible by two and three
-
-local now, now6, stamp
-local form2 = false -- whether the partition is in form 2
-local qrows, qnew, woken, wokenlist = {}, {}, {}, {}
-local metaset = {} -- fields and values that qsave writes to meta
 
 -- pieces makes one call of many arguments, in as few calls as unpack
 -- allows.
