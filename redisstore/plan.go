@@ -126,6 +126,9 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	}
 	columns := sized(made.columns, 3*n)
 	made.planned = plans
+	if alike(rows, places, plans) {
+		made.planned = plans[:planSize]
+	}
 	args := append(sized(made.args, head), len(queues), len(profiles), n, byID(rows, places), keyed, &made.planned)
 	for _, name := range queues {
 		args = append(args, s.spelling.queue(name))
@@ -147,6 +150,16 @@ func (s *Store) share(part int, rows []onceq.NewRow, places []int, alone bool) *
 	made.columns, made.args, made.queues, made.profiles = columns, args, queues, profiles
 	sh.whole, sh.args, sh.leader, sh.made = args, args[head:], leader, made
 	return sh
+}
+
+// alike reports whether rows have the same plan, and IDs that clients made.
+func alike(rows []onceq.NewRow, places []int, plans []byte) bool {
+	for k, i := range places {
+		if !made(rows[i].ID) || string(plans[k*planSize:(k+1)*planSize]) != string(plans[:planSize]) {
+			return false
+		}
+	}
+	return true
 }
 
 // appendPlan adds the plan of a row, up to the size of its cover. queue and

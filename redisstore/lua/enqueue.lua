@@ -8,7 +8,8 @@
 --   ARGV  4 queues, 5 profiles, 6 rows: how many of each follow
 --         7 the rows in the order of their IDs, 2 bytes each; '' = as they come
 --         8 '1' = some have a key
---         9 plans, 44 bytes for each row:
+--         9 plans, 44 bytes for each row; or one for all rows, if they are alike and a
+--           client made all their IDs:
 --           2 bytes  of a head, for a row that is due now
 --           1        mode, see below
 --           1, 1     queue, profile
@@ -69,26 +70,59 @@ local function above(id, page)
   return a1 < b1 or a1 == b1 and (a2 < b2 or a2 == b2 and (a3 < b3 or a3 == b3 and a4 < b4))
 end
 
--- A single plain row, as most calls send, is done here at once. What is not
+-- Plain rows that are alike and meet no job, as most calls send, and a single
+-- row that meets the holder of its key are done here at once. What is not
 -- settled here goes on below.
-if n == 1 and not known[own + 1] then
+local alike = #plans == PLAN_SIZE
+if alike then
   local a, b, mode = byte(plans, PLAN_A, PLAN_MODE)
-  local id, key, rest = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3]
-  local held, queue, page = taken[1], got[3], known[1]
-  if held and mode == MODE_PLAIN and byte(held) ~= 0 then
+  local queue, held, new = got[3], taken[1], mode < MODE_HARD
+  for i = 1, n do
+    if known[own + i] or taken[i] then
+      new = false
+      break
+    end
+  end
+  if n == 1 and held and not known[own + 1] and mode == MODE_PLAIN and byte(held) ~= 0 then
     local met = call('HMGET', jobs, held, '\0' .. held)
     local refused = byte(plans, PLAN_SCHEDULED) ~= ACTION_ANSWER
     if not met[2] then return {ARGV[1], stamp, {}, refused and 'r' or 's', held, met[1] or ''} end
     local errors = call('HGET', jobs, '\0\0' .. held) or ''
     return {ARGV[1], stamp, {}, refused and 'R' or 'S', held, met[1] or '', met[2], errors}
-  elseif form2 and not held and mode < MODE_HARD and #rest <= BODY_LARGE and queue and #queue == QUEUE_SIZE and
-    byte(queue, QUEUE_SLEEPERS) == 0 and got[4] == ARGV[12] and page and #page < PAGE * SIZE and #id == SIZE and
-    byte(id, ID_NUL) == 0 and above(id, page) then
-    local name, content = ARGV[10], ARGV[12]
-    call('HSET', jobs, id, char(a, b) .. now6 .. rest, '\0\0\0', page .. id, ARGV[base], (tonumber(known[2]) or 0) + 1)
-    if key ~= '' then call('HSET', keys, key, id) end
-    local lane = 'w' .. char(#name - 1) .. sub(name, 2) .. sub(content, 1, 1 + byte(content))
-    call('ZADD', ix, '0', lane .. char(b % (B_PRIORITY + 1)) .. now6 .. id)
+  end
+  local id, key, page = ARGV[base + 1], ARGV[base + n + 1], known[1]
+  if new and form2 and page and queue and #queue == QUEUE_SIZE and byte(queue, QUEUE_SLEEPERS) == 0 and
+    got[4] == ARGV[12] and #id == SIZE and byte(id, ID_NUL) == 0 and unpk('>I3', plans, PLAN_COVER) == 0 then
+    local name, content, count = ARGV[10], ARGV[12], (tonumber(known[2]) or 0) + n
+    local head = char(a, b) .. now6
+    local lane = 'w' .. char(#name - 1) .. sub(name, 2) .. sub(content, 1, 1 + byte(content)) ..
+      char(b % (B_PRIORITY + 1)) .. now6
+    if n == 1 and #page < PAGE * SIZE and above(id, page) then
+      call('HSET', jobs, id, head .. ARGV[base + 3], '\0\0\0', page .. id, ARGV[base], count)
+      if key ~= '' then call('HSET', keys, key, id) end
+      call('ZADD', ix, '0', lane .. id)
+      return {ARGV[1], stamp, {}, ''}
+    end
+    local comes, order = {unpack(ARGV, base + 1, base + n)}, ARGV[7]
+    for k = 1, #order / 2 do comes[k] = ARGV[base + unpk('>I2', order, 2 * k - 1)] end
+    local set, add = {unpack(ARGV, base + 1, base + 2 * n)}, {unpack(ARGV, base + 1, base + 2 * n)} -- to be as large
+    for i = 1, n do
+      local id = ARGV[base + i]
+      set[2 * i - 1], set[2 * i] = id, head .. ARGV[base + 2 * n + i]
+      add[2 * i - 1], add[2 * i] = '0', lane .. id
+    end
+    set[2 * n + 1], set[2 * n + 2] = ARGV[base], count
+    if #page <= (PAGE - n) * SIZE and above(comes[1], page) then
+      set[2 * n + 3], set[2 * n + 4] = '\0\0\0', page .. table.concat(comes)
+    else
+      book(comes, page, set, add)
+    end
+    call('HSET', jobs, unpack(set))
+    if key ~= '' then
+      for i = 1, n do comes[2 * i - 1], comes[2 * i] = ARGV[base + n + i], ARGV[base + i] end
+      call('HSET', keys, unpack(comes))
+    end
+    call('ZADD', ix, unpack(add))
     return {ARGV[1], stamp, {}, ''}
   end
 end
@@ -99,7 +133,7 @@ local nj, nk, na, nc, nh = 0, 0, 0, 0, 0
 local front, lane, counts = {}, {}, {} -- what the rows, and the members, have in common; how many of a profile
 local plain = true
 for i = 1, n do
-  local o = PLAN_SIZE * (i - 1)
+  local o = alike and 0 or PLAN_SIZE * (i - 1)
   local a, b, mode, q, p = byte(plans, o + PLAN_A, o + PLAN_PROFILE)
   local id, held = ARGV[base + i], taken[i]
   local queue = got[2 + q]

@@ -71,7 +71,7 @@ local function whole(j) return {j.id, m.triple(j, true)} end
 for _, i in ipairs(rows) do
   local id, key, rest = ARGV[base + i], ARGV[base + n + i], ARGV[base + 2 * n + i]
   local nonce = sub(rest, 5, 12) -- behind REF
-  local o = PLAN_SIZE * (i - 1)
+  local o = #plans == PLAN_SIZE and 0 or PLAN_SIZE * (i - 1)
   local b, _, _, prof, _, instant, ms, onscheduled, onavailable, onretryable, onrunning, onended, fields, maxwait =
     unpk('>BBBBI2BI6BBBBBBI6', plans, o + 2)
   local j = m.job(id)
