@@ -93,6 +93,16 @@ func TestTheOverviewSaysThatSchedulesMakeNoJobsWithoutAWorker(t *testing.T) {
 	if a := w.visit(""); strings.Contains(a.body, "serves queue onceq.periodic") {
 		t.Error(a.body)
 	}
+	_, err = w.store.Extend(t.Context(), onceq.ExtendRequest{Worker: "web-1", Lease: time.Minute,
+		About: []byte(`{"host":"web-1","lang":"go","queues":{"default":10}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"", "workers"} {
+		if a := w.visit(page); strings.Contains(a.body, "without one") || strings.Contains(a.body, "onceq.periodic") {
+			t.Errorf("%q says so although a worker runs: %s", page, a.body)
+		}
+	}
 }
 
 func waitUntil(t *testing.T, is func() bool) {
