@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -29,18 +30,44 @@ func load(name string) *statement {
 		panic(err)
 	}
 	r := strings.NewReplacer("{job}", jobColumns, "{full}", fullColumns, "{key}", keyColumns)
-	s := &statement{no: statements, text: r.Replace(string(b))}
+	return newStatement(limit.ReplaceAllString(r.Replace(string(b)), "$0 + 0"))
+}
+
+func newStatement(text string) *statement {
+	s := &statement{no: statements, text: text}
 	statements++
 	return s
 }
+
+// limit is a LIMIT that is a parameter. SQLite plans by its value, and so
+// prepares the statement anew each time that it is bound, which takes several
+// times as long as running it. By the value of a sum it does not plan.
+var limit = regexp.MustCompile(`LIMIT \?\d+`)
+
+// forJobs is a statement about the jobs whose numbers a JSON array has, and the
+// same for a single job, which needs no array.
+type forJobs struct{ many, one *statement }
+
+func loadForJobs(name string) forJobs {
+	q := load(name)
+	return forJobs{q, newStatement(jsonArray.ReplaceAllString(q.text, "= $1"))}
+}
+
+// of returns the statement for so many jobs, and its last argument.
+func (q forJobs) of(jobs []*job) (*statement, any) {
+	if len(jobs) == 1 {
+		return q.one, jobs[0].Seq
+	}
+	return q.many, seqs(jobs)
+}
+
+var jsonArray = regexp.MustCompile(`IN \(SELECT value FROM json_each\((\?\d+)\)\)`)
 
 // repeated is an INSERT of so many rows in place of one.
 func (q *statement) repeated(n int) *statement {
 	before, after, _ := strings.Cut(q.text, "VALUES ")
 	row, after, _ := strings.Cut(after, "\n")
-	s := &statement{no: statements, text: before + "VALUES " + strings.Repeat(row+", ", n-1) + row + "\n" + after}
-	statements++
-	return s
+	return newStatement(before + "VALUES " + strings.Repeat(row+", ", n-1) + row + "\n" + after)
 }
 
 // preparer is a *sql.Conn or a *sql.Tx.

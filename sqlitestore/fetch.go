@@ -21,7 +21,7 @@ var (
 	sqlFetch        = load("fetch")
 	sqlDue          = load("due")
 	sqlJobsBySeq    = load("jobs_by_seq")
-	sqlStart        = load("start")
+	sqlStart        = loadForJobs("start")
 	sqlPutWorker    = load("put_worker")
 	sqlDeleteWorker = load("delete_worker")
 	sqlWorkerRuns   = load("worker_runs")
@@ -35,15 +35,17 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 		names[i] = q.Queue
 	}
 	what := "fetch from " + strings.Join(names, ", ")
-	due := true
-	if err = s.read(ctx, what, func(st *step) (err error) {
-		f, due, err = st.idle(r)
-		return err
-	}); err != nil || !due {
-		if err != nil {
-			f = onceq.Fetched{}
+	if !s.fresh.take(r.Queues) {
+		due := true
+		if err = s.read(ctx, what, func(st *step) (err error) {
+			f, due, err = st.idle(r)
+			return err
+		}); err != nil || !due {
+			if err != nil {
+				f = onceq.Fetched{}
+			}
+			return f, err
 		}
-		return f, err
 	}
 	// A start that a power cut undoes has not happened: the job is due
 	// again, and its worker was on the same machine.
@@ -53,6 +55,11 @@ func (s *Store) Fetch(ctx context.Context, r onceq.FetchRequest) (f onceq.Fetche
 	})
 	if err != nil {
 		return onceq.Fetched{}, err
+	}
+	if f.NextDue == 0 { // something due was left
+		for _, q := range r.Queues {
+			s.fresh.add(q.Queue)
+		}
 	}
 	return f, nil
 }
@@ -279,7 +286,8 @@ func (st *step) start(jobs []*job, r onceq.FetchRequest) error {
 		j.was.state = onceq.Running
 		st.counts[j.was]++
 	}
-	if err := st.exec(sqlStart, st.Now, r.Worker, r.No, seqs(jobs)); err != nil {
+	q, these := sqlStart.of(jobs)
+	if err := st.exec(q, st.Now, r.Worker, r.No, these); err != nil {
 		return err
 	}
 	if err := st.readArgs(jobs...); err != nil { // of those that lie apart

@@ -65,8 +65,8 @@ func (st *step) writeEnded() error {
 			j.was, j.Mark, j.ended = place{j.Queue, j.State}, rules.Clean, false
 			st.counts[j.was]++
 		}
-		if err := st.exec(sqlEnd, stateNo(e.state), e.worker, millis(jobs[0].FinishedAt), e.pruneAt,
-			seqs(jobs)); err != nil {
+		q, these := sqlEnd.of(jobs)
+		if err := st.exec(q, stateNo(e.state), e.worker, millis(jobs[0].FinishedAt), e.pruneAt, these); err != nil {
 			return err
 		}
 	}
@@ -212,6 +212,7 @@ const soon = 60_000
 // wake notes that a job of a queue is due, or will be soon.
 func (st *step) wake(j *rules.Job) {
 	if j.Behind == "" && j.RunMS <= st.Now+soon {
-		st.news.due[work{j.Queue, j.Kind}] = true
+		w := work{j.Queue, j.Kind}
+		st.news.due[w] = st.news.due[w] || j.RunMS <= st.Now
 	}
 }

@@ -23,7 +23,7 @@ var (
 	sqlPutKey        = load("put_key")
 	sqlDeleteKey     = load("delete_key")
 	sqlDeleteKeys    = load("delete_keys")
-	sqlEnd           = load("end")
+	sqlEnd           = loadForJobs("end")
 	sqlCount         = load("count")
 	sqlStop          = load("stop")
 	sqlArgs          = load("args")

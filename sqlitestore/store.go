@@ -118,6 +118,7 @@ type Store struct {
 
 	listeners *listen.Registry
 	own       ownCounts
+	fresh     fresh
 	expected  atomic.Int64 // until when to look often for commits, in nanoseconds since 1970
 }
 

@@ -42,7 +42,7 @@ func (s *Store) Wake(ctx context.Context, r onceq.WakeRequest) (<-chan onceq.Wak
 
 // news is what listeners get when a step was committed.
 type news struct {
-	due   map[work]bool   // where a job became due, or will soon
+	due   map[work]bool   // where a job became due, or (false) will soon
 	stops map[string]bool // workers with a run that was asked to stop
 }
 
@@ -58,13 +58,18 @@ func union[K comparable](a, b map[K]bool) map[K]bool {
 	if a == nil {
 		return b
 	}
-	maps.Copy(a, b)
+	for name, yes := range b {
+		a[name] = a[name] || yes
+	}
 	return a
 }
 
 // tell wakes the listeners of this process.
 func (s *Store) tell(n news) {
-	for w := range n.due {
+	for w, now := range n.due {
+		if now {
+			s.fresh.add(w.queue)
+		}
 		s.listeners.Due(w.queue, w.kind)
 	}
 	for worker := range n.stops {
@@ -111,6 +116,40 @@ func (o *ownCounts) of(queue string) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.steps[queue]
+}
+
+// fresh are the queues in which something became due since the last fetch from
+// them: the next fetch need not look from a snapshot whether anything is.
+type fresh struct {
+	mu     sync.Mutex
+	queues map[string]bool
+}
+
+const mostFresh = 1000
+
+func (f *fresh) add(queue string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.queues == nil {
+		f.queues = map[string]bool{}
+	}
+	if len(f.queues) < mostFresh { // others may be fetched by other processes only
+		f.queues[queue] = true
+	}
+}
+
+// take reports whether one of these queues is among them, and takes all of
+// these out. A fetch for no job never writes.
+func (f *fresh) take(queues []onceq.QueueSlots) (any bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, q := range queues {
+		if q.Slots > 0 && f.queues[q.Queue] {
+			any = true
+			delete(f.queues, q.Queue)
+		}
+	}
+	return any
 }
 
 // expectCommit says that a transaction of the caller's may commit soon.
@@ -245,10 +284,13 @@ func risen(on *conn, q *statement, names string, seen map[string]int64,
 	risen := map[string]bool{}
 	for name, n := range now {
 		n -= own(name)
-		if was, ok := seen[name]; ok && n > was || !ok && n != 0 {
+		was, ok := seen[name]
+		if ok && n > was || !ok && n != 0 {
 			risen[name] = true
 		}
-		seen[name] = n
+		if !ok || n > was { // less: a step of ours has counted, and has not committed yet
+			seen[name] = n
+		}
 	}
 	return risen, nil
 }

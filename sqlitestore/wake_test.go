@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -85,4 +86,50 @@ func TestAWorkerHearsOfACancelElsewhereSoon(t *testing.T) {
 	}
 	slices.Sort(waits)
 	t.Logf("heard %v after the cancel (median; longest %v)", waits[len(waits)/2], waits[len(waits)-1])
+}
+
+// A listener that asked for a kind is not to be woken by jobs of another kind
+// because the poller looked while a step of ours committed.
+func TestALookDuringOurOwnCommitWakesNobody(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "jobs.db")
+	s, other := opened(t, path), opened(t, path)
+	listen := func(queue, kind string) <-chan onceq.Wake {
+		wakes, err := s.Wake(t.Context(), onceq.WakeRequest{Queues: []string{queue}, Kinds: []string{kind}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return wakes
+	}
+	enqueue(t, s, rowsOf("a", 1))
+	wakes, looked := listen("default", "another"), listen("elsewhere", "another")
+	ids := 0
+	look := func() { // the poller wakes a listener for every job of another process
+		t.Helper()
+		rows := rowsOf(fmt.Sprint("look", ids), 1)
+		ids++
+		rows[0].Queue = "elsewhere"
+		enqueue(t, other, rows)
+		select {
+		case <-looked:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the poller has not looked")
+		}
+	}
+	look()
+	select {
+	case <-wakes: // the first look may wake everybody
+	default:
+	}
+	due := map[work]bool{{queue: "default", kind: "a"}: true}
+	s.own.add(due, 1) // a step that has counted, and commits
+	look()
+	s.own.add(due, -1) // it has not committed, which is as if it had counted and committed
+	look()
+	look() // by now all is told of the look before
+	select {
+	case w := <-wakes:
+		t.Fatalf("woken by our own step: %+v", w)
+	default:
+	}
 }
