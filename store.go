@@ -201,6 +201,10 @@ type Traits struct {
 	// one line each: nothing is wrong, but it only grows. [Client.Doctor] asks for it.
 	// nil = the store knows of nothing.
 	Growth func(ctx context.Context) ([]string, error)
+
+	// Info says what the store is and what puts its promises at risk, as of now.
+	// nil = the store says nothing of itself. See [Client.StoreInfo].
+	Info func(ctx context.Context) (StoreInfo, error)
 }
 
 // WakeRequest says of what to send a [Wake].

@@ -186,12 +186,18 @@ func (c *call) systemPage() error {
 		return err
 	}
 	now := time.Now()
+	info, err := c.client.StoreInfo(c.r.Context())
+	if err != nil {
+		return err
+	}
 	v := c.newView("System", "system", struct {
 		Doctor       diagnosis
 		Answer, Skew string
 		Uptime       time.Duration
 		Polls        int64
-	}{says, brief(now.Sub(began)), brief(list.Now.Sub(now).Abs()), now.Sub(c.began), c.polls.Load()})
+		Streams      int
+		Info         onceq.StoreInfo
+	}{says, brief(now.Sub(began)), brief(list.Now.Sub(now).Abs()), now.Sub(c.began), c.polls.Load(), c.Streams(), info})
 	return c.show(http.StatusOK, "system", v)
 }
 

@@ -1,12 +1,13 @@
 package dashboard
 
 import (
-	"github.com/onceq/onceq"
-
+	"html"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/onceq/onceq"
 )
 
 func TestASchedulesLifeOverHTTP(t *testing.T) { onStores(t, testASchedulesLifeOverHTTP) }
@@ -172,9 +173,22 @@ func testExplainNamesTheMembersThatDiffer(t *testing.T, store onceq.Store) {
 }
 
 func TestSystemSaysWhatThisServerIs(t *testing.T) {
-	w := serve(t, func(c *Config) { c.Version, c.Store = "v1", "sqlite:q.db" })
-	a := w.is(w.ask("GET", "system", ""), http.StatusOK)
-	if a.at("version") != "v1" || a.at("store") != "sqlite:q.db" || a.at("max_polls") != 1000.0 || a.at("now") == nil {
-		t.Error(a.body)
-	}
+	onStores(t, func(t *testing.T, store onceq.Store) {
+		w := serveOn(t, store, func(c *Config) { c.Version, c.Store = "v1", "sqlite:q.db" })
+		a := w.is(w.ask("GET", "system", ""), http.StatusOK)
+		if a.at("version") != "v1" || a.at("store") != "sqlite:q.db" || a.at("max_polls") != 1000.0 ||
+			a.at("now") == nil || a.at("streams") != 0.0 {
+			t.Error(a.body)
+		}
+		info, err := w.client.StoreInfo(t.Context())
+		if err != nil || a.at("server") != info.Server || a.at("schema") != info.Schema {
+			t.Errorf("%+v %v %s", info, err, a.body)
+		}
+		page := html.UnescapeString(w.visit("system").body)
+		for _, line := range append(info.Warnings, info.Server, info.Schema) {
+			if !strings.Contains(page, line) || !strings.Contains(a.body, line) {
+				t.Errorf("%q is not said:\n%s\n%s", line, a.body, page)
+			}
+		}
+	})
 }

@@ -192,8 +192,8 @@ func newStore(pool *pgxpool.Pool, config *Config) *Store {
 // server is slow or far. Half of the pool is left for other calls.
 func (s *Store) Traits() onceq.Traits {
 	return onceq.Traits{InFlight: min(8, max(2, int(s.pool.Config().MaxConns/2))), Join: 16, Blocks: true, Wake: s.Wake,
-		Growth: s.growth,
-		Data:   s.data()}
+		Growth: s.growth, Info: s.info,
+		Data: s.data()}
 }
 
 // data names the database and the schema.

@@ -251,7 +251,8 @@ func (s *Store) checkInit(t *trip) error {
 // short, a second one beside the first costs more than it gains with fewer
 // than 24 calls.
 func (s *Store) Traits() onceq.Traits {
-	return onceq.Traits{InFlight: 8, Join: 24, Place: s.Place, Wake: s.Wake, Check: s.Check, Growth: s.growth}
+	return onceq.Traits{InFlight: 8, Join: 24, Place: s.Place, Wake: s.Wake, Check: s.Check, Growth: s.growth,
+		Info: s.about}
 }
 
 // Partitions is the number of parts over which the jobs are spread.

@@ -330,7 +330,7 @@ func (s *Store) snapshot(on *conn) *step {
 
 // Traits says what the store can do besides.
 func (s *Store) Traits() onceq.Traits {
-	return onceq.Traits{Wake: s.Wake, Check: s.Check, Growth: s.growth, Data: s.data()}
+	return onceq.Traits{Wake: s.Wake, Check: s.Check, Growth: s.growth, Info: s.info, Data: s.data()}
 }
 
 // data names the file.

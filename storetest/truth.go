@@ -44,6 +44,18 @@ var truth = []scenario{
 		w.must(err)
 		equal(w, "key", line(held.Gone, held.FreesWhen), "true ")
 	}},
+	{"a_store_says_what_it_is", func(w *world) {
+		info, err := w.client.StoreInfo(w.ctx)
+		w.must(err)
+		if info.Server == "" {
+			w.Errorf("%+v: want it to name the server", info)
+		}
+		for _, line := range info.Warnings {
+			if !strings.HasSuffix(line, ".") {
+				w.Errorf("%q: want a sentence that says the way out", line)
+			}
+		}
+	}},
 	{"a_retry_that_meets_a_holder_that_is_gone_says_so", func(w *world) {
 		old := w.insert(task(1), key)
 		w.complete(w.starts(old.ID))

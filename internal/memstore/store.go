@@ -50,7 +50,11 @@ func New(clock func() time.Time) *Store {
 }
 
 // Traits says what the store can do besides.
-func (s *Store) Traits() onceq.Traits { return onceq.Traits{Wake: s.Wake} }
+func (s *Store) Traits() onceq.Traits {
+	return onceq.Traits{Wake: s.Wake, Info: func(context.Context) (onceq.StoreInfo, error) {
+		return onceq.StoreInfo{Server: "memory"}, nil
+	}}
+}
 
 // step is one atomic step.
 type step struct {
