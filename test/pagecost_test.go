@@ -102,14 +102,18 @@ func effort(t *testing.T, url string, read func(*testing.T, string) int64, step 
 // TestQueuesAndRunningJobsCostNoMoreAtAMillionRowsThanAtTenThousand compares what
 // servers read, which no load changes: rows on PostgreSQL, commands on Redis, and
 // bytes of the file on SQLite. With ONCEQ_PAGES=1000000 (make pages) it is a
-// million rows beside ten thousand, else 30,000 beside 3,000.
+// million rows beside ten thousand. Else it is 30,000 beside 3,000; on PostgreSQL
+// more, because it reads the whole of a small table in place of an index.
 func TestQueuesAndRunningJobsCostNoMoreAtAMillionRowsThanAtTenThousand(t *testing.T) {
-	few, many := 3000, 30_000
-	if n, _ := strconv.Atoi(os.Getenv("ONCEQ_PAGES")); n > 0 {
-		few, many = 10_000, n
-	}
 	onPages(t, func(t *testing.T, url string, _ *visitor, client *onceq.Client) {
 		kind, _, _ := strings.Cut(url, ":")
+		few, many := 3000, 30_000
+		if kind != "sqlite" && kind != "redis" {
+			few, many = 10_000, 100_000
+		}
+		if n, _ := strconv.Atoi(os.Getenv("ONCEQ_PAGES")); n > 0 {
+			few, many = 10_000, n
+		}
 		read := map[string]func(*testing.T, string) int64{"sqlite": fileReads, "postgres": serverRows,
 			"postgresql": serverRows, "redis": redisCalls}[kind]
 		store, err := storeurl.Open(t.Context(), url)
