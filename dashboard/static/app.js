@@ -241,7 +241,7 @@ function step (n) {
 }
 
 document.addEventListener('keydown', e => {
-  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest('dialog')) return
+  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest('dialog[open]')) return
   const typing = e.target.closest('input:not([type=checkbox]), textarea, select')
   if (typing && e.key !== 'Escape') return
   if (Date.now() - going < 1500 && pages[e.key]) {
