@@ -20,9 +20,9 @@ func (s *Store) about(ctx context.Context) (onceq.StoreInfo, error) {
 		return onceq.StoreInfo{}, err
 	}
 	defer leave()
-	info := onceq.StoreInfo{Server: s.server, Schema: fmt.Sprintf("form %s, %d partitions", formNew, len(s.parts))}
-	if len(s.parts) == 1 {
-		info.Schema = "form " + formNew
+	info := onceq.StoreInfo{Server: s.server}
+	if info.Schema, err = s.forms(ctx); err != nil {
+		return onceq.StoreInfo{}, fmt.Errorf("redisstore: look at the form: %w", s.advise(err))
 	}
 	var mu sync.Mutex
 	look := func(ctx context.Context, node redis.Cmdable, which string) error {
@@ -50,6 +50,31 @@ func (s *Store) about(ctx context.Context) (onceq.StoreInfo, error) {
 		return onceq.StoreInfo{}, err
 	}
 	return info, nil
+}
+
+// forms says in which form the partitions are. While a store is brought to the
+// new form, some of them still have the old one.
+func (s *Store) forms(ctx context.Context) (string, error) {
+	of, err := s.conns.usual.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i := range s.parts {
+			p.HGet(ctx, s.parts[i].meta(), "v")
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	count := map[string]int{}
+	for _, c := range of {
+		count[formOf(c.(*redis.StringCmd).Val())]++
+	}
+	text := "form " + formNew
+	if n := len(s.parts) - count[formNew]; n > 0 {
+		text = fmt.Sprintf("form %s, and %d of %d partitions in an older one", formNew, n, len(s.parts))
+	} else if len(s.parts) > 1 {
+		text = fmt.Sprintf("form %s, %d partitions", formNew, len(s.parts))
+	}
+	return text, nil
 }
 
 // risks are the warnings for a server, of what it says of itself. It is pure.

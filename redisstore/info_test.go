@@ -72,3 +72,21 @@ func TestAConnectionThatLeavesTheHostUnencryptedIsNamed(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestAStoreSaysWhichOfItsPartitionsAreInAnOlderForm(t *testing.T) {
+	t.Parallel()
+	url := redistest.URL(t)
+	old, fresh := namespace(), namespace()
+	beginInForm1(t, url, old)
+	for space, want := range map[string]string{old: "form 2, and 1 of 1 partitions in an older one",
+		fresh: "form 2, 8 partitions"} {
+		c := Config{Namespace: space}
+		if space == fresh {
+			c.Partitions = 8
+		}
+		info, err := open(t, url, c).Traits().Info(t.Context())
+		if err != nil || info.Schema != want {
+			t.Errorf("%+v %v, want %q", info, err, want)
+		}
+	}
+}
