@@ -134,24 +134,33 @@ func TestEveryPlantedFaultStillFits(t *testing.T) {
 
 // TestEveryPlantedFaultIsCaught plants one fault after the other. That
 // takes some minutes (make mutants), so that the ordinary run plants only
-// the first of each store. ONCEQ_MUTANTS=all plants all of them, or those
-// of a file or a name that contains it.
+// the first of each group. ONCEQ_MUTANTS=all plants all of them, else those
+// of a group, or of a file or a name that contains it.
 func TestEveryPlantedFaultIsCaught(t *testing.T) {
 	which := os.Getenv("ONCEQ_MUTANTS")
-	chosen := func(i int, m mutant) bool {
+	chosen := func(group string, i int, m mutant) bool {
 		switch which {
 		case "":
 			return i == 0
-		case "all":
+		case "all", group:
 			return true
 		}
 		return strings.Contains(m.file, which) || strings.Contains(m.name, which)
+	}
+	some := false
+	for group, all := range mutantsOf {
+		for i, m := range all {
+			some = some || chosen(group, i, m)
+		}
+	}
+	if !some {
+		t.Fatalf("ONCEQ_MUTANTS=%s: no group, file or name of a fault contains it", which)
 	}
 	for group, all := range mutantsOf {
 		t.Run(group, func(t *testing.T) {
 			envs := map[string][]string{} // of a package: one server for all
 			for i, m := range all {
-				if !chosen(i, m) {
+				if !chosen(group, i, m) {
 					continue
 				}
 				for _, name := range m.caughtBy {
