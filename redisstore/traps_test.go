@@ -576,3 +576,47 @@ func TestIDsOutOfOrderAreListedInOrder(t *testing.T) {
 	}
 	sound(t, s)
 }
+
+// The ID of a tick says its time and is not made by a client. It gets a suffix
+// where it would not lie with the key of its job; the suite's own store would
+// do that for it (see placing).
+func TestTicksOfUniqueJobsLieWithTheirKeys(t *testing.T) {
+	t.Parallel()
+	s := fresh(t, Config{Partitions: 8})
+	c := clientOf(t, s)
+	w, err := onceq.NewWorker(s, &onceq.WorkerConfig{Client: c, ServePeriodic: true, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		name := fmt.Sprint("tick", i)
+		if _, err := c.PutPeriodic(t.Context(), onceq.Periodic{Name: name, Schedule: "@every 1s", Args: task{i},
+			Options: []onceq.Option{onceq.Unique{}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	named := map[string]bool{}
+	for len(named) < 8 && ctx.Err() == nil {
+		page, err := c.JobsPage(t.Context(), onceq.JobFilter{Kind: task{}.Kind()}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range page.Jobs {
+			name, _, _ := strings.Cut(j.ID, "@")
+			named[name] = true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if len(named) < 8 {
+		t.Errorf("only %v have a job", named)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	healthy(t, s)
+}

@@ -66,8 +66,7 @@ var periodicMutants = []mutant{
 		inStore("periodic/a_schedule_that_no_worker_knows_runs_nothing_and_is_reported")},
 	{"a tick in a partition has the ID of one store", "periodicrow.go",
 		"if c.place != nil && c.place(r.ID, r.key()) != r.ID {", "if false {",
-		[]string{"TestStoreInEightPartitionsBehindADecorator/periodic/" +
-			"a_tick_while_the_last_is_running_is_skipped_with_Unique"}},
+		[]string{"TestTicksOfUniqueJobsLieWithTheirKeys"}},
 }
 
 // scheduleModel is the random histories of schedules.

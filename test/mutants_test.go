@@ -87,7 +87,7 @@ func (m mutant) pkg(test string) string {
 		return folder
 	case strings.HasPrefix(m.file, "internal/cron/"):
 		return "internal/cron"
-	case strings.HasPrefix(test, "TestStoreInEightPartitions"):
+	case strings.HasPrefix(test, "TestStoreInEightPartitions"), test == "TestTicksOfUniqueJobsLieWithTheirKeys":
 		return "redisstore"
 	case strings.HasPrefix(test, "TestStore/"), strings.HasPrefix(test, "TestModel/"):
 		return "sqlitestore"
