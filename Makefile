@@ -7,6 +7,8 @@ ADAPTERS  := $(dir $(wildcard guard/*/go.mod))
 SOAK      ?= 2m
 # The tests of what the pages say: links, snippets, what is to be pasted, claims with their proofs.
 PAGES     := TestDocs|TestLinks|TestEverySnippet|TestEveryClaim|TestEveryCell|TestEveryLineOf|TestWhat(ThePages|Workflows)|TestThe(Program|Code)Of
+# The race detector empties pools and bounds goroutines, so `make test` cannot see what these bound.
+HIDDEN    := TestAnEnqueueAllocates|TestSumAllocates|TestManyCallersWhoGiveUpAtOnce
 # Many tests wait, for a lease to end or a server to start.
 TESTFLAGS ?= -parallel $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 
@@ -32,11 +34,12 @@ test: servers ## every test, with the race detector, against real servers (insta
 servers: ## the servers that the tests start, installed
 	@scripts/servers
 
-check: ## format, vet (for macOS and Windows too), staticcheck, tidy, known vulnerabilities; links, snippets and claims of the pages
+check: ## format, vet (for macOS and Windows too), staticcheck, tidy, known vulnerabilities; links, snippets and claims of the pages; allocations
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
 	@for m in $(MODULES); do echo "check $$m" && (cd $$m && go vet ./... && go mod tidy -diff && $(STATIC) ./...) || exit 1; done
 	@for os in darwin windows; do echo "vet for $$os" && GOOS=$$os go vet ./... && (cd test && GOOS=$$os go vet ./...) || exit 1; done
 	@echo "the pages" && go test -count=1 -run '$(PAGES)' . ./docs ./onceqtest
+	@echo "what the race detector hides" && go test -count=1 -run '$(HIDDEN)' . ./internal/fingerprint ./internal/batch
 	@scripts/vulnerabilities "$(VULN)"
 	@for m in $(ADAPTERS); do echo "vulnerabilities $$m" && (cd $$m && $(CURDIR)/scripts/vulnerabilities "$(VULN)") || exit 1; done
 
